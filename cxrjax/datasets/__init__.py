@@ -1,0 +1,1 @@
+"""Sources of radiographs: each becomes an ImageStore."""

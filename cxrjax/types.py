@@ -1,0 +1,177 @@
+"""The data types that modules share: NamedTuples and frozen dataclasses, no logic.
+
+Axes: B batch, S seeds, N images, T steps, H W C image, K classes. Label 1 is pneumonia.
+Nothing is imported at run time but the standard library, so that command lines can be parsed at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+    import pandas as pd
+
+Array: TypeAlias = "jax.Array | np.ndarray"
+Params: TypeAlias = "dict[str, dict[str, Array]]"  # layer -> {"kernel", "bias"}
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave (a flag, a file, a folder): one clear line, exit status 2."""
+
+
+class Plan(NamedTuple):
+    """What happens at every step of an epoch; pipelines only execute it. See `cxrjax.plan`."""
+
+    index: Array  # type: ignore[assignment]  # [T, B] i32, row of the store; hides tuple.index on purpose
+    offset: Array  # [T, B, 2] i32, (y, x) of the crop, 0..29
+    flip: Array  # [T, B] bool, mirrored left to right
+    slot: Array  # [T, B] i32, entry of the augmentation bank, -1: fresh
+    mask: Array  # [T, B] bool, False where padded
+
+
+class Batch(NamedTuple):
+    """One step's examples. `image` is what enters the head: pixels u8, or the trunk's activations f32."""
+
+    image: Array  # [B, 227, 227] u8, or [B, ...] f32
+    label: Array  # [B] i32
+    mask: Array  # [B] bool
+
+
+class TrainState(NamedTuple):
+    """Everything that training one seed carries from step to step."""
+
+    step: Array  # [] i32, number of steps that held at least one example
+    params: Params  # of the head
+    opt_state: Any
+    key: Array  # [] typed PRNG key of dropout; step t uses fold_in(key, t)
+
+
+class Metrics(NamedTuple):
+    """Sums over examples; two of them merge by addition. See `cxrjax.metrics`."""
+
+    loss_sum: Array  # [] f32, nats
+    correct: Array  # [] i32
+    false_pos: Array  # [] i32
+    false_neg: Array  # [] i32
+    count: Array  # type: ignore[assignment]  # [] i32; hides tuple.count on purpose
+
+
+class ImageStore(NamedTuple):
+    """Reduced radiographs and what is known of them; row i of both belongs together."""
+
+    images: np.ndarray  # [N, 256, 256] u8, a memory map; 0 is black
+    table: pd.DataFrame  # [N] image, patient, labels, view, age, sex, followup
+
+
+class Cohort(NamedTuple):
+    """The images of one run, sorted by name."""
+
+    index: np.ndarray  # type: ignore[assignment]  # [N] i32, row of the store
+    label: np.ndarray  # [N] i32, 1 is pneumonia
+    patient: np.ndarray  # [N] str
+
+
+class Split(NamedTuple):
+    """Positions within a Cohort."""
+
+    train: np.ndarray  # [n_train] i32
+    val: np.ndarray  # [n_val] i32
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What the weights expect of a pixel: `(value / 255 * range - mean) / std`, channels in `channels` order."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    range: float  # 1 for torchvision, 255 for caffe
+    channels: Literal["RGB", "BGR"]
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsInfo:
+    """The small JSON beside an Orbax checkpoint of converted weights."""
+
+    source: str
+    file: str  # base name of the file that was read
+    sha256: str
+    variant: Literal["torchvision", "caffe"]
+    layers: tuple[str, ...]  # present, in order
+    preprocessing: Preprocessing
+
+
+class About(NamedTuple):
+    """Where a store's images come from; written beside them as `about.json`."""
+
+    source: str  # the folder as the user gave it, or "phantom"
+    listed: dict[str, int]  # label as written -> images with it in the source's table, present or not
+    bad_images: dict[str, str]  # file name -> why it was left out
+
+
+class Weights(NamedTuple):
+    """Pretrained parameters and what they are; `params` holds only the layers that are present."""
+
+    params: Params
+    info: WeightsInfo
+
+
+class Results(NamedTuple):
+    """What an experiment found; `cxrjax.report` turns it into files."""
+
+    config: ExperimentConfig
+    environment: dict[str, Any]
+    summary: dict[str, Any]  # what summary.json holds
+    seeds: pd.DataFrame  # a row a seed
+    history: pd.DataFrame  # seed, epoch, split, loss, accuracy
+    predictions: pd.DataFrame  # seed, image, patient, label, score
+    external: pd.DataFrame | None  # as `seeds`, on the external set
+    dream: np.ndarray  # [H, W] u8, what the first seed's pneumonia neuron responds to
+
+
+def _flag(default: Any, text: str, **rules: Any) -> Any:
+    """A field that is also a flag: its help text and the rules of its value (choices, lower, upper)."""
+    return dataclasses.field(default=default, metadata={"help": text, **rules})
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment: what `python -m experiments.NAME` takes. Fields with a help text are its flags."""
+
+    name: str  # p_vs_nf
+    negative_class: Literal["NP", "NF"]
+    data_dir: str | None = _flag(
+        None, "NIH folder, folder of class folders, or prepared store; none: the embedded phantom"
+    )
+    weights: str = _flag("weights/alexnet-imagenet", "converted weights, or 'random' for none")
+    seeds: int = _flag(10, "number of runs, each with its own draw, split, weights and augmentation", lower=1)
+    first_seed: int = _flag(0, "seed of the first run; the next has the next number", lower=0)
+    epochs: int = _flag(120, "passes over the training images", lower=1)
+    batch_size: int = _flag(64, "images a step", lower=1)
+    learning_rate: float = _flag(0.001, "of stochastic gradient descent", lower=0.0)
+    momentum: float = _flag(0.0, "of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999)
+    negatives: str = _flag(
+        "auto",
+        "negatives drawn for each run: a number, or auto for round(positives * 800 / 593), the poster's ratio",
+    )
+    val_fraction: float = _flag(0.2, "share of the images used for validation, above 0 and below 1", lower=0, upper=1)
+    split_by: str = _flag(
+        "patient",
+        "patient keeps each patient on one side; image is the poster's protocol",
+        choices=("patient", "image"),
+    )
+    view: str = _flag("all", "projections used", choices=("all", "PA", "AP"))
+    retrain_from: str = _flag("fc6", "first layer that is retrained", choices=("fc6", "fc7", "fc8", "conv1"))
+    augment_bank: int = _flag(0, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
+    input: str = _flag(
+        "auto",
+        "tfdata: a tf.data pipeline; resident: images on the device; auto: tfdata where TensorFlow is installed. "
+        "All give the same numbers",
+        choices=("auto", "tfdata", "resident"),
+    )
+    external_dir: str | None = _flag(None, "second data set, evaluated only; read like --data_dir")
+    out: str | None = _flag(None, "folder for the results; none: runs/NAME")
+    overwrite: bool = _flag(False, "replace a finished run in --out")
+    skip_bad_images: bool = _flag(False, "leave out images that cannot be read, and list them")
