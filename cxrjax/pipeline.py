@@ -1,0 +1,57 @@
+"""The tf.data pipeline: executes a Plan. The only module that imports TensorFlow, and only when used."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxrjax.augment import CROP
+from cxrjax.types import InputError, Plan
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def available() -> bool:
+    """True if TensorFlow is installed; does not import it."""
+    return importlib.util.find_spec("tensorflow") is not None
+
+
+def batches(images: np.ndarray, plan: Plan) -> Iterator[np.ndarray]:
+    """Gather, crop, flip, batch, prefetch: the pixels that `augment.batches` gives for the same plan.
+
+    Args:
+      images: [N, 256, 256] u8; may be a memory map, only the planned rows are read.
+      plan: leaves [T, B, ...].
+
+    Yields:
+      [B, 227, 227] u8 for each of the T steps.
+
+    Raises:
+      InputError: if TensorFlow is not installed.
+    """
+    if not available():
+        raise InputError("--input=tfdata needs TensorFlow, which is not installed; --input=resident does without")
+    yield from _dataset(images, plan).as_numpy_iterator()
+
+
+def _dataset(images: np.ndarray, plan: Plan) -> tf.data.Dataset:
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")  # else TensorFlow takes the memory that JAX trains in
+
+    def load(index: tf.Tensor, offset: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
+        image = tf.numpy_function(lambda row: images[row], [index], tf.uint8, stateful=False)
+        window = tf.slice(tf.ensure_shape(image, images.shape[1:]), offset, (CROP, CROP))
+        return tf.cond(flip, lambda: tf.reverse(window, [1]), lambda: window)
+
+    examples = tuple(np.asarray(x).reshape(-1, *x.shape[2:]) for x in (plan.index, plan.offset, plan.flip))
+    return (
+        tf.data.Dataset.from_tensor_slices(examples)
+        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(plan.index.shape[1], drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
