@@ -1,0 +1,75 @@
+"""The folder of a run: refused if it holds something else, continued if the run in it was interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from cxrjax import files
+from cxrjax.types import ExperimentConfig, InputError
+
+_IGNORED = {"out", "overwrite"}  # fields that may differ when a run is continued
+
+
+def path(config: ExperimentConfig) -> Path:
+    """--out, or runs/NAME."""
+    return Path(config.out or f"runs/{config.name}")
+
+
+def is_finished(folder: Path) -> bool:
+    """True if the run in the folder came to its end; the summary is its last file but the report."""
+    return (folder / "summary.json").is_file()
+
+
+@contextlib.contextmanager
+def claim(config: ExperimentConfig) -> Iterator[Path]:
+    """Makes or re-opens the folder for this run, and holds it against other processes.
+
+    Raises:
+      InputError: if it holds a finished run (unless config.overwrite), an interrupted run of another configuration
+        (naming the fields), something that is no run, or a run that is under way.
+    """
+    folder = path(config)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out={folder} is a file; it must be a folder or not exist")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file():
+        raise InputError(f"--out={folder} is in use: it holds files that are not a run's")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"--out={folder} is in use by a run that is under way") from error
+        _check(folder, config)
+        files.write_json(folder / "config.json", dataclasses.asdict(config))
+        yield folder
+
+
+def _check(folder: Path, config: ExperimentConfig) -> None:
+    """Empties the folder of an earlier run if asked to, or refuses what cannot be continued."""
+    if not (folder / "config.json").is_file():
+        return
+    if config.overwrite:
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != ".lock":
+                entry.unlink()
+        return
+    if is_finished(folder):
+        raise InputError(f"--out={folder} holds a finished run; --overwrite replaces it")
+    before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    now = dataclasses.asdict(config)
+    differing = [
+        f"{k} (was {before.get(k)!r}, now {now[k]!r})" for k in now if before.get(k) != now[k] and k not in _IGNORED
+    ]
+    if differing:
+        raise InputError(
+            f"--out={folder} holds an interrupted run of another configuration: {', '.join(differing)}; "
+            "--overwrite replaces it"
+        )

@@ -1,0 +1,1 @@
+"""One question a file; each runs as `python -m experiments.NAME`."""

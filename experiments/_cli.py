@@ -1,0 +1,89 @@
+"""Command lines of the experiments: flags from the fields of `ExperimentConfig`; the only absl.
+
+Flags are parsed before jax, orbax or pandas is imported, so `--help` and mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+from typing import Any
+
+from absl import flags
+
+from cxrjax.types import ExperimentConfig, InputError
+
+
+def main(config: ExperimentConfig, description: str, argv: list[str] | None = None) -> None:
+    """Runs an experiment from the command line and exits: 0, or 2 after a mistake of the user's.
+
+    Args:
+      config: the experiment with its defaults.
+      description: what --help shows above the flags.
+      argv: arguments without the program's name; None: the process's.
+    """
+    try:
+        parsed = parse(config, description, sys.argv[1:] if argv is None else argv)
+        _log_to_stderr()
+        from cxrjax import rundir, runner, tables
+
+        results = runner.run(parsed)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues the run", file=sys.stderr)
+        sys.exit(130)
+    print(f"report: {rundir.path(parsed) / 'report.html'}")
+    print(tables.last_line(results.summary))
+
+
+def parse(config: ExperimentConfig, description: str, argv: list[str]) -> ExperimentConfig:
+    """Applies flags to a configuration; --help prints and exits 0.
+
+    Raises:
+      InputError: for an unknown flag, a bad value or a stray argument.
+    """
+    values = flags.FlagValues()
+    names = []
+    for field in dataclasses.fields(config):
+        if "help" in field.metadata:
+            _define(values, field.name, getattr(config, field.name), dict(field.metadata))
+            names.append(field.name)
+    flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
+    try:
+        rest = values([config.name, *argv])[1:]
+    except flags.Error as error:
+        raise InputError(f"{str(error).replace(chr(10), ' ')} (--help lists the flags)") from error
+    if values.help:
+        print(f"{description.strip()}\n\nFlags:\n{values.get_help()}")
+        sys.exit(0)
+    if rest:
+        raise InputError(f"unexpected argument {rest[0]!r}; values are given as --flag=value")
+    given: dict[str, Any] = {name: values[name].value for name in names}
+    return dataclasses.replace(config, **given)
+
+
+def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, Any]) -> None:
+    text = rules["help"]
+    if "choices" in rules:
+        flags.DEFINE_enum(name, default, list(rules["choices"]), text, flag_values=values)
+    elif isinstance(default, bool):
+        flags.DEFINE_boolean(name, default, text, flag_values=values)
+    elif isinstance(default, int):
+        flags.DEFINE_integer(name, default, text, rules.get("lower"), rules.get("upper"), flag_values=values)
+    elif isinstance(default, float):
+        flags.DEFINE_float(name, default, text, rules.get("lower"), rules.get("upper"), flag_values=values)
+    else:
+        flags.DEFINE_string(name, default, text, flag_values=values)
+
+
+def _log_to_stderr() -> None:
+    """Progress of this package on standard error, plain lines with the time of day."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("cxrjax")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False  # absl puts a handler of its own on the root logger
