@@ -17,9 +17,7 @@ _KERMANY = re.compile(r"^(person\d+)_")  # person123_bacteria_45.jpeg: several i
 
 def class_folders(folder: Path) -> dict[Path, str]:
     """Sub-folders that are named after a class, and the label of each."""
-    return {
-        path: CLASSES[path.name.upper()] for path in sorted(folder.iterdir()) if path.name.upper() in CLASSES
-    }
+    return {path: CLASSES[path.name.upper()] for path in sorted(folder.iterdir()) if path.name.upper() in CLASSES}
 
 
 def patient_of(name: str) -> str:

@@ -49,9 +49,7 @@ def load(data_dir: str | None, skip_bad_images: bool = False) -> tuple[ImageStor
             f"--data_dir={data_dir} holds neither Data_Entry_2017*.csv (NIH) nor folders named "
             f"{' and '.join(folder.CLASSES)} nor a prepared store"
         )
-    prepared = (
-        cache_dir() / "stores" / f"{source.resolve().name}-{_fingerprint(table, paths, skip_bad_images)}"
-    )
+    prepared = cache_dir() / "stores" / f"{source.resolve().name}-{_fingerprint(table, paths, skip_bad_images)}"
     if not is_store(prepared):
         log.info("reducing %d images of %s to 256x256 into %s", len(paths), source, prepared)
         _prepare(prepared, table, paths, About(str(data_dir), listed, {}), skip_bad_images)
@@ -67,9 +65,7 @@ def _fingerprint(table: pd.DataFrame, paths: list[Path], skip_bad_images: bool) 
     return digest.hexdigest()[:16]
 
 
-def _prepare(
-    prepared: Path, table: pd.DataFrame, paths: list[Path], about: About, skip_bad_images: bool
-) -> None:
+def _prepare(prepared: Path, table: pd.DataFrame, paths: list[Path], about: About, skip_bad_images: bool) -> None:
     bad = about.bad_images
 
     def images() -> Iterator[np.ndarray | None]:
