@@ -22,6 +22,7 @@ _MODULES = (
     "dream",
     "evaluate",
     "metrics",
+    "network",
     "pipeline",
     "plan",
     "report",

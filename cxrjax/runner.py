@@ -21,6 +21,7 @@ from cxrjax import (
     cohort,
     dream,
     evaluate,
+    network,
     pipeline,
     report,
     rundir,
@@ -55,7 +56,7 @@ class Prepared(NamedTuple):
     cohorts: list[Cohort]
     splits: list[Split]
     weights: Weights | None
-    net: trainer.Network
+    net: network.Network
     feed: Callable[[ImageStore], bank.Feed]
 
 
@@ -107,7 +108,7 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
         config.name, cohorts[0].label.sum(), (1 - cohorts[0].label).sum(), config.negative_class,
         len(splits[0].train), len(splits[0].val), config.split_by,
     )  # fmt: skip
-    net = trainer.network(weights, config.retrain_from)
+    net = network.cut(weights, config.retrain_from)
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     use_tf = config.input == "tfdata" or (config.input == "auto" and pipeline.available())
     log.info("input: %s", "tf.data" if use_tf else "images resident on the device")
@@ -133,7 +134,7 @@ def _log_data(about: About, store: ImageStore) -> None:
         log.warning("left out %s: %s", name, reason)
 
 
-def _groups(config: ExperimentConfig, net: trainer.Network) -> list[range]:
+def _groups(config: ExperimentConfig, net: network.Network) -> list[range]:
     """Runs trained as one program: all, or one by one where vmap would make grouped convolutions of the head."""
     if net.dense:
         return [range(config.seeds)]
@@ -223,7 +224,7 @@ def _results(
     )  # fmt: skip
 
 
-def _external_scores(net: trainer.Network, params: Params, feed: bank.Feed, store: ImageStore) -> np.ndarray:
+def _external_scores(net: network.Network, params: Params, feed: bank.Feed, store: ImageStore) -> np.ndarray:
     """Scores [S, N] of every image of the external set."""
     features = bank.activations(net.trunk, feed, planning.centre(np.arange(len(store.table)), bank.BATCH))
     seeds = len(jax.tree.leaves(params)[0])
@@ -231,7 +232,7 @@ def _external_scores(net: trainer.Network, params: Params, feed: bank.Feed, stor
     return np.asarray(evaluate.score(evaluate.logits(net.head, params, images)))
 
 
-def _dream(net: trainer.Network, params: Params) -> np.ndarray:
+def _dream(net: network.Network, params: Params) -> np.ndarray:
     """What the pneumonia neuron of one seed's fc8 responds to, [H, W] u8."""
 
     def objective(params: Params, image: jax.Array) -> jax.Array:
