@@ -1,0 +1,190 @@
+"""The command line from flags to files, on a small NIH folder made of phantoms and a random trunk."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cxrjax import checkpoint, rundir, runner, tables
+from cxrjax.types import ExperimentConfig, InputError
+from experiments import _cli, p_vs_nf, p_vs_np
+
+FAST = ("--weights=random", "--retrain_from=fc8", "--seeds=2", "--epochs=2", "--batch_size=8", "--augment_bank=1")
+
+
+@pytest.fixture(scope="module")
+def nih(small_phantom, tmp_path_factory):
+    """An NIH folder: official table and PNG files; the last 5 images are not downloaded."""
+    root = tmp_path_factory.mktemp("nih")
+    (root / "images").mkdir()
+    t = small_phantom.table
+    pd.DataFrame(
+        {
+            "Image Index": t["image"], "Finding Labels": t["labels"], "Follow-up #": t["followup"],
+            "Patient ID": t["patient"], "Patient Age": t["age"], "Patient Gender": t["sex"], "View Position": t["view"],
+        }
+    ).to_csv(root / "Data_Entry_2017_v2020.csv", index=False)  # fmt: skip
+    for name, image in list(zip(t["image"], small_phantom.images, strict=True))[:-5]:
+        Image.fromarray(image).save(root / "images" / name)
+    return root
+
+
+def call(config, *argv):
+    """Exit status of a command line; 0 if it returns."""
+    try:
+        _cli.main(config, "What it asks.", list(argv))
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+@pytest.fixture(scope="module")
+def finished(nih, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXRJAX_CACHE", str(out.parent / "cache"))
+        assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", f"--external_dir={nih}", *FAST) == 0
+    return out
+
+
+def test_every_promised_file_is_there_and_nothing_half_written(finished):
+    names = {p.name for p in finished.iterdir()}
+    assert names == {
+        "config.json", "environment.json", "results.csv", "summary.json", "history.csv", "predictions.csv",
+        "external.csv", "learning_curve.png", "dream.png", "report.html", "checkpoints", ".lock",
+    }  # fmt: skip
+
+
+def test_tables_agree_with_each_other(finished):
+    results, predictions = pd.read_csv(finished / "results.csv"), pd.read_csv(finished / "predictions.csv")
+    history, summary = pd.read_csv(finished / "history.csv"), json.loads((finished / "summary.json").read_text())
+    assert list(results["seed"]) == [0, 1]
+    assert len(history) == 2 * 2 * 2
+    last = history[(history["epoch"] == 2) & (history["split"] == "val")].set_index("seed")["accuracy"]
+    for row in results.itertuples():
+        own = predictions[predictions["seed"] == row.seed]
+        right = (own["score"] > 0.5) == (own["label"] == 1)
+        assert row.accuracy == pytest.approx(right.mean(), abs=1e-6)
+        assert row.accuracy == pytest.approx(last[row.seed], abs=1e-6)
+        assert row.accuracy + row.fp_share + row.fn_share == pytest.approx(1, abs=1e-6)
+        assert (row.n_val, row.positives_val) == (len(own), own["label"].sum())
+    assert summary["internal"]["accuracy"]["mean"] == pytest.approx(results["accuracy"].mean(), abs=1e-6)
+    assert summary["data"]["listed"]["P"] + summary["data"]["listed"]["NP"] == 5 + sum(
+        summary["data"]["present"][name] for name in ("P", "NP")
+    )
+
+
+def test_page_holds_its_pictures_and_needs_no_network(finished):
+    page = (finished / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page
+    with Image.open(finished / "dream.png") as dream:
+        assert dream.size == (445, 445)
+        assert np.asarray(dream).std() > 5
+
+
+def test_a_finished_run_is_refused_and_kept(finished, nih, capsys):
+    before = (finished / "summary.json").read_bytes()
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={finished}", *FAST) == 2
+    assert "holds a finished run; --overwrite" in capsys.readouterr().err
+    assert (finished / "summary.json").read_bytes() == before
+
+
+def test_an_interrupted_run_goes_on_to_the_same_numbers(finished, nih, tmp_path, monkeypatch, capsys):
+    """Stopped after the first epoch, with the state saved; then the same command again."""
+    argv = (f"--data_dir={nih}", f"--out={tmp_path / 'run'}", f"--external_dir={nih}", *FAST)
+    monkeypatch.setattr(runner, "SAVE_SECONDS", -1)
+    with monkeypatch.context() as patch:
+        save = checkpoint.save_tree
+
+        def save_and_stop(*args, **kwargs):
+            save(*args, **kwargs)
+            raise KeyboardInterrupt
+
+        patch.setattr(checkpoint, "save_tree", save_and_stop)
+        assert call(p_vs_nf.CONFIG, *argv) == 130
+    assert not rundir.is_finished(tmp_path / "run")
+    assert call(p_vs_nf.CONFIG, *argv, "--epochs=3") == 2
+    assert "another configuration: epochs (was 2, now 3)" in capsys.readouterr().err
+    assert call(p_vs_nf.CONFIG, *argv) == 0
+    for name in ("results.csv", "history.csv", "predictions.csv", "external.csv", "dream.png"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_last_line_is_the_summary(nih, tmp_path, capsys):
+    assert call(p_vs_np.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'r'}", *FAST, "--seeds=1", "--epochs=1") == 0
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert last.startswith("P vs NP: accuracy ")
+    assert "(poster 65 ± 5), FP " in last
+    assert "1 seed," in last
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--data_dir=nowhere", "nowhere is not a folder"),
+        ("--weights=nowhere", "nowhere"),
+        ("--split_by=hospital", "split_by"),
+        ("--view=LATERAL", "view"),
+        ("--epochs=0", "epochs"),
+        ("--epochs=many", "epochs"),
+        ("--learning_rate=0", "--learning_rate must be above 0, got 0"),
+        ("--val_fraction=1", "--val_fraction must be above 0 and below 1, got 1"),
+        ("--negatives=5000", "more negatives than there are: "),
+        ("--negatives=few", "whole number above 0"),
+        ("--no_such_flag=1", "no_such_flag"),
+        ("stray", "unexpected argument 'stray'"),
+        ("--external_dir=nowhere", "nowhere is not a folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_2(nih, tmp_path, capsys, flag, message):
+    out = tmp_path / "out"
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", *FAST, flag) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert "Traceback" not in error
+    assert not (out / "config.json").exists()
+
+
+def test_a_bank_needs_a_frozen_trunk(nih, capsys):
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", *FAST, "--retrain_from=conv1") == 2
+    assert "needs a frozen trunk" in capsys.readouterr().err
+
+
+def test_a_folder_in_use_is_refused(nih, tmp_path, capsys):
+    (tmp_path / "thesis.tex").touch()
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={tmp_path}", *FAST) == 2
+    assert "holds files that are not a run's" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").exists()
+    config = dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run"))
+    with (
+        rundir.claim(config),
+        pytest.raises(InputError, match="in use by a run that is under way"),
+        rundir.claim(config),
+    ):
+        pass
+
+
+def test_overwrite_replaces_an_old_run_and_only_that(tmp_path):
+    config = ExperimentConfig("p_vs_nf", "NF", out=str(tmp_path / "run"))
+    with rundir.claim(config) as folder:
+        (folder / "summary.json").write_text("{}")
+    with rundir.claim(dataclasses.replace(config, overwrite=True, epochs=3)) as folder:
+        assert not (folder / "summary.json").exists()
+
+
+def test_flags_follow_the_configuration():
+    parsed = _cli.parse(p_vs_nf.CONFIG, "", ["--seeds=3", "--nooverwrite", "--momentum=0.9", "--data_dir=x"])
+    assert parsed == dataclasses.replace(p_vs_nf.CONFIG, seeds=3, momentum=0.9, data_dir="x")
+    assert _cli.parse(p_vs_np.CONFIG, "", []) == p_vs_np.CONFIG
+
+
+def test_defaults_are_the_posters():
+    c = p_vs_nf.CONFIG
+    assert (c.seeds, c.epochs, c.batch_size, c.learning_rate, c.momentum) == (10, 120, 64, 0.001, 0)
+    assert (c.val_fraction, c.split_by, c.view, c.retrain_from, c.augment_bank) == (0.2, "patient", "all", "fc6", 0)
+    assert tables.POSTER["p_vs_nf"]["accuracy"] == 83

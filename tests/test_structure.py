@@ -1,0 +1,118 @@
+"""The house as drawn: imports point downwards, TensorFlow stays in its room, command lines answer at once."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+# From the ground up; a module may import what stands before it.
+ORDER = [
+    "types",
+    "files",
+    "weight_files",
+    "convert",
+    "checkpoint",
+    "store",
+    "datasets.decode",
+    "datasets.nih",
+    "datasets.folder",
+    "datasets.anatomy",
+    "datasets.chest",
+    "datasets.findings",
+    "datasets.phantom",
+    "datasets.load",
+    "cohort",
+    "alexnet",
+    "augment",
+    "metrics",
+    "plan",
+    "bank",
+    "pipeline",
+    "train",
+    "dream",
+    "network",
+    "evaluate",
+    "statistics",
+    "trainer",
+    "tables",
+    "rundir",
+    "report",
+    "runner",
+]
+FILES = sorted((ROOT / "cxrjax").rglob("*.py"))
+
+
+def name_of(path):
+    return ".".join(path.relative_to(ROOT / "cxrjax").with_suffix("").parts)
+
+
+def imports(path):
+    """Every imported module of a file, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def module_of(imported):
+    """cxrjax.datasets.load.load -> datasets.load; None for what is not ours."""
+    parts = imported.split(".")
+    if parts[0] != "cxrjax":
+        return None
+    return next((name for k in (3, 2) if (name := ".".join(parts[1:k])) in ORDER), None)
+
+
+def test_every_module_has_its_place():
+    assert {name_of(path) for path in FILES if path.name != "__init__.py"} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.name != "__init__.py"], ids=name_of)
+def test_imports_point_downwards(path):
+    own = ORDER.index(name_of(path))
+    above = [m for i in imports(path) if (m := module_of(i)) and ORDER.index(m) >= own]
+    assert not above
+
+
+def test_experiments_are_not_imported_by_the_library():
+    assert not [i for path in FILES for i in imports(path) if i.startswith(("experiments", "weights", "tests"))]
+
+
+def test_only_the_pipeline_imports_tensorflow():
+    assert {name_of(p) for p in FILES if any(i.startswith("tensorflow") for i in imports(p))} == {"pipeline"}
+
+
+def test_only_checkpoint_imports_orbax():
+    assert {name_of(p) for p in FILES if any(i.startswith("orbax") for i in imports(p))} == {"checkpoint"}
+
+
+@pytest.mark.parametrize("module", ["experiments.p_vs_nf", "experiments.p_vs_np"])
+def test_help_needs_no_heavy_import(module):
+    """--help exits 0, lists the experiment's flags and imports neither jax nor pandas nor TensorFlow."""
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['x', '--help']\n"
+        f"try: runpy.run_module({module!r}, run_name='__main__')\n"
+        "except SystemExit as e: assert e.code == 0, e.code\n"
+        "heavy = {'jax', 'orbax', 'pandas', 'tensorflow', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "--augment_bank" in done.stdout
+    assert "--retrain_from" in done.stdout
+
+
+def test_import_is_lazy_and_finds_every_module():
+    code = (
+        "import sys, cxrjax\n"
+        "assert not {'jax', 'numpy', 'tensorflow'} & set(sys.modules)\n"
+        "from cxrjax import alexnet, augment, dream\n"
+        "assert cxrjax.cohort.POSTER_POSITIVES == 593\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
