@@ -1,6 +1,10 @@
-"""P vs NF: DESCRIPTION
+"""P vs NF: how well are radiographs with pneumonia told from those without any finding?
 
-python -m experiments.p_vs_nf --data_dir=nih --seeds=10
+  python -m experiments.p_vs_nf --data_dir=NIH_FOLDER --seeds=10
+
+The poster reports an accuracy of 83 ± 7 %, false positives 7 %, false negatives 9 % of all validation images.
+Expected on 1,173 NIH images with --epochs=60 --augment_bank=8: RESULT_NF. Without --data_dir it runs on the embedded
+phantom, which needs no download.
 """
 
 from cxrjax.types import ExperimentConfig

@@ -1,6 +1,10 @@
-"""P vs NP: DESCRIPTION
+"""P vs NP: how well are radiographs with pneumonia told from all others, with or without other findings?
 
-python -m experiments.p_vs_np --data_dir=nih --seeds=10
+  python -m experiments.p_vs_np --data_dir=NIH_FOLDER --seeds=10
+
+The poster reports an accuracy of 65 ± 5 %, false positives 13 %, false negatives 22 % of all validation images.
+Expected on 1,173 NIH images with --epochs=60 --augment_bank=8: RESULT_NP. Without --data_dir it runs on the embedded
+phantom, which needs no download.
 """
 
 from cxrjax.types import ExperimentConfig
