@@ -194,7 +194,12 @@ def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
     """Means of [B, H, W, C] over size x size bins, floor(i n / size) to ceil((i+1) n / size), as PyTorch bins.
 
     The identity where H = W = size, which holds for inputs of 224 and 227 pixels.
+
+    Raises:
+      ValueError: if nothing is left of the map, because the image was too small; the sums would be 0.
     """
+    if 0 in x.shape[1:3]:
+        raise ValueError(f"the image must leave 1 pixel or more after conv5, got {x.shape[1:3]}; 63 a side do")
     if x.shape[1:3] == (size, size):
         return x
     rows, columns = (_bins(length, size) for length in x.shape[1:3])
