@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -119,7 +119,27 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
         images = jnp.asarray(store.images)
         return lambda plan: augment.batches(images, plan)
 
+    _refuse_large_bank(config, cohorts, net)
     return Prepared(store, about, cohorts, splits, weights, net, feed)
+
+
+def _refuse_large_bank(config: ExperimentConfig, cohorts: list[Cohort], net: network.Network) -> None:
+    """A bank is held in memory, twice while it is built.
+
+    Raises:
+      InputError: if the machine has not that much.
+    """
+    if not config.augment_bank:
+        return
+    pixels = jax.ShapeDtypeStruct((1, augment.CROP, augment.CROP), jnp.uint8)
+    images = len(np.unique(np.concatenate([c.index for c in cohorts])))
+    needed = 2 * 4 * images * config.augment_bank * jax.eval_shape(net.trunk, pixels).size / 2**30
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    if needed > memory:
+        raise InputError(
+            f"--augment_bank={config.augment_bank} needs {needed:.0f} GB of memory for {images} images, and there are "
+            f"{memory:.0f} GB; a smaller bank needs less, --augment_bank=0 none"
+        )
 
 
 def _log_data(about: About, store: ImageStore) -> None:
@@ -172,22 +192,19 @@ def _fit(config: ExperimentConfig, prepared: Prepared, folder: Path, group: rang
 
 def _watcher(epochs: int, partial: Path) -> Callable[[trainer.Progress], None]:
     """Logs every epoch with the time left, and saves the state every few minutes."""
-    first: list[float] = []  # time after the first epoch, which holds the compilation
-    first_epoch: list[int] = []
     saved = time.monotonic()
+    start: tuple[int, float] | None = None  # after the first epoch, which holds trunk and compilation
 
     def watch(progress: trainer.Progress) -> None:
-        nonlocal saved
+        nonlocal saved, start
         now = time.monotonic()
-        first.append(now)
-        first_epoch.append(progress.epochs)
-        done = progress.epochs - first_epoch[0]
-        left = (now - first[0]) / done * (epochs - progress.epochs) if done else math.nan
-        figures = [float(np.mean(x[:, -1])) for x in progress.history]
+        start = start or (progress.epochs, now)
+        done = progress.epochs - start[0]
+        left = f"{(now - start[1]) / done * (epochs - progress.epochs) / 60:.1f} min left" if done else ""
+        figures = [float(np.mean(curve[:, -1])) for curve in progress.history]
         log.info(
             "epoch %d/%d  training loss %.3f, accuracy %.1f %%  validation loss %.3f, accuracy %.1f %%  %s",
-            progress.epochs, epochs, figures[0], 100 * figures[1], figures[2], 100 * figures[3],
-            f"{left / 60:.1f} min left" if done else "",
+            progress.epochs, epochs, figures[0], 100 * figures[1], figures[2], 100 * figures[3], left,
         )  # fmt: skip
         if now - saved > SAVE_SECONDS and progress.epochs < epochs:
             checkpoint.save_tree(partial, trainer.pack(progress), overwrite=True)

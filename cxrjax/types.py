@@ -131,7 +131,7 @@ class Results(NamedTuple):
     dream: np.ndarray  # [H, W] u8, what the first seed's pneumonia neuron responds to
 
 
-def _flag(default: Any, text: str, **rules: Any) -> Any:
+def flag(default: Any, text: str, **rules: Any) -> Any:
     """A field that is also a flag: its help text and the rules of its value (choices, lower, upper)."""
     return dataclasses.field(default=default, metadata={"help": text, **rules})
 
@@ -142,36 +142,36 @@ class ExperimentConfig:
 
     name: str  # p_vs_nf
     negative_class: Literal["NP", "NF"]
-    data_dir: str | None = _flag(
+    data_dir: str | None = flag(
         None, "NIH folder, folder of class folders, or prepared store; none: the embedded phantom"
     )
-    weights: str = _flag("weights/alexnet-imagenet", "converted weights, or 'random' for none")
-    seeds: int = _flag(10, "number of runs, each with its own draw, split, weights and augmentation", lower=1)
-    first_seed: int = _flag(0, "seed of the first run; the next has the next number", lower=0)
-    epochs: int = _flag(120, "passes over the training images", lower=1)
-    batch_size: int = _flag(64, "images a step", lower=1)
-    learning_rate: float = _flag(0.001, "of stochastic gradient descent", lower=0.0)
-    momentum: float = _flag(0.0, "of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999)
-    negatives: str = _flag(
+    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none")
+    seeds: int = flag(10, "number of runs, each with its own draw, split, weights and augmentation", lower=1)
+    first_seed: int = flag(0, "seed of the first run; the next has the next number", lower=0)
+    epochs: int = flag(120, "passes over the training images", lower=1)
+    batch_size: int = flag(64, "images a step", lower=1)
+    learning_rate: float = flag(0.001, "of stochastic gradient descent", lower=0.0)
+    momentum: float = flag(0.0, "of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999)
+    negatives: str = flag(
         "auto",
         "negatives drawn for each run: a number, or auto for round(positives * 800 / 593), the poster's ratio",
     )
-    val_fraction: float = _flag(0.2, "share of the images used for validation, above 0 and below 1", lower=0, upper=1)
-    split_by: str = _flag(
+    val_fraction: float = flag(0.2, "share of the images used for validation, above 0 and below 1", lower=0, upper=1)
+    split_by: str = flag(
         "patient",
         "patient keeps each patient on one side; image is the poster's protocol",
         choices=("patient", "image"),
     )
-    view: str = _flag("all", "projections used", choices=("all", "PA", "AP"))
-    retrain_from: str = _flag("fc6", "first layer that is retrained", choices=("fc6", "fc7", "fc8", "conv1"))
-    augment_bank: int = _flag(0, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
-    input: str = _flag(
+    view: str = flag("all", "projections used", choices=("all", "PA", "AP"))
+    retrain_from: str = flag("fc6", "first layer that is retrained", choices=("fc6", "fc7", "fc8", "conv1"))
+    augment_bank: int = flag(0, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
+    input: str = flag(
         "auto",
         "tfdata: a tf.data pipeline; resident: images on the device; auto: tfdata where TensorFlow is installed. "
         "All give the same numbers",
         choices=("auto", "tfdata", "resident"),
     )
-    external_dir: str | None = _flag(None, "second data set, evaluated only; read like --data_dir")
-    out: str | None = _flag(None, "folder for the results; none: runs/NAME")
-    overwrite: bool = _flag(False, "replace a finished run in --out")
-    skip_bad_images: bool = _flag(False, "leave out images that cannot be read, and list them")
+    external_dir: str | None = flag(None, "second data set, evaluated only; read like --data_dir")
+    out: str | None = flag(None, "folder for the results; none: runs/NAME")
+    overwrite: bool = flag(False, "replace a finished run in --out")
+    skip_bad_images: bool = flag(False, "leave out images that cannot be read, and list them")

@@ -5,14 +5,22 @@ Flags are parsed before jax, orbax or pandas is imported, so `--help` and mistak
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import sys
-from typing import Any
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from absl import flags
 
 from cxrjax.types import ExperimentConfig, InputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 def main(config: ExperimentConfig, description: str, argv: list[str] | None = None) -> None:
@@ -23,24 +31,31 @@ def main(config: ExperimentConfig, description: str, argv: list[str] | None = No
       description: what --help shows above the flags.
       argv: arguments without the program's name; None: the process's.
     """
-    try:
-        parsed = parse(config, description, sys.argv[1:] if argv is None else argv)
+    with one_line_for_mistakes():
+        parsed = parse(config, description, argv)
         _log_to_stderr()
         from cxrjax import rundir, runner, tables
 
         results = runner.run(parsed)
+        print(f"report: {rundir.path(parsed) / 'report.html'}")
+        print(tables.last_line(results.summary))
+
+
+@contextlib.contextmanager
+def one_line_for_mistakes() -> Iterator[None]:
+    """Turns an InputError into one line on standard error and exit status 2, Ctrl-C into 130."""
+    try:
+        yield
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; the same command continues the run", file=sys.stderr)
+        print("interrupted; the same command continues", file=sys.stderr)
         sys.exit(130)
-    print(f"report: {rundir.path(parsed) / 'report.html'}")
-    print(tables.last_line(results.summary))
 
 
-def parse(config: ExperimentConfig, description: str, argv: list[str]) -> ExperimentConfig:
-    """Applies flags to a configuration; --help prints and exits 0.
+def parse(config: Config, description: str, argv: list[str] | None = None) -> Config:
+    """Applies flags to a frozen dataclass; its fields made by `types.flag` are the flags. --help prints, exits 0.
 
     Raises:
       InputError: for an unknown flag, a bad value or a stray argument.
@@ -53,11 +68,14 @@ def parse(config: ExperimentConfig, description: str, argv: list[str]) -> Experi
             names.append(field.name)
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
     try:
-        rest = values([config.name, *argv])[1:]
+        rest = values(["flags", *(sys.argv[1:] if argv is None else argv)])[1:]
     except flags.Error as error:
-        raise InputError(f"{str(error).replace(chr(10), ' ')} (--help lists the flags)") from error
+        raise InputError(f"{error} (--help lists the flags)") from error
     if values.help:
-        print(f"{description.strip()}\n\nFlags:\n{values.get_help()}")
+        print(f"{description.strip()}\n")
+        for name in names:
+            text = f"--{name}: {values[name].help} (default: {values[name].default})"
+            print(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="      "))
         sys.exit(0)
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}; values are given as --flag=value")
