@@ -20,6 +20,16 @@ def available() -> bool:
     return importlib.util.find_spec("tensorflow") is not None
 
 
+def require() -> None:
+    """Refuses --input=tfdata where it cannot work.
+
+    Raises:
+      InputError: if TensorFlow is not installed.
+    """
+    if not available():
+        raise InputError("--input=tfdata needs TensorFlow, which is not installed; --input=resident does without")
+
+
 def batches(images: np.ndarray, plan: Plan) -> Iterator[np.ndarray]:
     """Gather, crop, flip, batch, prefetch: the pixels that `augment.batches` gives for the same plan.
 
@@ -33,8 +43,7 @@ def batches(images: np.ndarray, plan: Plan) -> Iterator[np.ndarray]:
     Raises:
       InputError: if TensorFlow is not installed.
     """
-    if not available():
-        raise InputError("--input=tfdata needs TensorFlow, which is not installed; --input=resident does without")
+    require()
     yield from _dataset(images, plan).as_numpy_iterator()
 
 

