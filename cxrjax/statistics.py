@@ -58,9 +58,10 @@ def over_runs(values: np.ndarray, n_train: float, n_val: float) -> Summary:
 
     The interval is the corrected resampled t of Nadeau & Bengio 2003 (Machine Learning 52, eq. 9): runs share
     images, so the variance of the mean is (1/J + n_val/n_train) sd^2, not sd^2/J; Student's t, J - 1 degrees.
+    Its ends are cut to 0..1, the range of every share.
 
     Args:
-      values: [J], one a run; runs that are NaN are left out.
+      values: [J], a share (0..1) of each run; runs that are NaN are left out.
       n_train: training images of a run (mean over runs).
       n_val: validation images of a run (mean over runs).
     """
@@ -71,4 +72,4 @@ def over_runs(values: np.ndarray, n_train: float, n_val: float) -> Summary:
         return Summary(mean, math.nan, math.nan, math.nan)
     mean, sd = float(values.mean()), float(values.std(ddof=1))
     half = float(stats.t.ppf(0.975, runs - 1)) * sd * math.sqrt(1 / runs + n_val / n_train)
-    return Summary(mean, sd, mean - half, mean + half)
+    return Summary(mean, sd, max(mean - half, 0.0), min(mean + half, 1.0))

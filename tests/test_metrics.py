@@ -85,10 +85,15 @@ def test_auroc_by_hand():
 
 
 def test_interval_over_runs_by_hand():
-    """Nadeau & Bengio 2003: three runs, 80 and 20 images: SE^2 = (1/3 + 20/80) * 0.01."""
-    got = statistics.over_runs(np.array([0.6, 0.7, 0.8]), 80, 20)
-    half = stats.t.ppf(0.975, 2) * math.sqrt((1 / 3 + 0.25) * 0.01)
-    assert got == pytest.approx((0.7, 0.1, 0.7 - half, 0.7 + half))
+    """Nadeau & Bengio 2003: three runs, 80 and 20 images: SE^2 = (1/3 + 20/80) * 0.0025."""
+    got = statistics.over_runs(np.array([0.55, 0.6, 0.65]), 80, 20)
+    half = stats.t.ppf(0.975, 2) * math.sqrt((1 / 3 + 0.25) * 0.0025)
+    assert got == pytest.approx((0.6, 0.05, 0.6 - half, 0.6 + half))
+
+
+def test_interval_stays_within_the_range_of_a_share():
+    assert statistics.over_runs(np.array([0.9, 0.95, 1.0]), 80, 20).high == 1
+    assert statistics.over_runs(np.array([0.0, 0.05, 0.1]), 80, 20).low == 0
 
 
 def test_one_run_has_no_spread():
