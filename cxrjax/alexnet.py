@@ -90,12 +90,14 @@ class AlexNet(nn.Module):
       variant: "torchvision" or "caffe".
       first: first layer to run.
       last: last layer to run.
+      dtype: of the products and activations; None: of input and parameters together. Parameters are float32.
     """
 
     num_classes: int = 1000
     variant: Variant = "torchvision"
     first: str = "conv1"
     last: str = "fc8"
+    dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -131,6 +133,7 @@ class AlexNet(nn.Module):
             feature_group_count=geometry.groups,
             kernel_init=_uniform(fan_in),
             bias_init=_uniform(fan_in),
+            dtype=self.dtype,
             name=name,
         )(x)
         activation = x = nn.relu(x)
@@ -149,7 +152,7 @@ class AlexNet(nn.Module):
             x = dropout(x)
         width = WIDTHS.get(name, self.num_classes)
         init = _uniform(x.shape[-1])
-        activation = x = nn.Dense(width, kernel_init=init, bias_init=init, name=name)(x)
+        activation = x = nn.Dense(width, kernel_init=init, bias_init=init, dtype=self.dtype, name=name)(x)
         if name == "fc8":
             return x, activation
         activation = x = nn.relu(x)

@@ -1,42 +1,62 @@
-"""Trunk activations of a fixed set of augmentations, computed once and kept in memory."""
+"""Trunk activations of a fixed set of augmentations, computed once and kept: in memory, or in a cache on disk."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cxrjax import activation_cache
 from cxrjax import plan as planning
-from cxrjax.types import Array, Plan
+from cxrjax.types import Array, Params, Plan
 
-Trunk: TypeAlias = Callable[[Array], jax.Array]
-"""[B, 227, 227] u8 -> [B, F] f32."""
+log = logging.getLogger(__name__)
 
 Feed: TypeAlias = Callable[[Plan], Iterator[Array]]
 """A pipeline: executes a plan [T, B], yields [B, 227, 227] u8 for each step."""
 
-BATCH = 64  # images a trunk call; 64 keeps a layer's maps near the caches, larger ones are not faster on CPU
+BATCH = 64  # images a trunk call
+_LOG_SECONDS = 10
+
+
+class Trunk(NamedTuple):
+    """The frozen layers."""
+
+    apply: Callable[[Params, Array], jax.Array]
+    params: Params
+    shape: tuple[int, ...]  # of one image's output
+    dtype: np.dtype  # of the output
+    identity: str  # changes with what the output depends on; "": no layers, the pixels pass as they are
+
+    def __call__(self, pixels: Array) -> jax.Array:
+        """Activations [B, *shape] of pixels [B, 227, 227] u8."""
+        return self.apply(self.params, pixels)
+
+
+class Cache(NamedTuple):
+    """Where banks are kept between runs."""
+
+    folder: Path
+    images: np.ndarray  # [N, 256, 256] u8, of the store; their hashes are part of the keys
 
 
 class Bank(NamedTuple):
     """Activations by (row of the store, slot)."""
 
-    features: jax.Array  # [n * K, F] f32
-    position: np.ndarray  # [N] i32, place of a row among the n, -1: not in the bank
-    slots: int  # K
+    features: Array  # [M, K, ...], on the device, or a memory map
+    position: np.ndarray  # [N] i64, place of a row among the M, -1: not in the bank
 
 
-def activations(trunk: Trunk, feed: Feed, plan: Plan) -> np.ndarray:
-    """Runs every planned image through the trunk; [number unmasked, F], in the plan's order."""
-    parts = [np.asarray(trunk(images))[mask] for images, mask in zip(feed(plan), np.asarray(plan.mask), strict=True)]
-    return np.concatenate(parts)
-
-
-def build(trunk: Trunk, feed: Feed, rows: np.ndarray, slots: int, store_size: int) -> Bank:
-    """Computes the activations of all K augmentations (`plan.bank`) of each row.
+def build(trunk: Trunk, feed: Feed, rows: np.ndarray, slots: int, store_size: int, cache: Cache | None = None) -> Bank:
+    """Activations of all K augmentations (`plan.bank`) of each row.
 
     Args:
       trunk: see `Trunk`.
@@ -44,21 +64,17 @@ def build(trunk: Trunk, feed: Feed, rows: np.ndarray, slots: int, store_size: in
       rows: [n] i32, distinct rows of the store.
       slots: K.
       store_size: N, images in the store.
+      cache: what is in there is not computed again, and what is computed goes there; None: kept in memory.
     """
-    return Bank(
-        jnp.asarray(activations(trunk, feed, _rebatch(planning.bank(rows, slots), BATCH))),
-        _positions(rows, store_size),
-        slots,
-    )
+    return _build(trunk, feed, rows, lambda some: planning.bank(some, slots), f"bank of {slots}", store_size, cache)
 
 
-def build_centre(trunk: Trunk, feed: Feed, rows: np.ndarray, store_size: int) -> Bank:
-    """Activations of the centre crop of each row, for validation: a bank of one slot."""
-    features = activations(trunk, feed, planning.centre(rows, BATCH))
-    return Bank(jnp.asarray(features), _positions(rows, store_size), 1)
+def build_centre(trunk: Trunk, feed: Feed, rows: np.ndarray, store_size: int, cache: Cache | None = None) -> Bank:
+    """Activations of the centre crop of each row, for validation: a bank of one slot. Arguments as `build`."""
+    return _build(trunk, feed, rows, lambda some: planning.centre(some, 1), "centre crops", store_size, cache)
 
 
-def gather(bank: Bank, index: Array, slot: Array) -> jax.Array:
+def gather(bank: Bank, index: Array, slot: Array) -> Array:
     """Activations [..., F] of rows `index` [...] at slots `slot` [...].
 
     Raises:
@@ -67,23 +83,70 @@ def gather(bank: Bank, index: Array, slot: Array) -> jax.Array:
     position = bank.position[np.asarray(index)]
     if (position < 0).any():
         raise KeyError(f"row {np.asarray(index)[position < 0].flat[0]} of the store is not in the bank")
-    return bank.features[position * bank.slots + np.asarray(slot)]
+    return bank.features[position, np.asarray(slot)]
 
 
-def _positions(rows: np.ndarray, store_size: int) -> np.ndarray:
-    position = np.full(store_size, -1, np.int32)
-    position[rows] = np.arange(len(rows), dtype=np.int32)
-    return position
+def on_device(bank: Bank, budget: int) -> Bank:
+    """The bank's own rows on the device if they fit into `budget` bytes, else as it is."""
+    rows = np.flatnonzero(bank.position >= 0)
+    if len(rows) * bank.features[:1].nbytes > budget:
+        return bank
+    position = np.full_like(bank.position, -1)
+    position[rows] = np.arange(len(rows))
+    return Bank(jnp.asarray(bank.features[bank.position[rows]]), position)
 
 
-def _rebatch(plan: Plan, batch_size: int) -> Plan:
-    """The same examples in order, `batch_size` a step; the last step is padded with masked ones."""
-    count = plan.mask.size
-    padded = planning.steps_per_epoch(count, batch_size) * batch_size
+def _build(
+    trunk: Trunk,
+    feed: Feed,
+    rows: np.ndarray,
+    planned: Callable[[np.ndarray], Plan],
+    what: str,
+    store_size: int,
+    cache: Cache | None,
+) -> Bank:
+    """Bank of the augmentations that `planned` gives for rows [n]: leaves [n, K, ...]."""
+    slots = planned(rows[:1]).index.shape[1]
+    shape = (slots, *trunk.shape)
 
-    def reshape(x: Array) -> np.ndarray:
-        flat = np.asarray(x).reshape(count, *x.shape[2:])
-        return np.resize(flat, (padded, *flat.shape[1:])).reshape(-1, batch_size, *flat.shape[1:])
+    def compute(places: np.ndarray) -> Iterator[np.ndarray]:
+        return _blocks(trunk, feed, planned(rows[places]), what)
 
-    resized = Plan(*map(reshape, plan))
-    return resized._replace(mask=resized.mask & (np.arange(padded) < count).reshape(-1, batch_size))
+    if cache is None or not trunk.identity:
+        features, place = np.concatenate(list(compute(np.arange(len(rows))))), np.arange(len(rows))
+    else:
+        folder = cache.folder / _name(trunk, what)
+        features, place = activation_cache.ensure(folder, _keys(cache.images, rows), shape, trunk.dtype, compute)
+    position = np.full(store_size, -1, np.int64)
+    position[rows] = place
+    return Bank(features, position)
+
+
+def _blocks(trunk: Trunk, feed: Feed, plan: Plan, what: str) -> Iterator[np.ndarray]:
+    """Runs a plan [n, K] through the trunk, whole images at a time; yields [b, K, ...]."""
+    count, slots = plan.mask.shape
+    each = max(1, BATCH // slots)  # images a trunk call
+    calls = -(-count // each)
+    batched = Plan(
+        *(np.resize(x, (calls * each, *x.shape[1:])).reshape(calls, each * slots, *x.shape[2:]) for x in plan)
+    )
+    started = logged = time.monotonic()
+    for call, pixels in enumerate(feed(batched)):
+        out = np.asarray(trunk(pixels)).reshape(each, slots, *trunk.shape)
+        yield out[: count - call * each]
+        now = time.monotonic()
+        if now - logged > _LOG_SECONDS:
+            logged, left = now, (now - started) / (call + 1) * (calls - call - 1)
+            log.info("trunk, %s: %d of %d images, %.1f min left", what, (call + 1) * each, count, left / 60)
+
+
+def _name(trunk: Trunk, what: str) -> str:
+    """Folder of the entries that one trunk on one kind of device computes for one set of slots."""
+    # Devices round differently; a run that resumes elsewhere must not mix their numbers unseen.
+    told = [1, trunk.identity, what, str(trunk.dtype), jax.default_backend(), jax.devices()[0].device_kind]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def _keys(images: np.ndarray, rows: np.ndarray) -> list[bytes]:
+    """Pixels and row: the augmentations of a bank are drawn by row."""
+    return [hashlib.sha256(np.int64(row).tobytes() + images[row].tobytes()).digest() for row in rows]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import logging
 import shutil
@@ -92,7 +93,7 @@ def load_tree(folder: str | Path, like: Any = None) -> Any:
     path = Path(folder).resolve()
     if not (path / "_METADATA").is_file():
         raise InputError(f"{folder}: must be a folder with an Orbax checkpoint, and there is none")
-    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+    with _quiet(), _checkpointer() as checkpointer:
         try:
             metadata = checkpointer.metadata(path).item_metadata  # None where Orbax cannot read it
             if metadata is None:
@@ -108,13 +109,88 @@ def load_tree(folder: str | Path, like: Any = None) -> Any:
     return result
 
 
-def _write_orbax(path: Path, tree: Any) -> None:
+class Series:
+    """Checkpoints of one training, by step, each whole or absent; older ones than the last `keep` are removed.
+
+    On accelerators writing goes on in the background while training continues; on CPU it would take the cores and
+    2 GB more memory for ten seeds, and is done at once.
+    """
+
+    def __init__(self, folder: str | Path, keep: int = 2, background: bool = False) -> None:
+        """Opens the folder, making it if need be; `background` saves while training goes on."""
+        import orbax.checkpoint as ocp
+
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            enable_async_checkpointing=background,
+            cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=_alone(),
+        )
+        self._folder = Path(folder).resolve()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with _quiet():
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    def save(self, step: int, tree: Any) -> None:
+        """Writes a tree of NumPy arrays, none of them empty."""
+        import orbax.checkpoint as ocp
+
+        with _quiet():
+            self._manager.save(step, args=ocp.args.PyTreeSave(tree))
+
+    def latest(self) -> Any:
+        """The tree of the last step that is whole, in NumPy; None if there is none."""
+        step = self._manager.latest_step()
+        return None if step is None else load_tree(self._folder / str(step) / "default")
+
+    def remove(self) -> None:
+        """Ends writing and removes the folder."""
+        with _quiet():
+            self._manager.close()
+        shutil.rmtree(self._folder)
+
+
+def _checkpointer() -> Any:
+    import orbax.checkpoint as ocp
+
+    options = _alone()
+    return ocp.Checkpointer(
+        ocp.PyTreeCheckpointHandler(multiprocessing_options=options), multiprocessing_options=options
+    )
+
+
+def _alone() -> Any:
+    """Orbax without barriers: of several processes, the one that calls acts for itself."""
     import jax
     import orbax.checkpoint as ocp
 
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+    )
+
+
+def digest(tree: Any) -> str:
+    """SHA-256 of a tree's names, types, shapes and bytes (little endian), in hex."""
+    import jax
+
+    total = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        total.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
+
+
+def _write_orbax(path: Path, tree: Any) -> None:
+    import jax
+
     # Orbax knows arrays, not NumPy's scalars; on this host it stores no sharding.
     arrays = jax.tree.map(np.asarray, jax.device_get(tree))
-    with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+    with _quiet(), _checkpointer() as checkpointer:
         checkpointer.save(path.resolve(), arrays)
 
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from cxrjax import augment, bank, convert, train
+from cxrjax import augment, bank, checkpoint, convert, train
 from cxrjax.alexnet import AlexNet, Variant, layer_before, layers_between
 from cxrjax.types import Array, Params, Preprocessing, Weights
 
@@ -25,7 +26,13 @@ class Network(NamedTuple):
     dense: bool  # the head holds no convolution
 
 
-def cut(weights: Weights | None, retrain_from: str, num_classes: int = 2, variant: Variant = "torchvision") -> Network:
+def cut(
+    weights: Weights | None,
+    retrain_from: str,
+    num_classes: int = 2,
+    variant: Variant = "torchvision",
+    dtype: str = "float32",
+) -> Network:
     """Cuts AlexNet into trunk and head, and fills in what weights there are.
 
     Args:
@@ -33,6 +40,8 @@ def cut(weights: Weights | None, retrain_from: str, num_classes: int = 2, varian
       retrain_from: first layer of the head.
       num_classes: outputs of fc8, which always starts from random weights.
       variant: if there are no weights to tell.
+      dtype: float32 or bfloat16, of activations and of the products that make them; parameters, logits, loss and
+        update are float32 in both.
 
     Raises:
       InputError: if a frozen layer is missing in the weights or does not fit, listing all such layers.
@@ -40,9 +49,9 @@ def cut(weights: Weights | None, retrain_from: str, num_classes: int = 2, varian
     variant = weights.info.variant if weights else variant
     preprocessing = weights.info.preprocessing if weights else _IMAGENET[variant]
     last_frozen = layer_before(retrain_from)
-    head_net = AlexNet(num_classes, variant, first=retrain_from)
-    trunk, width = _trunk(weights, variant, last_frozen, preprocessing)
-    example = jnp.zeros((1, *width), jnp.float32)
+    head_net = AlexNet(num_classes, variant, first=retrain_from, dtype=jnp.dtype(dtype))
+    trunk = _trunk(weights, variant, last_frozen, preprocessing, jnp.dtype(dtype))
+    example = jnp.zeros((1, *(trunk.shape if last_frozen else (*trunk.shape, 3))), jnp.float32)
     shapes = jax.eval_shape(head_net.init, jax.random.key(0), example)["params"]
     layers = layers_between(retrain_from, "fc8")
     given: Params = {}
@@ -53,7 +62,8 @@ def cut(weights: Weights | None, retrain_from: str, num_classes: int = 2, varian
     def head(params: Params, images: Array, key: jax.Array | None) -> jax.Array:
         x = augment.normalise(images, preprocessing) if last_frozen is None else jnp.asarray(images)
         rngs = {} if key is None else {"dropout": key}
-        return head_net.apply({"params": params}, x, key is not None, rngs=rngs)[0]
+        logits, _ = head_net.apply({"params": params}, x, key is not None, rngs=rngs)
+        return jnp.asarray(logits, jnp.float32)
 
     def initial(key: jax.Array) -> Params:
         return {**head_net.init(key, example)["params"], **given}
@@ -63,13 +73,13 @@ def cut(weights: Weights | None, retrain_from: str, num_classes: int = 2, varian
 
 
 def _trunk(
-    weights: Weights | None, variant: Variant, last: str | None, preprocessing: Preprocessing
-) -> tuple[bank.Trunk, tuple[int, ...]]:
-    """The frozen layers as a compiled function, and the shape of one of its outputs."""
+    weights: Weights | None, variant: Variant, last: str | None, preprocessing: Preprocessing, dtype: np.dtype
+) -> bank.Trunk:
+    """The frozen layers as a compiled function; of none, the pixels as they are."""
     pixels = (augment.CROP, augment.CROP)
     if last is None:
-        return jnp.asarray, (*pixels, 3)
-    net = AlexNet(variant=variant, last=last)
+        return bank.Trunk(lambda _, images: jnp.asarray(images), {}, pixels, np.dtype(np.uint8), "")
+    net = AlexNet(variant=variant, last=last, dtype=dtype)
     example = jnp.zeros((1, *pixels, 3), jnp.float32)
     if weights:
         template = jax.eval_shape(net.init, jax.random.key(0), example)["params"]
@@ -83,4 +93,5 @@ def _trunk(
         return net.apply({"params": params}, augment.normalise(images, preprocessing))[0]
 
     shape = jax.eval_shape(run, params, jax.ShapeDtypeStruct((1, *pixels), jnp.uint8)).shape
-    return lambda images: run(params, jnp.asarray(images)), shape[1:]
+    identity = f"{checkpoint.digest(params)} {variant} {last} {preprocessing} {dtype}"
+    return bank.Trunk(run, params, shape[1:], dtype, identity)

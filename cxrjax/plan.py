@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cxrjax.augment import CENTRE, OFFSETS
-from cxrjax.types import Plan
+from cxrjax.types import Array, Plan
 
 INITIAL_WEIGHTS, ORDER, AUGMENTATION, DROPOUT = range(4)
 FRESH = -1
@@ -53,17 +53,28 @@ def epoch(key: jax.Array, epoch: int, images: np.ndarray, batch_size: int, steps
     Raises:
       ValueError: if the images do not fit into the steps.
     """
+    return draw(key, epoch, fill(images, batch_size, steps), len(images), steps, bank)
+
+
+def fill(images: np.ndarray, batch_size: int, steps: int) -> np.ndarray:
+    """Rows [n] and padding, [steps * batch_size] i32, for `draw`.
+
+    Raises:
+      ValueError: if the images do not fit into the steps.
+    """
     if not 0 < len(images) <= steps * batch_size:
         raise ValueError(
             f"steps * batch_size must hold 1 image or more, and all of them: {steps} * {batch_size} for {len(images)}"
         )
     rows = np.zeros(steps * batch_size, np.int32)
     rows[: len(images)] = images
-    return _epoch(key, epoch, rows, len(images), steps, bank)
+    return rows
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5))
-def _epoch(key: jax.Array, epoch: int, rows: jax.Array, n: int, steps: int, bank: int | None) -> Plan:
+def draw(key: jax.Array, epoch: int, rows: Array, n: int, steps: int, bank: int | None) -> Plan:
+    """`epoch` for the first n of `rows` [steps * B], the others being padding; n may be traced, and 0."""
+    rows = jnp.asarray(rows)
     mask = jnp.arange(len(rows)) < n
     order = _order(jax.random.fold_in(stream(key, ORDER), epoch), rows, mask)
     rows = rows[order]

@@ -9,11 +9,13 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cxrjax import files
 from cxrjax.types import ExperimentConfig, InputError
 
 _IGNORED = {"out", "overwrite"}  # fields that may differ when a run is continued
+_CONFIG, _SETTLED = "config.json", "settled.json"
 
 
 def path(config: ExperimentConfig) -> Path:
@@ -26,9 +28,22 @@ def is_finished(folder: Path) -> bool:
     return (folder / "summary.json").is_file()
 
 
+def recall(config: ExperimentConfig) -> dict[str, Any]:
+    """What an interrupted run in the folder settled by itself (`claim`'s `settled`); empty if there is none."""
+    file = path(config) / _SETTLED
+    if config.overwrite or is_finished(path(config)) or not file.is_file():
+        return {}
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
 @contextlib.contextmanager
-def claim(config: ExperimentConfig) -> Iterator[Path]:
+def claim(config: ExperimentConfig, settled: dict[str, Any]) -> Iterator[Path]:
     """Makes or re-opens the folder for this run, and holds it against other processes.
+
+    Args:
+      config: as the user gave it.
+      settled: what followed from machine and files (input, seed_batch, hashes of weights and data): an interrupted
+        run is continued only where these are the same.
 
     Raises:
       InputError: if it holds a finished run (unless config.overwrite), an interrupted run of another configuration
@@ -37,7 +52,7 @@ def claim(config: ExperimentConfig) -> Iterator[Path]:
     folder = path(config)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out={folder} is a file; it must be a folder or not exist")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _CONFIG).is_file():
         raise InputError(f"--out={folder} is in use: it holds files that are not a run's")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -45,14 +60,15 @@ def claim(config: ExperimentConfig) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"--out={folder} is in use by a run that is under way") from error
-        _check(folder, config)
-        files.write_json(folder / "config.json", dataclasses.asdict(config))
+        _check(folder, config, settled)
+        files.write_json(folder / _SETTLED, settled)
+        files.write_json(folder / _CONFIG, dataclasses.asdict(config))
         yield folder
 
 
-def _check(folder: Path, config: ExperimentConfig) -> None:
+def _check(folder: Path, config: ExperimentConfig, settled: dict[str, Any]) -> None:
     """Empties the folder of an earlier run if asked to, or refuses what cannot be continued."""
-    if not (folder / "config.json").is_file():
+    if not (folder / _CONFIG).is_file():
         return
     if config.overwrite:
         for entry in folder.iterdir():
@@ -63,11 +79,12 @@ def _check(folder: Path, config: ExperimentConfig) -> None:
         return
     if is_finished(folder):
         raise InputError(f"--out={folder} holds a finished run; --overwrite replaces it")
-    before = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    now = dataclasses.asdict(config)
-    differing = [
-        f"{k} (was {before.get(k)!r}, now {now[k]!r})" for k in now if before.get(k) != now[k] and k not in _IGNORED
-    ]
+    differing = []
+    for name, now in ((_CONFIG, dataclasses.asdict(config)), (_SETTLED, settled)):
+        before = json.loads((folder / name).read_text(encoding="utf-8"))
+        differing += [
+            f"{k} (was {before.get(k)!r}, now {now[k]!r})" for k in now if before.get(k) != now[k] and k not in _IGNORED
+        ]
     if differing:
         raise InputError(
             f"--out={folder} holds an interrupted run of another configuration: {', '.join(differing)}; "

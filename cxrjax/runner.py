@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,17 +18,19 @@ from cxrjax import (
     bank,
     checkpoint,
     cohort,
+    devices,
     dream,
     evaluate,
+    files,
     network,
     pipeline,
     report,
     rundir,
+    seed_groups,
     tables,
     trainer,
 )
-from cxrjax import plan as planning
-from cxrjax.datasets.load import load
+from cxrjax.datasets.load import cache_dir, load
 from cxrjax.store import label_counts
 from cxrjax.types import (
     About,
@@ -39,13 +40,13 @@ from cxrjax.types import (
     InputError,
     Params,
     Results,
+    Schedule,
+    SeedData,
     Split,
     Weights,
 )
 
 log = logging.getLogger(__name__)
-
-SAVE_SECONDS = 300  # between two saved states; one of ten seeds is 2 GB
 
 
 class Prepared(NamedTuple):
@@ -57,11 +58,25 @@ class Prepared(NamedTuple):
     splits: list[Split]
     weights: Weights | None
     net: network.Network
+    schedule: Schedule
+    settled: dict[str, Any]  # what followed from machine and files; see `rundir.claim`
     feed: Callable[[ImageStore], bank.Feed]
+
+
+class Evaluated(NamedTuple):
+    """What is kept of the trained networks, a row a seed."""
+
+    history: trainer.History  # [S, E]
+    scores: list[np.ndarray]  # of each seed [v], probability of pneumonia
+    hashes: list[str]  # SHA-256 of each seed's parameters
+    external: np.ndarray | None  # [S, N], scores of the external set
+    dream: np.ndarray  # [H, W] u8, of the first seed
 
 
 def run(config: ExperimentConfig) -> Results:
     """Runs an experiment, or what is left of an interrupted one, and writes its files.
+
+    Of several processes the first writes; all must see the same files.
 
     Raises:
       InputError: for any mistake in the configuration or in the files it names.
@@ -69,14 +84,27 @@ def run(config: ExperimentConfig) -> Results:
     check(config)
     started = time.monotonic()
     weights = None if config.weights == "random" else checkpoint.load_weights(config.weights)
-    store, about = load(config.data_dir, config.skip_bad_images)
+    with devices.first_alone("data"):
+        store, about = load(config.data_dir, config.skip_bad_images)
+        external = load(config.external_dir, config.skip_bad_images)[0] if config.external_dir else None
     prepared = prepare(config, store, about, weights)
-    external = load(config.external_dir, config.skip_bad_images)[0] if config.external_dir else None
-    with rundir.claim(config) as folder:
-        fitted = [_fit(config, prepared, folder, group) for group in _groups(config, prepared.net)]
-        results = _results(config, prepared, external, fitted, started)
-        report.write(folder, results)
+    with _claimed(config, prepared.settled) as folder:
+        evaluated = _evaluate(config, prepared, external, _train(config, prepared, folder))
+        results = _results(config, prepared, external, evaluated, started)
+        if devices.is_first():
+            report.write(folder, results)
     return results
+
+
+@contextlib.contextmanager
+def _claimed(config: ExperimentConfig, settled: dict[str, Any]) -> Iterator[Path]:
+    """The run's folder, claimed by the first process for all."""
+    with contextlib.ExitStack() as stack:
+        if devices.is_first():
+            stack.enter_context(rundir.claim(config, settled))
+        devices.wait_for_all("folder claimed")
+        yield rundir.path(config)
+        devices.wait_for_all("run finished")
 
 
 def check(config: ExperimentConfig) -> None:
@@ -98,7 +126,7 @@ def check(config: ExperimentConfig) -> None:
 
 
 def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: Weights | None) -> Prepared:
-    """Draws cohorts and splits, and builds the network; logs what there is."""
+    """Draws cohorts and splits, builds the network and settles what the user left open; logs what there is."""
     _log_data(about, store)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     cohorts = [cohort.draw(store.table, config.negative_class, s, config.negatives, config.view) for s in seeds]
@@ -108,38 +136,40 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
         config.name, cohorts[0].label.sum(), (1 - cohorts[0].label).sum(), config.negative_class,
         len(splits[0].train), len(splits[0].val), config.split_by,
     )  # fmt: skip
-    net = network.cut(weights, config.retrain_from)
+    net = network.cut(weights, config.retrain_from, dtype=config.dtype)
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
-    use_tf = config.input == "tfdata" or (config.input == "auto" and pipeline.available())
-    log.info("input: %s", "tf.data" if use_tf else "images resident on the device")
+    schedule = Schedule(config.epochs, config.batch_size, config.learning_rate, config.momentum, config.augment_bank)
+    settled = _settle(config, net, schedule, weights) | {"data_sha256": _data_digest(store, cohorts)}
+    log.info("input: %s; seeds side by side: %d", settled["input"], settled["seed_batch"])
 
     def feed(store: ImageStore) -> bank.Feed:
-        if use_tf:
+        if settled["input"] == "tfdata":
             return lambda plan: pipeline.batches(store.images, plan)
         images = jnp.asarray(store.images)
         return lambda plan: augment.batches(images, plan)
 
-    _refuse_large_bank(config, cohorts, net)
-    return Prepared(store, about, cohorts, splits, weights, net, feed)
+    return Prepared(store, about, cohorts, splits, weights, net, schedule, settled, feed)
 
 
-def _refuse_large_bank(config: ExperimentConfig, cohorts: list[Cohort], net: network.Network) -> None:
-    """A bank is held in memory, twice while it is built.
+def _settle(
+    config: ExperimentConfig, net: network.Network, schedule: Schedule, weights: Weights | None
+) -> dict[str, Any]:
+    """What the user left open: as an interrupted run had it, else as this machine suggests."""
+    before = rundir.recall(config)
+    usual = before.get("input") or ("tfdata" if pipeline.available() else "resident")
+    fitting = before.get("seed_batch") or seed_groups.default_seed_batch(net, schedule, config.seeds)
+    return {
+        "input": usual if config.input == "auto" else config.input,
+        "seed_batch": min(config.seed_batch or fitting, config.seeds),
+        "weights_sha256": None if weights is None else checkpoint.digest(weights.params),
+    }
 
-    Raises:
-      InputError: if the machine has not that much.
-    """
-    if not config.augment_bank:
-        return
-    pixels = jax.ShapeDtypeStruct((1, augment.CROP, augment.CROP), jnp.uint8)
-    images = len(np.unique(np.concatenate([c.index for c in cohorts])))
-    needed = 2 * 4 * images * config.augment_bank * jax.eval_shape(net.trunk, pixels).size / 2**30
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    if needed > memory:
-        raise InputError(
-            f"--augment_bank={config.augment_bank} needs {needed:.0f} GB of memory for {images} images, and there are "
-            f"{memory:.0f} GB; a smaller bank needs less, --augment_bank=0 none"
-        )
+
+def _data_digest(store: ImageStore, cohorts: list[Cohort]) -> str:
+    """Of the images that take part, their labels and patients."""
+    rows = np.unique(np.concatenate([c.index for c in cohorts]))
+    table = store.table.iloc[rows].to_csv(index=False)
+    return checkpoint.digest({"images": store.images[rows], "table": np.frombuffer(table.encode(), np.uint8)})
 
 
 def _log_data(about: About, store: ImageStore) -> None:
@@ -154,99 +184,80 @@ def _log_data(about: About, store: ImageStore) -> None:
         log.warning("left out %s: %s", name, reason)
 
 
-def _groups(config: ExperimentConfig, net: network.Network) -> list[range]:
-    """Runs trained as one program: all, or one by one where vmap would make grouped convolutions of the head."""
-    if net.dense:
-        return [range(config.seeds)]
-    return [range(i, i + 1) for i in range(config.seeds)]
-
-
-def _fit(config: ExperimentConfig, prepared: Prepared, folder: Path, group: range) -> trainer.Fitted:
-    """Trains a group of runs, or reads what an earlier, interrupted call has trained."""
+def _train(config: ExperimentConfig, prepared: Prepared, folder: Path) -> Iterator[trainer.Fitted]:
+    """Trained networks, one after the other; if a loss is no longer finite, the learning curves are kept."""
     runs = [
-        trainer.SeedData(config.first_seed + i, c.index[s.train], c.index[s.val])
-        for i, c, s in ((i, prepared.cohorts[i], prepared.splits[i]) for i in group)
+        SeedData(config.first_seed + i, c.index[s.train], c.index[s.val])
+        for i, (c, s) in enumerate(zip(prepared.cohorts, prepared.splits, strict=True))
     ]
-    where = folder / "checkpoints" / f"seeds_{runs[0].seed:03d}-{runs[-1].seed:03d}"
-    if where.is_dir():
-        log.info("seeds %d to %d are trained already", runs[0].seed, runs[-1].seed)
-        return trainer.unpack_fitted(checkpoint.load_tree(where))
-    partial = where.with_name(f"{where.name}.partial")
     labels = cohort.classes(prepared.store.table["labels"])["P"].astype(np.int32)
-    schedule = trainer.Schedule(
-        config.epochs, config.batch_size, config.learning_rate, config.momentum, config.augment_bank
-    )
-    resume = checkpoint.load_tree(partial) if partial.is_dir() else None
-    log.info(
-        "training seeds %d to %d for %d epochs; the trunk runs first",
-        runs[0].seed,
-        runs[-1].seed,
-        config.epochs,
-    )
-    feed = prepared.feed(prepared.store)
-    fitted = trainer.fit(prepared.net, feed, labels, runs, schedule, resume, _watcher(config.epochs, partial))
-    checkpoint.save_tree(where, trainer.pack_fitted(fitted))
-    shutil.rmtree(partial, ignore_errors=True)
-    return fitted
-
-
-def _watcher(epochs: int, partial: Path) -> Callable[[trainer.Progress], None]:
-    """Logs every epoch with the time left, and saves the state every few minutes."""
-    saved = time.monotonic()
-    start: tuple[int, float] | None = None  # after the first epoch, which holds trunk and compilation
-
-    def watch(progress: trainer.Progress) -> None:
-        nonlocal saved, start
-        now = time.monotonic()
-        start = start or (progress.epochs, now)
-        done = progress.epochs - start[0]
-        left = f"{(now - start[1]) / done * (epochs - progress.epochs) / 60:.1f} min left" if done else ""
-        figures = [float(np.mean(curve[:, -1])) for curve in progress.history]
-        log.info(
-            "epoch %d/%d  training loss %.3f, accuracy %.1f %%  validation loss %.3f, accuracy %.1f %%  %s",
-            progress.epochs, epochs, figures[0], 100 * figures[1], figures[2], 100 * figures[3], left,
+    try:
+        yield from seed_groups.train(
+            prepared.net, prepared.feed(prepared.store), labels, runs, prepared.schedule,
+            prepared.settled["seed_batch"], _cache(prepared.store), folder / "checkpoints",
         )  # fmt: skip
-        if now - saved > SAVE_SECONDS and progress.epochs < epochs:
-            checkpoint.save_tree(partial, trainer.pack(progress), overwrite=True)
-            saved = time.monotonic()
+    except trainer.Diverged as error:
+        if devices.is_first():
+            table = tables.history(error.progress.history, error.first_seed)
+            files.write_text(folder / "history.csv", table.to_csv(index=False))
+        raise InputError(f"{error}; the learning curves are in {folder / 'history.csv'}") from error
 
-    return watch
+
+def _cache(store: ImageStore) -> bank.Cache:
+    return bank.Cache(cache_dir() / "activations", store.images)
+
+
+def _evaluate(
+    config: ExperimentConfig, prepared: Prepared, external: ImageStore | None, trained: Iterator[trainer.Fitted]
+) -> Evaluated:
+    """Goes through the trained networks one by one, so that no more than one is held."""
+    histories, scores, hashes, outside = [], [], [], []
+    picture: np.ndarray | None = None
+    features = None if external is None else _external_features(prepared, external)
+    for fitted in trained:
+        histories.append(fitted.history)
+        scores.append(np.asarray(evaluate.score(fitted.val_logits[0])))
+        params = jax.tree.map(lambda x: x[0], fitted.params)
+        hashes.append(checkpoint.digest(params))
+        if features is not None:
+            outside.append(np.asarray(evaluate.score(evaluate.logits(prepared.net.head, fitted.params, features)))[0])
+        if picture is None:
+            picture = _dream(prepared.net, params)
+    history = trainer.History(*(np.concatenate(curves) for curves in zip(*histories, strict=True)))
+    assert picture is not None, "there is at least one seed"
+    return Evaluated(history, scores, hashes, np.stack(outside) if outside else None, picture)
+
+
+def _external_features(prepared: Prepared, external: ImageStore) -> jax.Array:
+    """What enters the head, [1, N, ...], of every image of the external set."""
+    rows = np.arange(len(external.table))
+    centre = bank.build_centre(prepared.net.trunk, prepared.feed(external), rows, len(rows), _cache(external))
+    return jnp.asarray(bank.gather(centre, rows, np.zeros_like(rows)))[None]
 
 
 def _results(
     config: ExperimentConfig,
     prepared: Prepared,
     external: ImageStore | None,
-    fitted: list[trainer.Fitted],
+    evaluated: Evaluated,
     started: float,
 ) -> Results:
-    """Puts tables, summary and dream together."""
-    params = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(f.params for f in fitted))
-    history = trainer.History(*(np.concatenate(curves) for curves in zip(*(f.history for f in fitted), strict=True)))
-    scores = [np.asarray(evaluate.score(logits)) for f in fitted for logits in f.val_logits]
-    predictions = tables.predictions(prepared.store, config.first_seed, prepared.cohorts, prepared.splits, scores)
-    seeds = tables.seeds(predictions, history, prepared.cohorts, prepared.splits)
+    """Puts tables and summary together."""
+    predictions = tables.predictions(
+        prepared.store, config.first_seed, prepared.cohorts, prepared.splits, evaluated.scores
+    )
+    seeds = tables.seeds(predictions, evaluated.history, prepared.cohorts, prepared.splits, evaluated.hashes)
     elsewhere = None
-    if external is not None:
-        outside = _external_scores(prepared.net, params, prepared.feed(external), external)
-        elsewhere = tables.external(external, config.negative_class, config.first_seed, outside)
+    if external is not None and evaluated.external is not None:
+        elsewhere = tables.external(external, config.negative_class, config.first_seed, evaluated.external)
     present = cohort.count(label_counts(prepared.store.table))
     minutes = (time.monotonic() - started) / 60
     summary = tables.summary(config, prepared.about, present, seeds, elsewhere, minutes)
     environment = tables.environment(prepared.weights, jax.devices()[0].device_kind)
-    first = jax.tree.map(lambda x: x[0], params)
     return Results(
-        config, environment, summary, seeds, tables.history(history, config.first_seed), predictions, elsewhere,
-        _dream(prepared.net, first),
+        config, environment, summary, seeds, tables.history(evaluated.history, config.first_seed), predictions,
+        elsewhere, evaluated.dream,
     )  # fmt: skip
-
-
-def _external_scores(net: network.Network, params: Params, feed: bank.Feed, store: ImageStore) -> np.ndarray:
-    """Scores [S, N] of every image of the external set."""
-    features = bank.activations(net.trunk, feed, planning.centre(np.arange(len(store.table)), bank.BATCH))
-    seeds = len(jax.tree.leaves(params)[0])
-    images = jnp.broadcast_to(features, (seeds, *features.shape))
-    return np.asarray(evaluate.score(evaluate.logits(net.head, params, images)))
 
 
 def _dream(net: network.Network, params: Params) -> np.ndarray:

@@ -65,7 +65,9 @@ def predictions(
     return pd.concat(parts, ignore_index=True)
 
 
-def seeds(predictions: pd.DataFrame, history: History, cohorts: list[Cohort], splits: list[Split]) -> pd.DataFrame:
+def seeds(
+    predictions: pd.DataFrame, history: History, cohorts: list[Cohort], splits: list[Split], hashes: list[str]
+) -> pd.DataFrame:
     """A row a seed. The figures are the last epoch's, as in the poster; the best epoch stands apart, as information
     only: choosing it by validation accuracy would flatter the result."""
     rows = []
@@ -85,6 +87,7 @@ def seeds(predictions: pd.DataFrame, history: History, cohorts: list[Cohort], sp
                 "best_epoch": best + 1,
                 "best_epoch_accuracy": float(history.val_accuracy[i, best]),
                 "contaminated_share": cohort.contaminated_share(c, s),
+                "params_sha256": hashes[i],
             }
         )
     return pd.DataFrame(rows)

@@ -49,6 +49,24 @@ class TrainState(NamedTuple):
     key: Array  # [] typed PRNG key of dropout; step t uses fold_in(key, t)
 
 
+class Schedule(NamedTuple):
+    """How long and how to train."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    augment_bank: int
+
+
+class SeedData(NamedTuple):
+    """The images of one run."""
+
+    seed: int
+    train: np.ndarray  # [n] i32, rows of the store
+    val: np.ndarray  # [v] i32
+
+
 class Metrics(NamedTuple):
     """Sums over examples; two of them merge by addition. See `cxrjax.metrics`."""
 
@@ -170,6 +188,12 @@ class ExperimentConfig:
         "tfdata: a tf.data pipeline; resident: images on the device; auto: tfdata where TensorFlow is installed. "
         "All give the same numbers",
         choices=("auto", "tfdata", "resident"),
+    )
+    seed_batch: int = flag(0, "seeds trained side by side as one program; 0: as many as memory allows", lower=0)
+    dtype: str = flag(
+        "float32",
+        "of activations and the products that make them; bfloat16 is for GPUs. Parameters and update are float32",
+        choices=("float32", "bfloat16"),
     )
     external_dir: str | None = flag(None, "second data set, evaluated only; read like --data_dir")
     out: str | None = flag(None, "folder for the results; none: runs/NAME")

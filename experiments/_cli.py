@@ -34,11 +34,14 @@ def main(config: ExperimentConfig, description: str, argv: list[str] | None = No
     with one_line_for_mistakes():
         parsed = parse(config, description, argv)
         _log_to_stderr()
-        from cxrjax import rundir, runner, tables
+        from cxrjax import devices, rundir, runner, tables
+        from cxrjax.datasets.load import cache_dir
 
+        devices.start(cache_dir() / "programs")
         results = runner.run(parsed)
-        print(f"report: {rundir.path(parsed) / 'report.html'}")
-        print(tables.last_line(results.summary))
+        if devices.is_first():
+            print(f"report: {rundir.path(parsed) / 'report.html'}")
+            print(tables.last_line(results.summary))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrjax import checkpoint, rundir, runner, tables
+from cxrjax import checkpoint, rundir, runner, seed_groups, tables
 from cxrjax.types import ExperimentConfig, InputError
 from experiments import _cli, p_vs_nf, p_vs_np
 
@@ -53,8 +53,8 @@ def finished(nih, tmp_path_factory):
 def test_every_promised_file_is_there_and_nothing_half_written(finished):
     names = {p.name for p in finished.iterdir()}
     assert names == {
-        "config.json", "environment.json", "results.csv", "summary.json", "history.csv", "predictions.csv",
-        "external.csv", "learning_curve.png", "dream.png", "report.html", "checkpoints", ".lock",
+        "config.json", "settled.json", "environment.json", "results.csv", "summary.json", "history.csv",
+        "predictions.csv", "external.csv", "learning_curve.png", "dream.png", "report.html", "checkpoints", ".lock",
     }  # fmt: skip
 
 
@@ -103,15 +103,15 @@ def no_dream(monkeypatch):
 def test_an_interrupted_run_goes_on_to_the_same_numbers(finished, nih, tmp_path, monkeypatch, capsys):
     """Stopped after the first epoch, with the state saved; then the same command again."""
     argv = (f"--data_dir={nih}", f"--out={tmp_path / 'run'}", f"--external_dir={nih}", *FAST)
-    monkeypatch.setattr(runner, "SAVE_SECONDS", -1)
+    monkeypatch.setattr(seed_groups, "SAVE_SECONDS", -1)
     with monkeypatch.context() as patch:
-        save = checkpoint.save_tree
+        save = checkpoint.Series.save
 
-        def save_and_stop(*args, **kwargs):
-            save(*args, **kwargs)
+        def save_and_stop(*args):
+            save(*args)
             raise KeyboardInterrupt
 
-        patch.setattr(checkpoint, "save_tree", save_and_stop)
+        patch.setattr(checkpoint.Series, "save", save_and_stop)
         assert call(p_vs_nf.CONFIG, *argv) == 130
     assert not rundir.is_finished(tmp_path / "run")
     assert call(p_vs_nf.CONFIG, *argv, "--epochs=3") == 2
@@ -170,18 +170,18 @@ def test_a_folder_in_use_is_refused(nih, tmp_path, capsys):
     assert (tmp_path / "thesis.tex").exists()
     config = dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run"))
     with (
-        rundir.claim(config),
+        rundir.claim(config, {}),
         pytest.raises(InputError, match="in use by a run that is under way"),
-        rundir.claim(config),
+        rundir.claim(config, {}),
     ):
         pass
 
 
 def test_overwrite_replaces_an_old_run_and_only_that(tmp_path):
     config = ExperimentConfig("p_vs_nf", "NF", out=str(tmp_path / "run"))
-    with rundir.claim(config) as folder:
+    with rundir.claim(config, {}) as folder:
         (folder / "summary.json").write_text("{}")
-    with rundir.claim(dataclasses.replace(config, overwrite=True, epochs=3)) as folder:
+    with rundir.claim(dataclasses.replace(config, overwrite=True, epochs=3), {}) as folder:
         assert not (folder / "summary.json").exists()
 
 

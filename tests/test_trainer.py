@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax import augment, checkpoint, network, pipeline, trainer
-from cxrjax.types import InputError
+from cxrjax import augment, bank, checkpoint, inputs, network, pipeline, trainer
+from cxrjax.types import InputError, Schedule, SeedData
 
-SCHEDULE = trainer.Schedule(epochs=3, batch_size=8, learning_rate=0.1, momentum=0.9, augment_bank=0)
+SCHEDULE = Schedule(epochs=3, batch_size=8, learning_rate=0.1, momentum=0.9, augment_bank=0)
 
 
 @jax.jit
-def _trunk(images):
+def _blocks(_, images):
     """Block means of 227 pixels: sensitive to the offset, and to the flip."""
     x = jnp.asarray(images, jnp.float32)[:, :224, :224] / 255 - 0.5
     return x.reshape(-1, 14, 16, 14, 16).mean(axis=(2, 4)).reshape(-1, 196)
@@ -30,7 +30,8 @@ def _initial(key):
     return {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2)), "bias": jnp.zeros(2)}}
 
 
-NET = network.Network(_trunk, _head, _initial, ("fc8",), dense=True)
+TRUNK = bank.Trunk(_blocks, {}, (196,), np.dtype(np.float32), "blocks")
+NET = network.Network(TRUNK, _head, _initial, ("fc8",), dense=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def runs(labels):
     rng = np.random.default_rng(0)
     shuffled = [rng.permutation(len(labels)).astype(np.int32)[:66] for _ in range(3)]
     return [
-        trainer.SeedData(s, rows[:n], rows[52 : 52 + v])
+        SeedData(s, rows[:n], rows[52 : 52 + v])
         for s, rows, n, v in zip((5, 6, 7), shuffled, (50, 46, 37), (14, 11, 9), strict=True)
     ]
 
@@ -98,7 +99,7 @@ def test_scanned_steps_equal_single_ones(whole):
 
 @pytest.mark.parametrize("bank", [0, 2])
 def test_segments_change_nothing(whole, resident, labels, runs, monkeypatch, bank):
-    monkeypatch.setattr(trainer, "SEGMENT", 3)
+    monkeypatch.setattr(inputs, "SEGMENT", 3)
     same(trainer.fit(NET, resident, labels, runs, SCHEDULE._replace(augment_bank=bank)), whole(True, bank))
 
 
@@ -112,7 +113,7 @@ def test_resumed_equals_uninterrupted(whole, resident, labels, runs, tmp_path):
         trainer.fit(NET, resident, labels, runs, SCHEDULE, on_epoch=stop_after_one)
     seen = []
     saved = checkpoint.load_tree(tmp_path / "partial")
-    resumed = trainer.fit(NET, resident, labels, runs, SCHEDULE, saved, lambda p: seen.append(p.epochs))
+    resumed = trainer.fit(NET, resident, labels, runs, SCHEDULE, None, saved, lambda p: seen.append(p.epochs))
     assert seen == [2, 3]
     same(resumed, whole(), tolerance=0)
     np.testing.assert_array_equal(resumed.params["fc8"]["kernel"], whole().params["fc8"]["kernel"])
@@ -132,5 +133,5 @@ def test_it_learns(resident, labels, runs):
 
 
 def test_divergence_names_seed_and_epoch(resident, labels, runs):
-    with pytest.raises(InputError, match=r"seed 5: .* not finite in epoch \d"):
+    with pytest.raises(InputError, match=r"seed 5, 6, 7: .* not finite in epoch \d"):
         trainer.fit(NET, resident, labels, runs, SCHEDULE._replace(learning_rate=1e38, epochs=9))

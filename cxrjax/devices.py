@@ -1,0 +1,120 @@
+"""Devices as a mesh with axes `seed` and `data`, one process or several; on one device a mesh of one.
+
+Seeds are independent, so the axis `seed` costs no communication; over `data` the gradients of a batch are summed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from cxrjax.types import InputError
+
+SEED, DATA = "seed", "data"
+_PROCESS_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
+
+def start(cache: Path) -> None:
+    """Before the first computation: joins the other processes, if there are any, and keeps compiled programs.
+
+    Args:
+      cache: folder of the compiled programs; JAX_COMPILATION_CACHE_DIR, if set, is used instead.
+
+    Raises:
+      InputError: if only some of JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID are set, or one of
+        the last two is no number.
+    """
+    given = {name: os.environ[name] for name in _PROCESS_VARIABLES if os.environ.get(name)}
+    if given:
+        missing = [name for name in _PROCESS_VARIABLES if name not in given]
+        if missing:
+            raise InputError(f"{', '.join(given)} set without {', '.join(missing)}; several processes need all three")
+        address, *numbers = (given[name] for name in _PROCESS_VARIABLES)
+        for name, number in zip(_PROCESS_VARIABLES[1:], numbers, strict=True):
+            if not number.isdigit():
+                raise InputError(f"{name} must be a whole number, got {number!r}")
+        # Passed on by hand: JAX reads the address alone from the environment.
+        jax.distributed.initialize(address, int(numbers[0]), int(numbers[1]))
+    if not jax.config.values["jax_compilation_cache_dir"]:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def is_first() -> bool:
+    """True in the one process that writes files."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when every process has come to the same place, told by its name."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def agree(flag: bool) -> bool:
+    """The first process's flag, in all of them: what depends on a clock must not part them."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.broadcast_one_to_all(np.array(flag)))
+
+
+@contextlib.contextmanager
+def first_alone(what: str) -> Iterator[None]:
+    """The body runs in the first process, and in the others when that has ended: for files that all share."""
+    if not is_first():
+        wait_for_all(what)
+    yield
+    if is_first():
+        wait_for_all(what)
+
+
+def mesh(seeds: int, batch_size: int) -> Mesh:
+    """All devices of all processes, split so that as few as possible idle.
+
+    The axis `data` must divide the batch; of the splits that pad the seeds least, the one with most devices on `seed`
+    is taken.
+    """
+    devices = np.array(jax.devices())
+    count = len(devices)
+    fitting = [n for n in range(1, count + 1) if count % n == 0 and batch_size % (count // n) == 0]
+    on_seed = min(fitting, key=lambda n: (-(-seeds // n) * n, -n))
+    return Mesh(devices.reshape(on_seed, count // on_seed), (SEED, DATA))
+
+
+def padded(seeds: int, mesh: Mesh) -> int:
+    """Number of seeds with the masked ones that fill the axis `seed`."""
+    size = mesh.shape[SEED]
+    return -(-seeds // size) * size
+
+
+def put(mesh: Mesh, array: Any, *axes: Any) -> jax.Array:
+    """An array over the mesh; `axes` name the mesh axes of its leading axes, as in PartitionSpec.
+
+    Every process gives the whole array and keeps its devices' part.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec(*axes))
+    if jax.process_count() == 1:
+        return jax.device_put(array, sharding)
+    whole = np.asarray(array)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
+
+
+def fetch(tree: Any) -> Any:
+    """A tree of arrays over the mesh as whole NumPy arrays, in every process."""
+    if jax.process_count() == 1:
+        return jax.tree.map(np.asarray, tree)
+    return jax.tree.map(lambda x: multihost_utils.process_allgather(x, tiled=True), tree)
+
+
+def memory() -> int:
+    """Bytes of one device's memory: what JAX may use of an accelerator's, the machine's on CPU."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -1,0 +1,104 @@
+"""What enters the head: the plan of an epoch executed over the mesh, from fresh augmentations or from a bank."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from cxrjax import bank, devices
+from cxrjax import plan as planning
+from cxrjax.types import Array, Plan, Schedule, SeedData
+
+SEGMENT = 16  # steps whose activations are held at once: 16 x 64 x 9216 x 4 bytes = 38 MB a seed
+BANK_SHARE = 3  # a bank of up to a third of an accelerator's memory is resident there
+BATCHED = (devices.SEED, None, devices.DATA)  # mesh axes of [S, t, B, ...]
+
+Source: TypeAlias = Callable[[Plan], Iterator[jax.Array]]
+"""Plan [S, T, B] -> what enters the head, [S, t, B, ...], in segments of at most `SEGMENT` steps."""
+
+
+def planner(runs: list[SeedData], schedule: Schedule, seeds: int) -> Callable[[int], Plan]:
+    """Epoch -> plan of all seeds, leaves [S, T, B, ...] in NumPy; a seed that fills the mesh is masked whole."""
+    steps = max(planning.steps_per_epoch(len(run.train), schedule.batch_size) for run in runs)
+    filler = [runs[0]] * (seeds - len(runs))
+    rows = np.stack([planning.fill(run.train, schedule.batch_size, steps) for run in (*runs, *filler)])
+    sizes = np.array([len(run.train) for run in runs] + [0] * len(filler), np.int32)
+    numbers = np.array([run.seed for run in (*runs, *filler)], np.uint32)
+
+    def planned(epoch: int) -> Plan:
+        plan = _draw(numbers, rows, sizes, np.int32(epoch), steps, schedule.augment_bank or None)
+        return Plan(*map(np.asarray, plan))
+
+    return planned
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def _draw(numbers: Array, rows: Array, sizes: Array, epoch: Array, steps: int, slots: int | None) -> Plan:
+    """Plans [S, T, B] of seeds [S], whose rows [S, T * B] hold sizes [S] images."""
+
+    def one(number: Array, own: Array, size: Array) -> Plan:
+        return planning.draw(jax.random.key(number), epoch, own, size, steps, slots)
+
+    return jax.vmap(one)(numbers, rows, sizes)
+
+
+def source(
+    trunk: bank.Trunk,
+    feed: bank.Feed,
+    runs: list[SeedData],
+    schedule: Schedule,
+    store_size: int,
+    cache: bank.Cache | None,
+    mesh: Mesh,
+) -> Source:
+    """Prepares what the epochs of all runs draw on: the bank, if the schedule has one, is filled here."""
+    if not schedule.augment_bank:
+        everywhere = trunk._replace(params=jax.tree.map(lambda x: devices.put(mesh, x), trunk.params))
+        return lambda plan: _fresh(everywhere, feed, plan, mesh)
+    rows = np.unique(np.concatenate([run.train for run in runs]))
+    filled = _placed(bank.build(trunk, feed, rows, schedule.augment_bank, store_size, cache))
+
+    def banked(plan: Plan) -> Iterator[jax.Array]:
+        for start in range(0, plan.index.shape[1], SEGMENT):
+            part = slice(start, start + SEGMENT)
+            # Padding points at row 0, which need not be in the bank.
+            index = np.where(plan.mask[:, part], plan.index[:, part], rows[0])
+            yield devices.put(mesh, bank.gather(filled, index, plan.slot[:, part]), *BATCHED)
+
+    return banked
+
+
+def _placed(filled: bank.Bank) -> bank.Bank:
+    """On an accelerator, where it fits, the bank is resident; a CPU reads the memory map, which it need not copy."""
+    if jax.default_backend() == "cpu" or jax.process_count() > 1:
+        return filled
+    return bank.on_device(filled, devices.memory() // BANK_SHARE)
+
+
+def _fresh(trunk: bank.Trunk, feed: bank.Feed, plan: Plan, mesh: Mesh) -> Iterator[jax.Array]:
+    """Runs the trunk over the epoch's images, batch by batch in the order of the steps, seeds side by side."""
+    seeds, steps, size = plan.index.shape[:3]
+    by_step = Plan(*(np.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]) for x in plan))  # [T * S, B, ...]
+    # Every device takes its share of each batch, whatever its place in the mesh; of a batch that does not divide, all.
+    axes = ((devices.SEED, devices.DATA),) if size % mesh.size == 0 else ()
+    pending = []
+    for pixels in feed(by_step):
+        pending.append(trunk(devices.put(mesh, pixels, *axes)))
+        if len(pending) == seeds * min(SEGMENT, steps):
+            yield _stack(pending, seeds, mesh)
+            pending = []
+    if pending:
+        yield _stack(pending, seeds, mesh)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _stack(parts: list[jax.Array], seeds: int, mesh: Mesh) -> jax.Array:
+    """t * S arrays [B, ...] in the order of steps -> [S, t, B, ...] over the mesh."""
+    stacked = jnp.stack([jnp.stack(parts[seed::seeds]) for seed in range(seeds)])
+    return jax.lax.with_sharding_constraint(stacked, NamedSharding(mesh, PartitionSpec(*BATCHED)))

@@ -1,0 +1,142 @@
+"""Seeds trained in groups that fit into memory: saved while they train, continued after an interruption, found again.
+
+`checkpoints/seed_003` is a trained seed; `checkpoints/partial_000-009` the state of a group on its way.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from cxrjax import bank, checkpoint, devices, inputs, trainer
+from cxrjax.network import Network
+from cxrjax.types import Schedule, SeedData
+
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS = 300  # between two saved states; one of ten seeds is 2 GB
+MEMORY_SHARE = 0.5  # of a device's memory that the seeds of a group may take
+
+
+def train(
+    net: Network,
+    feed: bank.Feed,
+    labels: np.ndarray,
+    runs: list[SeedData],
+    schedule: Schedule,
+    seed_batch: int,
+    cache: bank.Cache,
+    folder: Path,
+) -> Iterator[trainer.Fitted]:
+    """Trains what is not trained yet, `seed_batch` seeds side by side; yields each seed's result, S = 1, in order.
+
+    Args:
+      net, feed, labels, runs, schedule, cache: see `trainer.fit`.
+      seed_batch: seeds trained as one program.
+      folder: of the checkpoints; all processes must see it.
+
+    Raises:
+      trainer.Diverged: if a loss is no longer finite.
+    """
+    for start in range(0, len(runs), seed_batch):
+        group = runs[start : start + seed_batch]
+        places = [folder / f"seed_{run.seed:03d}" for run in group]
+        names = f"{group[0].seed} to {group[-1].seed}" if len(group) > 1 else f"{group[0].seed}"
+        if all(place.is_dir() for place in places):
+            log.info("seed %s: trained already", names)
+        else:
+            log.info("seed %s: training for %d epochs", names, schedule.epochs)
+            partial = folder / f"partial_{group[0].seed:03d}-{group[-1].seed:03d}"
+            _train_group(net, feed, labels, group, schedule, cache, partial, places)
+        yield from (_load(place) for place in places)
+
+
+def bytes_per_seed(net: Network, schedule: Schedule) -> int:
+    """Memory that a seed adds to a group; the rule was measured on CPU with batches of 64 from fc6.
+
+    Parameters, their gradient and, if there is any, their momentum; the activations of two segments of steps.
+    """
+    params = sum(4 * leaf.size for leaf in jax.tree.leaves(jax.eval_shape(net.initial, jax.random.key(0))))
+    example = schedule.batch_size * int(np.prod(net.trunk.shape)) * net.trunk.dtype.itemsize
+    return params * (2 + bool(schedule.momentum)) + 2 * inputs.SEGMENT * example
+
+
+def default_seed_batch(net: Network, schedule: Schedule, seeds: int) -> int:
+    """Seeds trained side by side: as many as half of the devices' memory holds.
+
+    One where the head holds convolutions: with weights of their own per seed they would become grouped ones, 2 to 5
+    times slower than one seed after the other.
+    """
+    if not net.dense:
+        return 1
+    fitting = int(MEMORY_SHARE * devices.memory()) // bytes_per_seed(net, schedule)
+    accelerators = 1 if jax.default_backend() == "cpu" else jax.device_count()  # the CPU's share one memory
+    return max(1, min(seeds, fitting * accelerators))
+
+
+def _train_group(
+    net: Network,
+    feed: bank.Feed,
+    labels: np.ndarray,
+    group: list[SeedData],
+    schedule: Schedule,
+    cache: bank.Cache,
+    partial: Path,
+    places: list[Path],
+) -> None:
+    """Trains a group from where it had come to, and saves each of its seeds."""
+    series = checkpoint.Series(partial, background=jax.default_backend() != "cpu")
+    resume = series.latest()
+    fitted = trainer.fit(net, feed, labels, group, schedule, cache, resume, _watcher(schedule.epochs, series))
+    if devices.is_first():
+        for i, place in enumerate(places):
+            checkpoint.save_tree(place, _pack(fitted, i), overwrite=True)
+        series.remove()
+    devices.wait_for_all(partial.name)
+
+
+def _watcher(epochs: int, series: checkpoint.Series) -> Callable[[trainer.Progress], None]:
+    """Logs every epoch with the time left, and saves the state every few minutes."""
+    saved = time.monotonic()
+    start: tuple[int, float] | None = None  # after the first epoch, which holds trunk and compilation
+
+    def watch(progress: trainer.Progress) -> None:
+        nonlocal saved, start
+        now = time.monotonic()
+        start = start or (progress.epochs, now)
+        done = progress.epochs - start[0]
+        left = f"{(now - start[1]) / done * (epochs - progress.epochs) / 60:.1f} min left" if done else ""
+        figures = [float(np.mean(curve[:, -1])) for curve in progress.history]
+        log.info(
+            "epoch %d/%d  training loss %.3f, accuracy %.1f %%  validation loss %.3f, accuracy %.1f %%  %s",
+            progress.epochs, epochs, figures[0], 100 * figures[1], figures[2], 100 * figures[3], left,
+        )  # fmt: skip
+        if devices.agree(now - saved > SAVE_SECONDS and progress.epochs < epochs):
+            packed = trainer.pack(progress)
+            if devices.is_first():
+                series.save(progress.epochs, packed)
+            saved = time.monotonic()
+
+    return watch
+
+
+def _pack(fitted: trainer.Fitted, i: int) -> Any:
+    """Seed i of what training gave, as a tree of plain arrays."""
+    return {
+        "params": jax.tree.map(lambda x: x[i], fitted.params),
+        "history": {name: curve[i] for name, curve in fitted.history._asdict().items()},
+        "val_logits": fitted.val_logits[i],
+    }
+
+
+def _load(place: Path) -> trainer.Fitted:
+    """A trained seed, as `trainer.fit` gives it for S = 1."""
+    packed = checkpoint.load_tree(place)
+    history = trainer.History(**{name: curve[None] for name, curve in packed["history"].items()})
+    return trainer.Fitted(jax.tree.map(lambda x: x[None], packed["params"]), history, [packed["val_logits"]])
