@@ -52,20 +52,25 @@ def dream(
     Raises:
       ValueError: if the gradient is zero everywhere at the start, so that no ascent is possible.
     """
-    ascend = jax.jit(functools.partial(_ascend, objective))
+    climb = jax.jit(functools.partial(ascend, objective))
     image = 127.5 + NOISE_SD * jax.random.normal(key, (CROP, CROP))
     trace: list[jax.Array] = []
     for side in octave_sizes(CROP, octaves, scale):
         image = jax.image.resize(image, (side, side), "bilinear")
         for _ in range(iterations):
-            image, value, alive = ascend(params, image)
+            image, value, alive = climb(params, image)
             if not trace and not alive:
                 raise ValueError("the gradient of the objective is zero at the initial image")
             trace.append(value)
     return image, jnp.stack(trace)
 
 
-def _ascend(objective: Objective, params: Any, image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def ascend(objective: Objective, params: Any, image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """One iteration: the image [H, W] moved by `STEP` along its banded gradient and kept within 0..255.
+
+    Returns:
+      The image, the objective before the iteration [], and whether any of its gradient is not zero [].
+    """
     value, gradient = jax.value_and_grad(objective, argnums=1)(params, image)
     direction = equalise_bands(gradient, LEVELS)
     return jnp.clip(image + STEP * direction, 0, 255), value, jnp.any(gradient != 0)
