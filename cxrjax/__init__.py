@@ -26,6 +26,7 @@ _MODULES = (
     "pipeline",
     "plan",
     "report",
+    "roofline",
     "runner",
     "statistics",
     "store",

@@ -27,6 +27,7 @@ ORDER = [
     "cohort",
     "alexnet",
     "augment",
+    "roofline",
     "metrics",
     "plan",
     "activation_cache",
@@ -93,7 +94,7 @@ def test_only_checkpoint_imports_orbax():
     assert {name_of(p) for p in FILES if any(i.startswith("orbax") for i in imports(p))} == {"checkpoint"}
 
 
-@pytest.mark.parametrize("module", ["experiments.p_vs_nf", "experiments.p_vs_np"])
+@pytest.mark.parametrize("module", ["experiments.p_vs_nf", "experiments.p_vs_np", "experiments.benchmark_step"])
 def test_help_needs_no_heavy_import(module):
     """--help exits 0, lists the experiment's flags and imports neither jax nor pandas nor TensorFlow."""
     code = (

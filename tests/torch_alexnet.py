@@ -1,4 +1,4 @@
-"""AlexNet in PyTorch, written from the papers and prototxt, and weights for it that only a seed defines.
+"""Weights for PyTorch's AlexNet (`experiments._torch_reference`) that only a seed defines, and what it gives for them.
 
 Parameters have torchvision's names (features.0.weight ... classifier.6.bias) in both variants. PyTorch is imported by
 the functions that need it, so that the golden file can be compared without it.
@@ -52,56 +52,11 @@ def build(variant: str, state: dict[str, np.ndarray]) -> torch.nn.Module:
     """The network in evaluation mode with the given weights; it takes [B, 3, H, W]."""
     import torch
 
-    model = torch.nn.Sequential()
-    features, classifier = {"torchvision": _torchvision, "caffe": _caffe}[variant]()
-    model.add_module("features", torch.nn.Sequential(*features))
-    model.add_module("avgpool", torch.nn.AdaptiveAvgPool2d(6))
-    model.add_module("flatten", torch.nn.Flatten())
-    model.add_module("classifier", torch.nn.Sequential(*classifier))
+    from experiments import _torch_reference
+
+    model = _torch_reference.build(variant, CLASSES)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     return model.eval()
-
-
-def _torchvision() -> tuple[list, list]:
-    """torchvision/models/alexnet.py (Krizhevsky 2014, arXiv:1404.5997)."""
-    from torch import nn
-
-    features = [
-        *(nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU()),
-        *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
-        *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2)),
-    ]
-    classifier = [
-        *(nn.Dropout(), nn.Linear(9216, 4096), nn.ReLU()),
-        *(nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU()),
-        nn.Linear(4096, CLASSES),
-    ]
-    return features, classifier
-
-
-def _caffe() -> tuple[list, list]:
-    """bvlc_alexnet/train_val.prototxt; norm and pool share a place, so that the names are torchvision's."""
-    from torch import nn
-
-    def norm_and_pool() -> nn.Module:
-        norm = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
-        return nn.Sequential(norm, nn.MaxPool2d(3, 2, ceil_mode=True))
-
-    features = [
-        *(nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(), norm_and_pool()),
-        *(nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), norm_and_pool()),
-        *(nn.Conv2d(256, 384, 3, padding=1), nn.ReLU()),
-        *(nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU()),
-        *(nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True)),
-    ]
-    classifier = [
-        *(nn.Identity(), nn.Linear(9216, 4096), nn.Sequential(nn.ReLU(), nn.Dropout())),
-        *(nn.Identity(), nn.Linear(4096, 4096), nn.Sequential(nn.ReLU(), nn.Dropout())),
-        nn.Linear(4096, CLASSES),
-    ]
-    return features, classifier
 
 
 def forward(model: torch.nn.Module, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -1,0 +1,218 @@
+"""The parts of training that `benchmark_step` times, as cxrjax runs them, and the setting they share with PyTorch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from cxrjax import augment, checkpoint, convert, dream, evaluate, network, train, trainer
+from cxrjax import plan as planning
+from cxrjax.alexnet import AlexNet, Variant, layer_before
+from cxrjax.roofline import Count, dream_step, evaluation, head_step, trunk, whole_step
+from cxrjax.types import Batch, InputError, Params, Plan, TrainState, Weights, WeightsInfo
+from experiments._timing import Work
+
+CLASSES = 2
+RATE = 0.001
+OF_SEEDS = ("head", "step", "evaluation")  # parts whose work grows with the number of seeds
+
+
+class Setting(NamedTuple):
+    """One choice of sizes; both sides get the same weights, pixels and augmentations."""
+
+    weights: Weights | None  # None: nothing is frozen, all is random
+    retrain_from: str
+    dtype: str
+    batch: int
+    seeds: int
+    steps: int  # of a timed call
+    images: np.ndarray  # [T * B, 256, 256] u8
+    labels: np.ndarray  # [T * B] i32
+    plan: Plan  # leaves [S, T, B, ...], nothing masked
+
+    @property
+    def variant(self) -> Variant:
+        """Of the network."""
+        return self.weights.info.variant if self.weights else "torchvision"
+
+
+def load_weights(folder: str, retrain_from: str) -> Weights | None:
+    """Converted weights; for `random`, random ones of the frozen layers, None if there are none.
+
+    Raises:
+      InputError: if the folder holds no weights.
+    """
+    if folder != "random":
+        return checkpoint.load_weights(folder)
+    last = layer_before(retrain_from)
+    if last is None:
+        return None
+    example = jnp.zeros((1, augment.CROP, augment.CROP, 3), jnp.float32)
+    params = jax.jit(AlexNet(last=last).init)(jax.random.key(0), example)["params"]
+    return Weights(params, WeightsInfo("random", "", "", "torchvision", tuple(params), convert.TORCHVISION))
+
+
+def setting(weights: Weights | None, retrain_from: str, dtype: str, batch: int, seeds: int, steps: int) -> Setting:
+    """Random pixels, which take as long as radiographs, and the first epoch's plan of each seed over them."""
+    rng = np.random.default_rng(0)
+    count = batch * steps
+    images = rng.integers(0, 256, (count, augment.SOURCE, augment.SOURCE), dtype=np.uint8)
+    labels = rng.integers(0, CLASSES, count, dtype=np.int32)
+    rows = np.arange(count, dtype=np.int32)
+    plans = [planning.epoch(jax.random.key(seed), 0, rows, batch, steps) for seed in range(seeds)]
+    plan = Plan(*(np.stack([np.asarray(x) for x in leaves]) for leaves in zip(*plans, strict=True)))
+    return Setting(weights, retrain_from, dtype, batch, seeds, steps, images, labels, plan)
+
+
+def cut(chosen: Setting) -> network.Network:
+    """The network of a setting; the one place where the dtype goes in."""
+    return network.cut(chosen.weights, chosen.retrain_from, CLASSES, dtype=chosen.dtype)
+
+
+def initial_key(seed: int) -> jax.Array:
+    """The key of the weights that a seed's head starts from."""
+    return planning.stream(jax.random.key(seed), planning.INITIAL_WEIGHTS)
+
+
+def count(part: str, chosen: Setting) -> Count:
+    """FLOPs and bytes of one step of a part."""
+    itemsize = 2 if chosen.dtype == "bfloat16" else 4
+    variant, start, batch, seeds = chosen.variant, chosen.retrain_from, chosen.batch, chosen.seeds
+    if part == "trunk":
+        return trunk(variant, start, batch, itemsize)
+    if part == "head":
+        one = head_step(variant, start, batch, itemsize)
+        return Count(one.flops * seeds, one.bytes * seeds)
+    if part == "step":
+        return whole_step(variant, start, batch, seeds, itemsize)
+    if part == "dream":
+        return dream_step(variant, itemsize)
+    return evaluation(variant, start, batch, seeds, itemsize)
+
+
+def images_a_step(part: str, chosen: Setting) -> int:
+    """Images that one step of a part deals with, over all seeds."""
+    if part == "dream":
+        return 1
+    return chosen.batch * (chosen.seeds if part in OF_SEEDS else 1)
+
+
+def work(part: str, chosen: Setting) -> Work:
+    """A part as cxrjax runs it."""
+    return Work(_PARTS[part](chosen), jax.block_until_ready, chosen.steps)
+
+
+def _trunk(chosen: Setting) -> Callable[[], Any]:
+    """Crop, flip, normalise and frozen layers over a batch; the batches of one seed."""
+    net, images = cut(chosen), jnp.asarray(chosen.images)
+    plan = Plan(*(leaf[0] for leaf in chosen.plan))
+    return lambda: [net.trunk(pixels) for pixels in augment.batches(images, plan)]
+
+
+def _head(chosen: Setting) -> Callable[[], Any]:
+    """Steps of all seeds in the trainer's one compiled call, activations ready."""
+    net = cut(chosen)
+    ready = jax.block_until_ready(_activations(net, jnp.asarray(chosen.images), chosen.plan))
+    return _advancing(net, chosen, lambda: ready)
+
+
+def _step(chosen: Setting) -> Callable[[], Any]:
+    """Augmentation, trunk and head steps of all seeds."""
+    net, images = cut(chosen), jnp.asarray(chosen.images)
+    return _advancing(net, chosen, lambda: _activations(net, images, chosen.plan))
+
+
+def _advancing(net: network.Network, chosen: Setting, inputs: Callable[[], jax.Array]) -> Callable[[], Any]:
+    """The trainer's compiled steps, each call going on from where the last one came to."""
+    optimiser = optax.sgd(RATE)
+    advance = trainer.advance(net, optimiser)
+    labels, mask = jnp.asarray(chosen.labels[chosen.plan.index]), jnp.asarray(chosen.plan.mask)
+
+    def one(root: jax.Array) -> TrainState:
+        params = net.initial(planning.stream(root, planning.INITIAL_WEIGHTS))
+        return train.init(params, optimiser, planning.stream(root, planning.DROPOUT))
+
+    state = jax.jit(jax.vmap(one))(jnp.stack([jax.random.key(seed) for seed in range(chosen.seeds)]))
+
+    def run() -> Any:
+        nonlocal state
+        state, sums = advance(state, Batch(inputs(), labels, mask))
+        return state, sums
+
+    return run
+
+
+def _activations(net: network.Network, images: jax.Array, plan: Plan) -> jax.Array:
+    """What enters the head for all seeds and steps, [S, T, B, ...], the trunk run batch by batch as in training."""
+    seeds, steps = plan.index.shape[:2]
+    flat = Plan(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in plan))
+    stacked = jnp.stack([net.trunk(pixels) for pixels in augment.batches(images, flat)])
+    return stacked.reshape(seeds, steps, *stacked.shape[1:])
+
+
+def _dream(chosen: Setting) -> Callable[[], Any]:
+    """Iterations of gradient ascent on one image of 227 pixels."""
+    net = cut(chosen)
+    params = jax.jit(net.initial)(initial_key(0))
+
+    def objective(params: Params, image: jax.Array) -> jax.Array:
+        return net.head(params, net.trunk(image[None]), None)[0, 1]
+
+    ascend = jax.jit(functools.partial(dream.ascend, objective))
+    start = jnp.asarray(first_image(chosen))
+
+    def run() -> Any:
+        image = start
+        for _ in range(chosen.steps):
+            image, _, _ = ascend(params, image)
+        return image
+
+    return run
+
+
+def first_image(chosen: Setting) -> np.ndarray:
+    """What a dream starts from: the upper left corner of the first image, [227, 227] f32."""
+    return chosen.images[0, : augment.CROP, : augment.CROP].astype(np.float32)
+
+
+def _evaluation(chosen: Setting) -> Callable[[], Any]:
+    """Logits of batches of centre crops: the trunk once for all seeds, then each seed's head."""
+    net, images = cut(chosen), jnp.asarray(chosen.images)
+    centre = planning.centre(np.arange(len(images)), chosen.batch)
+    params = jax.jit(jax.vmap(net.initial))(jnp.stack([initial_key(seed) for seed in range(chosen.seeds)]))
+
+    def run() -> Any:
+        batches = (net.trunk(pixels) for pixels in augment.batches(images, centre))
+        return [evaluate.logits(net.head, params, jnp.broadcast_to(x, (chosen.seeds, *x.shape))) for x in batches]
+
+    return run
+
+
+_PARTS = {"trunk": _trunk, "head": _head, "step": _step, "dream": _dream, "evaluation": _evaluation}
+
+
+def choose(text: str, retrain_from: str) -> tuple[str, ...]:
+    """The parts of a flag, each once; the trunk is left out where no layer is frozen.
+
+    Raises:
+      InputError: if a part is not known, or none is left.
+    """
+    names = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    unknown = [name for name in names if name not in _PARTS]
+    if unknown:
+        raise InputError(f"--parts must be of {','.join(_PARTS)}, got {unknown[0]!r}")
+    chosen = tuple(name for name in names if name != "trunk" or layer_before(retrain_from))
+    if not chosen:
+        raise InputError(f"--parts={text}: with --retrain_from={retrain_from} no layer is frozen")
+    return chosen
+
+
+def on_cpu() -> bool:
+    """Whether JAX computes on the CPU."""
+    return jax.default_backend() == "cpu"

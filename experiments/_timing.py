@@ -1,0 +1,79 @@
+"""Timing works side by side: first call apart, warm-up, then one repeat of each in turn, the order alternating."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Work(NamedTuple):
+    """Something to time: `steps` steps a call."""
+
+    run: Callable[[], Any]  # does it once and returns what is to be waited for
+    wait: Callable[[Any], Any]  # returns when that is computed
+    steps: int
+
+
+class Timing(NamedTuple):
+    """What one work took."""
+
+    first_s: float  # first call: tracing, compilation and one run
+    steps: int  # a call
+    step_s: tuple[float, ...]  # seconds a step, one number a repeat, after warm-up
+
+    @property
+    def median_s(self) -> float:
+        """Median seconds a step."""
+        return statistics.median(self.step_s)
+
+    @property
+    def compile_s(self) -> float:
+        """What the first call took beyond a usual one."""
+        return max(0.0, self.first_s - self.median_s * self.steps)
+
+
+def say(text: str) -> None:
+    """A line of progress on standard error."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def clock(work: Work) -> float:
+    """Seconds from the call to the moment its results are there."""
+    start = time.perf_counter()
+    work.wait(work.run())
+    return time.perf_counter() - start
+
+
+def interleave(works: dict[str, Work], warmup: int, repeats: int) -> dict[str, Timing]:
+    """Times works in turn, so that a drift of the machine's speed meets all of them alike.
+
+    Args:
+      works: by name.
+      warmup: calls after the first one that are not counted.
+      repeats: calls that are; the order of the works is turned round from one to the next.
+    """
+    first = {name: clock(work) for name, work in works.items()}
+    for work in works.values():
+        for _ in range(warmup):
+            clock(work)
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for repeat in range(repeats):
+        for name in list(works) if repeat % 2 == 0 else reversed(list(works)):
+            seconds[name].append(clock(works[name]) / works[name].steps)
+    return {name: Timing(first[name], work.steps, tuple(seconds[name])) for name, work in works.items()}
+
+
+class Ratio(NamedTuple):
+    """How many times as long the other takes."""
+
+    of_medians: float
+    median_of_repeats: float  # of the ratios within each repeat, which drift does not touch
+
+
+def ratio(other: Timing, own: Timing) -> Ratio:
+    """Above 1: `own` is the faster one."""
+    each = [a / b for a, b in zip(other.step_s, own.step_s, strict=True)]
+    return Ratio(other.median_s / own.median_s, statistics.median(each))
