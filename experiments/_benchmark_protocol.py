@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cxrjax import augment, trainer
+from cxrjax.types import Schedule, SeedData
 from experiments._benchmark_parts import RATE, Setting, cut
 from experiments._timing import say
 
@@ -85,10 +86,10 @@ def _fit(chosen: Setting, sizes: Sizes, on_epoch: Callable[[trainer.Progress], N
     feed = functools.partial(augment.batches, jnp.asarray(images))
     orders = [np.random.default_rng(seed).permutation(len(images)).astype(np.int32) for seed in range(sizes.seeds)]
     runs = [
-        trainer.SeedData(seed, np.sort(order[: sizes.train]), np.sort(order[sizes.train :]))
+        SeedData(seed, np.sort(order[: sizes.train]), np.sort(order[sizes.train :]))
         for seed, order in enumerate(orders)
     ]
-    schedule = trainer.Schedule(
+    schedule = Schedule(
         epochs=sizes.measured + 1, batch_size=chosen.batch, learning_rate=RATE, momentum=0.0, augment_bank=sizes.slots
     )
     trainer.fit(cut(chosen), feed, labels, runs, schedule, on_epoch=on_epoch)
