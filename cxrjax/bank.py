@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Feed: TypeAlias = Callable[[Plan], Iterator[Array]]
 """A pipeline: executes a plan [T, B], yields [B, 227, 227] u8 for each step."""
 
-BATCH = 64  # images a trunk call
+BATCH = 64  # images a trunk call; 32 were 3 % faster on CPU, 8 the same
 _LOG_SECONDS = 10
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from cxrjax import devices
 from cxrjax.augment import CROP
 
 Objective: TypeAlias = Callable[[Any, jax.Array], jax.Array]
@@ -52,7 +53,7 @@ def dream(
     Raises:
       ValueError: if the gradient is zero everywhere at the start, so that no ascent is possible.
     """
-    climb = jax.jit(functools.partial(ascend, objective))
+    climb = jax.jit(functools.partial(ascend, objective), compiler_options=devices.convolution_options())
     image = 127.5 + NOISE_SD * jax.random.normal(key, (CROP, CROP))
     trace: list[jax.Array] = []
     for side in octave_sizes(CROP, octaves, scale):

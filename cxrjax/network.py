@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax import augment, bank, checkpoint, convert, train
+from cxrjax import augment, bank, checkpoint, convert, devices, train
 from cxrjax.alexnet import AlexNet, Variant, layer_before, layers_between
 from cxrjax.types import Array, Params, Preprocessing, Weights
 
@@ -88,7 +89,7 @@ def _trunk(
     else:
         params = net.init(jax.random.key(0), example)["params"]
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=devices.convolution_options())
     def run(params: Params, images: jax.Array) -> jax.Array:
         return net.apply({"params": params}, augment.normalise(images, preprocessing))[0]
 

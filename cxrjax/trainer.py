@@ -136,9 +136,9 @@ def _initial(
 def advance(net: Network, optimiser: optax.GradientTransformation) -> Advance:
     """Compiles several steps of all seeds; the states that go in are given up (donated).
 
-    Dense heads: one `lax.scan` under one `vmap`, 210 ms a step and seed (batch 64, fc6, 2 CPU cores), against 222 a
-    seed at a time, 236 with `lax.map` over seeds and 252 in single calls. A convolution in a scan is up to 9 times
-    slower on CPU (jax#12868), so a head that holds some is stepped from Python.
+    Dense heads: one `lax.scan` under one `vmap`. Batch 64, fc6, 2 idle CPU cores, ms a step and seed: 121 (one seed
+    118), with `lax.map` over three seeds 125. A convolution in a scan is up to 9 times slower on CPU (jax#12868), so a
+    head that holds some is stepped from Python.
     """
     step = train.make_step(net.head, optimiser)
 
@@ -147,8 +147,8 @@ def advance(net: Network, optimiser: optax.GradientTransformation) -> Advance:
         return state, jax.tree.map(lambda x: x.sum(axis=0), sums)
 
     if net.dense:
-        return jax.jit(jax.vmap(scanned), donate_argnums=0)
-    single = jax.jit(jax.vmap(step), donate_argnums=0)
+        return jax.jit(_over_seeds(scanned), donate_argnums=0)
+    single = jax.jit(_over_seeds(step), donate_argnums=0, compiler_options=devices.convolution_options())
 
     def stepped(states: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
         parts = []
@@ -158,6 +158,19 @@ def advance(net: Network, optimiser: optax.GradientTransformation) -> Advance:
         return states, functools.reduce(metrics.merge, parts)
 
     return stepped
+
+
+def _over_seeds(function: Advance) -> Advance:
+    """`jax.vmap`; one seed is taken out of its axis instead, since XLA's CPU compiler turns the weight gradient of a
+    vmapped single one round by a slow copy: 335 ms a step against 118."""
+
+    def lifted(states: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
+        if batches.label.shape[0] > 1:
+            return jax.vmap(function)(states, batches)
+        one = function(*jax.tree.map(lambda x: x[0], (states, batches)))
+        return jax.tree.map(lambda x: x[None], one)
+
+    return lifted
 
 
 def _epoch(

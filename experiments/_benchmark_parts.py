@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cxrjax import augment, checkpoint, convert, dream, evaluate, network, train, trainer
+from cxrjax import augment, checkpoint, convert, devices, dream, evaluate, network, train, trainer
 from cxrjax import plan as planning
 from cxrjax.alexnet import AlexNet, Variant, layer_before
 from cxrjax.roofline import Count, dream_step, evaluation, head_step, trunk, whole_step
@@ -164,7 +164,7 @@ def _dream(chosen: Setting) -> Callable[[], Any]:
     def objective(params: Params, image: jax.Array) -> jax.Array:
         return net.head(params, net.trunk(image[None]), None)[0, 1]
 
-    ascend = jax.jit(functools.partial(dream.ascend, objective))
+    ascend = jax.jit(functools.partial(dream.ascend, objective), compiler_options=devices.convolution_options())
     start = jnp.asarray(first_image(chosen))
 
     def run() -> Any:
