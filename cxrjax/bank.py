@@ -30,7 +30,8 @@ _LOG_SECONDS = 10
 class Trunk(NamedTuple):
     """The frozen layers."""
 
-    apply: Callable[[Params, Array], jax.Array]
+    apply: Callable[[Params, Array], jax.Array]  # (params, pixels [B, H, W]), to be used inside other programs
+    compiled: Callable[[Params, Array], jax.Array]  # the same as a program of its own
     params: Params
     shape: tuple[int, ...]  # of one image's output
     dtype: np.dtype  # of the output
@@ -38,7 +39,7 @@ class Trunk(NamedTuple):
 
     def __call__(self, pixels: Array) -> jax.Array:
         """Activations [B, *shape] of pixels [B, 227, 227] u8."""
-        return self.apply(self.params, pixels)
+        return self.compiled(self.params, pixels)
 
 
 class Cache(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -73,13 +72,17 @@ def cut(
     return Network(trunk, head, initial, fresh, dense=retrain_from.startswith("fc"))
 
 
+def _pass(params: Params, images: Array) -> jax.Array:
+    return jnp.asarray(images)
+
+
 def _trunk(
     weights: Weights | None, variant: Variant, last: str | None, preprocessing: Preprocessing, dtype: np.dtype
 ) -> bank.Trunk:
     """The frozen layers as a compiled function; of none, the pixels as they are."""
     pixels = (augment.CROP, augment.CROP)
     if last is None:
-        return bank.Trunk(lambda _, images: jnp.asarray(images), {}, pixels, np.dtype(np.uint8), "")
+        return bank.Trunk(_pass, _pass, {}, pixels, np.dtype(np.uint8), "")
     net = AlexNet(variant=variant, last=last, dtype=dtype)
     example = jnp.zeros((1, *pixels, 3), jnp.float32)
     if weights:
@@ -89,10 +92,10 @@ def _trunk(
     else:
         params = net.init(jax.random.key(0), example)["params"]
 
-    @functools.partial(jax.jit, compiler_options=devices.convolution_options())
-    def run(params: Params, images: jax.Array) -> jax.Array:
+    def run(params: Params, images: Array) -> jax.Array:
         return net.apply({"params": params}, augment.normalise(images, preprocessing))[0]
 
     shape = jax.eval_shape(run, params, jax.ShapeDtypeStruct((1, *pixels), jnp.uint8)).shape
     identity = f"{checkpoint.digest(params)} {variant} {last} {preprocessing} {dtype}"
-    return bank.Trunk(run, params, shape[1:], dtype, identity)
+    compiled = jax.jit(run, compiler_options=devices.convolution_options())
+    return bank.Trunk(run, compiled, params, shape[1:], dtype, identity)

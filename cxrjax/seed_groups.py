@@ -21,7 +21,7 @@ from cxrjax.types import Schedule, SeedData
 log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 300  # between two saved states; one of ten seeds is 2 GB
-MEMORY_SHARE = 0.5  # of a device's memory that the seeds of a group may take
+BASE_BYTES = 1_200_000_000  # of the process, whatever the seeds
 
 
 def train(
@@ -58,26 +58,29 @@ def train(
 
 
 def bytes_per_seed(net: Network, schedule: Schedule) -> int:
-    """Memory that a seed adds to a group; the rule was measured on CPU with batches of 64 from fc6.
+    """Memory that a seed adds to a group: parameters, gradient, a copy in the loop, momentum; activations twice.
 
-    Parameters, their gradient and, if there is any, their momentum; the activations of two segments of steps.
+    0.73 GB for batches of 64 from fc6. Five seeds were seen to peak at 5.2 GB on CPU, 1.2 GB of it whatever the seeds.
     """
     params = sum(4 * leaf.size for leaf in jax.tree.leaves(jax.eval_shape(net.initial, jax.random.key(0))))
     example = schedule.batch_size * int(np.prod(net.trunk.shape)) * net.trunk.dtype.itemsize
-    return params * (2 + bool(schedule.momentum)) + 2 * inputs.SEGMENT * example
+    return params * (3 + bool(schedule.momentum)) + 2 * inputs.SEGMENT * example
 
 
 def default_seed_batch(net: Network, schedule: Schedule, seeds: int) -> int:
-    """Seeds trained side by side: as many as half of the devices' memory holds.
+    """Seeds trained side by side: what half of the accelerators' or a quarter of the machine's memory holds.
 
-    One where the head holds convolutions: with weights of their own per seed they would become grouped ones, 2 to 5
-    times slower than one seed after the other.
+    On CPU side by side is no faster (121 ms a step and seed, one alone 118), so most memory is left to others. Groups
+    are of like size. One seed where the head holds convolutions: with weights of their own per seed they would become
+    grouped ones, 2 to 5 times slower than one seed after the other.
     """
     if not net.dense:
         return 1
-    fitting = int(MEMORY_SHARE * devices.memory()) // bytes_per_seed(net, schedule)
-    accelerators = 1 if jax.default_backend() == "cpu" else jax.device_count()  # the CPU's share one memory
-    return max(1, min(seeds, fitting * accelerators))
+    on_cpu = jax.default_backend() == "cpu"  # whose devices share one memory
+    room = devices.memory() / 4 - BASE_BYTES if on_cpu else devices.memory() / 2 * jax.device_count()
+    fitting = max(1, int(room) // bytes_per_seed(net, schedule))
+    groups = -(-seeds // fitting)
+    return -(-seeds // groups)
 
 
 def _train_group(

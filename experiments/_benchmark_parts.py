@@ -159,10 +159,11 @@ def _activations(net: network.Network, images: jax.Array, plan: Plan) -> jax.Arr
 def _dream(chosen: Setting) -> Callable[[], Any]:
     """Iterations of gradient ascent on one image of 227 pixels."""
     net = cut(chosen)
-    params = jax.jit(net.initial)(initial_key(0))
+    params = (net.trunk.params, jax.jit(net.initial)(initial_key(0)))
 
-    def objective(params: Params, image: jax.Array) -> jax.Array:
-        return net.head(params, net.trunk(image[None]), None)[0, 1]
+    def objective(params: tuple[Params, Params], image: jax.Array) -> jax.Array:
+        trunk, head = params
+        return net.head(head, net.trunk.apply(trunk, image[None]), None)[0, 1]
 
     ascend = jax.jit(functools.partial(dream.ascend, objective), compiler_options=devices.convolution_options())
     start = jnp.asarray(first_image(chosen))

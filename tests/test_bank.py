@@ -20,7 +20,7 @@ def _sums(params, images):
     return jnp.einsum("bhw,w->bh", jnp.asarray(images, jnp.float32), weights) * params
 
 
-TRUNK = bank.Trunk(_sums, jnp.float32(1), (227,), np.dtype(np.float32), "sums")
+TRUNK = bank.Trunk(_sums, _sums, jnp.float32(1), (227,), np.dtype(np.float32), "sums")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cxrjax import checkpoint, rundir, runner, seed_groups, tables
+from cxrjax.alexnet import LAYERS
 from cxrjax.types import ExperimentConfig, InputError
 from experiments import _cli, p_vs_nf, p_vs_np
 
@@ -119,6 +121,61 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(finished, nih, tmp_path,
     assert call(p_vs_nf.CONFIG, *argv) == 0
     for name in ("results.csv", "history.csv", "predictions.csv", "external.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+@pytest.mark.usefixtures("no_dream")
+def test_seeds_one_after_the_other_are_the_seeds_side_by_side(finished, nih, tmp_path):
+    out = tmp_path / "run"
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", *FAST, "--seed_batch=1") == 0
+    together, alone = (pd.read_csv(folder / "history.csv") for folder in (finished, out))
+    pd.testing.assert_frame_equal(together, alone, rtol=1e-5)
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["seed_000", "seed_001"]
+    assert json.loads((out / "settled.json").read_text())["seed_batch"] == 1
+
+
+@pytest.mark.usefixtures("no_dream")
+def test_hashes_are_of_the_saved_parameters(finished):
+    results = pd.read_csv(finished / "results.csv")
+    for seed in (0, 1):
+        saved = checkpoint.load_tree(finished / "checkpoints" / f"seed_{seed:03d}")
+        assert results["params_sha256"][seed] == checkpoint.digest(saved["params"])
+    assert results["params_sha256"].nunique() == 2
+
+
+def test_divergence_stops_with_advice_and_keeps_the_curves(nih, tmp_path, capsys):
+    out = tmp_path / "run"
+    flags = (*FAST, "--learning_rate=3e38", "--momentum=0.9", "--epochs=9")
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", *flags) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(
+        r"seed 0.*: the training loss is not finite in epoch \d; a smaller --learning_rate may help", error
+    )
+    history = pd.read_csv(out / "history.csv")
+    last = history["epoch"].max()
+    assert f"epoch {last};" in error
+    assert not np.isfinite(history[(history["split"] == "train") & (history["epoch"] == last)]["loss"]).all()
+
+
+def test_other_data_or_weights_under_the_same_name_are_not_mixed_in(tmp_path, capsys):
+    config = dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run"))
+    before = {"input": "resident", "seed_batch": 2, "data_sha256": "a"}
+    with rundir.claim(config, before):
+        pass
+    assert rundir.recall(config) == before
+    with (
+        pytest.raises(InputError, match="another configuration: data_sha256 \\(was 'a', now 'b'\\)"),
+        rundir.claim(config, before | {"data_sha256": "b"}),
+    ):
+        pass
+    assert rundir.recall(dataclasses.replace(config, overwrite=True)) == {}
+
+
+@pytest.mark.usefixtures("no_dream")
+def test_all_layers_retrained(nih, tmp_path):
+    flags = ("--retrain_from=conv1", "--augment_bank=0", "--seeds=1", "--epochs=1", "--batch_size=16")
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'run'}", *FAST, *flags) == 0
+    saved = checkpoint.load_tree(tmp_path / "run" / "checkpoints" / "seed_000")
+    assert list(saved["params"]) == list(LAYERS)
 
 
 @pytest.mark.usefixtures("no_dream")

@@ -30,7 +30,7 @@ def _initial(key):
     return {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2)), "bias": jnp.zeros(2)}}
 
 
-TRUNK = bank.Trunk(_blocks, {}, (196,), np.dtype(np.float32), "blocks")
+TRUNK = bank.Trunk(_blocks, _blocks, {}, (196,), np.dtype(np.float32), "blocks")
 NET = network.Network(TRUNK, _head, _initial, ("fc8",), dense=True)
 
 
