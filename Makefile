@@ -1,5 +1,6 @@
 # make demo   a first run on the embedded phantom: installs into .venv, converts the weights, trains, writes a report
 # make test   installs into .venv and runs the tests (EXTRAS=torch also compares live with PyTorch)
+# make slow   the tests that take minutes (whole runs killed and resumed, several processes)
 # make lint   format, lint and types
 PYTHON ?= python3
 EXTRAS ?=
@@ -7,13 +8,16 @@ BIN := .venv/bin
 comma := ,
 DEMO := --seeds=3 --epochs=30 --augment_bank=4 --out=runs/demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test slow lint clean
 
 demo: .venv/demo.stamp weights/alexnet-imagenet/weights.json
 	$(BIN)/python -m experiments.p_vs_nf $(DEMO) --overwrite
 
 test: .venv/dev$(EXTRAS).stamp
 	$(BIN)/python -m pytest
+
+slow: .venv/dev$(EXTRAS).stamp
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .

@@ -89,10 +89,14 @@ def test_four_devices_equal_one(tmp_path, seeds, batch, mesh):
     same(four, one)
 
 
-def test_two_processes_equal_one(tmp_path):
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        return free.getsockname()[1]
+
+
+def test_two_processes_equal_one(tmp_path):
+    address = f"127.0.0.1:{free_port()}"
     both = [
         start(tmp_path, 3, 8, JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES="2", JAX_PROCESS_ID=str(i))
         for i in range(2)
