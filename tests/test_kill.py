@@ -62,9 +62,10 @@ def killed_when(process, condition):
     while process.poll() is None:
         if condition():
             process.kill()
-            process.communicate()
+            process.communicate()  # which also closes the pipe
             return True
         time.sleep(0.002)
+    process.communicate()
     return False
 
 
