@@ -73,8 +73,9 @@ def _append(folder: Path, size: int, keys: list[bytes], blocks: Iterator[np.ndar
     with (folder / "values.bin").open("r+b") as values, (folder / "keys.bin").open("r+b") as names:
         values.seek(count * size)
         names.seek(count * KEY_BYTES)
+        names.truncate()  # a key without values must not become one of other values
         for block in blocks:
-            values.write(np.ascontiguousarray(block).data.cast("B"))
+            values.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
             values.flush()
             os.fsync(values.fileno())
             names.write(b"".join(keys[done : done + len(block)]))

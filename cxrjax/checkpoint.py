@@ -19,6 +19,8 @@ import numpy as np
 
 from cxrjax.types import InputError, Preprocessing, Weights, WeightsInfo
 
+log = logging.getLogger(__name__)
+
 INFO_FILE = "weights.json"
 PARAMS_FOLDER = "params"
 
@@ -110,20 +112,19 @@ def load_tree(folder: str | Path, like: Any = None) -> Any:
 
 
 class Series:
-    """Checkpoints of one training, by step, each whole or absent; older ones than the last `keep` are removed.
+    """Checkpoints of one training, by step, each whole or absent; the last two are kept.
 
-    On accelerators writing goes on in the background while training continues; on CPU it would take the cores and
-    2 GB more memory for ten seeds, and is done at once.
+    In the background writing goes on while training continues, which helps where training is an accelerator's work.
     """
 
-    def __init__(self, folder: str | Path, keep: int = 2, background: bool = False) -> None:
-        """Opens the folder, making it if need be; `background` saves while training goes on."""
+    def __init__(self, folder: str | Path, background: bool = False, clean: bool = True) -> None:
+        """Opens the folder, making it if need be; `clean` removes what a killed process left half-written."""
         import orbax.checkpoint as ocp
 
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
+            max_to_keep=2,
             enable_async_checkpointing=background,
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=clean,
             create=False,
             multiprocessing_options=_alone(),
         )
@@ -140,15 +141,18 @@ class Series:
             self._manager.save(step, args=ocp.args.PyTreeSave(tree))
 
     def latest(self) -> Any:
-        """The tree of the last step that is whole, in NumPy; None if there is none."""
-        step = self._manager.latest_step()
-        return None if step is None else load_tree(self._folder / str(step) / "default")
+        """The tree of the last step that can be read, in NumPy; None if there is none."""
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return load_tree(self._folder / str(step) / "default")
+            except InputError as error:
+                log.warning("left out: %s", error)
+        return None
 
-    def remove(self) -> None:
-        """Ends writing and removes the folder."""
+    def close(self) -> None:
+        """Waits for what is being written."""
         with _quiet():
             self._manager.close()
-        shutil.rmtree(self._folder)
 
 
 def _checkpointer() -> Any:

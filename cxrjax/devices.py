@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ def start(cache: Path) -> None:
 
 
 def is_first() -> bool:
-    """True in the one process that writes files."""
+    """True in the one process that writes a run's files."""
     return jax.process_index() == 0
 
 
@@ -67,14 +68,31 @@ def agree(flag: bool) -> bool:
     return bool(multihost_utils.broadcast_one_to_all(np.array(flag)))
 
 
+def told(value: dict[str, Any]) -> dict[str, Any]:
+    """The first process's value (as JSON up to 4096 bytes), in all of them."""
+    if jax.process_count() == 1:
+        return value
+    text = np.frombuffer(json.dumps(value).encode().ljust(4096), np.uint8)
+    return dict(json.loads(np.asarray(multihost_utils.broadcast_one_to_all(text)).tobytes()))
+
+
 @contextlib.contextmanager
-def first_alone(what: str) -> Iterator[None]:
-    """The body runs in the first process, and in the others when that has ended: for files that all share."""
-    if not is_first():
-        wait_for_all(what)
-    yield
+def first_alone() -> Iterator[None]:
+    """The body runs in the first process, and in the others when that has ended: for files that all share.
+
+    Raises:
+      InputError: in the other processes, if the first one's body raised.
+    """
+    if not is_first() and not agree(True):
+        raise InputError("the first process stopped; its message says why")
+    try:
+        yield
+    except BaseException:
+        if is_first():
+            agree(False)
+        raise
     if is_first():
-        wait_for_all(what)
+        agree(True)
 
 
 def mesh(seeds: int, batch_size: int) -> Mesh:
@@ -133,6 +151,11 @@ def convolution_options() -> dict[str, str]:
 
 
 def memory() -> int:
-    """Bytes of one device's memory: what JAX may use of an accelerator's, the machine's on CPU."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    """Bytes of one device's memory: what JAX may use of an accelerator's; on CPU the machine's or container's."""
+    if jax.default_backend() != "cpu":
+        stats = jax.local_devices()[0].memory_stats() or {}
+        return int(stats.get("bytes_limit", 8 * 10**9))  # a small GPU's, where the driver does not tell
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else "max"
+    return min(total, int(text)) if text.isdigit() else total

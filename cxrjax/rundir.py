@@ -29,11 +29,11 @@ def is_finished(folder: Path) -> bool:
 
 
 def recall(config: ExperimentConfig) -> dict[str, Any]:
-    """What an interrupted run in the folder settled by itself (`claim`'s `settled`); empty if there is none."""
-    file = path(config) / _SETTLED
-    if config.overwrite or is_finished(path(config)) or not file.is_file():
+    """What an interrupted run of this configuration settled by itself (`claim`'s `settled`); empty if there is none."""
+    folder = path(config)
+    if is_finished(folder) or not (folder / _CONFIG).is_file() or _differing(folder / _CONFIG, _fields(config)):
         return {}
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    return _read(folder / _SETTLED)
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def claim(config: ExperimentConfig, settled: dict[str, Any]) -> Iterator[Path]:
     folder = path(config)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out={folder} is a file; it must be a folder or not exist")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / _CONFIG).is_file():
+    if folder.is_dir() and not (folder / _CONFIG).is_file() and _foreign(folder):
         raise InputError(f"--out={folder} is in use: it holds files that are not a run's")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -70,23 +70,44 @@ def _check(folder: Path, config: ExperimentConfig, settled: dict[str, Any]) -> N
     """Empties the folder of an earlier run if asked to, or refuses what cannot be continued."""
     if not (folder / _CONFIG).is_file():
         return
-    if config.overwrite:
-        for entry in folder.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif entry.name != ".lock":
-                entry.unlink()
-        return
-    if is_finished(folder):
+    differing = _differing(folder / _CONFIG, _fields(config)) + _differing(folder / _SETTLED, settled)
+    if config.overwrite and (is_finished(folder) or differing):
+        _empty(folder)
+    elif is_finished(folder):
         raise InputError(f"--out={folder} holds a finished run; --overwrite replaces it")
-    differing = []
-    for name, now in ((_CONFIG, dataclasses.asdict(config)), (_SETTLED, settled)):
-        before = json.loads((folder / name).read_text(encoding="utf-8"))
-        differing += [
-            f"{k} (was {before.get(k)!r}, now {now[k]!r})" for k in now if before.get(k) != now[k] and k not in _IGNORED
-        ]
-    if differing:
+    elif differing:
         raise InputError(
             f"--out={folder} holds an interrupted run of another configuration: {', '.join(differing)}; "
             "--overwrite replaces it"
         )
+
+
+def _fields(config: ExperimentConfig) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in _IGNORED}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+def _differing(file: Path, now: dict[str, Any]) -> list[str]:
+    """Fields that are not what the file says; none if there is no file."""
+    before = _read(file)
+    return [f"{k} (was {before.get(k)!r}, now {now[k]!r})" for k in now if before and before.get(k) != now[k]]
+
+
+def _foreign(folder: Path) -> bool:
+    """True if the folder holds what no run leaves behind that was killed before it wrote its configuration."""
+    return any(not entry.name.startswith(".") and entry.name != _SETTLED for entry in folder.iterdir())
+
+
+def _empty(folder: Path) -> None:
+    """Removes a run; after a kill on the way it is still a run, since its configuration goes last."""
+    last = ("summary.json", _CONFIG)
+    for entry in [entry for entry in folder.iterdir() if entry.name not in (".lock", *last)]:
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    for name in last:
+        (folder / name).unlink(missing_ok=True)

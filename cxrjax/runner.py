@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 
 from cxrjax import (
@@ -84,7 +85,7 @@ def run(config: ExperimentConfig) -> Results:
     check(config)
     started = time.monotonic()
     weights = None if config.weights == "random" else checkpoint.load_weights(config.weights)
-    with devices.first_alone("data"):
+    with devices.first_alone():
         store, about = load(config.data_dir, config.skip_bad_images)
         external = load(config.external_dir, config.skip_bad_images)[0] if config.external_dir else None
     prepared = prepare(config, store, about, weights)
@@ -100,9 +101,9 @@ def run(config: ExperimentConfig) -> Results:
 def _claimed(config: ExperimentConfig, settled: dict[str, Any]) -> Iterator[Path]:
     """The run's folder, claimed by the first process for all."""
     with contextlib.ExitStack() as stack:
-        if devices.is_first():
-            stack.enter_context(rundir.claim(config, settled))
-        devices.wait_for_all("folder claimed")
+        with devices.first_alone():
+            if devices.is_first():
+                stack.enter_context(rundir.claim(config, settled))
         yield rundir.path(config)
         devices.wait_for_all("run finished")
 
@@ -139,7 +140,7 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
     net = network.cut(weights, config.retrain_from, dtype=config.dtype)
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     schedule = Schedule(config.epochs, config.batch_size, config.learning_rate, config.momentum, config.augment_bank)
-    settled = _settle(config, net, schedule, weights) | {"data_sha256": _data_digest(store, cohorts)}
+    settled = devices.told(_settle(config, net, schedule, weights) | {"data_sha256": _data_digest(store, cohorts)})
     log.info("input: %s; seeds side by side: %d", settled["input"], settled["seed_batch"])
 
     def feed(store: ImageStore) -> bank.Feed:
@@ -161,6 +162,8 @@ def _settle(
     return {
         "input": usual if config.input == "auto" else config.input,
         "seed_batch": min(config.seed_batch or fitting, config.seeds),
+        # Devices and programs round differently; one run holds the numbers of one kind only.
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}, jaxlib {jaxlib.__version__}",
         "weights_sha256": None if weights is None else checkpoint.digest(weights.params),
     }
 

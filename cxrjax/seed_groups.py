@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,13 +47,14 @@ def train(
     """
     for start in range(0, len(runs), seed_batch):
         group = runs[start : start + seed_batch]
+        partial = folder / f"partial_{group[0].seed:03d}-{group[-1].seed:03d}"
         places = [folder / f"seed_{run.seed:03d}" for run in group]
         names = f"{group[0].seed} to {group[-1].seed}" if len(group) > 1 else f"{group[0].seed}"
         if all(place.is_dir() for place in places):
             log.info("seed %s: trained already", names)
+            _remove(partial)
         else:
             log.info("seed %s: training for %d epochs", names, schedule.epochs)
-            partial = folder / f"partial_{group[0].seed:03d}-{group[-1].seed:03d}"
             _train_group(net, feed, labels, group, schedule, cache, partial, places)
         yield from (_load(place) for place in places)
 
@@ -76,11 +78,18 @@ def default_seed_batch(net: Network, schedule: Schedule, seeds: int) -> int:
     """
     if not net.dense:
         return 1
-    on_cpu = jax.default_backend() == "cpu"  # whose devices share one memory
-    room = devices.memory() / 4 - BASE_BYTES if on_cpu else devices.memory() / 2 * jax.device_count()
-    fitting = max(1, int(room) // bytes_per_seed(net, schedule))
-    groups = -(-seeds // fitting)
-    return -(-seeds // groups)
+    on_cpu = jax.default_backend() == "cpu"
+    room = devices.memory() / 4 - BASE_BYTES if on_cpu else devices.memory() / 2
+    each = bytes_per_seed(net, schedule)
+
+    def fits(count: int) -> bool:
+        mesh = devices.mesh(count, schedule.batch_size)
+        held = devices.padded(count, mesh) // mesh.shape[devices.SEED]  # by every device
+        return held * each * (mesh.size if on_cpu else 1) <= room  # devices of a CPU share its memory
+
+    largest = max((count for count in range(1, seeds + 1) if fits(count)), default=1)
+    even = -(-seeds // -(-seeds // largest))
+    return even if fits(even) else largest
 
 
 def _train_group(
@@ -94,14 +103,23 @@ def _train_group(
     places: list[Path],
 ) -> None:
     """Trains a group from where it had come to, and saves each of its seeds."""
-    series = checkpoint.Series(partial, background=jax.default_backend() != "cpu")
-    resume = series.latest()
-    fitted = trainer.fit(net, feed, labels, group, schedule, cache, resume, _watcher(schedule.epochs, series))
+    series = checkpoint.Series(partial, background=jax.default_backend() != "cpu", clean=devices.is_first())
+    watch = _watcher(schedule.epochs, series)
+    try:
+        fitted = trainer.fit(net, feed, labels, group, schedule, cache, series.latest(), watch)
+    finally:
+        series.close()
     if devices.is_first():
         for i, place in enumerate(places):
             checkpoint.save_tree(place, _pack(fitted, i), overwrite=True)
-        series.remove()
     devices.wait_for_all(partial.name)
+    _remove(partial)
+
+
+def _remove(partial: Path) -> None:
+    """The state of a group whose seeds are saved; also after a kill between the two."""
+    if devices.is_first():
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _watcher(epochs: int, series: checkpoint.Series) -> Callable[[trainer.Progress], None]:

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cxrjax import augment, checkpoint, convert, devices, dream, evaluate, network, train, trainer
+from cxrjax import augment, checkpoint, convert, devices, dream, evaluate, network, trainer
 from cxrjax import plan as planning
 from cxrjax.alexnet import AlexNet, Variant, layer_before
-from cxrjax.roofline import Count, dream_step, evaluation, head_step, trunk, whole_step
-from cxrjax.types import Batch, InputError, Params, Plan, TrainState, Weights, WeightsInfo
+from cxrjax.roofline import Count, dream_step, evaluation, head_step, times, trunk, whole_step
+from cxrjax.types import Batch, InputError, Params, Plan, Weights, WeightsInfo
 from experiments._timing import Work
 
 CLASSES = 2
@@ -87,8 +87,7 @@ def count(part: str, chosen: Setting) -> Count:
     if part == "trunk":
         return trunk(variant, start, batch, itemsize)
     if part == "head":
-        one = head_step(variant, start, batch, itemsize)
-        return Count(one.flops * seeds, one.bytes * seeds)
+        return times(head_step(variant, start, batch, itemsize), seeds)
     if part == "step":
         return whole_step(variant, start, batch, seeds, itemsize)
     if part == "dream":
@@ -134,11 +133,7 @@ def _advancing(net: network.Network, chosen: Setting, inputs: Callable[[], jax.A
     advance = trainer.advance(net, optimiser)
     labels, mask = jnp.asarray(chosen.labels[chosen.plan.index]), jnp.asarray(chosen.plan.mask)
 
-    def one(root: jax.Array) -> TrainState:
-        params = net.initial(planning.stream(root, planning.INITIAL_WEIGHTS))
-        return train.init(params, optimiser, planning.stream(root, planning.DROPOUT))
-
-    state = jax.jit(jax.vmap(one))(jnp.stack([jax.random.key(seed) for seed in range(chosen.seeds)]))
+    state = jax.jit(trainer.initial_states(net, optimiser))(np.arange(chosen.seeds, dtype=np.uint32))
 
     def run() -> Any:
         nonlocal state

@@ -31,7 +31,7 @@ def main(config: ExperimentConfig, description: str, argv: list[str] | None = No
       description: what --help shows above the flags.
       argv: arguments without the program's name; None: the process's.
     """
-    with one_line_for_mistakes():
+    with one_line_for_mistakes("; the same command continues"):
         parsed = parse(config, description, argv)
         _log_to_stderr()
         from cxrjax import devices, rundir, runner, tables
@@ -45,15 +45,15 @@ def main(config: ExperimentConfig, description: str, argv: list[str] | None = No
 
 
 @contextlib.contextmanager
-def one_line_for_mistakes() -> Iterator[None]:
-    """Turns an InputError into one line on standard error and exit status 2, Ctrl-C into 130."""
+def one_line_for_mistakes(after_interrupt: str = "") -> Iterator[None]:
+    """Turns an InputError into one line on standard error and exit status 2, Ctrl-C into one line and 130."""
     try:
         yield
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
+        print(f"interrupted{after_interrupt}", file=sys.stderr)
         sys.exit(130)
 
 

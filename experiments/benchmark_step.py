@@ -5,7 +5,7 @@
   python -m experiments.benchmark_step --compare=torch --parts=step --protocol --epochs=60
 
 Five minutes on 2 idle CPU cores, ten beside PyTorch; the protocol adds ten. Expected beside PyTorch eager on 2 CPU
-cores: a whole step (batch 64, fresh augmentation, retrained from fc6) at least as fast, a head step 1.4 times, the
+cores: a whole step (batch 64, fresh augmentation, retrained from fc6) at least as fast, a head step 1.7 times, the
 ten-seed protocol with 16 augmentations an image 4 times. Images are random pixels, on the device: the time does not
 depend on what they show, nor on the values of the weights. Needs neither TensorFlow nor a network.
 """

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # tolerances are those of float32, which a GPU's TF32 is not
+
 import jax
 import numpy as np
 import pytest

@@ -5,6 +5,7 @@ import os
 import threading
 from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -52,6 +53,13 @@ def test_only_what_is_missing_is_computed(tmp_path):
     assert ensure(tmp_path, [1, 2, 3, 4, 5]) == []
 
 
+def test_bfloat16_goes_there_and_back(tmp_path):
+    rough = np.arange(6).reshape(1, *SHAPE).astype(jnp.bfloat16)
+    values, place = activation_cache.ensure(tmp_path, [key(0)], SHAPE, rough.dtype, lambda places: iter([rough]))
+    assert values.dtype == rough.dtype
+    np.testing.assert_array_equal(values[place], rough)
+
+
 def test_whole_blocks_survive_an_interruption(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         ensure(tmp_path, [1, 2, 3, 4, 5], stop_before=4)
@@ -91,6 +99,8 @@ def test_a_second_process_waits_and_finds_all(tmp_path):
     computed = []
     second = threading.Thread(target=lambda: computed.append(ensure(tmp_path, [1, 2])))
     second.start()
+    second.join(0.3)
+    assert second.is_alive()
     leave.set()
     first.join(10)
     second.join(10)

@@ -148,7 +148,8 @@ def test_divergence_stops_with_advice_and_keeps_the_curves(nih, tmp_path, capsys
     assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", *flags) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.search(
-        r"seed 0.*: the training loss is not finite in epoch \d; a smaller --learning_rate may help", error
+        r"seed 0.*: the training loss is not finite in epoch \d; a smaller --learning_rate, with --overwrite, may help",
+        error,
     )
     history = pd.read_csv(out / "history.csv")
     last = history["epoch"].max()
@@ -167,7 +168,25 @@ def test_other_data_or_weights_under_the_same_name_are_not_mixed_in(tmp_path, ca
         rundir.claim(config, before | {"data_sha256": "b"}),
     ):
         pass
-    assert rundir.recall(dataclasses.replace(config, overwrite=True)) == {}
+    assert rundir.recall(dataclasses.replace(config, epochs=3)) == {}
+
+
+def test_overwrite_continues_an_interrupted_run_of_the_same_configuration(tmp_path):
+    config = dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run"), overwrite=True)
+    with rundir.claim(config, {}) as folder:
+        (folder / "checkpoints").mkdir()
+    with rundir.claim(config, {}) as folder:
+        assert (folder / "checkpoints").is_dir()
+    with rundir.claim(dataclasses.replace(config, epochs=3), {}) as folder:
+        assert not (folder / "checkpoints").exists()
+
+
+def test_what_a_kill_leaves_before_the_configuration_is_written_is_no_obstacle(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / "settled.json").write_text("{}")
+    with rundir.claim(dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run")), {}) as folder:
+        assert (folder / "config.json").is_file()
 
 
 @pytest.mark.usefixtures("no_dream")

@@ -65,7 +65,8 @@ def killed_when(process, condition):
             process.communicate()  # which also closes the pipe
             return True
         time.sleep(0.002)
-    process.communicate()
+    _, err = process.communicate()
+    assert process.returncode == 0, err
     return False
 
 
