@@ -53,6 +53,7 @@ def dream(
     Raises:
       ValueError: if the gradient is zero everywhere at the start, so that no ascent is possible.
     """
+    params = jax.device_put(params)  # once, not at each of the calls that follow
     climb = jax.jit(functools.partial(ascend, objective), compiler_options=devices.convolution_options())
     image = 127.5 + NOISE_SD * jax.random.normal(key, (CROP, CROP))
     trace: list[jax.Array] = []
