@@ -138,7 +138,7 @@ def _blocks(trunk: Trunk, feed: Feed, plan: Plan, what: str) -> Iterator[np.ndar
         now = time.monotonic()
         if now - logged > _LOG_SECONDS:
             logged, left = now, (now - started) / (call + 1) * (calls - call - 1)
-            log.info("trunk, %s: %d of %d images, %.1f min left", what, (call + 1) * each, count, left / 60)
+            log.info("trunk, %s: %d of %d images, %.1f min left", what, min((call + 1) * each, count), count, left / 60)
 
 
 def _name(trunk: Trunk, what: str) -> str:
