@@ -209,17 +209,6 @@ def match(
     return fitting, tuple(fresh)
 
 
-def params_sha256(params: Params) -> str:
-    """SHA-256 over layer and kind names, dtypes, shapes and values, whatever the order of the dicts."""
-    digest = hashlib.sha256()
-    for layer in sorted(params):
-        for kind in sorted(params[layer]):
-            array = np.asarray(params[layer][kind])
-            digest.update(f"{layer}/{kind} {array.dtype.str} {array.shape}\n".encode())
-            digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
 def _to_params(
     file: str | Path,
     arrays: dict[str, np.ndarray],

@@ -162,7 +162,7 @@ def test_weights_come_back(tmp_path, weights):
     assert got.info == weights.info
     assert list(got.params) == ["conv2", "conv1", "fc6"]  # the order of info.layers
     jax.tree.map(assert_exact, got.params, weights.params)
-    assert convert.params_sha256(got.params) == convert.params_sha256(weights.params)
+    assert checkpoint.digest(got.params) == checkpoint.digest(weights.params)
     assert names_in(tmp_path / "a") == ["params", "weights.json"]
     with pytest.raises(InputError, match="exists already"):
         checkpoint.save_weights(tmp_path / "a", weights)
@@ -261,3 +261,19 @@ def test_nothing_is_warned_or_printed_by_a_program(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if "xla_bridge" not in line]  # JAX's own
     assert (done.returncode, lines) == (0, [])
+
+
+def test_digest_of_parameters():
+    params = {"a": {"kernel": np.ones((2, 3), np.float32), "bias": np.zeros(3, np.float32)}, "b": {}}
+    turned = {"b": {}, "a": {"bias": params["a"]["bias"], "kernel": np.asfortranarray(params["a"]["kernel"])}}
+    params["b"]["bias"] = turned["b"]["bias"] = np.arange(3, dtype=np.float32)
+    one = checkpoint.digest(params)
+    assert one == checkpoint.digest(turned)
+    assert len(one) == 64
+    variants = [
+        {"c": params["a"], "b": params["b"]},
+        params | {"a": params["a"] | {"bias": np.ones(3, np.float32)}},
+        params | {"a": params["a"] | {"kernel": np.ones((3, 2), np.float32)}},
+        params | {"a": params["a"] | {"bias": np.zeros(3, np.int32)}},
+    ]
+    assert len({one, *map(checkpoint.digest, variants)}) == 5

@@ -496,22 +496,6 @@ def test_sha256(tmp_path):
     assert "cannot be read" in message(convert.sha256, tmp_path)
 
 
-def test_params_sha256():
-    params = {"a": {"kernel": np.ones((2, 3), np.float32), "bias": np.zeros(3, np.float32)}, "b": {}}
-    turned = {"b": {}, "a": {"bias": params["a"]["bias"], "kernel": np.asfortranarray(params["a"]["kernel"])}}
-    params["b"]["bias"] = turned["b"]["bias"] = np.arange(3, dtype=np.float32)
-    one = convert.params_sha256(params)
-    assert one == convert.params_sha256(turned)
-    assert len(one) == 64
-    variants = [
-        {"c": params["a"], "b": params["b"]},
-        params | {"a": params["a"] | {"bias": np.ones(3, np.float32)}},
-        params | {"a": params["a"] | {"kernel": np.ones((3, 2), np.float32)}},
-        params | {"a": params["a"] | {"bias": np.zeros(3, np.int32)}},
-    ]
-    assert len({one, *map(convert.params_sha256, variants)}) == 5
-
-
 # The program
 
 
