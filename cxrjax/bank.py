@@ -127,7 +127,7 @@ def _blocks(trunk: Trunk, feed: Feed, plan: Plan, what: str) -> Iterator[np.ndar
     """Runs a plan [n, K] through the trunk, whole images at a time; yields [b, K, ...]."""
     count, slots = plan.mask.shape
     each = max(1, BATCH // slots)  # images a trunk call
-    calls = -(-count // each)
+    calls = planning.steps_per_epoch(count, each)
     batched = Plan(
         *(np.resize(x, (calls * each, *x.shape[1:])).reshape(calls, each * slots, *x.shape[2:]) for x in plan)
     )

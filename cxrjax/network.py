@@ -72,6 +72,16 @@ def cut(
     return Network(trunk, head, initial, fresh, dense=retrain_from.startswith("fc"))
 
 
+def logit_of(net: Network, label: int) -> Callable[[tuple[Params, Params], jax.Array], jax.Array]:
+    """The whole network, for `dream`: ((trunk parameters, head parameters), grey image [H, W]) -> one logit []."""
+
+    def objective(params: tuple[Params, Params], image: jax.Array) -> jax.Array:
+        trunk, head = params
+        return net.head(head, net.trunk.apply(trunk, image[None]), None)[0, label]
+
+    return objective
+
+
 def _pass(params: Params, images: Array) -> jax.Array:
     return jnp.asarray(images)
 

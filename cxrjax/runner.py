@@ -265,10 +265,5 @@ def _results(
 
 def _dream(net: network.Network, params: Params) -> np.ndarray:
     """What the pneumonia neuron of one seed's fc8 responds to, [H, W] u8."""
-
-    def objective(params: tuple[Params, Params], image: jax.Array) -> jax.Array:
-        trunk, head = params
-        return net.head(head, net.trunk.apply(trunk, image[None]), None)[0, 1]
-
-    image, _ = dream.dream(jax.random.key(0), objective, (net.trunk.params, params))
+    image, _ = dream.dream(jax.random.key(0), network.logit_of(net, 1), (net.trunk.params, params))
     return np.asarray(image.round().astype(jnp.uint8))

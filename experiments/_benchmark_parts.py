@@ -15,7 +15,7 @@ from cxrjax import augment, checkpoint, convert, devices, dream, evaluate, netwo
 from cxrjax import plan as planning
 from cxrjax.alexnet import AlexNet, Variant, layer_before
 from cxrjax.roofline import Count, dream_step, evaluation, head_step, times, trunk, whole_step
-from cxrjax.types import Batch, InputError, Params, Plan, Weights, WeightsInfo
+from cxrjax.types import Batch, InputError, Plan, Weights, WeightsInfo
 from experiments._timing import Work
 
 CLASSES = 2
@@ -155,11 +155,7 @@ def _dream(chosen: Setting) -> Callable[[], Any]:
     """Iterations of gradient ascent on one image of 227 pixels."""
     net = cut(chosen)
     params = (net.trunk.params, jax.jit(net.initial)(initial_key(0)))
-
-    def objective(params: tuple[Params, Params], image: jax.Array) -> jax.Array:
-        trunk, head = params
-        return net.head(head, net.trunk.apply(trunk, image[None]), None)[0, 1]
-
+    objective = network.logit_of(net, 1)
     ascend = jax.jit(functools.partial(dream.ascend, objective), compiler_options=devices.convolution_options())
     start = jnp.asarray(first_image(chosen))
 
