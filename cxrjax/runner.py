@@ -86,8 +86,8 @@ def run(config: ExperimentConfig) -> Results:
     started = time.monotonic()
     weights = None if config.weights == "random" else checkpoint.load_weights(config.weights)
     with devices.first_alone():
-        store, about = load(config.data_dir, config.skip_bad_images)
-        external = load(config.external_dir, config.skip_bad_images)[0] if config.external_dir else None
+        store, about = load(config.data_dir, config.max_bad)
+        external = load(config.external_dir, config.max_bad)[0] if config.external_dir else None
     prepared = prepare(config, store, about, weights)
     with _claimed(config, prepared.settled) as folder:
         evaluated = _evaluate(config, prepared, external, _train(config, prepared, folder))

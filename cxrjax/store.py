@@ -1,22 +1,31 @@
-"""ImageStore on disk: `images.npy`, a memory map uint8 [N, 256, 256], `table.csv` and `about.json`."""
+"""ImageStore on disk, a folder.
+
+`images.npy`, uint8 [N, size, size]; `table.csv`, a row an image; `about.json`, where they come from;
+`bad_images.csv`, what was left out or is doubtful; `boxes.csv`, boxes of findings as shares of the image.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 
+from cxrjax import files
 from cxrjax.types import About, ImageStore, InputError
 
-SIZE = 256
-COLUMNS = ("image", "patient", "labels", "view", "age", "sex", "followup")
-_TEXT = dict.fromkeys(("image", "patient", "labels", "view", "sex"), str)
+SIZE = 256  # what the experiments take
+COLUMNS = ("image", "patient", "labels", "view", "age", "sex", "followup", "split")
+BOX_COLUMNS = ("image", "finding", "x", "y", "width", "height")
+BAD_COLUMNS = ("image", "origin", "left_out", "reason")
+_TEXT = dict.fromkeys(("image", "patient", "labels", "view", "sex", "split"), str)
+_HEADER_BYTES = 128  # NumPy pads the header, so that the first axis may grow in place
 
 
 def is_store(folder: Path) -> bool:
@@ -24,11 +33,15 @@ def is_store(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("images.npy", "table.csv", "about.json"))
 
 
-def open_store(folder: Path) -> ImageStore:
+def open_store(folder: Path, size: int | None = SIZE) -> ImageStore:
     """Opens a store without reading its pixels.
 
+    Args:
+      folder: of the store.
+      size: width and height that its images must have; None: any.
+
     Raises:
-      InputError: if a file or a column is missing, or the two disagree about the number of images.
+      InputError: if a file or a column is missing, the two disagree about the number of images, or the size is another.
     """
     if not is_store(folder):
         raise InputError(f"{folder} is not an image store: it must hold images.npy, table.csv and about.json")
@@ -40,11 +53,14 @@ def open_store(folder: Path) -> ImageStore:
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise InputError(f"{folder / 'table.csv'} lacks the column(s) {', '.join(missing)}")
-    if images.shape != (len(table), SIZE, SIZE) or images.dtype != np.uint8:
+    square = images.ndim == 3 and images.shape[1] == images.shape[2]
+    if not square or len(images) != len(table) or images.dtype != np.uint8:
         raise InputError(
-            f"{folder}: images.npy must be uint8 [N, {SIZE}, {SIZE}] with a row for each of the table's; "
+            f"{folder}: images.npy must be uint8 [N, size, size] with a row for each of the table's; "
             f"it is {images.dtype} {list(images.shape)} beside {len(table)} rows"
         )
+    if size not in (None, images.shape[1]):
+        raise InputError(f"{folder} has images of {images.shape[1]} pixels; experiments take {size} (prepare's --size)")
     return ImageStore(images, table)
 
 
@@ -55,24 +71,43 @@ def label_counts(table: pd.DataFrame) -> dict[str, int]:
 
 def read_about(folder: Path) -> About:
     """Where the images of a store come from."""
-    return About(**json.loads((folder / "about.json").read_text(encoding="utf-8")))
+    known = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    bad = read_bad_images(folder)
+    lost = bad[bad["left_out"]]
+    return About(**known, bad_images=dict(zip(lost["image"], lost["reason"], strict=True)))
 
 
-def write_store(folder: Path, table: pd.DataFrame, images: Iterable[np.ndarray | None], about: About) -> None:
-    """Writes a store image by image and renames it into place when it is whole.
+def read_bad_images(folder: Path) -> pd.DataFrame:
+    """What was left out of a store or is doubtful: image, origin, left_out (bool), reason."""
+    path = folder / "bad_images.csv"
+    if not path.is_file():
+        return pd.DataFrame({name: pd.Series(dtype=bool if name == "left_out" else str) for name in BAD_COLUMNS})
+    return pd.read_csv(path, dtype={name: str for name in BAD_COLUMNS if name != "left_out"}, keep_default_na=False)
+
+
+def read_boxes(folder: Path) -> pd.DataFrame:
+    """Boxes of findings: image, finding, x, y (upper left corner), width, height as shares of the image, 0..1."""
+    path = folder / "boxes.csv"
+    return pd.read_csv(path, dtype={"image": str}) if path.is_file() else pd.DataFrame(columns=list(BOX_COLUMNS))
+
+
+def write_store(folder: Path, table: pd.DataFrame, images: Iterable[np.ndarray], about: About) -> None:
+    """Writes images that are at hand as a store and renames it into place when it is whole.
 
     Args:
       folder: where the store will be; must not exist yet.
       table: one row an image, with the columns of `COLUMNS`.
-      images: for each row a uint8 [256, 256], or None to leave the row out; an iterator will do.
+      images: for each row a uint8 [256, 256]; an iterator will do.
       about: where they come from.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        kept = _write_images(partial / "images.npy", images)
-        table.loc[kept, list(COLUMNS)].to_csv(partial / "table.csv", index=False)
-        (partial / "about.json").write_text(json.dumps(about._asdict(), indent=1), encoding="utf-8")
+        with contextlib.closing(Rows(partial / "rows.npy", SIZE)) as rows:
+            for image in images:
+                rows.append(image)
+            rows.finish(range(rows.count), partial / "images.npy")
+        write_tables(partial, table, about)
         open_store(partial)
         partial.chmod(0o755)
         partial.rename(folder)
@@ -81,26 +116,73 @@ def write_store(folder: Path, table: pd.DataFrame, images: Iterable[np.ndarray |
         raise
 
 
-def _write_images(path: Path, images: Iterable[np.ndarray | None]) -> np.ndarray:
-    """Writes the images that are not None; returns which were kept, [rows] bool.
-
-    With file I/O, not through a growing memory map, whose pages would count as this process's memory.
-    """
-    kept: list[bool] = []
-    with path.open("wb") as file:
-        _write_header(file, 0)
-        for image in images:
-            kept.append(image is not None)
-            if image is None:
-                continue
-            if image.shape != (SIZE, SIZE) or image.dtype != np.uint8:
-                raise ValueError(f"images must be uint8 [{SIZE}, {SIZE}], got {image.dtype} {image.shape}")
-            file.write(np.ascontiguousarray(image).tobytes())
-        file.seek(0)
-        _write_header(file, sum(kept))  # NumPy pads the header, so that the first axis may grow in place
-    return np.array(kept, bool)
+def write_tables(
+    folder: Path, table: pd.DataFrame, about: About, bad: pd.DataFrame | None = None, boxes: pd.DataFrame | None = None
+) -> None:
+    """Writes what stands beside the images; `bad` has the columns `BAD_COLUMNS`, `boxes` those of `BOX_COLUMNS`."""
+    files.write_text(folder / "table.csv", table[list(COLUMNS)].to_csv(index=False))
+    if bad is not None:
+        files.write_text(folder / "bad_images.csv", bad[list(BAD_COLUMNS)].to_csv(index=False))
+    if boxes is not None and len(boxes):
+        files.write_text(folder / "boxes.csv", boxes[list(BOX_COLUMNS)].to_csv(index=False, float_format="%.6g"))
+    known = {name: value for name, value in about._asdict().items() if name != "bad_images"}
+    files.write_json(folder / "about.json", known)
 
 
-def _write_header(file: BinaryIO, count: int) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, SIZE, SIZE)}
-    np.lib.format.write_array_header_1_0(file, header)
+class Rows:
+    """`images.npy` as it grows: rows are appended with file I/O, not through a growing memory map, whose pages would
+    count as this process's memory."""
+
+    def __init__(self, path: Path, size: int, count: int = 0) -> None:
+        """Opens the file behind its first `count` rows of uint8 [size, size]; what lies behind them is cut off."""
+        self.count = count
+        self._path, self._size = path, size
+        path.touch()
+        self._file = path.open("r+b")
+        if path.stat().st_size < _HEADER_BYTES:
+            self._write_header(0)
+        self._file.truncate(_HEADER_BYTES + count * size * size)
+        self._file.seek(0, os.SEEK_END)
+
+    def append(self, image: np.ndarray) -> int:
+        """Appends an image and returns its row."""
+        if image.shape != (self._size, self._size) or image.dtype != np.uint8:
+            raise ValueError(f"images must be uint8 [{self._size}, {self._size}], got {image.dtype} {image.shape}")
+        self._file.write(np.ascontiguousarray(image).data)
+        self.count += 1
+        return self.count - 1
+
+    def sync(self) -> None:
+        """Waits until all rows are on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def finish(self, order: Sequence[int], target: Path) -> None:
+        """Moves the rows `order` to `target`, a whole array; they are copied only where they do not stand so already.
+
+        After a kill on the way either this file is as it was, or `target` is whole and this file gone.
+        """
+        if list(order) == list(range(self.count)):
+            self._write_header(self.count)
+            self.sync()
+            self._path.replace(target)
+            return
+        self._file.flush()
+        copy, row_bytes = self._path.with_suffix(".copy"), self._size**2
+        with contextlib.closing(Rows(copy, self._size)) as ordered:
+            for row in order:
+                ordered._file.write(os.pread(self._file.fileno(), row_bytes, _HEADER_BYTES + row * row_bytes))
+            ordered.count = len(order)
+            ordered.finish(range(len(order)), target)
+        self._path.unlink()
+
+    def close(self) -> None:
+        """Closes the file; rows behind the last `sync` may be lost."""
+        self._file.close()
+
+    def _write_header(self, count: int) -> None:
+        self._file.seek(0)
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, self._size, self._size)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        if self._file.tell() != _HEADER_BYTES:
+            raise ValueError(f"NumPy's header has {self._file.tell()} bytes, not {_HEADER_BYTES}")

@@ -80,8 +80,8 @@ class Metrics(NamedTuple):
 class ImageStore(NamedTuple):
     """Reduced radiographs and what is known of them; row i of both belongs together."""
 
-    images: np.ndarray  # [N, 256, 256] u8, a memory map; 0 is black
-    table: pd.DataFrame  # [N] image, patient, labels, view, age, sex, followup
+    images: np.ndarray  # [N, size, size] u8, a memory map, size 256 unless asked; 0 is black
+    table: pd.DataFrame  # [N] image, patient, labels, view, age, sex, followup, split
 
 
 class Cohort(NamedTuple):
@@ -121,12 +121,30 @@ class WeightsInfo:
     preprocessing: Preprocessing
 
 
+class Details(NamedTuple):
+    """What the header of an image says; "" where it says nothing."""
+
+    patient: str
+    age: str  # as written, 058Y
+    sex: str
+    view: str
+
+
+class Reduction(NamedTuple):
+    """How an image of any size becomes a square one."""
+
+    size: int = 256  # pixels
+    fit: str = "stretch"  # stretch: the whole image, without its aspect; pad: with black; crop: the central square
+    filter: str = "bilinear"  # Pillow's anti-aliased bilinear, or box (area)
+
+
 class About(NamedTuple):
     """Where a store's images come from; written beside them as `about.json`."""
 
     source: str  # the folder as the user gave it, or "phantom"
     listed: dict[str, int]  # label as written -> images with it in the source's table, present or not
-    bad_images: dict[str, str]  # file name -> why it was left out
+    made: dict[str, Any]  # size, fit, filter and versions of what decoded the images; empty if drawn
+    bad_images: dict[str, str]  # image -> why it was left out; from `bad_images.csv`
 
 
 class Weights(NamedTuple):
@@ -198,4 +216,9 @@ class ExperimentConfig:
     external_dir: str | None = flag(None, "second data set, evaluated only; read like --data_dir")
     out: str | None = flag(None, "folder for the results; none: runs/NAME")
     overwrite: bool = flag(False, "replace a finished run in --out, or an interrupted one of another configuration")
-    skip_bad_images: bool = flag(False, "leave out images that cannot be read, and list them")
+    max_bad: float = flag(
+        0.01,
+        "share of images that may be unreadable and are left out; with more the data are refused",
+        lower=0,
+        upper=1,
+    )

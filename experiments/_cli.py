@@ -33,7 +33,7 @@ def main(config: ExperimentConfig, description: str, argv: list[str] | None = No
     """
     with one_line_for_mistakes("; the same command continues"):
         parsed = parse(config, description, argv)
-        _log_to_stderr()
+        log_to_stderr()
         from cxrjax import devices, rundir, runner, tables
         from cxrjax.datasets.load import cache_dir
 
@@ -100,7 +100,7 @@ def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, 
         flags.DEFINE_string(name, default, text, flag_values=values)
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
     """Progress of this package on standard error, plain lines with the time of day."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))

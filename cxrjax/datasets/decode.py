@@ -1,56 +1,113 @@
-"""One image file to 8-bit grey, 256x256."""
+"""The bytes of one image file -> 8-bit grey, reduced. Never a half image: what is not whole is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import io
+import re
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from cxrjax.store import SIZE
-from cxrjax.types import InputError
+from cxrjax.datasets import dicom
+from cxrjax.types import Details, InputError, Reduction
 
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # 8 bits a channel or fewer
-_CHUNK = 256  # images in flight, 16 MB when reduced
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "JPEG2000", "WEBP", "GIF", "PPM")  # none that starts other programs
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2", ".webp", ".gif", ".pgm", *dicom.SUFFIXES)
+MAX_PIXELS = 50_000_000  # the largest detectors have 20 million; several decoded ones must fit into memory
+_TOO_LARGE = f"more than the {MAX_PIXELS // 1_000_000} million pixels allowed"
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "box": Image.Resampling.BOX}
+_NOTHING = Details("", "", "", "")
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Reads and reduces an image, whole and without keeping its aspect, as the poster does.
+class Decoded(NamedTuple):
+    """An image as it enters a store."""
 
-    Colour becomes grey by ITU-R 601 luma, which leaves equal channels as they are; transparency is dropped.
-    The filter is Pillow's anti-aliased bilinear.
+    pixels: np.ndarray  # [size, size] u8, 0 is black
+    details: Details  # of a DICOM header; empty for other files
 
-    Returns:
-      [256, 256] u8.
+
+def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Decoded:  # noqa: B008 - immutable
+    """Decodes and reduces one image.
+
+    To grey: colour by ITU-R 601 luma, which leaves equal channels as they are; transparency is dropped; 16-bit colour
+    keeps its upper byte; grey of more than 8 bits, integer or float, is scaled linearly from its smallest to its
+    largest value, as its range is not known; DICOM see `dicom.read`. EXIF orientation is applied. To `reduction.size`:
+    Pillow's anti-aliased bilinear filter or its box, the whole image without keeping its aspect ("stretch", as the
+    poster does), padded with black to a square ("pad"), or its central square ("crop").
+
+    Args:
+      content: of the file.
+      name: of the file; its suffix tells a DICOM file without preamble.
+      reduction: size, fit and filter.
 
     Raises:
-      InputError: naming the file, if it is missing, no image, truncated, or has more than 8 bits a channel.
+      InputError: saying what is wrong, without naming the file: empty, of no known format, truncated, a checksum that
+        is wrong (PNG), too many pixels, several frames, no finite values.
     """
+    if not content:
+        raise InputError("is empty")
     try:
-        with Image.open(path) as image:
-            if image.mode not in _MODES:
-                raise InputError(f"{path}: images must have 8 bits a channel, this one has mode {image.mode}")
-            grey = image.convert("L") if image.mode != "L" else image
-            if grey.size != (SIZE, SIZE):
-                grey = grey.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-            return np.asarray(grey, np.uint8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} cannot be read as an image: {error}") from error
+        if dicom.is_dicom(content) or name.lower().endswith(dicom.SUFFIXES):
+            shown, details = dicom.read(content, MAX_PIXELS)
+            return Decoded(_reduce(Image.fromarray(shown), reduction), details)
+        return Decoded(_reduce(_grey(_open(content)), reduction), _NOTHING)
+    except InputError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise InputError("is not an image of a known format") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"has {_TOO_LARGE}") from error
+    except Exception as error:  # decoders raise whatever they like at damaged data: struct.error, KeyError, ...
+        told = "" if name.lower().endswith(dicom.SUFFIXES) else f": {_plain(error)}"  # a header may be quoted there
+        raise InputError(f"cannot be decoded ({type(error).__name__}{told})") from error
 
 
-def read_images(paths: list[Path]) -> Iterator[np.ndarray | InputError]:
-    """Reads images in order on all cores (Pillow decodes without the GIL); a bad one yields its error."""
+def _open(content: bytes) -> Image.Image:
+    """A whole single image, decoded and upright."""
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise InputError(f"has {image.width} x {image.height} pixels, {_TOO_LARGE}")
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # MPO: a camera's JPEG and its preview
+        raise InputError("holds several frames")
+    if image.format == "PNG":
+        image.verify()  # checksums, which decoding does not look at
+        image = Image.open(io.BytesIO(content), formats=("PNG",))
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
-    def attempt(path: Path) -> np.ndarray | InputError:
-        try:
-            return read_image(path)
-        except InputError as error:
-            return error
 
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(paths), _CHUNK):
-            yield from pool.map(attempt, paths[start : start + _CHUNK])
+def _grey(image: Image.Image) -> Image.Image:
+    """Mode L, or F with values 0..255."""
+    if image.mode == "L":
+        return image
+    if image.mode in _DEEP:
+        values = np.asarray(image).astype(np.float32)
+        low, high = float(values.min()), float(values.max())
+        if not np.isfinite(values).all():
+            raise InputError("holds values that are not finite")
+        return Image.fromarray((values - low) * (255 / (high - low)) if high > low else np.zeros_like(values))
+    if image.mode in ("CMYK", "YCbCr", "HSV"):
+        image = image.convert("RGB")
+    return image.convert("L")
+
+
+def _reduce(image: Image.Image, reduction: Reduction) -> np.ndarray:
+    size, method = (reduction.size, reduction.size), _FILTERS[reduction.filter]
+    if image.mode == "RGB":
+        image = image.convert("L")
+    if reduction.fit == "pad":
+        image = ImageOps.pad(image, size, method, color=0)
+    elif reduction.fit == "crop":
+        image = ImageOps.fit(image, size, method)
+    elif image.size != size:
+        image = image.resize(size, method)
+    values = np.asarray(image)
+    return values if values.dtype == np.uint8 else np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _plain(error: Exception) -> str:
+    """Its message without the addresses of objects, which change from run to run."""
+    return re.sub(r"<[^>]* at 0x[0-9a-f]+>", "", " ".join(str(error).split()))[:200].strip()

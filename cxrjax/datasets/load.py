@@ -5,17 +5,25 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+import re
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
-
-from cxrjax.datasets import decode, folder, nih
-from cxrjax.store import is_store, label_counts, open_store, read_about, write_store
-from cxrjax.types import About, ImageStore, InputError
+from cxrjax.datasets import archive, folder, listing, nih
+from cxrjax.datasets.prepare import prepare
+from cxrjax.datasets.source import CLASSES, Source
+from cxrjax.store import is_store, label_counts, open_store, read_about
+from cxrjax.types import About, ImageStore, InputError, Reduction
 
 log = logging.getLogger(__name__)
+
+
+class Naming(NamedTuple):
+    """How a hospital's own names are read."""
+
+    classes: dict[str, str] = CLASSES  # upper-case name of a folder or label -> NIH label
+    columns: dict[str, str] = {}  # our name of a CSV column -> theirs  # noqa: RUF012 - never written to
+    patient: re.Pattern[str] | None = None  # see `folder.patient_of`
 
 
 def cache_dir() -> Path:
@@ -23,66 +31,79 @@ def cache_dir() -> Path:
     return Path(os.environ.get("CXRJAX_CACHE") or Path.home() / ".cache" / "cxrjax")
 
 
-def load(data_dir: str | None, skip_bad_images: bool = False) -> tuple[ImageStore, About]:
-    """Opens a data set; a raw one is reduced to 256x256 into the cache first, and found there the next time.
+def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immutable
+    """Tells what a source is and looks what is there, without reading an image.
 
-    Args:
-      data_dir: NIH folder, folder of class folders or prepared store; None is the embedded phantom.
-      skip_bad_images: leave out images that cannot be read instead of refusing the data.
+    In this order: an NIH folder (`Data_Entry_2017*.csv`), a folder with one CSV that has the columns path and label,
+    class folders, any folder with images, which then have no label; or such a CSV, or one image file.
 
     Raises:
-      InputError: if the folder is missing or of no known kind, or an image is bad.
+      InputError: if it is missing or none of these.
+    """
+    if place.is_file():
+        if place.suffix.lower() == ".csv":
+            return listing.scan(place, naming.classes, naming.columns, naming.patient)
+        return folder.scan(place, naming.classes, naming.patient)
+    if not place.is_dir():
+        raise InputError(f"{place} does not exist")
+    if nih.find_table(place):
+        return nih.scan(place)
+    table = listing.find_table(place, naming.columns)
+    if table:
+        return listing.scan(table, naming.classes, naming.columns, naming.patient)
+    labelled = folder.class_folders(place, naming.classes)
+    if not labelled and any(archive.is_archive(path) for path in place.iterdir()):
+        raise InputError(f"{place} holds archives but no Data_Entry_2017*.csv, which names their images and labels")
+    return folder.scan(place, naming.classes, naming.patient)
+
+
+def load(data_dir: str | None, max_bad: float = 0.01) -> tuple[ImageStore, About]:
+    """Opens a data set; a raw one is prepared into the cache first, and found there the next time.
+
+    Args:
+      data_dir: prepared store, or what `find` knows; None is the embedded phantom.
+      max_bad: share of images, 0..1, that may be bad; they are left out.
+
+    Raises:
+      InputError: if it is missing or of no known kind, or too many images are bad.
     """
     if data_dir is None:
         return _load_phantom()
-    source = Path(data_dir)
-    if not source.is_dir():
-        raise InputError(f"--data_dir={data_dir} is not a folder")
-    if is_store(source):
-        return open_store(source), read_about(source)
-    if nih.find_table(source):
-        table, paths, listed = nih.scan(source)
-    elif folder.class_folders(source):
-        table, paths, listed = folder.scan(source)
-    else:
-        raise InputError(
-            f"--data_dir={data_dir} holds neither Data_Entry_2017*.csv (NIH) nor folders named "
-            f"{' and '.join(folder.CLASSES)} nor a prepared store"
-        )
-    prepared = cache_dir() / "stores" / f"{source.resolve().name}-{_fingerprint(table, paths, skip_bad_images)}"
+    place = Path(data_dir)
+    if is_store(place):
+        return open_store(place), read_about(place)
+    source = find(place)
+    prepared = cache_dir() / "stores" / f"{place.resolve().name}-{_fingerprint(source)}"
     if not is_store(prepared):
-        log.info("reducing %d images of %s to 256x256 into %s", len(paths), source, prepared)
-        _prepare(prepared, table, paths, About(str(data_dir), listed, {}), skip_bad_images)
-    return open_store(prepared), read_about(prepared)
+        log.info("%s: preparing %s into %s", source.kind, place, prepared)
+        outcome = prepare(source, prepared, Reduction(), max_bad)
+        if outcome:
+            log.info("%d images prepared, %d bad, %d doubtful", outcome.images, outcome.bad, outcome.doubtful)
+    return _checked(prepared, max_bad)
 
 
-def _fingerprint(table: pd.DataFrame, paths: list[Path], skip_bad_images: bool) -> str:
-    """Changes with any row of the table and with any image's place, size or time."""
-    digest = hashlib.sha256(f"{skip_bad_images}\n{table.to_csv()}".encode())
-    for path in paths:
-        stat = path.stat()
-        digest.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+def _checked(prepared: Path, max_bad: float) -> tuple[ImageStore, About]:
+    """A store of the cache, which may have been made when more bad images were allowed."""
+    store, about = open_store(prepared), read_about(prepared)
+    bad, images = len(about.bad_images), len(store.table)
+    if bad > max_bad * (bad + images):
+        raise InputError(
+            f"{about.source}: {bad} of {bad + images} images are bad, more than --max_bad={max_bad:g} allows; they are "
+            f"listed in {prepared / 'bad_images.csv'}"
+        )
+    return store, about
+
+
+def _fingerprint(source: Source) -> str:
+    """Changes with any row of the table and with any file's place, size or time."""
+    digest = hashlib.sha256(f"2 {source.place.resolve()}\n{source.table.to_csv()}{source.patients}".encode())
+    for file in (*source.files, *source.archives):
+        digest.update(f"{file.name} {file.path} {file.stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
-
-
-def _prepare(prepared: Path, table: pd.DataFrame, paths: list[Path], about: About, skip_bad_images: bool) -> None:
-    bad = about.bad_images
-
-    def images() -> Iterator[np.ndarray | None]:
-        for name, image in zip(table["image"], decode.read_images(paths), strict=True):
-            if isinstance(image, np.ndarray):
-                yield image
-            elif skip_bad_images:
-                bad[name] = str(image)
-                yield None
-            else:
-                raise InputError(f"{image} (--skip_bad_images leaves such images out)") from image
-
-    write_store(prepared, table, images(), about)
 
 
 def _load_phantom() -> tuple[ImageStore, About]:
     from cxrjax.datasets import phantom
 
     made = phantom.phantom()
-    return ImageStore(made.images, made.table), About("phantom", label_counts(made.table), {})
+    return ImageStore(made.images, made.table), About("phantom", label_counts(made.table), {}, {})

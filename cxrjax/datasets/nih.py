@@ -1,4 +1,4 @@
-"""NIH ChestX-ray14 as it is downloaded: a table of labels and the images, all or some of them."""
+"""NIH ChestX-ray14 as it is downloaded: tables, lists of the official split, boxes, images or archives, all or some."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxrjax.store import label_counts
+from cxrjax.datasets import archive
+from cxrjax.datasets.source import Bad, File, Source, look, no_boxes, years
+from cxrjax.store import BOX_COLUMNS, COLUMNS, label_counts
 from cxrjax.types import InputError
 
+FINDINGS = (
+    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
+    "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
+)  # fmt: skip
+BOX_PIXELS = 1024  # boxes are in pixels of images of this width and height
+LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}  # of the official split
 _COLUMNS = {
     "image": ("Image Index",),
     "patient": ("Patient ID",),
@@ -19,6 +27,7 @@ _COLUMNS = {
     "followup": ("Follow-up #",),
 }
 _FOLDERS = ("images", "images_*/images", "images_*", ".")
+_FINDING_NAMES = {"Infiltrate": "Infiltration"}  # as the boxes' table spells it
 
 
 def find_table(folder: Path) -> Path | None:
@@ -36,10 +45,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
       InputError: if it is no table or a column is missing.
     """
-    try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a table: {error}") from error
+    raw = _read_csv(path)
     raw.columns = raw.columns.str.strip()
     columns = {}
     for name, spellings in _COLUMNS.items():
@@ -48,35 +54,95 @@ def read_table(path: Path) -> pd.DataFrame:
             raise InputError(f"{path} lacks the column {' or '.join(repr(s) for s in spellings)}")
         columns[name] = raw[found[0]].str.strip()
     table = pd.DataFrame(columns)
-    # The first table of 2017 writes ages as 058Y, 011M (months) or 013D (days).
-    number = pd.to_numeric(table["age"].str.extract(r"^0*(\d+)", expand=False), errors="coerce")
-    table["age"] = number.where(~table["age"].str.endswith(("M", "D")), 0)
+    table["age"] = years(table["age"])  # the first table of 2017 writes 058Y, 011M, 013D
     table["followup"] = pd.to_numeric(table["followup"], errors="coerce").fillna(0).astype(int)
     return table
 
 
-def find_images(folder: Path) -> dict[str, Path]:
-    """File name -> path of every PNG in the layouts of NIH (`images/`) and Kaggle (`images_0NN/images/`)."""
-    return {path.name: path for pattern in _FOLDERS for path in sorted(folder.glob(f"{pattern}/*.png"))}
+def read_split(folder: Path) -> pd.Series:
+    """Image -> train or test of the official split, from the lists that are there."""
+    parts = []
+    for name, side in LISTS.items():
+        if (folder / name).is_file():
+            images = (folder / name).read_text(encoding="utf-8", errors="replace").split()
+            parts.append(pd.Series(side, pd.Index(images, dtype=str), dtype=str))
+    return pd.concat(parts) if parts else pd.Series(dtype=str)
 
 
-def scan(folder: Path) -> tuple[pd.DataFrame, list[Path], dict[str, int]]:
-    """What of the table is present.
-
-    Returns:
-      The rows whose image is there, their paths, and the number of images by label as written in the whole table.
+def read_boxes(folder: Path) -> pd.DataFrame:
+    """Boxes of `BBox_List_2017.csv` as `BOX_COLUMNS`; none if it is not there.
 
     Raises:
-      InputError: if the table is bad, or none of its images is there.
+      InputError: if it is no such table.
+    """
+    path = folder / "BBox_List_2017.csv"
+    if not path.is_file():
+        return no_boxes()
+    raw = _read_csv(path).iloc[:, : len(BOX_COLUMNS)]
+    if raw.shape[1] < len(BOX_COLUMNS):
+        raise InputError(f"{path} must have six columns: image, finding, x, y, width, height")
+    raw.columns = list(BOX_COLUMNS)
+    raw["finding"] = raw["finding"].replace(_FINDING_NAMES)
+    numbers = raw[list(BOX_COLUMNS[2:])].apply(pd.to_numeric, errors="coerce")
+    if numbers.isna().any(axis=None):
+        raise InputError(f"{path}, row {int(numbers.isna().any(axis=1).idxmax()) + 2}: a box must be four numbers")
+    return pd.concat([raw[["image", "finding"]], numbers / BOX_PIXELS], axis=1)
+
+
+def find_images(folder: Path) -> dict[str, list[Path]]:
+    """File name -> paths of every PNG in the layouts of NIH (`images/`) and Kaggle (`images_0NN/images/`)."""
+    found: dict[str, list[Path]] = {}
+    for pattern in _FOLDERS:
+        for path in sorted(folder.glob(f"{pattern}/*.png")):
+            if path not in found.setdefault(path.name, []):
+                found[path.name].append(path)
+    return found
+
+
+def scan(folder: Path) -> Source:
+    """What of the release is present.
+
+    Raises:
+      InputError: if a table is bad, or neither an image of it nor an archive is there.
     """
     path = find_table(folder)
     if path is None:
         raise InputError(f"{folder} holds no Data_Entry_2017*.csv")
     table = read_table(path)
-    files = find_images(folder)
-    present = table[table["image"].isin(files)].drop_duplicates("image").reset_index(drop=True)
-    if present.empty:
+    twice = table[table["image"].duplicated()]
+    problems = [
+        Bad(name, str(path), "duplicate name: the table's first row of it is used", False) for name in twice["image"]
+    ]
+    table = table.drop_duplicates("image").reset_index(drop=True)
+    table["split"] = table["image"].map(read_split(folder).groupby(level=0).first()).fillna("")
+    found = find_images(folder)
+    archives = _archives(folder)
+    present = table[table["image"].isin(found)]["image"]
+    if present.empty and not archives:
         raise InputError(
-            f"{folder}: none of the {len(table)} images of {path.name} is in images/ or images_0NN/images/"
+            f"{folder}: none of the {len(table)} images of {path.name} is in images/, images_0NN/images/ or a "
+            "images_0NN.tar.gz"
         )
-    return present, [files[name] for name in present["image"]], label_counts(table)
+    for name in present:
+        problems += [
+            Bad(name, str(other), "duplicate name: another file of this name is used", False)
+            for other in found[name][1:]
+        ]
+    files = [look(name, found[name][0]) for name in present]
+    boxes = read_boxes(folder)
+    patients = list(table["patient"])
+    listed = label_counts(table)
+    return Source(folder, "NIH folder", table[list(COLUMNS)], patients, files, archives, problems, listed, boxes)
+
+
+def _archives(folder: Path) -> list[File]:
+    """Archives beside the table or in `images/`, as NIH's download page names the place."""
+    paths = [path for place in (folder, folder / "images") if place.is_dir() for path in sorted(place.iterdir())]
+    return [look(path.name, path) for path in paths if archive.is_archive(path) and path.is_file()]
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a table: {error}") from error

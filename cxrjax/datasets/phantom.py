@@ -112,7 +112,7 @@ def patient(number: int, seed: int = 0) -> list[tuple[dict[str, object], Radiogr
         kind = str(own.choice(list(CLASSES), p=leaning))
         labels, portable = _draw_labels(own, kind), bool(own.random() < PORTABLE[kind])
         image, view = f"{name}_{followup:03d}.png", "AP" if portable else "PA"
-        row = (image, name, "|".join(labels), view, age, sex, followup)
+        row = (image, name, "|".join(labels), view, age, sex, followup, "")
         result.append((dict(zip(COLUMNS, row, strict=True)), radiograph(own, anatomy, labels, portable)))
     return result
 

@@ -1,0 +1,320 @@
+"""A source -> ImageStore: decoded on all cores, continued after a kill at any moment, never a half image.
+
+The store grows in `.NAME.partial` beside its place and is renamed when it is whole. Rows reach the disk before the
+ledger's lines that speak of them; what a kill leaves behind the last line is cut off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from PIL import Image
+
+from cxrjax import files
+from cxrjax.datasets import source as sources
+from cxrjax.datasets.decode import Decoded, decode
+from cxrjax.datasets.ledger import Done, Ledger
+from cxrjax.datasets.source import Bad, End, Entry, Source
+from cxrjax.store import BAD_COLUMNS, COLUMNS, Rows, is_store, write_tables
+from cxrjax.types import About, Details, InputError, Reduction
+
+log = logging.getLogger(__name__)
+
+COMMIT_SECONDS = 1.0  # between two moments from which a killed preparation goes on
+_LOG_SECONDS = 10
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SETTINGS, _LEDGER, _ROWS, _LOCK = "settings.json", "ledger.jsonl", "rows.npy", ".lock"
+
+
+class Outcome(NamedTuple):
+    """What became of a source."""
+
+    images: int  # in the store
+    bad: int  # left out
+    doubtful: int  # in the store, and reported
+    read: int  # images read this time, the others came from an interrupted attempt
+    seconds: float
+
+
+def prepare(
+    source: Source, out: Path, reduction: Reduction, max_bad: float = 0.01, workers: int = 0, overwrite: bool = False
+) -> Outcome | None:
+    """Makes a store of a source, or goes on with an interrupted one.
+
+    Args:
+      source: what there is.
+      out: where the store will be; its folder is made if need be.
+      reduction: size, fit and filter.
+      max_bad: share of images, 0..1, that may be bad; they are left out and listed in `bad_images.csv`.
+      workers: threads that decode; 0: as many as there are cores.
+      overwrite: replace a store at `out`, or an interrupted one of other settings.
+
+    Returns:
+      The outcome; None if another process had made the store while this one waited.
+
+    Raises:
+      InputError: if too many images are bad, none is good, the disk is full (what is done is kept), `out` holds
+        something else, or an interrupted store of other settings.
+    """
+    started = time.monotonic()
+    _refuse(out, overwrite)
+    try:
+        with _claimed(out) as partial:
+            if is_store(out) and not overwrite:
+                return None
+            _begin(partial, source, reduction, overwrite)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                warnings.filterwarnings("ignore", module="pydicom")  # they may quote the file
+                outcome = _fill(partial, source, reduction, max_bad, workers or _cores())
+            _place(partial, out)
+            return outcome._replace(seconds=time.monotonic() - started)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise InputError(f"{out}: cannot be written: {error.strerror} ({error.filename or out})") from error
+        raise InputError(
+            f"no room left on the disk of {out.parent.resolve()}; what is prepared so far is kept, the same command "
+            "goes on once there is room"
+        ) from error
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _refuse(out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; a store is a folder")
+    if is_store(out):
+        if not overwrite:
+            raise InputError(f"{out} holds a finished store; --overwrite replaces it")
+    elif out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out} is in use: it holds files that are not a store's")
+
+
+@contextlib.contextmanager
+def _claimed(out: Path) -> Iterator[Path]:
+    """The folder in which the store grows, held against other processes; the next one waits."""
+    partial = out.parent / f".{out.name}.partial"
+    while True:
+        partial.mkdir(parents=True, exist_ok=True)
+        with (partial / _LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("another process is preparing %s; waiting for it", out)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                held = os.path.samestat((partial / _LOCK).stat(), os.fstat(lock.fileno()))
+            except OSError:
+                held = False
+            if held:  # else the other process has finished and its lock is gone with its folder
+                yield partial
+                if is_store(out):
+                    shutil.rmtree(partial, ignore_errors=True)
+                return
+
+
+def _begin(partial: Path, source: Source, reduction: Reduction, overwrite: bool) -> None:
+    """Refuses or empties what an attempt with other settings left behind."""
+    settings = {"source": str(source.place.resolve()), **_made(reduction)}
+    path = partial / _SETTINGS
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else settings
+    differing = [f"{k} (was {before.get(k)!r}, now {settings[k]!r})" for k in settings if before.get(k) != settings[k]]
+    if differing and not overwrite:
+        raise InputError(
+            f"{partial} holds an interrupted store of other settings: {', '.join(differing)}; --overwrite starts anew"
+        )
+    if differing or not path.is_file():
+        for entry in partial.iterdir():
+            if entry.name != _LOCK:
+                entry.unlink()
+    files.write_json(path, settings)
+
+
+def _made(reduction: Reduction) -> dict[str, object]:
+    """What the pixels depend on beside the source."""
+    versions = {}
+    for name in ("cxrjax", "pillow", "pydicom"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {**reduction._asdict(), "versions": versions}
+
+
+def _place(partial: Path, out: Path) -> None:
+    """Moves a whole store to its place, an old one out of it."""
+    for name in (_LEDGER, _SETTINGS):
+        (partial / name).unlink()
+    if out.is_dir():
+        old = out.parent / f".{out.name}.old"
+        shutil.rmtree(old, ignore_errors=True)
+        out.rename(old)
+        partial.rename(out)
+        shutil.rmtree(old)
+    else:
+        partial.rename(out)
+    (out / _LOCK).unlink()
+
+
+def _fill(partial: Path, source: Source, reduction: Reduction, max_bad: float, workers: int) -> Outcome:
+    """Reads what is not in the partial store yet and writes its tables."""
+    if is_store(partial) and not (partial / _ROWS).exists():  # killed just before the store took its place
+        (partial / "images.npy").replace(partial / _ROWS)
+    with contextlib.ExitStack() as stack:
+        ledger = stack.enter_context(contextlib.closing(Ledger(partial / _LEDGER)))
+        rows = stack.enter_context(contextlib.closing(Rows(partial / _ROWS, reduction.size, ledger.rows())))
+        before = len(ledger.done)
+        if before:
+            log.info("going on behind %d images that are done", before)
+        bad = _read_all(source, reduction, workers, ledger, rows)
+        table, order = _table(source, ledger.done)
+        bad += _duplicates(table, ledger.done)
+        listed = pd.DataFrame(bad, columns=list(BAD_COLUMNS)).sort_values(["image", "origin"], kind="stable")
+        lost = int(listed["left_out"].sum())
+        _check(partial, listed, lost, len(table), max_bad)
+        about = About(str(source.place), source.listed, _made(reduction), {})
+        boxes = source.boxes[source.boxes["image"].isin(set(table["image"]))]
+        write_tables(partial, table, about, listed, boxes if reduction.fit == "stretch" else None)
+        rows.finish(order, partial / "images.npy")
+    return Outcome(len(table), lost, len(listed) - lost, len(ledger.done) - before, 0.0)
+
+
+def _check(partial: Path, listed: pd.DataFrame, lost: int, images: int, max_bad: float) -> None:
+    share = lost / max(lost + images, 1)
+    if images and share <= max_bad:
+        return
+    files.write_text(partial / "bad_images.csv", listed.to_csv(index=False))
+    first = listed[listed["left_out"]].iloc[0] if lost else None
+    why = "" if first is None else f"{first['origin']} {first['reason']}"
+    where = partial / "bad_images.csv"
+    if not images:
+        raise InputError(f"none of the {lost} images can be used; the first: {why}; all are listed in {where}")
+    raise InputError(
+        f"{lost} of {lost + images} images ({100 * share:.1f} %) are bad, more than --max_bad={max_bad:g} allows; the "
+        f"first: {why}; all are listed in {where}"
+    )
+
+
+def _read_all(source: Source, reduction: Reduction, workers: int, ledger: Ledger, rows: Rows) -> list[Bad]:
+    """Decodes what the ledger does not have and commits it every second; returns what is wrong with the source."""
+    bad: list[Bad] = []
+    faulty: set[str] = set()  # stamps of archives that must be read again next time
+    images: list[Done] = []
+    archives: dict[str, str] = {}
+    progress = _Progress(sources.total_bytes(source))
+    committed = time.monotonic()
+    for item, result in _decoded(sources.entries(source, ledger), reduction, workers):
+        if isinstance(item, End):
+            if item.stamp not in faulty:
+                archives[item.archive] = item.stamp
+        elif isinstance(item, Bad):
+            bad.append(item)
+        elif isinstance(result, Decoded):
+            digest = hashlib.sha256(result.pixels.tobytes()).hexdigest()
+            images.append(Done(item.image, item.stamp, rows.append(result.pixels), digest, result.details))
+            progress.count(item.behind)
+        else:
+            bad.append(Bad(item.image, item.origin, str(result)))
+            faulty.add(item.stamp)
+            progress.count(item.behind)
+        if time.monotonic() - committed > COMMIT_SECONDS:
+            rows.sync()
+            ledger.write(images, archives)
+            images, archives, committed = [], {}, time.monotonic()
+    rows.sync()
+    ledger.write(images, archives)
+    return bad
+
+
+Item = Entry | Bad | End
+
+
+def _decoded(
+    items: Iterator[Item], reduction: Reduction, workers: int
+) -> Iterator[tuple[Item, Decoded | InputError | None]]:
+    """Decodes in threads (Pillow works without the GIL) and in order; a bad image comes with its error."""
+    pending: deque[tuple[Item, Future[Decoded | InputError] | None]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            future = pool.submit(_attempt, item, reduction) if isinstance(item, Entry) else None
+            pending.append((item, future))
+            if len(pending) > 2 * workers:  # as many files in memory at most
+                yield _result(*pending.popleft())
+        while pending:
+            yield _result(*pending.popleft())
+
+
+def _result(item: Item, future: Future[Decoded | InputError] | None) -> tuple[Item, Decoded | InputError | None]:
+    return item, None if future is None else future.result()
+
+
+def _attempt(entry: Entry, reduction: Reduction) -> Decoded | InputError:
+    try:
+        content = entry.content if isinstance(entry.content, bytes) else sources.read(entry.content)
+        return decode(content, entry.image, reduction)
+    except InputError as error:
+        return error
+
+
+class _Progress:
+    """Logs images a second and the time left, by the bytes of the source that are behind."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._images, self._first = max(total, 1), 0, 0
+        self._started = self._logged = time.monotonic()
+
+    def count(self, behind: int) -> None:
+        now = time.monotonic()
+        self._images += 1
+        self._first = self._first or behind  # what an interrupted attempt had done takes no time
+        if now - self._logged < _LOG_SECONDS:
+            return
+        self._logged, passed = now, now - self._started
+        left = passed * (self._total - behind) / max(behind - self._first, 1)
+        log.info(
+            "%d images, %.0f images/s, %.0f %% of the source, %.1f min left",
+            self._images, self._images / passed, 100 * behind / self._total, left / 60,
+        )  # fmt: skip
+
+
+def _table(source: Source, done: dict[str, Done]) -> tuple[pd.DataFrame, list[int]]:
+    """The rows of what is there, with what DICOM headers add, and their places in order of arrival."""
+    known = source.table.assign(by_name=source.patients)
+    table = known[known["image"].isin(done)].reset_index(drop=True)
+    headers = pd.DataFrame([done[image].details for image in table["image"]], columns=list(Details._fields), dtype=str)
+    for name in ("patient", "sex", "view"):
+        table[name] = table[name].where(table[name] != "", headers[name])
+    table["age"] = pd.to_numeric(table["age"]).fillna(sources.years(headers["age"]))
+    table["patient"] = table["patient"].where(table["patient"] != "", table["by_name"])
+    return table[list(COLUMNS)], [done[image].row for image in table["image"]]
+
+
+def _duplicates(table: pd.DataFrame, done: dict[str, Done]) -> list[Bad]:
+    """Images whose pixels stood before in the table, under another label or patient."""
+    first = table.groupby(table["image"].map(lambda image: done[image].sha256))[
+        ["image", "patient", "labels"]
+    ].transform("first")
+    found = []
+    for name, what in (("patient", "patient"), ("labels", "label")):
+        differing = table[name] != first[name]
+        columns = (table["image"], first["image"], table[name], first[name])
+        for image, other, own, others in zip(*(column[differing].astype(str) for column in columns), strict=True):
+            reason = f"same pixels as {other}, whose {what} is {others!r}, not {own!r}"
+            found.append(Bad(image, image, reason, left_out=False))
+    return found

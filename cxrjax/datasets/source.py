@@ -1,0 +1,200 @@
+"""What a source of radiographs offers, whatever its layout: a table, image files, archives; and a walk through them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol
+
+import pandas as pd
+
+from cxrjax.datasets import archive
+from cxrjax.datasets.decode import SUFFIXES
+from cxrjax.datasets.dicom import is_dicom
+from cxrjax.store import BOX_COLUMNS
+from cxrjax.types import InputError
+
+CLASSES = {"NORMAL": "No Finding", "PNEUMONIA": "Pneumonia"}  # upper-case name of a class -> NIH label
+
+MAX_BYTES = 500_000_000  # of one image file
+
+
+class File(NamedTuple):
+    """A file on disk."""
+
+    name: str  # of the image in the table; of an archive, its own
+    path: Path
+    size: int  # bytes
+    stamp: str  # changes when the file does
+
+
+class Bad(NamedTuple):
+    """Something that a user must hear of."""
+
+    image: str
+    origin: str  # where it lies: a path, or ARCHIVE!MEMBER
+    reason: str
+    left_out: bool = True  # False: it is used, and reported only
+
+
+class Source(NamedTuple):
+    """A source as it was found. Images enter a store in the order of the table."""
+
+    place: Path
+    kind: str  # for people: "NIH folder", ...
+    table: pd.DataFrame  # columns `store.COLUMNS`, "" or NaN where unknown; images that may come, unique names
+    patients: list[str]  # a row of the table each: whose it is by the file's name, if nothing else tells
+    files: list[File]
+    archives: list[File]
+    problems: list[Bad]  # seen while looking around: missing files, names listed twice
+    listed: dict[str, int]  # label as written -> images in the source's table, present or not
+    boxes: pd.DataFrame  # `BOX_COLUMNS`, as shares of the image, 0..1
+
+
+class Entry(NamedTuple):
+    """An image that is there, not read or not decoded yet."""
+
+    image: str
+    origin: str
+    stamp: str
+    content: Path | bytes
+    behind: int  # bytes of the source that are behind us with this entry, of `total_bytes`
+
+
+class End(NamedTuple):
+    """An archive that was read to its end without fault."""
+
+    archive: str
+    stamp: str
+
+
+class Ledger(Protocol):
+    """What was done in an earlier attempt."""
+
+    def has(self, image: str, stamp: str) -> bool:
+        """True if this image of this file needs no second look."""
+
+    def ended(self, archive: str, stamp: str) -> set[str] | None:
+        """Images of an archive that was read to its end without fault; None if it was not."""
+
+
+def total_bytes(source: Source) -> int:
+    """Size of all files and archives, the measure of progress."""
+    return sum(file.size for file in (*source.files, *source.archives))
+
+
+def entries(source: Source, ledger: Ledger) -> Iterator[Entry | Bad | End]:
+    """Goes through files, then archives, in order; archives are read as streams and never unpacked to disk.
+
+    Of two images of one name the first is used and the other reported.
+    """
+    yield from source.problems
+    seen: set[str] = set()
+    behind = 0
+    for file in source.files:
+        behind += file.size
+        seen.add(file.name)
+        if not ledger.has(file.name, file.stamp):
+            yield Entry(file.name, str(file.path), file.stamp, file.path, behind)
+    wanted = set(source.table["image"]) if source.archives else set()
+    for file in source.archives:
+        before = ledger.ended(file.name, file.stamp)
+        if before is None:
+            yield from _unpack(file, wanted, seen, ledger, behind)
+        else:
+            seen |= before
+        behind += file.size
+
+
+def _unpack(file: File, wanted: set[str], seen: set[str], ledger: Ledger, behind: int) -> Iterator[Entry | Bad | End]:
+    sound = True
+    for member in archive.members(file.path, MAX_BYTES):
+        origin = f"{file.path}!{member.name}" if member.name else str(file.path)
+        image = PurePosixPath(member.name).name if member.name else file.name
+        if member.fault:
+            sound = False
+            yield Bad(image, origin, member.fault)
+        elif image in seen:
+            sound = False
+            yield Bad(image, origin, "duplicate name: another file of this name is used", left_out=False)
+        elif image in wanted:
+            seen.add(image)
+            if not ledger.has(image, file.stamp):
+                yield Entry(image, origin, file.stamp, member.content, behind + member.position)
+    if sound:
+        yield End(file.name, file.stamp)
+
+
+def read(path: Path) -> bytes:
+    """Content of an image file.
+
+    Raises:
+      InputError: if it is missing, no regular file (a pipe would never end), unreadable, or too large.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError("is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise InputError(f"has {status.st_size} bytes, more than the {MAX_BYTES // 1_000_000} MB allowed")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}") from error
+
+
+def look(name: str, path: Path) -> File:
+    """A file and its state; a missing one has size 0."""
+    try:
+        status = path.stat()
+    except OSError:
+        return File(name, path, 0, "missing")
+    return File(name, path, status.st_size, f"{path.name} {status.st_size} {status.st_mtime_ns}")
+
+
+def images_under(folder: Path) -> list[Path]:
+    """Image files anywhere below, sorted: by suffix, or without one if DICOM by content; hidden ones left out."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        found += [Path(root, name) for name in names if not name.startswith(".") and _is_image(Path(root, name))]
+    return sorted(found)
+
+
+def _is_image(path: Path) -> bool:
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    if "." in path.name or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file.read(132))
+    except OSError:
+        return False
+
+
+def name_of(path: Path, root: Path) -> str:
+    """An image's name in the table: its place below the source, printable whatever the file system holds."""
+    return path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
+
+
+def label_of(text: str, classes: dict[str, str]) -> str:
+    """NIH label of a class name, whatever its case; a name that is no class stays as it is.
+
+    >>> label_of("Normal", CLASSES), label_of("Effusion|Pneumonia", CLASSES)
+    ('No Finding', 'Effusion|Pneumonia')
+    """
+    return classes.get(text.strip().upper(), text.strip())
+
+
+def no_boxes() -> pd.DataFrame:
+    """A table of boxes without a row."""
+    return pd.DataFrame(columns=list(BOX_COLUMNS))
+
+
+def years(text: pd.Series) -> pd.Series:
+    """Ages as DICOM and NIH write them to years: 058Y, 58, 58.0; 011M, 003W and 013D are 0; NaN where there is none."""
+    text = text.astype(str).str.strip().str.upper()
+    number = pd.to_numeric(text.str.extract(r"^0*(\d+)", expand=False), errors="coerce")
+    return number.where(~text.str.endswith(("M", "W", "D")), 0)
