@@ -1,6 +1,6 @@
 """Who is P, NP and NF; the negatives drawn for a run; its split into training and validation.
 
-P: the label contains Pneumonia. NP: every image without Pneumonia. NF: the label is exactly `No Finding`.
+P: the label contains Pneumonia. NP: every labelled image without Pneumonia. NF: the label is exactly `No Finding`.
 Draw and split are functions of the seed and the sorted image names alone, whatever the order of the store's rows.
 """
 
@@ -22,7 +22,11 @@ def classes(labels: pd.Series) -> dict[str, np.ndarray]:
     """Membership of each class as {"P", "NP", "NF"} -> [N] bool, from labels such as `Infiltration|Pneumonia`."""
     findings = labels.str.split("|")
     pneumonia = findings.map(lambda names: "Pneumonia" in names).to_numpy(bool)
-    return {"P": pneumonia, "NP": ~pneumonia, "NF": (labels == "No Finding").to_numpy(bool)}
+    return {
+        "P": pneumonia,
+        "NP": ~pneumonia & (labels != "").to_numpy(bool),
+        "NF": (labels == "No Finding").to_numpy(bool),
+    }
 
 
 def count(listed: Mapping[str, int]) -> dict[str, int]:
@@ -125,6 +129,31 @@ def split(cohort: Cohort, seed: int, val_fraction: float = 0.2, by: str = "patie
     result = Split(train.astype(np.int32), val.astype(np.int32))
     if by == "patient":
         check_disjoint(cohort, result)
+    return result
+
+
+def official_split(cohort: Cohort, table: pd.DataFrame) -> Split:
+    """The split that comes with the data: `test` is validation, `train` and `val` are training.
+
+    Args:
+      cohort: of the table.
+      table: an ImageStore's table; its column split is from NIH's lists or from folders train, val and test.
+
+    Raises:
+      InputError: if an image is in none of them, or a class is missing on one side.
+    """
+    side = table["split"].to_numpy(str)[cohort.index]
+    unknown = ~np.isin(side, ("train", "val", "test"))
+    if unknown.any():
+        name = table["image"].to_numpy(str)[cohort.index][unknown][0]
+        raise InputError(
+            f"--split_by=official: {unknown.sum()} of {len(side)} images, {name} among them, are in no official split "
+            "(train_val_list.txt and test_list.txt beside NIH's table, or folders train, val and test)"
+        )
+    result = Split(*(np.flatnonzero(part).astype(np.int32) for part in (side != "test", side == "test")))
+    for name, rows in (("train", result.train), ("test", result.val)):
+        if len(np.unique(cohort.label[rows])) < 2:
+            raise InputError(f"--split_by=official: one class has no image in the official {name} list")
     return result
 
 

@@ -131,7 +131,10 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
     _log_data(about, store)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     cohorts = [cohort.draw(store.table, config.negative_class, s, config.negatives, config.view) for s in seeds]
-    splits = [cohort.split(c, s, config.val_fraction, config.split_by) for c, s in zip(cohorts, seeds, strict=True)]
+    if config.split_by == "official":
+        splits = [cohort.official_split(c, store.table) for c in cohorts]
+    else:
+        splits = [cohort.split(c, s, config.val_fraction, config.split_by) for c, s in zip(cohorts, seeds, strict=True)]
     log.info(
         "%s: %d P, %d %s a run; %d training, %d validation images in the first run, split by %s",
         config.name, cohorts[0].label.sum(), (1 - cohorts[0].label).sum(), config.negative_class,

@@ -80,9 +80,10 @@ def read_about(folder: Path) -> About:
 def read_bad_images(folder: Path) -> pd.DataFrame:
     """What was left out of a store or is doubtful: image, origin, left_out (bool), reason."""
     path = folder / "bad_images.csv"
+    types = {name: bool if name == "left_out" else str for name in BAD_COLUMNS}
     if not path.is_file():
-        return pd.DataFrame({name: pd.Series(dtype=bool if name == "left_out" else str) for name in BAD_COLUMNS})
-    return pd.read_csv(path, dtype={name: str for name in BAD_COLUMNS if name != "left_out"}, keep_default_na=False)
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
+    return pd.read_csv(path, dtype=types, keep_default_na=False)
 
 
 def read_boxes(folder: Path) -> pd.DataFrame:

@@ -192,9 +192,13 @@ def notes(config: ExperimentConfig, about: About, present: dict[str, int], seeds
             f"All {negatives} {config.negative_class} images enter every run: the SD covers split, initial weights "
             "and augmentation, not the draw of negatives."
         )
-    if config.split_by == "image":
-        share = 100 * seeds["contaminated_share"].mean()
-        found.append(f"Split by image: {share:.0f} % of validation images are of patients who were also trained on.")
+    share = 100 * seeds["contaminated_share"].mean()
+    if share:
+        found.append(
+            f"Split by {config.split_by}: {share:.0f} % of validation images are of patients who were also trained on."
+        )
+    if config.split_by == "official":
+        found.append("The official split is the same in every run, but for the negatives that are drawn.")
     return found
 
 
@@ -219,9 +223,19 @@ def last_line(summary: dict[str, Any]) -> str:
         f"{title(summary['experiment'])}: accuracy {percent('accuracy')} "
         f"(poster {poster['accuracy']} ± {poster['accuracy_sd']}), "
         f"FP {100 * inside['fp_share']['mean']:.1f} %, FN {100 * inside['fn_share']['mean']:.1f} %, "
-        f"AUROC {inside['auroc']['mean']:.3f}, {summary['runs']} seed{'s' if summary['runs'] > 1 else ''}, "
+        f"AUROC {inside['auroc']['mean']:.3f}, {_elsewhere(summary)}{summary['runs']} seed{'s' if summary['runs'] > 1 else ''}, "
         f"{summary['minutes']:.0f} min"
     )
+
+
+def _elsewhere(summary: dict[str, Any]) -> str:
+    """The external set's figures beside the internal ones; empty if there is no such set."""
+    outside = summary["external"]
+    if outside is None:
+        return ""
+    auroc = outside["auroc"]["mean"]
+    told = "undefined" if auroc is None else f"{auroc:.3f}"
+    return f"external: accuracy {100 * outside['accuracy']['mean']:.1f} %, AUROC {told}, "
 
 
 def environment(weights: Weights | None, device: str) -> dict[str, Any]:

@@ -195,8 +195,9 @@ class ExperimentConfig:
     val_fraction: float = flag(0.2, "share of the images used for validation, above 0 and below 1", lower=0, upper=1)
     split_by: str = flag(
         "patient",
-        "patient keeps each patient on one side; image is the poster's protocol",
-        choices=("patient", "image"),
+        "patient keeps each patient on one side; image is the poster's protocol; official is the data's own split "
+        "(test is used for validation, and is the same in all runs)",
+        choices=("patient", "image", "official"),
     )
     view: str = flag("all", "projections used", choices=("all", "PA", "AP"))
     retrain_from: str = flag("fc6", "first layer that is retrained", choices=("fc6", "fc7", "fc8", "conv1"))

@@ -103,7 +103,7 @@ def test_no_patient_on_both_sides_in_100_splits_and_shares_are_kept():
 
 
 def test_no_patient_on_both_sides_on_real_patients(shared):
-    t = nih.scan(shared / "nih-mini")[0]
+    t = nih.scan(shared / "nih-mini").table
     for seed in range(20):
         for negative in ("NF", "NP"):
             c = cohort.draw(t, negative, seed)
@@ -135,3 +135,35 @@ def test_a_patient_on_both_sides_is_refused():
     c = Cohort(np.arange(3), np.array([0, 1, 1]), np.array(["a", "b", "a"]))
     with pytest.raises(ValueError, match=r"1 patient\(s\).*a among them"):
         cohort.check_disjoint(c, Split(np.array([0, 1]), np.array([2])))
+
+
+def official_table():
+    sides = ["train", "test", "val", "train", "test", "train", "test", ""]
+    labels = ["Pneumonia", "Pneumonia", "No Finding", "No Finding", "No Finding", "Pneumonia", "Pneumonia", "Mass"]
+    return pd.DataFrame(
+        {"image": [f"{i}.png" for i in range(8)], "patient": "a", "labels": labels, "view": "PA", "split": sides}
+    )
+
+
+def test_official_split_by_hand():
+    t = official_table()
+    c = cohort.draw(t, "NF", 0, negatives="3")
+    s = cohort.official_split(c, t)
+    assert [list(t["image"][c.index[side]]) for side in s] == [
+        ["0.png", "2.png", "3.png", "5.png"],
+        ["1.png", "4.png", "6.png"],
+    ]
+
+
+def test_official_split_that_is_not_there_is_refused():
+    t = official_table()
+    with pytest.raises(InputError, match=r"1 of 8 images, 7.png among them, are in no official split"):
+        cohort.official_split(cohort.draw(t, "NP", 0, negatives="4"), t)
+    t["split"] = "train"
+    with pytest.raises(InputError, match="no image in the official test list"):
+        cohort.official_split(cohort.draw(t, "NF", 0), t)
+
+
+def test_an_image_without_a_label_is_in_no_class():
+    member = cohort.classes(pd.Series(["", "No Finding"]))
+    assert [list(member[name]) for name in ("P", "NP", "NF")] == [[False, False], [False, True], [False, True]]

@@ -41,7 +41,7 @@ def store(small_phantom, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kill") / "store"
     table = small_phantom.table
     write_store(
-        folder, table, iter(small_phantom.images), About("phantom", table["labels"].value_counts().to_dict(), {})
+        folder, table, iter(small_phantom.images), About("phantom", table["labels"].value_counts().to_dict(), {}, {})
     )
     return folder
 

@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from cxrjax import files, store
 from cxrjax.types import About, InputError
 
-ABOUT = About("here", {"Pneumonia": 3}, {"x.png": "broken"})
+ABOUT = About("here", {"Pneumonia": 3}, {"size": 256}, {})
 
 
 def table(n):
@@ -18,6 +20,7 @@ def table(n):
             "age": 50,
             "sex": "F",
             "followup": 0,
+            "split": "train",
         }
     )
 
@@ -31,15 +34,41 @@ def test_round_trip_and_memory_map(tmp_path):
     pd.testing.assert_frame_equal(opened.table, table(3), check_dtype=False)
     assert opened.table["patient"][0] == "007"  # leading zeros survive
     assert store.read_about(tmp_path / "s") == ABOUT
+    assert len(store.read_bad_images(tmp_path / "s")) == len(store.read_boxes(tmp_path / "s")) == 0
 
 
-def test_rows_without_an_image_are_left_out(tmp_path):
-    images = [np.full((256, 256), i, np.uint8) for i in range(3)]
-    images[1] = None
-    store.write_store(tmp_path / "s", table(3), images, ABOUT)
-    opened = store.open_store(tmp_path / "s")
-    assert list(opened.table["image"]) == ["0.png", "2.png"]
-    assert list(opened.images[:, 5, 5]) == [0, 2]
+def test_what_was_left_out_is_told(tmp_path):
+    store.write_store(tmp_path / "s", table(1), [np.zeros((256, 256), np.uint8)], ABOUT)
+    bad = pd.DataFrame(
+        [("x.png", "a/x.png", True, "broken, quite"), ("0.png", "0.png", False, "same pixels as NA")],
+        columns=list(store.BAD_COLUMNS),
+    )
+    store.write_tables(tmp_path / "s", table(1), ABOUT, bad)
+    assert store.read_about(tmp_path / "s").bad_images == {"x.png": "broken, quite"}
+    pd.testing.assert_frame_equal(store.read_bad_images(tmp_path / "s"), bad, check_dtype=False)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0], [2]])
+def test_rows_in_any_order(tmp_path, order):
+    images = np.random.default_rng(0).integers(0, 256, (4, 4, 4), dtype=np.uint8)
+    with contextlib.closing(store.Rows(tmp_path / "rows.npy", 4)) as rows:
+        assert [rows.append(image) for image in images] == [0, 1, 2, 3]
+        rows.finish(order, tmp_path / "images.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "images.npy"), images[order])
+    assert [p.name for p in tmp_path.iterdir()] == ["images.npy"]
+
+
+def test_rows_behind_the_count_are_cut_off(tmp_path):
+    """A kill leaves rows that no ledger speaks of, the last of them cut short."""
+    path = tmp_path / "rows.npy"
+    with contextlib.closing(store.Rows(path, 4)) as rows:
+        for value in (1, 2, 3):
+            rows.append(np.full((4, 4), value, np.uint8))
+    path.write_bytes(path.read_bytes()[:-5])
+    with contextlib.closing(store.Rows(path, 4, count=1)) as rows:
+        rows.append(np.full((4, 4), 9, np.uint8))
+        rows.finish([0, 1], tmp_path / "images.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "images.npy")[:, 0, 0], [1, 9])
 
 
 def test_an_interrupted_store_leaves_nothing(tmp_path):
@@ -55,6 +84,15 @@ def test_an_interrupted_store_leaves_nothing(tmp_path):
 def test_a_wrong_image_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"got float64 \[?\(?4, 4"):
         store.write_store(tmp_path / "s", table(1), [np.zeros((4, 4))], ABOUT)
+
+
+def test_another_size_is_refused_unless_asked_for(tmp_path):
+    folder = tmp_path / "s"
+    store.write_store(folder, table(1), [np.zeros((256, 256), np.uint8)], ABOUT)
+    np.save(folder / "images.npy", np.zeros((1, 64, 64), np.uint8))
+    with pytest.raises(InputError, match="images of 64 pixels; experiments take 256"):
+        store.open_store(folder)
+    assert store.open_store(folder, size=None).images.shape == (1, 64, 64)
 
 
 def test_damaged_stores_are_refused(tmp_path):

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from cxrjax.datasets import dicom
 from cxrjax.types import Details, InputError, Reduction
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "JPEG2000", "WEBP", "GIF", "PPM")  # none that starts other programs
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "JPEG2000", "WEBP", "GIF", "PPM")  # none that starts other programs
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2", ".webp", ".gif", ".pgm", *dicom.SUFFIXES)
 MAX_PIXELS = 50_000_000  # the largest detectors have 20 million; several decoded ones must fit into memory
 _TOO_LARGE = f"more than the {MAX_PIXELS // 1_000_000} million pixels allowed"

@@ -123,6 +123,7 @@ def _grey_values(data: Dataset, stored: np.ndarray, counts: np.ndarray) -> np.nd
 
     values = apply_modality_lut(stored, data)
     if data.get("VOILUTSequence"):
+        _widen(data.VOILUTSequence[0])
         values = apply_voi_lut(values.astype(np.int64), data)
         low, high = 0.0, float(2 ** int(data.VOILUTSequence[0].LUTDescriptor[2]) - 1)
     elif data.get("WindowWidth") and data.get("WindowCenter") is not None:
@@ -136,6 +137,13 @@ def _grey_values(data: Dataset, stored: np.ndarray, counts: np.ndarray) -> np.nd
         low, high = (float(inside.min()), float(inside.max())) if inside.size else (0.0, 0.0)
     grey = np.clip((values - low) * (255 / (high - low)), 0, 255) if high > low else np.zeros(len(values))
     return np.asarray(255 - grey if _inverted(data) else grey, np.float32)
+
+
+def _widen(item: Dataset) -> None:
+    """Entries of 8 bits that are stored in 8, as the standard allows, in the 16 that pydicom reads."""
+    entries, data = int(item.LUTDescriptor[0]) or 2**16, item.LUTData
+    if isinstance(data, bytes) and entries <= len(data) <= entries + 1:
+        item.LUTData = np.frombuffer(data[:entries], np.uint8).astype("<u2").tobytes()
 
 
 def _is_padding(data: Dataset, stored: np.ndarray) -> np.ndarray:

@@ -59,14 +59,14 @@ def read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def read_split(folder: Path) -> pd.Series:
+def read_split(folder: Path) -> dict[str, str]:
     """Image -> train or test of the official split, from the lists that are there."""
-    parts = []
+    sides = {}
     for name, side in LISTS.items():
         if (folder / name).is_file():
-            images = (folder / name).read_text(encoding="utf-8", errors="replace").split()
-            parts.append(pd.Series(side, pd.Index(images, dtype=str), dtype=str))
-    return pd.concat(parts) if parts else pd.Series(dtype=str)
+            for image in (folder / name).read_text(encoding="utf-8", errors="replace").split():
+                sides.setdefault(image, side)
+    return sides
 
 
 def read_boxes(folder: Path) -> pd.DataFrame:
@@ -114,7 +114,8 @@ def scan(folder: Path) -> Source:
         Bad(name, str(path), "duplicate name: the table's first row of it is used", False) for name in twice["image"]
     ]
     table = table.drop_duplicates("image").reset_index(drop=True)
-    table["split"] = table["image"].map(read_split(folder).groupby(level=0).first()).fillna("")
+    sides = read_split(folder)
+    table["split"] = [sides.get(image, "") for image in table["image"]]
     found = find_images(folder)
     archives = _archives(folder)
     present = table[table["image"].isin(found)]["image"]

@@ -185,7 +185,9 @@ def _fill(partial: Path, source: Source, reduction: Reduction, max_bad: float, w
         bad = _read_all(source, reduction, workers, ledger, rows)
         table, order = _table(source, ledger.done)
         bad += _duplicates(table, ledger.done)
-        listed = pd.DataFrame(bad, columns=list(BAD_COLUMNS)).sort_values(["image", "origin"], kind="stable")
+        listed = pd.DataFrame(bad, columns=list(Bad._fields))[list(BAD_COLUMNS)].sort_values(
+            ["image", "origin"], kind="stable"
+        )
         lost = int(listed["left_out"].sum())
         _check(partial, listed, lost, len(table), max_bad)
         about = About(str(source.place), source.listed, _made(reduction), {})

@@ -1,13 +1,18 @@
 """NIH and class folders as users have them: header spellings, layouts, modes, bad images."""
 
+import re
+import tarfile
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrjax import store
-from cxrjax.datasets import decode, folder, load, nih
+from cxrjax import cohort, store
+from cxrjax.datasets import folder, load, nih
+from cxrjax.datasets.source import CLASSES
 from cxrjax.types import InputError
+from tests.datasets.dicom_files import dicom
 
 HEADER_2017 = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -49,8 +54,7 @@ def test_nih_layouts_and_headers(tmp_path, header, end, layout):
 def test_of_two_tables_the_newer_is_read(tmp_path):
     root = nih_folder(tmp_path / "nih")
     (root / "Data_Entry_2017_v2020.csv").write_text(HEADER_2020 + "00000001_000.png,Edema,0,9,30,F,AP,1,1,1,1\n")
-    table, _, _ = nih.scan(root)
-    assert list(table["labels"]) == ["Edema"]
+    assert list(nih.scan(root).table["labels"]) == ["Edema"]
 
 
 def test_a_missing_column_is_named(tmp_path):
@@ -65,9 +69,12 @@ def test_a_table_without_images_is_refused(tmp_path):
 
 
 def test_a_missing_or_unknown_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere is not a folder"):
+    with pytest.raises(InputError, match=r"nowhere does not exist"):
         load.load(str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match="neither Data_Entry"):
+    with pytest.raises(InputError, match=r"holds no image .PNG, JPEG"):
+        load.load(str(tmp_path))
+    tarred(tmp_path / "images_001.tar.gz", [])
+    with pytest.raises(InputError, match=r"archives but no Data_Entry_2017"):
         load.load(str(tmp_path))
 
 
@@ -76,14 +83,14 @@ def test_a_corrupt_image_is_named_or_left_out(tmp_path, content):
     root = nih_folder(tmp_path / "nih")
     bad = root / "images" / "00000001_000.png"
     bad.write_bytes(bad.read_bytes()[:150] if content is None else content)
-    with pytest.raises(InputError, match=r"00000001_000\.png cannot be read.*--skip_bad_images"):
+    with pytest.raises(InputError, match=r"1 of 3 images .33.3 %. are bad.*--max_bad=0.01.*00000001_000\.png"):
         load.load(str(root))
-    assert not list((tmp_path / "cache").rglob("images.npy"))  # nothing half-written stays
-    images, about = load.load(str(root), skip_bad_images=True)
+    assert not list((tmp_path / "cache").rglob("images.npy"))
+    images, about = load.load(str(root), max_bad=0.5)
     assert list(images.table["image"]) == ["00000000_000.png", "00000002_000.png"]
     np.testing.assert_array_equal(images.images[:, 0, 0], [0, 80])
     assert list(about.bad_images) == ["00000001_000.png"]
-    with pytest.raises(InputError, match="cannot be read"):  # what was skipped once is not skipped for ever
+    with pytest.raises(InputError, match="1 of 3 images are bad"):  # what was allowed once is not allowed for ever
         load.load(str(root))
 
 
@@ -115,36 +122,132 @@ def test_class_folders(tmp_path):
 
 def test_an_empty_class_folder_is_refused(tmp_path):
     (tmp_path / "NORMAL").mkdir()
-    with pytest.raises(InputError, match="no PNG or JPEG image"):
-        folder.scan(tmp_path)
+    with pytest.raises(InputError, match=r"holds no image .PNG, JPEG.* in NORMAL"):
+        folder.scan(tmp_path, CLASSES)
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
-def test_grey_in_any_8_bit_mode_is_the_same_grey(tmp_path, mode):
-    grey = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
-    Image.fromarray(grey).convert(mode).save(tmp_path / "x.png")
-    np.testing.assert_array_equal(decode.read_image(tmp_path / "x.png"), grey)
+def test_train_val_test_above_the_classes(tmp_path):
+    for name in (
+        "train/normal/a.png",
+        "val/PNEUMONIA/b.png",
+        "test/PNEUMONIA/deep/c.bmp",
+        "test/README.txt",
+        ".x/d.png",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9)).save(path, format="PNG")
+    table = folder.scan(tmp_path, CLASSES).table
+    assert list(table["image"]) == ["test/PNEUMONIA/deep/c.bmp", "train/normal/a.png", "val/PNEUMONIA/b.png"]
+    assert list(table["split"]) == ["test", "train", "val"]
+    assert list(table["labels"]) == ["Pneumonia", "No Finding", "Pneumonia"]
 
 
-def test_sixteen_bits_are_refused_not_clipped(tmp_path):
-    Image.fromarray(np.full((256, 256), 40_000, np.uint16)).save(tmp_path / "x.png")
-    with pytest.raises(InputError, match=r"8 bits a channel.*I;16"):
-        decode.read_image(tmp_path / "x.png")
+@pytest.mark.parametrize(
+    ("pattern", "patient"),
+    [(r"^(\d+)_", "77"), (r"_(?P<x>..)_(?P<patient>\w+)\.", "smith"), (r"7+", "77"), (r"nothing", "77_PA_smith")],
+)
+def test_patient_by_regular_expression(pattern, patient):
+    assert folder.patient_of("77_PA_smith.png", re.compile(pattern)) == patient
 
 
-def test_originals_reduce_to_the_256_pixel_release_exactly(shared):
-    """Five of the originals are RGBA, a quirk of the release."""
-    originals = sorted((shared / "nih-originals" / "images").glob("*.png"))
-    both = [p for p in originals if (shared / "nih-mini" / "images" / p.name).exists()]
-    assert len(both) > 10
-    for path in both:
-        with Image.open(shared / "nih-mini" / "images" / path.name) as small:
-            np.testing.assert_array_equal(decode.read_image(path), np.asarray(small))
+def test_dicom_in_class_folders_tells_patient_view_age_and_sex(tmp_path):
+    for name in ("NORMAL/one.dcm", "PNEUMONIA/IM00001", "PNEUMONIA/three.dcm"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(dicom(np.arange(256).reshape(16, 16), **({"PatientID": ""} if "three" in name else {})))
+    table = load.load(str(tmp_path / "set"))[0].table
+    assert list(table["image"]) == ["NORMAL/one.dcm", "PNEUMONIA/IM00001", "PNEUMONIA/three.dcm"]
+    assert list(table["patient"]) == ["4711", "4711", "PNEUMONIA/three"]
+    assert set(table["view"]) == {"PA"}
+    assert set(table["age"]) == {58}
+    assert set(table["sex"]) == {"F"}
+
+
+def listed(root, text):
+    root.mkdir(exist_ok=True)
+    for i in range(3):
+        Image.fromarray(np.full((256, 256), 40 * i, np.uint8)).save(root / f"{i}.png")
+    (root / "list.csv").write_text(text)
+    return root
+
+
+def test_a_table_of_images(tmp_path):
+    root = listed(
+        tmp_path / "set", "Path,Label,Patient,View,Age,Sex\n2.png,Normal,p,ap,061Y,Male\n0.png,Edema|Pneumonia,,,,\n"
+    )
+    for place in (root, root / "list.csv"):
+        images, _ = load.load(str(place))
+        np.testing.assert_array_equal(images.images[:, 0, 0], [80, 0])
+        assert images.table.iloc[0].to_list() == ["2.png", "p", "No Finding", "AP", 61, "M", 0, ""]
+        assert list(images.table["labels"]) == ["No Finding", "Edema|Pneumonia"]
+        assert list(images.table["patient"]) == ["p", "0"]
+
+
+def test_a_table_with_other_names(tmp_path):
+    root = listed(tmp_path / "set", "file,dx,pid\n0.png,1,a\n1.png,0,b\n")
+    naming = load.Naming({"1": "Pneumonia", "0": "No Finding"}, {"path": "file", "label": "dx", "patient": "pid"})
+    table = load.find(root, naming).table
+    assert list(table["labels"]) == ["Pneumonia", "No Finding"]
+    assert list(table["patient"]) == ["a", "b"]
+    with pytest.raises(InputError, match=r"lacks the column.s. path, label; it has file, dx, pid"):
+        load.find(root / "list.csv")
+    with pytest.raises(InputError, match=r"lacks the column.s. nobody"):
+        load.find(root / "list.csv", load.Naming(columns={**naming.columns, "patient": "nobody"}))
+
+
+def test_images_without_labels_are_no_negatives(tmp_path):
+    (tmp_path / "set").mkdir()
+    Image.new("L", (300, 300)).save(tmp_path / "set" / "a.png")
+    for place in (tmp_path / "set", tmp_path / "set" / "a.png"):
+        table = load.load(str(place))[0].table
+        assert list(table["labels"]) == [""]
+        assert {name: int(member.sum()) for name, member in cohort.classes(table["labels"]).items()} == {
+            "P": 0, "NP": 0, "NF": 0,
+        }  # fmt: skip
+
+
+def tarred(path, names, mode="w:gz"):
+    with tarfile.open(path, mode) as tar:
+        for name in names:
+            tar.add(name, f"images/{name.name}")
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [(".tar.gz", "w:gz"), (".tgz", "w:gz"), (".tar", "w")])
+def test_archives_give_what_the_folder_gives(tmp_path, suffix, mode):
+    """Two archives in the other order than the table, and one image unpacked already."""
+    plain = nih_folder(tmp_path / "plain", n=5)
+    names = sorted((plain / "images").iterdir())
+    packed = tmp_path / "packed"
+    (packed / "images").mkdir(parents=True)
+    (packed / "Data_Entry_2017.csv").write_bytes((plain / "Data_Entry_2017.csv").read_bytes())
+    tarred(packed / f"images_001{suffix}", names[3:], mode)
+    tarred(packed / "images" / f"images_002{suffix}", names[:2], mode)
+    (packed / "images" / names[2].name).write_bytes(names[2].read_bytes())
+    one, two = (load.load(str(place))[0] for place in (plain, packed))
+    np.testing.assert_array_equal(one.images, two.images)
+    pd.testing.assert_frame_equal(one.table, two.table)
+
+
+def test_official_split_and_boxes(tmp_path):
+    root = nih_folder(tmp_path / "nih")
+    (root / "train_val_list.txt").write_text("00000000_000.png\n00000001_000.png\n")
+    (root / "test_list.txt").write_text("00000002_000.png\n")
+    (root / "BBox_List_2017.csv").write_text(
+        "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+        "00000000_000.png,Infiltrate,512,256,128,64.0\nelsewhere.png,Mass,1,2,3,4\n"
+    )
+    load.load(str(root))
+    (prepared,) = (tmp_path / "cache" / "stores").glob("nih-*")
+    assert list(store.open_store(prepared).table["split"]) == ["train", "train", "test"]
+    boxes = store.read_boxes(prepared)
+    assert boxes.to_numpy().tolist() == [["00000000_000.png", "Infiltration", 0.5, 0.25, 0.125, 0.0625]]
 
 
 def test_real_mini_set_is_what_it_says(shared):
-    table, paths, _ = nih.scan(shared / "nih-mini")
-    assert len(table) == len(paths) == 1173
+    source = nih.scan(shared / "nih-mini")
+    table = source.table[source.table["image"].isin([file.name for file in source.files])]
+    assert len(table) == len(source.files) == 1173
     assert table["patient"].nunique() == 955
     assert table["age"].between(0, 120).all()
     assert pd.unique(table["view"]).tolist() == ["PA", "AP"] or set(table["view"]) == {"PA", "AP"}

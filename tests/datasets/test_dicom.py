@@ -1,0 +1,193 @@
+"""DICOM radiographs as they are meant to be seen: a case by hand for each rule, and the real ones."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, generate_uid
+
+from cxrjax.datasets import dicom as reading
+from cxrjax.datasets.decode import MAX_PIXELS, decode
+from cxrjax.types import Details, InputError
+from tests.datasets.dicom_files import NAME, dicom
+
+RAMP = np.arange(4096).reshape(64, 64)
+
+
+def shown(content):
+    return reading.read(content, MAX_PIXELS)[0]
+
+
+def linear(values, low, high):
+    return np.clip((np.asarray(values, float) - low) / (high - low) * 255, 0, 255)
+
+
+def test_without_window_all_values_are_used():
+    np.testing.assert_allclose(shown(dicom(RAMP[:32] + 500)), linear(RAMP[:32] + 500, 500, 2547), atol=1e-3)
+
+
+def test_window_of_the_standard():
+    """PS3.3 C.11.2.1.2.1: centre 1000, width 401 is 0 up to 800 and full from 1200 on."""
+    seen = shown(dicom(RAMP, WindowCenter="1000", WindowWidth="401"))
+    np.testing.assert_allclose(seen, linear(RAMP, 799.5, 1199.5), atol=1e-3)
+    assert seen.ravel()[800] == pytest.approx(255 * (0.5 / 400), abs=1e-3)
+
+
+def test_of_several_windows_the_first():
+    several = shown(dicom(RAMP, WindowCenter=["1000", "2000"], WindowWidth=["401", "9"]))
+    np.testing.assert_array_equal(several, shown(dicom(RAMP, WindowCenter="1000", WindowWidth="401")))
+
+
+def test_sigmoid_window():
+    """C.11.2.1.3.1: 1 / (1 + exp(-4 (x - c) / w))."""
+    seen = shown(dicom(RAMP, WindowCenter="2000", WindowWidth="800", VOILUTFunction="SIGMOID"))
+    np.testing.assert_allclose(seen, 255 / (1 + np.exp(-4 * (RAMP - 2000) / 800)), atol=1e-2)
+
+
+def test_rescale_comes_before_the_window():
+    seen = shown(dicom(RAMP, RescaleSlope="2", RescaleIntercept="-100", WindowCenter="1900", WindowWidth="801"))
+    np.testing.assert_allclose(seen, linear(2 * RAMP - 100, 1499.5, 2299.5), atol=1e-3)
+
+
+def test_signed_values():
+    seen = shown(dicom(RAMP - 2048, bits=16, signed=True, WindowCenter="0", WindowWidth="1001"))
+    np.testing.assert_allclose(seen, linear(RAMP - 2048, -500.5, 499.5), atol=1e-2)
+
+
+def test_voi_lut():
+    item = Dataset()
+    item.LUTDescriptor = [4, 1000, 8]  # four entries from value 1000 on, of 8 bits
+    item.LUTData = np.array([10, 40, 90, 250], np.uint8).tobytes()
+    item["LUTData"].VR = "OW"
+    seen = shown(dicom(RAMP, VOILUTSequence=[item], WindowCenter="1", WindowWidth="2")).ravel()
+    np.testing.assert_array_equal(seen[[0, 1000, 1001, 1002, 1003, 4000]], [10, 10, 40, 90, 250, 250])
+
+
+def test_modality_lut():
+    item = Dataset()
+    item.LUTDescriptor = [4096, 0, 16]
+    item.ModalityLUTType = "OD"
+    item.LUTData = (np.arange(4096)[::-1] * 2).astype(np.uint16).tobytes()
+    item["LUTData"].VR = "OW"
+    np.testing.assert_allclose(shown(dicom(RAMP, ModalityLUTSequence=[item])), 255 - linear(RAMP, 0, 4095), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("photometric", "shape", "inverted"),
+    [
+        ("MONOCHROME1", None, True),
+        ("MONOCHROME2", None, False),
+        ("MONOCHROME1", "INVERSE", True),  # said twice, meant once
+        ("MONOCHROME2", "IDENTITY", False),
+        ("MONOCHROME2", "INVERSE", True),
+    ],
+)
+def test_which_end_is_white(photometric, shape, inverted):
+    extra = {"PresentationLUTShape": shape} if shape else {}
+    seen = shown(dicom(RAMP, PhotometricInterpretation=photometric, **extra))
+    expected = linear(RAMP, 0, 4095)
+    np.testing.assert_allclose(seen, 255 - expected if inverted else expected, atol=1e-3)
+
+
+def test_padding_does_not_set_the_range():
+    padded = RAMP.copy() % 1000 + 1000
+    padded[0] = 0
+    seen = shown(dicom(padded, PixelPaddingValue=0))
+    np.testing.assert_allclose(seen[1:], linear(padded[1:], 1000, 1999), atol=1e-3)
+    assert not seen[0].any()
+
+
+def test_eight_bits_stay_as_they_are():
+    grey = np.arange(20, 84, dtype=np.uint8).reshape(8, 8)
+    np.testing.assert_array_equal(shown(dicom(grey, bits=8)), grey)
+    np.testing.assert_array_equal(shown(dicom(grey, bits=8, RescaleSlope="1", RescaleIntercept="0")), grey)
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 15, 16])
+def test_bit_depths(bits):
+    values = np.linspace(0, 2**bits - 1, 4096).reshape(64, 64).astype(int)
+    np.testing.assert_allclose(shown(dicom(values, bits=bits)), linear(values, 0, 2**bits - 1), atol=1e-2)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+@pytest.mark.parametrize(("meta", "preamble"), [(True, True), (True, False), (False, False)])
+def test_missing_preamble_and_file_meta_are_accepted(meta, preamble, implicit):
+    content = dicom(RAMP, meta=meta, preamble=preamble, implicit=implicit)
+    np.testing.assert_allclose(shown(content), linear(RAMP, 0, 4095), atol=1e-3)
+
+
+def test_details_and_no_name():
+    details = reading.read(dicom(RAMP), MAX_PIXELS)[1]
+    assert details == Details("4711", "058Y", "F", "PA")
+
+
+@pytest.mark.parametrize(
+    ("elements", "reason"),
+    [
+        ({"NumberOfFrames": "3"}, "multi-frame DICOM .3 frames"),
+        ({"PixelData": None}, "holds no DICOM image"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "neither grey nor RGB"),
+        ({"Rows": 65_000, "Columns": 65_000}, "more than the 50 million"),
+        ({"Rows": 128}, "cannot be decoded"),
+        ({"BitsStored": 32, "BitsAllocated": 32}, "32 bits a pixel"),
+    ],
+)
+def test_what_is_refused_is_named_without_the_patient(elements, reason):
+    with pytest.raises(InputError, match=reason) as caught:
+        decode(dicom(RAMP, **elements), "x.dcm")
+    told: BaseException | None = caught.value
+    assert NAME not in str(told)
+    assert "4711" not in str(told)
+
+
+def compressed(syntax, pixels, format, bits):
+    """Encapsulated pixel data, written by Pillow."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format=format)
+    data = reading_dataset(dicom(pixels, bits=bits))
+    data.PixelData = encapsulate([stream.getvalue()])
+    data["PixelData"].is_undefined_length = True
+    data.file_meta.TransferSyntaxUID = syntax
+    data.SOPInstanceUID = generate_uid()
+    buffer = io.BytesIO()
+    data.save_as(buffer)
+    return buffer.getvalue()
+
+
+def reading_dataset(content):
+    import pydicom
+
+    return pydicom.dcmread(io.BytesIO(content))
+
+
+def test_compressed_pixels():
+    grey = (RAMP // 16).astype(np.uint8)
+    np.testing.assert_array_equal(shown(compressed(JPEG2000Lossless, grey, "JPEG2000", 8)), grey)
+    assert np.abs(shown(compressed(JPEGBaseline8Bit, grey, "JPEG", 8)) - grey).max() <= 6  # lossy
+
+
+def test_pixels_that_no_decoder_reads_are_named():
+    content = compressed(JPEG2000Lossless, (RAMP // 16).astype(np.uint8), "PNG", 8)  # a PNG is no JPEG 2000
+    with pytest.raises(InputError, match=r"pixel data .JPEG 2000.* cannot be decoded"):
+        shown(content)
+
+
+def test_colour_becomes_grey():
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 200
+    content = dicom(red, bits=8, PhotometricInterpretation="RGB", SamplesPerPixel=3, PlanarConfiguration=0)
+    assert (decode(content, "x").pixels == round(0.299 * 200)).all()
+
+
+def test_real_radiographs_are_dark_in_the_lungs(shared):
+    """Mean of two windows inside the lungs below that of the spine between them, in all five."""
+    paths = sorted((shared / "dicom").glob("*.dcm"))
+    assert len(paths) == 5
+    for path in paths:
+        image = decode(path.read_bytes(), path.name).pixels.astype(float)
+        spine = image[90:150, 118:138].mean()
+        assert image[90:150, 55:85].mean() < spine - 20, path.name  # right lung; the left one of one patient is opaque
+        assert image.std() > 25, path.name
