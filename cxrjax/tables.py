@@ -223,8 +223,8 @@ def last_line(summary: dict[str, Any]) -> str:
         f"{title(summary['experiment'])}: accuracy {percent('accuracy')} "
         f"(poster {poster['accuracy']} ± {poster['accuracy_sd']}), "
         f"FP {100 * inside['fp_share']['mean']:.1f} %, FN {100 * inside['fn_share']['mean']:.1f} %, "
-        f"AUROC {inside['auroc']['mean']:.3f}, {_elsewhere(summary)}{summary['runs']} seed{'s' if summary['runs'] > 1 else ''}, "
-        f"{summary['minutes']:.0f} min"
+        f"AUROC {inside['auroc']['mean']:.3f}, {_elsewhere(summary)}"
+        f"{summary['runs']} seed{'s' if summary['runs'] > 1 else ''}, {summary['minutes']:.0f} min"
     )
 
 

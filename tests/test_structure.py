@@ -16,6 +16,7 @@ ORDER = [
     "convert",
     "checkpoint",
     "store",
+    "datasets.isolated",
     "datasets.dicom",
     "datasets.decode",
     "datasets.archive",

@@ -5,16 +5,27 @@ Only the elements named here are read, so a patient's name never gets into memor
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pydicom
+from pydicom import Dataset
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+from pydicom.uid import (
+    JPEG2000,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    RLELossless,
+)
 
+from cxrjax.datasets import isolated
 from cxrjax.types import Details, InputError
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _DETAILS = ("PatientID", "PatientAge", "PatientSex", "ViewPosition")
@@ -49,9 +60,6 @@ def read(content: bytes, max_pixels: int) -> tuple[np.ndarray, Details]:
     Raises:
       InputError: saying what is wrong, without naming the file.
     """
-    import pydicom
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
     data = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=list(_READ))
     if "PixelData" not in data or "Rows" not in data or "Columns" not in data:
         raise InputError("holds no DICOM image")
@@ -61,7 +69,7 @@ def read(content: bytes, max_pixels: int) -> tuple[np.ndarray, Details]:
         data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     _refuse(data, max_pixels)
     details = _details(data)
-    pixels = _decode(data)
+    pixels = _decode(data, content)
     if pixels.ndim == 3:
         return pixels, details
     return _shown(data, pixels), details
@@ -89,22 +97,37 @@ def _details(data: Dataset) -> Details:
     return Details(patient, age, sex.upper(), view.upper())
 
 
-def _decode(data: Dataset) -> np.ndarray:
+def _decode(data: Dataset, content: bytes) -> np.ndarray:
     """Pixels [H, W] or [H, W, 3], as stored; a colour space other than RGB is converted.
 
     Raises:
-      InputError: if no installed decoder can read them. Its message is ours: pydicom's may quote the file.
+      InputError: if they cannot be read, in words of ours: pydicom's may quote the file.
     """
     syntax = data.file_meta.TransferSyntaxUID
+    what = f"pixel data ({syntax.name}) cannot be decoded"
     try:
-        pixels = data.pixel_array
+        pixels = _decompress(data, content) if syntax.is_compressed else pixel_array(data)
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error
     except Exception as error:  # decoders raise whatever they like at damaged data
-        missing = isinstance(error, RuntimeError) and "missing dependencies" in str(error).lower()
-        remedy = "; pip install 'cxrjax[dicom]' adds decoders" if missing else ""
-        raise InputError(f"pixel data ({syntax.name}) cannot be decoded: {type(error).__name__}{remedy}") from error
+        raise InputError(f"{what} ({type(error).__name__})") from error
     if pixels.shape[:2] != (data.Rows, data.Columns):
-        raise InputError(f"pixel data are {pixels.shape}, the header says {data.Rows} x {data.Columns}")
+        raise InputError(f"{what}: {pixels.shape}, the header says {data.Rows} x {data.Columns}")
     return pixels
+
+
+def _decompress(data: Dataset, content: bytes) -> np.ndarray:
+    """RLE by pydicom, JPEG and JPEG 2000 by Pillow, the rest (lossless JPEG, JPEG-LS, 12-bit JPEG) by GDCM: always the
+    same decoder for the same file, since those of lossy data differ."""
+    syntax = data.file_meta.TransferSyntaxUID
+    jpeg = syntax == JPEGBaseline8Bit or (syntax == JPEGExtended12Bit and int(data.BitsStored) <= 8)
+    if syntax == RLELossless:
+        return isolated.pixel_array(content, "pydicom")
+    if jpeg or syntax in (JPEG2000Lossless, JPEG2000):
+        return isolated.pixel_array(content, "pillow")
+    if importlib.util.find_spec("gdcm") is None:
+        raise InputError("needs GDCM: pip install 'cxrjax[dicom]'")
+    return isolated.pixel_array(content, "gdcm")
 
 
 def _shown(data: Dataset, stored: np.ndarray) -> np.ndarray:
@@ -119,8 +142,6 @@ def _shown(data: Dataset, stored: np.ndarray) -> np.ndarray:
 
 def _grey_values(data: Dataset, stored: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Grey values [V] f32, 0..255, of stored values [V] which occur `counts` [V] times."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
     values = apply_modality_lut(stored, data)
     if data.get("VOILUTSequence"):
         _widen(data.VOILUTSequence[0])

@@ -61,7 +61,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def read_split(folder: Path) -> dict[str, str]:
     """Image -> train or test of the official split, from the lists that are there."""
-    sides = {}
+    sides: dict[str, str] = {}
     for name, side in LISTS.items():
         if (folder / name).is_file():
             for image in (folder / name).read_text(encoding="utf-8", errors="replace").split():

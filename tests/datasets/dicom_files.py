@@ -3,9 +3,12 @@
 import io
 
 import numpy as np
+from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 NAME = "ROENTGEN^ANNA BERTHA"  # must never be seen anywhere
 
@@ -38,4 +41,18 @@ def dicom(pixels, bits=12, meta=True, preamble=True, implicit=False, signed=Fals
         dcmwrite(buffer, data, enforce_file_format=True)
         return buffer.getvalue() if preamble else buffer.getvalue()[132:]
     dcmwrite(buffer, data, implicit_vr=implicit, little_endian=True)
+    return buffer.getvalue()
+
+
+def compressed(syntax, pixels, format, bits):
+    """Encapsulated pixel data, written by Pillow."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format=format)
+    data = dcmread(io.BytesIO(dicom(pixels, bits=bits)))
+    data.PixelData = encapsulate([stream.getvalue()])
+    data["PixelData"].is_undefined_length = True
+    data.file_meta.TransferSyntaxUID = syntax
+    data.SOPInstanceUID = generate_uid()
+    buffer = io.BytesIO()
+    data.save_as(buffer)
     return buffer.getvalue()

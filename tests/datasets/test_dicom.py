@@ -1,18 +1,18 @@
 """DICOM radiographs as they are meant to be seen: a case by hand for each rule, and the real ones."""
 
-import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, generate_uid
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
 from cxrjax.datasets import dicom as reading
+from cxrjax.datasets import isolated
 from cxrjax.datasets.decode import MAX_PIXELS, decode
 from cxrjax.types import Details, InputError
-from tests.datasets.dicom_files import NAME, dicom
+from tests.datasets.dicom_files import NAME, compressed, dicom
 
 RAMP = np.arange(4096).reshape(64, 64)
 
@@ -143,26 +143,6 @@ def test_what_is_refused_is_named_without_the_patient(elements, reason):
     assert "4711" not in str(told)
 
 
-def compressed(syntax, pixels, format, bits):
-    """Encapsulated pixel data, written by Pillow."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format=format)
-    data = reading_dataset(dicom(pixels, bits=bits))
-    data.PixelData = encapsulate([stream.getvalue()])
-    data["PixelData"].is_undefined_length = True
-    data.file_meta.TransferSyntaxUID = syntax
-    data.SOPInstanceUID = generate_uid()
-    buffer = io.BytesIO()
-    data.save_as(buffer)
-    return buffer.getvalue()
-
-
-def reading_dataset(content):
-    import pydicom
-
-    return pydicom.dcmread(io.BytesIO(content))
-
-
 def test_compressed_pixels():
     grey = (RAMP // 16).astype(np.uint8)
     np.testing.assert_array_equal(shown(compressed(JPEG2000Lossless, grey, "JPEG2000", 8)), grey)
@@ -173,6 +153,62 @@ def test_pixels_that_no_decoder_reads_are_named():
     content = compressed(JPEG2000Lossless, (RAMP // 16).astype(np.uint8), "PNG", 8)  # a PNG is no JPEG 2000
     with pytest.raises(InputError, match=r"pixel data .JPEG 2000.* cannot be decoded"):
         shown(content)
+
+
+def by_gdcm(content, syntax, folder):
+    """The file with its pixels compressed by GDCM."""
+    gdcm = pytest.importorskip("gdcm", reason="GDCM is not installed (the extra dicom)")
+    (folder / "plain.dcm").write_bytes(content)
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(folder / "plain.dcm"))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(folder / "packed.dcm"))
+    assert writer.Write()
+    return (folder / "packed.dcm").read_bytes()
+
+
+@pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless", "RLELossless"])
+def test_lossless_compression_changes_nothing(tmp_path, syntax):
+    plain = dicom(RAMP, WindowCenter="2000", WindowWidth="1000")
+    packed = by_gdcm(plain, syntax, tmp_path)
+    assert packed != plain
+    np.testing.assert_array_equal(shown(packed), shown(plain))
+
+
+def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
+    packed = by_gdcm(dicom(RAMP), "JPEGLosslessProcess14_1", tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        InputError, match=r"JPEG Lossless.*cannot be decoded: needs GDCM: pip install 'cxrjax\[dicom\]'"
+    ):
+        shown(packed)
+
+
+@pytest.mark.parametrize("fate", ["import os; os.abort()", "import time; time.sleep(60)"])
+def test_a_decoder_that_crashes_or_hangs_harms_nobody_else(tmp_path, monkeypatch, fate):
+    packed = by_gdcm(dicom(RAMP), "JPEGLosslessProcess14_1", tmp_path)
+    isolated.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(isolated, "LIMIT_SECONDS", 0.5)
+        pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+        patch.setattr(isolated, "_child", lambda: subprocess.Popen([sys.executable, "-c", fate], **pipes))
+        with pytest.raises(InputError, match="gdcm crashed, or took more than"):
+            shown(packed)
+    np.testing.assert_allclose(shown(packed), linear(RAMP, 0, 4095), atol=1e-3)
+
+
+def test_damage_to_isolated_pixels_is_named(tmp_path):
+    packed = by_gdcm(dicom(RAMP), "JPEGLosslessProcess14_1", tmp_path)
+    with pytest.raises(InputError, match=r"JPEG Lossless.* cannot be decoded"):
+        shown(packed.replace(b"\xff\xc3", b"\xff\xc9"))  # a process that GDCM does not know
+    np.testing.assert_allclose(shown(packed), linear(RAMP, 0, 4095), atol=1e-3)  # by the same child
 
 
 def test_colour_becomes_grey():
