@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -46,7 +46,7 @@ class Cache(NamedTuple):
     """Where banks are kept between runs."""
 
     folder: Path
-    images: np.ndarray  # [N, 256, 256] u8, of the store; their hashes are part of the keys
+    hashes: Mapping[int, bytes]  # row of the store -> SHA-256 of its pixels (`store.hash_rows`), part of the keys
 
 
 class Bank(NamedTuple):
@@ -87,6 +87,13 @@ def gather(bank: Bank, index: Array, slot: Array) -> Array:
     return bank.features[position, np.asarray(slot)]
 
 
+def pieces(bank: Bank, index: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Slot 0 of rows `index` [S, V] in order, [S, at most `size`, ...] at a time: a bank on disk may be any size."""
+    for start in range(0, index.shape[1], size):
+        part = index[:, start : start + size]
+        yield np.asarray(gather(bank, part, np.zeros_like(part)))
+
+
 def on_device(bank: Bank, budget: int) -> Bank:
     """The bank's own rows on the device if they fit into `budget` bytes, else as it is."""
     rows = np.flatnonzero(bank.position >= 0)
@@ -117,7 +124,7 @@ def _build(
         features, place = np.concatenate(list(compute(np.arange(len(rows))))), np.arange(len(rows))
     else:
         folder = cache.folder / _name(trunk, what)
-        features, place = activation_cache.ensure(folder, _keys(cache.images, rows), shape, trunk.dtype, compute)
+        features, place = activation_cache.ensure(folder, _keys(cache.hashes, rows), shape, trunk.dtype, compute)
     position = np.full(store_size, -1, np.int64)
     position[rows] = place
     return Bank(features, position)
@@ -144,10 +151,10 @@ def _blocks(trunk: Trunk, feed: Feed, plan: Plan, what: str) -> Iterator[np.ndar
 def _name(trunk: Trunk, what: str) -> str:
     """Folder of the entries that one trunk on one kind of device computes for one set of slots."""
     # Devices round differently; a run that resumes elsewhere must not mix their numbers unseen.
-    told = [1, trunk.identity, what, str(trunk.dtype), jax.default_backend(), jax.devices()[0].device_kind]
+    told = [2, trunk.identity, what, str(trunk.dtype), jax.default_backend(), jax.devices()[0].device_kind]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def _keys(images: np.ndarray, rows: np.ndarray) -> list[bytes]:
-    """Pixels and row: the augmentations of a bank are drawn by row."""
-    return [hashlib.sha256(np.int64(row).tobytes() + images[row].tobytes()).digest() for row in rows]
+def _keys(hashes: Mapping[int, bytes], rows: np.ndarray) -> list[bytes]:
+    """Row and pixels: the augmentations of a bank are drawn by row."""
+    return [hashlib.sha256(np.int64(row).tobytes() + hashes[int(row)]).digest() for row in rows]

@@ -11,7 +11,7 @@ from cxrjax import metrics
 from cxrjax.train import Head
 from cxrjax.types import Array, Metrics, Params
 
-_CHUNK = 256  # images a call, which bounds memory where the head holds convolutions
+CHUNK = 256  # images a call, which bounds memory where the head holds convolutions
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -20,7 +20,7 @@ def _logits(head: Head, params: Params, images: jax.Array) -> jax.Array:
     return head(params, images, None)
 
 
-def logits(head: Head, params: Params, images: jax.Array) -> jax.Array:
+def logits(head: Head, params: Params, images: Array) -> jax.Array:
     """Logits without dropout, each seed's network on its own images.
 
     Args:
@@ -31,7 +31,8 @@ def logits(head: Head, params: Params, images: jax.Array) -> jax.Array:
     Returns:
       [S, V, K] f32.
     """
-    parts = [_logits(head, params, images[:, i : i + _CHUNK]) for i in range(0, images.shape[1], _CHUNK)]
+    images = jnp.asarray(images)
+    parts = [_logits(head, params, images[:, i : i + CHUNK]) for i in range(0, images.shape[1], CHUNK)]
     return jnp.concatenate(parts, axis=1)
 
 

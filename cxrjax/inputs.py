@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
@@ -19,8 +20,33 @@ SEGMENT = 16  # steps whose activations are held at once: 16 x 64 x 9216 x 4 byt
 BANK_SHARE = 3  # a bank of up to a third of an accelerator's memory is resident there
 BATCHED = (devices.SEED, None, devices.DATA)  # mesh axes of [S, t, B, ...]
 
-Source: TypeAlias = Callable[[Plan], Iterator[jax.Array]]
-"""Plan [S, T, B] -> what enters the head, [S, t, B, ...], in segments of at most `SEGMENT` steps."""
+
+class Waiting:
+    """How long the trunk had nothing to do because its next images were not there, of how long in all."""
+
+    def __init__(self) -> None:
+        """Begins to count."""
+        self._begun, self._seconds = time.monotonic(), 0.0
+
+    def through(self, pixels: Iterator[Array], busy: Callable[[], bool]) -> Iterator[Array]:
+        """Passes images on; the time they took counts unless the device still has work (`busy`) when they come."""
+        while True:
+            begun = time.monotonic()
+            try:
+                batch = next(pixels)
+            except StopIteration:
+                return
+            if not busy():
+                self._seconds += time.monotonic() - begun
+            yield batch
+
+    def share(self) -> float:
+        """Share of the time so far, 0..1; an upper bound, since work may have ended shortly before the images came."""
+        return self._seconds / max(time.monotonic() - self._begun, 1e-9)
+
+
+Source: TypeAlias = Callable[[Plan, Waiting], Iterator[jax.Array]]
+"""(plan [S, T, B], clock) -> what enters the head, [S, t, B, ...], in segments of at most `SEGMENT` steps."""
 
 
 def planner(runs: list[SeedData], schedule: Schedule, seeds: int) -> Callable[[int], Plan]:
@@ -60,11 +86,11 @@ def source(
     """Prepares what the epochs of all runs draw on: the bank, if the schedule has one, is filled here."""
     if not schedule.augment_bank:
         everywhere = trunk._replace(params=jax.tree.map(lambda x: devices.put(mesh, x), trunk.params))
-        return lambda plan: _fresh(everywhere, feed, plan, mesh)
+        return lambda plan, waiting: _fresh(everywhere, feed, plan, mesh, waiting)
     rows = np.unique(np.concatenate([run.train for run in runs]))
     filled = _placed(bank.build(trunk, feed, rows, schedule.augment_bank, store_size, cache))
 
-    def banked(plan: Plan) -> Iterator[jax.Array]:
+    def banked(plan: Plan, waiting: Waiting) -> Iterator[jax.Array]:
         for start in range(0, plan.index.shape[1], SEGMENT):
             part = slice(start, start + SEGMENT)
             # Padding points at row 0, which need not be in the bank.
@@ -81,18 +107,22 @@ def _placed(filled: bank.Bank) -> bank.Bank:
     return bank.on_device(filled, devices.memory() // BANK_SHARE)
 
 
-def _fresh(trunk: bank.Trunk, feed: bank.Feed, plan: Plan, mesh: Mesh) -> Iterator[jax.Array]:
+def _fresh(trunk: bank.Trunk, feed: bank.Feed, plan: Plan, mesh: Mesh, waiting: Waiting) -> Iterator[jax.Array]:
     """Runs the trunk over the epoch's images, batch by batch in the order of the steps, seeds side by side."""
     seeds, steps, size = plan.index.shape[:3]
     by_step = Plan(*(np.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]) for x in plan))  # [T * S, B, ...]
     # Every device takes its share of each batch, whatever its place in the mesh; of a batch that does not divide, all.
     axes = ((devices.SEED, devices.DATA),) if size % mesh.size == 0 else ()
-    pending = []
-    for pixels in feed(by_step):
+    pending: list[jax.Array] = []
+
+    def busy() -> bool:
+        return bool(pending) and not pending[-1].is_ready()  # type: ignore[attr-defined]  # missing in jax's stubs
+
+    for pixels in waiting.through(feed(by_step), busy):
         pending.append(trunk(devices.put(mesh, pixels, *axes)))
         if len(pending) == seeds * min(SEGMENT, steps):
             yield _stack(pending, seeds, mesh)
-            pending = []
+            pending.clear()
     if pending:
         yield _stack(pending, seeds, mesh)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import jaxlib
 import numpy as np
+import pandas as pd
 
 from cxrjax import (
     augment,
@@ -32,7 +34,7 @@ from cxrjax import (
     trainer,
 )
 from cxrjax.datasets.load import cache_dir, load
-from cxrjax.store import label_counts
+from cxrjax.store import hash_rows, label_counts
 from cxrjax.types import (
     About,
     Cohort,
@@ -54,6 +56,7 @@ class Prepared(NamedTuple):
     """Data and network of an experiment, before training."""
 
     store: ImageStore
+    hashes: dict[int, bytes]  # of the images that take part, see `store.hash_rows`
     about: About
     cohorts: list[Cohort]
     splits: list[Split]
@@ -143,7 +146,8 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
     net = network.cut(weights, config.retrain_from, dtype=config.dtype)
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     schedule = Schedule(config.epochs, config.batch_size, config.learning_rate, config.momentum, config.augment_bank)
-    settled = devices.told(_settle(config, net, schedule, weights) | {"data_sha256": _data_digest(store, cohorts)})
+    hashes = hash_rows(store.images, np.unique(np.concatenate([c.index for c in cohorts])))
+    settled = devices.told(_settle(config, net, schedule, weights) | {"data_sha256": _data_digest(hashes, store.table)})
     log.info("input: %s; seeds side by side: %d", settled["input"], settled["seed_batch"])
 
     def feed(store: ImageStore) -> bank.Feed:
@@ -152,7 +156,7 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
         images = jnp.asarray(store.images)
         return lambda plan: augment.batches(images, plan)
 
-    return Prepared(store, about, cohorts, splits, weights, net, schedule, settled, feed)
+    return Prepared(store, hashes, about, cohorts, splits, weights, net, schedule, settled, feed)
 
 
 def _settle(
@@ -171,11 +175,12 @@ def _settle(
     }
 
 
-def _data_digest(store: ImageStore, cohorts: list[Cohort]) -> str:
+def _data_digest(hashes: dict[int, bytes], table: pd.DataFrame) -> str:
     """Of the images that take part, their labels and patients."""
-    rows = np.unique(np.concatenate([c.index for c in cohorts]))
-    table = store.table.iloc[rows].to_csv(index=False)
-    return checkpoint.digest({"images": store.images[rows], "table": np.frombuffer(table.encode(), np.uint8)})
+    rows = sorted(hashes)
+    digest = hashlib.sha256(b"".join(hashes[row] for row in rows))
+    digest.update(table.iloc[rows].to_csv(index=False).encode())
+    return digest.hexdigest()
 
 
 def _log_data(about: About, store: ImageStore) -> None:
@@ -200,7 +205,7 @@ def _train(config: ExperimentConfig, prepared: Prepared, folder: Path) -> Iterat
     try:
         yield from seed_groups.train(
             prepared.net, prepared.feed(prepared.store), labels, runs, prepared.schedule,
-            prepared.settled["seed_batch"], _cache(prepared.store), folder / "checkpoints",
+            prepared.settled["seed_batch"], _cache(prepared.hashes), folder / "checkpoints",
         )  # fmt: skip
     except trainer.Diverged as error:
         if devices.is_first():
@@ -209,8 +214,8 @@ def _train(config: ExperimentConfig, prepared: Prepared, folder: Path) -> Iterat
         raise InputError(f"{error}; the learning curves are in {folder / 'history.csv'}") from error
 
 
-def _cache(store: ImageStore) -> bank.Cache:
-    return bank.Cache(cache_dir() / "activations", store.images)
+def _cache(hashes: dict[int, bytes]) -> bank.Cache:
+    return bank.Cache(cache_dir() / "activations", hashes)
 
 
 def _evaluate(
@@ -226,7 +231,10 @@ def _evaluate(
         params = jax.tree.map(lambda x: x[0], fitted.params)
         hashes.append(checkpoint.digest(params))
         if features is not None:
-            outside.append(np.asarray(evaluate.score(evaluate.logits(prepared.net.head, fitted.params, features)))[0])
+            parts = [
+                evaluate.logits(prepared.net.head, fitted.params, x) for x in bank.pieces(*features, evaluate.CHUNK)
+            ]
+            outside.append(np.asarray(evaluate.score(np.concatenate(parts, axis=1)))[0])
         if picture is None:
             picture = _dream(prepared.net, params)
     history = trainer.History(*(np.concatenate(curves) for curves in zip(*histories, strict=True)))
@@ -234,11 +242,11 @@ def _evaluate(
     return Evaluated(history, scores, hashes, np.stack(outside) if outside else None, picture)
 
 
-def _external_features(prepared: Prepared, external: ImageStore) -> jax.Array:
-    """What enters the head, [1, N, ...], of every image of the external set."""
+def _external_features(prepared: Prepared, external: ImageStore) -> tuple[bank.Bank, np.ndarray]:
+    """What enters the head of every image of the external set: a bank and its rows [1, N]."""
     rows = np.arange(len(external.table))
-    centre = bank.build_centre(prepared.net.trunk, prepared.feed(external), rows, len(rows), _cache(external))
-    return jnp.asarray(bank.gather(centre, rows, np.zeros_like(rows)))[None]
+    cache = _cache(hash_rows(external.images, rows))
+    return bank.build_centre(prepared.net.trunk, prepared.feed(external), rows, len(rows), cache), rows[None]
 
 
 def _results(

@@ -135,8 +135,10 @@ def _watcher(epochs: int, series: checkpoint.Series) -> Callable[[trainer.Progre
         left = f"{(now - start[1]) / done * (epochs - progress.epochs) / 60:.1f} min left" if done else ""
         figures = [float(np.mean(curve[:, -1])) for curve in progress.history]
         log.info(
-            "epoch %d/%d  training loss %.3f, accuracy %.1f %%  validation loss %.3f, accuracy %.1f %%  %s",
-            progress.epochs, epochs, figures[0], 100 * figures[1], figures[2], 100 * figures[3], left,
+            "epoch %d/%d  training loss %.3f, accuracy %.1f %%  validation loss %.3f, accuracy %.1f %%  "
+            "waited for input %.1f %%  %s",
+            progress.epochs, epochs, figures[0], 100 * figures[1], figures[2], 100 * figures[3],
+            100 * progress.waited, left,
         )  # fmt: skip
         if devices.agree(now - saved > SAVE_SECONDS and progress.epochs < epochs):
             packed = trainer.pack(progress)

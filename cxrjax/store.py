@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import mmap
 import os
 import shutil
 import tempfile
@@ -25,6 +27,7 @@ COLUMNS = ("image", "patient", "labels", "view", "age", "sex", "followup", "spli
 BOX_COLUMNS = ("image", "finding", "x", "y", "width", "height")
 BAD_COLUMNS = ("image", "origin", "left_out", "reason")
 _TEXT = dict.fromkeys(("image", "patient", "labels", "view", "sex", "split"), str)
+_ROWS_AT_ONCE = 256  # 16 MB
 _HEADER_BYTES = 128  # NumPy pads the header, so that the first axis may grow in place
 
 
@@ -62,6 +65,36 @@ def open_store(folder: Path, size: int | None = SIZE) -> ImageStore:
     if size not in (None, images.shape[1]):
         raise InputError(f"{folder} has images of {images.shape[1]} pixels; experiments take {size} (prepare's --size)")
     return ImageStore(images, table)
+
+
+def read_rows(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Images [n, size, size] u8 of `rows` [n], by file I/O where `images` is a store's memory map.
+
+    A memory map's pages count as this process's memory once they are touched, and random access touches all.
+    """
+    base: object = images.base  # a part of a memory map has the map as its base, and an offset that is not its own
+    if not (isinstance(images, np.memmap) and isinstance(base, mmap.mmap) and images.filename):
+        return np.asarray(images[rows])
+    out = np.empty((len(rows), *images.shape[1:]), np.uint8)
+    file = os.open(images.filename, os.O_RDONLY)
+    try:
+        for place, row in enumerate(rows):
+            if os.preadv(file, [out[place].data], images.offset + int(row) * out[0].nbytes) != out[0].nbytes:
+                raise OSError(f"{images.filename} ends before row {row}")
+    finally:
+        os.close(file)
+    return out
+
+
+def hash_rows(images: np.ndarray, rows: np.ndarray) -> dict[int, bytes]:
+    """Row -> SHA-256 of its pixels."""
+    found: dict[int, bytes] = {}
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = rows[start : start + _ROWS_AT_ONCE]
+        found.update(
+            zip(map(int, part), (hashlib.sha256(x.data).digest() for x in read_rows(images, part)), strict=True)
+        )
+    return found
 
 
 def label_counts(table: pd.DataFrame) -> dict[str, int]:

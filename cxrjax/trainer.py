@@ -8,10 +8,11 @@ the resulting activations.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -20,6 +21,8 @@ from cxrjax import bank, devices, evaluate, inputs, metrics, train
 from cxrjax import plan as planning
 from cxrjax.network import Network
 from cxrjax.types import Array, Batch, InputError, Metrics, Params, Plan, Schedule, SeedData, TrainState
+
+HELD_BYTES = 200_000_000  # of what validation puts into the head that are kept on the device
 
 Advance: TypeAlias = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 """(states with leaves [S, ...], Batch leaves [S, t, B, ...]) -> states, Metrics leaves [S]: t steps of all seeds."""
@@ -40,6 +43,7 @@ class Progress(NamedTuple):
     epochs: int
     states: TrainState  # leaves [S, ...]
     history: History
+    waited: float = 0.0  # share of the last epoch's training, 0..1, in which it waited for input
 
 
 class Fitted(NamedTuple):
@@ -98,9 +102,11 @@ def fit(
     progress = _begin(net, optimiser, runs, mesh) if resume is None else _unpack(resume, net, optimiser, runs, mesh)
     del resume  # 2 GB of ten seeds
     for epoch in range(progress.epochs, schedule.epochs):
-        states, sums = _epoch(step_all, source, drawn(epoch), labels, progress.states, mesh)
+        plan, waiting = drawn(epoch), inputs.Waiting()
+        states, sums = _epoch(step_all, source(plan, waiting), plan, labels, progress.states, mesh)
+        waited = waiting.share()
         _, val_sums = check(states.params)
-        progress = Progress(epoch + 1, states, _extend(progress.history, sums, val_sums))
+        progress = Progress(epoch + 1, states, _extend(progress.history, sums, val_sums), waited)
         _refuse_divergence(progress, runs)
         on_epoch(progress)
     val_logits, _ = check(progress.states.params)
@@ -174,12 +180,12 @@ def _over_seeds(function: Advance) -> Advance:
 
 
 def _epoch(
-    step_all: Advance, source: inputs.Source, plan: Plan, labels: np.ndarray, states: TrainState, mesh: Mesh
+    step_all: Advance, segments: Iterator[jax.Array], plan: Plan, labels: np.ndarray, states: TrainState, mesh: Mesh
 ) -> tuple[TrainState, Metrics]:
     """All steps of an epoch."""
     parts: list[Metrics] = []
     start = 0
-    for images in source(plan):
+    for images in segments:
         part = slice(start, start + images.shape[1])
         start = part.stop
         rest = (devices.put(mesh, x[:, part], *inputs.BATCHED) for x in (labels[plan.index], plan.mask))
@@ -202,11 +208,18 @@ def _validation(
     rows = np.stack([np.resize(run.val, width) for run in filled])
     mask = np.arange(width) < np.array([[len(run.val)] for run in filled])
     centre = bank.build_centre(net.trunk, feed, np.unique(rows), len(labels), cache)
-    given = (bank.gather(centre, rows, np.zeros_like(rows)), labels[rows], mask)
-    images, label, counts = (devices.put(mesh, x, devices.SEED) for x in given)
+    label, counts = (devices.put(mesh, x, devices.SEED) for x in (labels[rows], mask))
+
+    def pieces() -> Iterator[jax.Array]:
+        return (devices.put(mesh, x, devices.SEED) for x in bank.pieces(centre, rows, evaluate.CHUNK))
+
+    # A few hundred images stay on the device; of tens of thousands each epoch reads the bank anew.
+    small = rows.size * int(np.prod(net.trunk.shape)) * net.trunk.dtype.itemsize <= HELD_BYTES
+    held = list(pieces()) if small else None
 
     def check(params: Params) -> tuple[np.ndarray, Metrics]:
-        logits = evaluate.logits(net.head, params, images)
+        parts = [evaluate.logits(net.head, params, images) for images in held or pieces()]
+        logits = jnp.concatenate(parts, axis=1)
         return devices.fetch((logits, evaluate.sums(logits, label, counts)))
 
     return check

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax import augment, bank
+from cxrjax import augment, bank, store
 from cxrjax import plan as planning
 
 ROWS = np.array([7, 2, 30, 11, 25], np.int32)
@@ -39,6 +39,10 @@ def expected(noise, slots):
     return out
 
 
+def cached(folder, images):
+    return bank.Cache(folder, store.hash_rows(images, np.arange(len(images))))
+
+
 @pytest.mark.parametrize("slots", [1, 3, 16, 70])
 def test_entries_are_the_trunk_of_each_augmentation(noise, feed, slots):
     filled = bank.build(TRUNK, feed, ROWS, slots, len(noise))
@@ -63,7 +67,7 @@ def counting(feed):
 
 
 def test_the_cache_gives_the_same_and_computes_once(noise, feed, tmp_path):
-    cache = bank.Cache(tmp_path, noise)
+    cache = cached(tmp_path, noise)
     feed, seen = counting(feed)
     part = bank.build(TRUNK, feed, ROWS[:2], 3, len(noise), cache)
     whole = bank.build(TRUNK, feed, ROWS, 3, len(noise), cache)
@@ -80,17 +84,17 @@ def test_other_pixels_weights_slots_or_types_are_other_entries(noise, feed, tmp_
     feed, seen = counting(feed)
     changed = noise.copy()
     changed[7, 0, 0] ^= 1
-    bank.build(TRUNK, feed, ROWS, 3, len(noise), bank.Cache(tmp_path, noise))
-    bank.build(TRUNK, feed, ROWS, 3, len(noise), bank.Cache(tmp_path, changed))
+    bank.build(TRUNK, feed, ROWS, 3, len(noise), cached(tmp_path, noise))
+    bank.build(TRUNK, feed, ROWS, 3, len(noise), cached(tmp_path, changed))
     assert seen[1:] == [[7]]
-    bank.build(TRUNK._replace(identity="other"), feed, ROWS, 3, len(noise), bank.Cache(tmp_path, noise))
-    bank.build(TRUNK, feed, ROWS, 4, len(noise), bank.Cache(tmp_path, noise))
-    bank.build_centre(TRUNK, feed, ROWS, len(noise), bank.Cache(tmp_path, noise))
+    bank.build(TRUNK._replace(identity="other"), feed, ROWS, 3, len(noise), cached(tmp_path, noise))
+    bank.build(TRUNK, feed, ROWS, 4, len(noise), cached(tmp_path, noise))
+    bank.build_centre(TRUNK, feed, ROWS, len(noise), cached(tmp_path, noise))
     assert seen[2:] == [sorted(ROWS.tolist())] * 3
 
 
 def test_rows_are_resident_where_they_fit(noise, feed, tmp_path):
-    filled = bank.build(TRUNK, feed, ROWS, 3, len(noise), bank.Cache(tmp_path, noise))
+    filled = bank.build(TRUNK, feed, ROWS, 3, len(noise), cached(tmp_path, noise))
     size = len(ROWS) * 3 * 227 * 4
     assert bank.on_device(filled, size - 1) is filled
     resident = bank.on_device(filled, size)

@@ -1,4 +1,5 @@
 import contextlib
+import hashlib
 
 import numpy as np
 import pandas as pd
@@ -119,3 +120,27 @@ def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
         files.write_text(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_rows_are_read_alike_from_memory_file_and_part_of_a_file(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (9, 4, 4), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    rows = np.array([7, 0, 7, 3])
+    for given, expected in ((images, images), (mapped, images), (mapped[1:], images[1:]), (mapped[::-1], images[::-1])):
+        np.testing.assert_array_equal(store.read_rows(given, rows), expected[rows])
+
+
+def test_a_file_that_is_too_short_gives_no_half_row(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((9, 4, 4), np.uint8))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-3])
+    with pytest.raises(OSError, match="ends before row 8"):
+        store.read_rows(mapped, np.array([8]))
+
+
+def test_hashes_of_rows_are_those_of_their_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_ROWS_AT_ONCE", 2)
+    images = np.random.default_rng(0).integers(0, 256, (5, 4, 4), dtype=np.uint8)
+    found = store.hash_rows(images, np.array([4, 0, 2]))
+    assert found == {i: hashlib.sha256(images[i].tobytes()).digest() for i in (0, 2, 4)}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax import augment, bank, checkpoint, inputs, network, pipeline, trainer
+from cxrjax import augment, bank, checkpoint, inputs, network, pipeline, store, trainer
 from cxrjax.types import InputError, Schedule, SeedData
 
 SCHEDULE = Schedule(epochs=3, batch_size=8, learning_rate=0.1, momentum=0.9, augment_bank=0)
@@ -135,3 +135,30 @@ def test_it_learns(resident, labels, runs):
 def test_divergence_names_seed_and_epoch(resident, labels, runs):
     with pytest.raises(InputError, match=r"seed 5, 6, 7: .* not finite in epoch \d"):
         trainer.fit(NET, resident, labels, runs, SCHEDULE._replace(learning_rate=1e38, epochs=9))
+
+
+def test_a_large_validation_set_is_read_in_pieces(resident, labels, runs, whole, tmp_path, images, monkeypatch):
+    """From a bank on disk, some images at a time, never held: the same logits and curves."""
+    monkeypatch.setattr(trainer, "HELD_BYTES", 0)
+    monkeypatch.setattr(trainer.evaluate, "CHUNK", 4)
+    cache = bank.Cache(tmp_path, store.hash_rows(images, np.arange(len(images))))
+    fitted = trainer.fit(NET, resident, labels, runs, SCHEDULE, cache)
+    same(whole(), fitted)
+    for one, other in zip(whole().val_logits, fitted.val_logits, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_waiting_counts_only_while_there_is_no_work(monkeypatch):
+    """A clock by hand: the images take 3, 4 and 5 s; during the second the device was busy. 12 s go by in all."""
+    clock = [0.0]
+    monkeypatch.setattr(inputs.time, "monotonic", lambda: clock[0])
+
+    def slow():
+        for seconds in (3, 4, 5):
+            clock[0] += seconds
+            yield np.zeros(1)
+
+    busy = iter((False, True, False))
+    waiting = inputs.Waiting()
+    assert len(list(waiting.through(slow(), lambda: next(busy)))) == 3
+    assert waiting.share() == pytest.approx(8 / 12)
