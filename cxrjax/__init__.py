@@ -19,6 +19,7 @@ _MODULES = (
     "cohort",
     "convert",
     "datasets",
+    "describe",
     "dream",
     "evaluate",
     "metrics",

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jinja2
-import numpy as np
 import pandas as pd
-from PIL import Image
 
-from cxrjax import files, tables
+from cxrjax import files, page, tables
 from cxrjax.types import Results
 
 if TYPE_CHECKING:
@@ -31,10 +27,10 @@ def write(folder: Path, results: Results) -> None:
             files.write_text(folder / f"{file}.csv", table.to_csv(index=False, float_format="%.7g"))
     files.write_json(folder / "environment.json", results.environment)
     curve = _png(learning_curve(results.history, results.config.name))
-    dream = _image_png(results.dream)
+    dream = page.png(results.dream)
     files.write_bytes(folder / "learning_curve.png", curve)
     files.write_bytes(folder / "dream.png", dream)
-    files.write_text(folder / "report.html", page(results, curve, dream))
+    files.write_text(folder / "report.html", html(results, curve, dream))
     files.write_json(folder / "summary.json", results.summary)
 
 
@@ -75,24 +71,15 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _image_png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def page(results: Results, curve: bytes, dream: bytes) -> str:
-    """The report as one HTML page with its pictures inside; every inserted text is escaped."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["percent"] = lambda x: "–" if x is None or np.isnan(x) else f"{100 * x:.1f}"
-    environment.filters["decimal"] = lambda x: "–" if x is None or np.isnan(x) else f"{x:.3f}"
-    template = environment.from_string((Path(__file__).parent / "report.html.jinja").read_text(encoding="utf-8"))
-    return template.render(
+def html(results: Results, curve: bytes, dream: bytes) -> str:
+    """The report as one HTML page with its pictures inside."""
+    return page.render(
+        "report.html.jinja",
         title=tables.title(results.config.name),
         summary=results.summary,
         seeds=results.seeds.to_dict("records"),
         config=dataclasses.asdict(results.config),
         environment=results.environment,
-        curve=base64.b64encode(curve).decode(),
-        dream=base64.b64encode(dream).decode(),
+        curve=page.inline(curve),
+        dream=page.inline(dream),
     )

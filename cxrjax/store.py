@@ -64,7 +64,7 @@ def open_store(folder: Path, size: int | None = SIZE) -> ImageStore:
         )
     if size not in (None, images.shape[1]):
         raise InputError(f"{folder} has images of {images.shape[1]} pixels; experiments take {size} (prepare's --size)")
-    return ImageStore(images, table)
+    return ImageStore(images, table, folder)
 
 
 def read_rows(images: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import jax
     import numpy as np
     import pandas as pd
@@ -82,6 +84,7 @@ class ImageStore(NamedTuple):
 
     images: np.ndarray  # [N, size, size] u8, a memory map, size 256 unless asked; 0 is black
     table: pd.DataFrame  # [N] image, patient, labels, view, age, sex, followup, split
+    folder: Path | None = None  # of a store on disk, which may hold more: `store.read_bad_images`, `read_boxes`
 
 
 class Cohort(NamedTuple):
