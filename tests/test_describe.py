@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cxrjax import contact_sheet, describe
+from cxrjax.contact_sheet import _DARK, GAP, LINE, LINES, TILE
 from cxrjax.store import COLUMNS, label_counts, open_store, write_store
 from cxrjax.types import About, ImageStore
 from experiments import describe as command
@@ -270,15 +271,15 @@ def test_a_tile_shows_its_image_above_its_caption(size):
     store = store_of(many(8, "AP"), size)
     store.images[:] = np.arange(100, 108, dtype=np.uint8)[:, None, None]
     sheet = contact_sheet.draw(store, np.array([0, 7, 1, 2, 3, 4, 5]), "title")
-    top, pitch = contact_sheet.GAP + 2 * contact_sheet.LINE, contact_sheet.TILE + contact_sheet.GAP
-    assert sheet.shape[1] == contact_sheet.COLUMNS * pitch + contact_sheet.GAP
-    tile = sheet[top : top + contact_sheet.TILE, contact_sheet.GAP + pitch :][:, : contact_sheet.TILE]
+    top, pitch = GAP + 2 * LINE, TILE + GAP
+    assert sheet.shape[1] == contact_sheet.COLUMNS * pitch + GAP
+    tile = sheet[top : top + TILE, GAP + pitch :][:, :TILE]
     assert (tile == 107).all()
-    below = sheet[top + contact_sheet.TILE :][: contact_sheet.LINE * contact_sheet.LINES, contact_sheet.GAP :][:, : contact_sheet.TILE]
+    below = sheet[top + TILE :][: LINE * LINES, GAP:][:, :TILE]
     assert below.max() > 200  # text
-    second = top + contact_sheet.TILE + contact_sheet.GAP + contact_sheet.LINE * contact_sheet.LINES
-    assert (sheet[second : second + contact_sheet.TILE, contact_sheet.GAP :][:, : contact_sheet.TILE] == 105).all()
-    assert (sheet[second : second + contact_sheet.TILE, contact_sheet.GAP + pitch :] == contact_sheet._DARK).all()
+    second = top + TILE + GAP + LINE * LINES
+    assert (sheet[second : second + TILE, GAP:][:, :TILE] == 105).all()
+    assert (sheet[second : second + TILE, GAP + pitch :] == _DARK).all()
 
 
 @pytest.mark.parametrize(
@@ -301,8 +302,8 @@ def test_a_caption_stays_below_its_tile():
     row = ("W" * 200 + ".png", "", "|".join(["Pleural_Thickening" * 3] * 9), "L" * 99, 3.0, "M" * 99, 0, "")
     font = contact_sheet._font()
     lines = contact_sheet.caption(table_of([row]).iloc[0], font)
-    assert len(lines) == contact_sheet.LINES
-    assert max(font.getlength(line.rstrip()) for line in lines) <= contact_sheet.TILE
+    assert len(lines) == LINES
+    assert max(font.getlength(line.rstrip()) for line in lines) <= TILE
     assert [line.endswith("…") for line in lines] == [False, True, True, False, True]
 
 
