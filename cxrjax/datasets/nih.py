@@ -60,12 +60,17 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_split(folder: Path) -> dict[str, str]:
-    """Image -> train or test of the official split, from the lists that are there."""
+    """Image -> train or test of the official split, from the lists that are there.
+
+    Raises:
+      InputError: if an image is in both.
+    """
     sides: dict[str, str] = {}
     for name, side in LISTS.items():
         if (folder / name).is_file():
             for image in (folder / name).read_text(encoding="utf-8", errors="replace").split():
-                sides.setdefault(image, side)
+                if sides.setdefault(image, side) != side:
+                    raise InputError(f"{folder}: {image} is in both {' and '.join(LISTS)}")
     return sides
 
 

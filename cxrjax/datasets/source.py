@@ -88,7 +88,7 @@ def total_bytes(source: Source) -> int:
 def entries(source: Source, ledger: Ledger) -> Iterator[Entry | Bad | End]:
     """Goes through files, then archives, in order; archives are read as streams and never unpacked to disk.
 
-    Of two images of one name the first is used and the other reported.
+    Of two images of one name the first is used and the other reported. Archives that can add nothing are not read.
     """
     yield from source.problems
     seen: set[str] = set()
@@ -101,6 +101,8 @@ def entries(source: Source, ledger: Ledger) -> Iterator[Entry | Bad | End]:
     wanted = set(source.table["image"]) if source.archives else set()
     for file in source.archives:
         before = ledger.ended(file.name, file.stamp)
+        if wanted <= seen:
+            before = set()  # unpacked already, or all found in the archives before
         if before is None:
             yield from _unpack(file, wanted, seen, ledger, behind)
         else:

@@ -251,3 +251,19 @@ def test_real_mini_set_is_what_it_says(shared):
     assert table["patient"].nunique() == 955
     assert table["age"].between(0, 120).all()
     assert pd.unique(table["view"]).tolist() == ["PA", "AP"] or set(table["view"]) == {"PA", "AP"}
+
+
+def test_an_image_in_both_lists_is_refused(tmp_path):
+    root = nih_folder(tmp_path / "nih")
+    for name in nih.LISTS:
+        (root / name).write_text("00000000_000.png\n")
+    with pytest.raises(InputError, match=r"00000000_000.png is in both train_val_list.txt and test_list.txt"):
+        nih.scan(root)
+
+
+def test_archives_of_what_is_unpacked_are_not_read(tmp_path):
+    root = nih_folder(tmp_path / "nih", n=5)
+    (root / "images_001.tar.gz").write_bytes(b"not even an archive")
+    images, about = load.load(str(root))
+    assert len(images.table) == 5
+    assert not about.bad_images
