@@ -182,7 +182,9 @@ class ExperimentConfig:
     name: str  # p_vs_nf
     negative_class: Literal["NP", "NF"]
     data_dir: str | None = flag(
-        None, "NIH folder, folder of class folders, or prepared store; none: the embedded phantom"
+        None,
+        "NIH folder as downloaded, class folders, a CSV of images, or a store by experiments.prepare; none: the "
+        "embedded phantom",
     )
     weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none")
     seeds: int = flag(10, "number of runs, each with its own draw, split, weights and augmentation", lower=1)
@@ -217,7 +219,7 @@ class ExperimentConfig:
         "of activations and the products that make them; bfloat16 is for GPUs. Parameters and update are float32",
         choices=("float32", "bfloat16"),
     )
-    external_dir: str | None = flag(None, "second data set, evaluated only; read like --data_dir")
+    external_dir: str | None = flag(None, "second data set, evaluated only; as --data_dir")
     out: str | None = flag(None, "folder for the results; none: runs/NAME")
     overwrite: bool = flag(False, "replace a finished run in --out, or an interrupted one of another configuration")
     max_bad: float = flag(

@@ -23,7 +23,9 @@ class DescribeConfig:
     """The flags of this program."""
 
     data_dir: str | None = flag(
-        None, "NIH folder, folder of class folders, or prepared store; none: the embedded phantom"
+        None,
+        "NIH folder as downloaded, class folders, a CSV of images, or a store by experiments.prepare; none: the "
+        "embedded phantom",
     )
     out: str = flag("runs/describe", "folder for the page and its tables, whose former version is replaced")
     seed: int = flag(0, "of the draw of the images that are shown", lower=0)
