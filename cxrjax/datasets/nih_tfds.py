@@ -20,36 +20,25 @@ An archive is read once for each split. TFDS builds once: where images were adde
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import pandas as pd
-from PIL import Image
 
 from cxrjax.datasets import nih
-from cxrjax.datasets import source as sources
-from cxrjax.datasets.decode import decode
-from cxrjax.datasets.source import Bad, Entry, Source
-from cxrjax.types import InputError, Reduction
+from cxrjax.datasets.nih_beam import transform
+from cxrjax.datasets.nih_examples import SEXES, UNSPLIT, VIEWS, restrict, stream, tell
+from cxrjax.datasets.source import Source
+from cxrjax.types import InputError
 
 try:
     import tensorflow_datasets as tfds
 except ImportError as error:
     raise ImportError("cxrjax.datasets.nih_tfds needs TensorFlow Datasets: pip install 'cxrjax[tfds]'") from error
 
-Example: TypeAlias = dict[str, Any]
 
-VIEWS = ("AP", "PA")
-SEXES = ("F", "M")
-UNKNOWN = -1  # a view, sex or age that the table does not tell; TFDS reads it as "no label"
-UNSPLIT = "unsplit"  # the split of a folder without the official lists
-
-_CHUNK = 64  # image files that a Beam worker takes at once
 _HOMEPAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 _DESCRIPTION = """
 ChestX-ray14 of the NIH Clinical Center: 112,120 frontal chest radiographs of 30,805 patients with 14 findings, mined
@@ -148,15 +137,15 @@ class NihChestXray14(tfds.core.GeneratorBasedBuilder):
         source = nih.scan(Path(dl_manager.manual_dir))
         _check(source)
         for bad in source.problems:
-            _tell(bad)
+            tell(bad)
         return {split: self._generate_examples(source, split) for split in _splits(source)}
 
     def _generate_examples(self, source: Source, split: str) -> Any:
         """Examples of a split: an iterator, or a Beam transform that makes them."""
-        size, part = self.builder_config.size, _restrict(source, split)
+        size, part = self.builder_config.size, restrict(source, split)
         if self._beam:
-            return _transform(source.place, split, size, n_archives=len(part.archives))
-        return _stream(part, split, size)
+            return transform(source.place, split, size, n_archives=len(part.archives))
+        return stream(part, split, size)
 
 
 def _check(source: Source) -> None:
@@ -190,160 +179,3 @@ def _splits(source: Source) -> list[str]:
     for split in sorted(set(nih.LISTS.values()) - present):
         log.warning("%s: no image of the split %s is there; it is left out", source.place, split)
     return splits
-
-
-def _restrict(source: Source, split: str) -> Source:
-    """What of the source belongs to a split."""
-    table = source.table if split == UNSPLIT else source.table[source.table["split"] == split]
-    names = set(table["image"])
-    files = [file for file in source.files if file.name in names]
-    archives = source.archives if len(files) < len(names) else []  # whoever has unpacked them may have kept them
-    return source._replace(table=table, files=files, archives=archives, patients=[], problems=[], listed={})
-
-
-def _stream(source: Source, split: str, size: int) -> Iterator[tuple[str, Example]]:
-    """Examples of a split, one in memory at a time.
-
-    Raises:
-      InputError: at the end, if there was none.
-    """
-    some = False
-    for name, example in _examples(source, size):
-        if example is not None:
-            some = True
-            yield name, example
-    if not some:
-        raise InputError(
-            f"{source.place}: none of the {len(source.table)} images of the split {split} is there and can be decoded"
-        )
-
-
-def _examples(source: Source, size: int) -> Iterator[tuple[str, Example | None]]:
-    """Every image that is found, in the order of the source, with its example; None if it cannot be decoded."""
-    rows = source.table.set_index("image", drop=False)
-    boxes = dict(iter(source.boxes.groupby("image")))
-    for item in sources.entries(source, _Fresh()):
-        if isinstance(item, Bad):
-            _tell(item)
-        elif isinstance(item, Entry):
-            pixels = _pixels(item, size)
-            row = rows.loc[item.image].to_dict()
-            yield item.image, None if pixels is None else _example(pixels, row, boxes.get(item.image))
-
-
-def _tell(bad: Bad) -> None:
-    """Logs it; as a warning only what is lost, for a folder may hold a second copy of every image."""
-    log.log(logging.WARNING if bad.left_out else logging.INFO, "%s (%s): %s", bad.image, bad.origin, bad.reason)
-
-
-class _Fresh:
-    """Ledger of a build, which always starts anew."""
-
-    def has(self, image: str, stamp: str) -> bool:
-        return False
-
-    def ended(self, archive: str, stamp: str) -> set[str] | None:
-        return None
-
-
-def _pixels(entry: Entry, size: int) -> np.ndarray | None:
-    try:
-        content = entry.content if isinstance(entry.content, bytes) else sources.read(entry.content)
-        return decode(content, entry.image, Reduction(size)).pixels
-    except InputError as error:
-        log.warning("left out: %s %s", entry.origin, error)
-        return None
-
-
-def _example(pixels: np.ndarray, row: dict[Any, Any], boxes: pd.DataFrame | None) -> Example:
-    """One example.
-
-    Args:
-      pixels: [size, size] u8.
-      row: of the table.
-      boxes: of this image, `store.BOX_COLUMNS`.
-    """
-    findings = row["labels"].split("|")
-    return {
-        "image": _png(pixels),
-        "name": row["image"],
-        "labels": np.array([finding in findings for finding in nih.FINDINGS], np.uint8),
-        "patient": int(row["patient"]),
-        "view": row["view"] if row["view"] in VIEWS else UNKNOWN,
-        "age": UNKNOWN if pd.isna(row["age"]) else int(row["age"]),
-        "sex": row["sex"] if row["sex"] in SEXES else UNKNOWN,
-        "follow_up": int(row["followup"]),
-        "boxes": [] if boxes is None else [_box(box) for _, box in boxes.iterrows()],
-    }
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """Encoded here, as TFDS would take 0.30 s for 1024 x 1024 pixels: this takes 0.04 s and 17 % more bytes."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
-    return stream.getvalue()
-
-
-def _box(box: pd.Series) -> Example:
-    """A box within the image; TFDS refuses one that rounding pushed over its edge."""
-    sides = (box["y"], box["x"], box["y"] + box["height"], box["x"] + box["width"])
-    return {"bbox": tfds.features.BBox(*(float(np.clip(side, 0, 1)) for side in sides)), "finding": box["finding"]}
-
-
-def _transform(folder: Path, split: str, size: int, n_archives: int) -> Any:
-    """A Beam transform that makes the examples of a split.
-
-    The pipeline holds the folder's name, and a worker lists what is in it: with the table and the files of all 112,120
-    images inside, it would have 5 MB, and 34 MB with archives, where Dataflow accepts 20 as JSON.
-    """
-    try:
-        import apache_beam as beam
-    except ImportError as error:
-        raise ImportError("beam=True needs Apache Beam: pip install 'cxrjax[beam]'") from error
-    return (
-        beam.Create([str(folder.absolute())])
-        | "List" >> beam.FlatMap(_parts, split)
-        | "Spread" >> beam.Reshuffle()
-        | "Decode" >> beam.FlatMap(_decoded, size)
-        # Only archives can hold an image twice, and grouping moves all pixels between workers.
-        | "Group" >> (beam.GroupByKey() if n_archives > 1 else beam.Map(_alone))
-        | "First" >> beam.FlatMap(_first)
-    )
-
-
-def _parts(folder: str, split: str) -> Iterator[tuple[int, Source]]:
-    """Cuts a split into sources of some files or one archive each, numbered in the order of the whole."""
-    whole = _restrict(nih.scan(Path(folder)), split)
-    chunks = [whole.files[start : start + _CHUNK] for start in range(0, len(whole.files), _CHUNK)]
-    for number, files in enumerate(chunks):
-        yield number, _part(whole._replace(files=files, archives=[]), {file.name for file in files})
-    in_archives = set(whole.table["image"]) - {file.name for file in whole.files}
-    for number, archive in enumerate(whole.archives, len(chunks)):
-        yield number, _part(whole._replace(files=[], archives=[archive]), in_archives)
-
-
-def _part(source: Source, names: set[str]) -> Source:
-    table, boxes = (table[table["image"].isin(names)] for table in (source.table, source.boxes))
-    return source._replace(table=table, boxes=boxes)
-
-
-Found: TypeAlias = tuple[int, Example | None]  # number of the part, example
-
-
-def _decoded(numbered: tuple[int, Source], size: int) -> Iterator[tuple[str, Found]]:
-    number, part = numbered
-    for name, example in _examples(part, size):
-        yield name, (number, example)
-
-
-def _alone(named: tuple[str, Found]) -> tuple[str, list[Found]]:
-    name, found = named
-    return name, [found]
-
-
-def _first(named: tuple[str, Iterable[Found]]) -> Iterator[tuple[str, Example]]:
-    """Of images of one name that of the first part, as without Beam; none if that one cannot be decoded."""
-    name, found = named
-    _, example = min(found, key=lambda numbered: numbered[0])
-    if example is not None:
-        yield name, example

@@ -17,9 +17,7 @@ import os
 import shutil
 import time
 import warnings
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,17 +25,17 @@ import pandas as pd
 from PIL import Image
 
 from cxrjax import files
+from cxrjax.datasets import reading
 from cxrjax.datasets import source as sources
-from cxrjax.datasets.decode import Decoded, decode
+from cxrjax.datasets.decode import Decoded
 from cxrjax.datasets.ledger import Done, Ledger
-from cxrjax.datasets.source import Bad, End, Entry, Source
+from cxrjax.datasets.source import Bad, End, Source
 from cxrjax.store import BAD_COLUMNS, COLUMNS, Rows, is_store, write_tables
 from cxrjax.types import About, Details, InputError, Reduction
 
 log = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 1.0  # between two moments from which a killed preparation goes on
-_LOG_SECONDS = 10
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SETTINGS, _LEDGER, _ROWS, _LOCK = "settings.json", "ledger.jsonl", "rows.npy", ".lock"
 
@@ -219,9 +217,9 @@ def _read_all(source: Source, reduction: Reduction, workers: int, ledger: Ledger
     faulty: set[str] = set()  # stamps of archives that must be read again next time
     images: list[Done] = []
     archives: dict[str, str] = {}
-    progress = _Progress(sources.total_bytes(source))
+    progress = reading.Progress(sources.total_bytes(source))
     committed = time.monotonic()
-    for item, result in _decoded(sources.entries(source, ledger), reduction, workers):
+    for item, result in reading.decoded(sources.entries(source, ledger), reduction, workers):
         if isinstance(item, End):
             if item.stamp not in faulty:
                 archives[item.archive] = item.stamp
@@ -242,57 +240,6 @@ def _read_all(source: Source, reduction: Reduction, workers: int, ledger: Ledger
     rows.sync()
     ledger.write(images, archives)
     return bad
-
-
-Item = Entry | Bad | End
-
-
-def _decoded(
-    items: Iterator[Item], reduction: Reduction, workers: int
-) -> Iterator[tuple[Item, Decoded | InputError | None]]:
-    """Decodes in threads (Pillow works without the GIL) and in order; a bad image comes with its error."""
-    pending: deque[tuple[Item, Future[Decoded | InputError] | None]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            future = pool.submit(_attempt, item, reduction) if isinstance(item, Entry) else None
-            pending.append((item, future))
-            if len(pending) > 2 * workers:  # as many files in memory at most
-                yield _result(*pending.popleft())
-        while pending:
-            yield _result(*pending.popleft())
-
-
-def _result(item: Item, future: Future[Decoded | InputError] | None) -> tuple[Item, Decoded | InputError | None]:
-    return item, None if future is None else future.result()
-
-
-def _attempt(entry: Entry, reduction: Reduction) -> Decoded | InputError:
-    try:
-        content = entry.content if isinstance(entry.content, bytes) else sources.read(entry.content)
-        return decode(content, entry.image, reduction)
-    except InputError as error:
-        return error
-
-
-class _Progress:
-    """Logs images a second and the time left, by the bytes of the source that are behind."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._images, self._first = max(total, 1), 0, 0
-        self._started = self._logged = time.monotonic()
-
-    def count(self, behind: int) -> None:
-        now = time.monotonic()
-        self._images += 1
-        self._first = self._first or behind  # what an interrupted attempt had done takes no time
-        if now - self._logged < _LOG_SECONDS:
-            return
-        self._logged, passed = now, now - self._started
-        left = passed * (self._total - behind) / max(behind - self._first, 1)
-        log.info(
-            "%d images, %.0f images/s, %.0f %% of the source, %.1f min left",
-            self._images, self._images / passed, 100 * behind / self._total, left / 60,
-        )  # fmt: skip
 
 
 def _table(source: Source, done: dict[str, Done]) -> tuple[pd.DataFrame, list[int]]:

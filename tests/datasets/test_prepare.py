@@ -389,10 +389,10 @@ def test_a_disk_that_is_really_full(tmp_path):
 
 SLOW = f"""
 import time
-from cxrjax.datasets import prepare
+from cxrjax.datasets import prepare, reading
 prepare.COMMIT_SECONDS = 0.02
-decode = prepare.decode
-prepare.decode = lambda *args: (time.sleep(0.02), decode(*args))[1]
+decode = reading.decode
+reading.decode = lambda *args: (time.sleep(0.02), decode(*args))[1]
 {RUN}
 """
 

@@ -1,0 +1,70 @@
+"""What a source offers, decoded by many threads in order, with progress told on the way."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
+
+from cxrjax.datasets import source as sources
+from cxrjax.datasets.decode import Decoded, decode
+from cxrjax.datasets.source import Bad, End, Entry
+from cxrjax.types import InputError, Reduction
+
+log = logging.getLogger(__name__)
+
+_LOG_SECONDS = 10
+Item: TypeAlias = Entry | Bad | End
+
+
+def decoded(
+    items: Iterator[Item], reduction: Reduction, workers: int
+) -> Iterator[tuple[Item, Decoded | InputError | None]]:
+    """Decodes in threads (Pillow works without the GIL) and in order; a bad image comes with its error."""
+    pending: deque[tuple[Item, Future[Decoded | InputError] | None]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            future = pool.submit(_attempt, item, reduction) if isinstance(item, Entry) else None
+            pending.append((item, future))
+            if len(pending) > 2 * workers:  # as many files in memory at most
+                yield _result(*pending.popleft())
+        while pending:
+            yield _result(*pending.popleft())
+
+
+def _result(item: Item, future: Future[Decoded | InputError] | None) -> tuple[Item, Decoded | InputError | None]:
+    return item, None if future is None else future.result()
+
+
+def _attempt(entry: Entry, reduction: Reduction) -> Decoded | InputError:
+    try:
+        content = entry.content if isinstance(entry.content, bytes) else sources.read(entry.content)
+        return decode(content, entry.image, reduction)
+    except InputError as error:
+        return error
+
+
+class Progress:
+    """Logs images a second and the time left, by the bytes of the source that are behind."""
+
+    def __init__(self, total: int) -> None:
+        """`total` is the source's `total_bytes`."""
+        self._total, self._images, self._first = max(total, 1), 0, 0
+        self._started = self._logged = time.monotonic()
+
+    def count(self, behind: int) -> None:
+        """An image is done, with which `behind` bytes of the source are."""
+        now = time.monotonic()
+        self._images += 1
+        self._first = self._first or behind  # what an interrupted attempt had done takes no time
+        if now - self._logged < _LOG_SECONDS:
+            return
+        self._logged, passed = now, now - self._started
+        left = passed * (self._total - behind) / max(behind - self._first, 1)
+        log.info(
+            "%d images, %.0f images/s, %.0f %% of the source, %.1f min left",
+            self._images, self._images / passed, 100 * behind / self._total, left / 60,
+        )  # fmt: skip
