@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax import activation_cache
+from cxrjax import activation_cache, progress
 from cxrjax import plan as planning
 from cxrjax.types import Array, Params, Plan
 
@@ -24,7 +23,6 @@ Feed: TypeAlias = Callable[[Plan], Iterator[Array]]
 """A pipeline: executes a plan [T, B], yields [B, 227, 227] u8 for each step."""
 
 BATCH = 64  # images a trunk call; 32 were 3 % faster on CPU, 8 the same
-_LOG_SECONDS = 10
 
 
 class Trunk(NamedTuple):
@@ -138,14 +136,14 @@ def _blocks(trunk: Trunk, feed: Feed, plan: Plan, what: str) -> Iterator[np.ndar
     batched = Plan(
         *(np.resize(x, (calls * each, *x.shape[1:])).reshape(calls, each * slots, *x.shape[2:]) for x in plan)
     )
-    started = logged = time.monotonic()
+    clock = progress.Clock(count)
     for call, pixels in enumerate(feed(batched)):
         out = np.asarray(trunk(pixels)).reshape(each, slots, *trunk.shape)
         yield out[: count - call * each]
-        now = time.monotonic()
-        if now - logged > _LOG_SECONDS:
-            logged, left = now, (now - started) / (call + 1) * (calls - call - 1)
-            log.info("trunk, %s: %d of %d images, %.1f min left", what, min((call + 1) * each, count), count, left / 60)
+        done = min((call + 1) * each, count)
+        left = clock.tick(done)
+        if left:
+            log.info("trunk, %s: %d of %d images, %s", what, done, count, left)
 
 
 def _name(trunk: Trunk, what: str) -> str:

@@ -8,6 +8,7 @@ the resulting activations.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,10 +18,12 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from cxrjax import bank, devices, evaluate, inputs, metrics, train
+from cxrjax import bank, devices, evaluate, inputs, metrics, progress, train
 from cxrjax import plan as planning
 from cxrjax.network import Network
 from cxrjax.types import Array, Batch, InputError, Metrics, Params, Plan, Schedule, SeedData, TrainState
+
+log = logging.getLogger(__name__)
 
 HELD_BYTES = 200_000_000  # of what validation puts into the head that are kept on the device
 
@@ -99,19 +102,19 @@ def fit(
     step_all = advance(net, optimiser)
     source = inputs.source(net.trunk, feed, runs, schedule, len(labels), cache, mesh)
     check = _validation(net, feed, labels, runs, cache, mesh)
-    progress = _begin(net, optimiser, runs, mesh) if resume is None else _unpack(resume, net, optimiser, runs, mesh)
+    reached = _begin(net, optimiser, runs, mesh) if resume is None else _unpack(resume, net, optimiser, runs, mesh)
     del resume  # 2 GB of ten seeds
-    for epoch in range(progress.epochs, schedule.epochs):
+    for epoch in range(reached.epochs, schedule.epochs):
         plan, waiting = drawn(epoch), inputs.Waiting()
-        states, sums = _epoch(step_all, source(plan, waiting), plan, labels, progress.states, mesh)
+        states, sums = _epoch(step_all, source(plan, waiting), plan, labels, reached.states, mesh)
         waited = waiting.share()
         _, val_sums = check(states.params)
-        progress = Progress(epoch + 1, states, _extend(progress.history, sums, val_sums), waited)
-        _refuse_divergence(progress, runs)
-        on_epoch(progress)
-    val_logits, _ = check(progress.states.params)
+        reached = Progress(epoch + 1, states, _extend(reached.history, sums, val_sums), waited)
+        _refuse_divergence(reached, runs)
+        on_epoch(reached)
+    val_logits, _ = check(reached.states.params)
     trimmed = [x[: len(run.val)] for x, run in zip(val_logits, runs, strict=False)]
-    return Fitted(_first(devices.fetch(progress.states.params), len(runs)), progress.history, trimmed)
+    return Fitted(_first(devices.fetch(reached.states.params), len(runs)), reached.history, trimmed)
 
 
 def _first(tree: Any, seeds: int) -> Any:
@@ -184,13 +187,17 @@ def _epoch(
 ) -> tuple[TrainState, Metrics]:
     """All steps of an epoch."""
     parts: list[Metrics] = []
-    start = 0
+    start, steps = 0, plan.index.shape[1]
+    clock = progress.Clock(steps)
     for images in segments:
         part = slice(start, start + images.shape[1])
         start = part.stop
-        rest = (devices.put(mesh, x[:, part], *inputs.BATCHED) for x in (labels[plan.index], plan.mask))
+        rest = (devices.put(mesh, x, *inputs.BATCHED) for x in (labels[plan.index[:, part]], plan.mask[:, part]))
         states, sums = step_all(states, Batch(images, *rest))
         parts.append(sums)
+        left = clock.tick(start)
+        if left and start < steps:
+            log.info("step %d of %d, %s of this epoch", start, steps, left)
     return states, devices.fetch(functools.reduce(metrics.merge, parts))
 
 

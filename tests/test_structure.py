@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 ORDER = [
     "types",
     "files",
+    "progress",
     "weight_files",
     "convert",
     "checkpoint",

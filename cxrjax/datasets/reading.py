@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
+from cxrjax import progress
 from cxrjax.datasets import source as sources
 from cxrjax.datasets.decode import Decoded, decode
 from cxrjax.datasets.source import Bad, End, Entry
@@ -16,7 +17,6 @@ from cxrjax.types import InputError, Reduction
 
 log = logging.getLogger(__name__)
 
-_LOG_SECONDS = 10
 Item: TypeAlias = Entry | Bad | End
 
 
@@ -52,19 +52,13 @@ class Progress:
 
     def __init__(self, total: int) -> None:
         """`total` is the source's `total_bytes`."""
-        self._total, self._images, self._first = max(total, 1), 0, 0
-        self._started = self._logged = time.monotonic()
+        self._total, self._images, self._clock = total, 0, progress.Clock(total)
 
     def count(self, behind: int) -> None:
         """An image is done, with which `behind` bytes of the source are."""
-        now = time.monotonic()
         self._images += 1
-        self._first = self._first or behind  # what an interrupted attempt had done takes no time
-        if now - self._logged < _LOG_SECONDS:
-            return
-        self._logged, passed = now, now - self._started
-        left = passed * (self._total - behind) / max(behind - self._first, 1)
-        log.info(
-            "%d images, %.0f images/s, %.0f %% of the source, %.1f min left",
-            self._images, self._images / passed, 100 * behind / self._total, left / 60,
-        )  # fmt: skip
+        left = self._clock.tick(behind)
+        if left:
+            rate = self._images / (time.monotonic() - self._clock.started)
+            share = 100 * behind / max(self._total, 1)
+            log.info("%d images, %.0f images/s, %.0f %% of the source, %s", self._images, rate, share, left)
