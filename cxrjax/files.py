@@ -19,8 +19,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """As `write_bytes`, UTF-8."""
-    write_bytes(path, content.encode())
+    """As `write_bytes`, UTF-8; what a file's name holds beyond that is escaped."""
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> None:

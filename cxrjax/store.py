@@ -25,6 +25,7 @@ from cxrjax.types import About, ImageStore, InputError
 SIZE = 256  # what the experiments take
 COLUMNS = ("image", "patient", "labels", "view", "age", "sex", "followup", "split")
 BOX_COLUMNS = ("image", "finding", "x", "y", "width", "height")
+FILES = ("images.npy", "table.csv", "about.json", "bad_images.csv", "boxes.csv")
 BAD_COLUMNS = ("image", "origin", "left_out", "reason")
 _TEXT = dict.fromkeys(("image", "patient", "labels", "view", "sex", "split"), str)
 _ROWS_AT_ONCE = 256  # 16 MB
@@ -168,7 +169,13 @@ class Rows:
     count as this process's memory."""
 
     def __init__(self, path: Path, size: int, count: int = 0) -> None:
-        """Opens the file behind its first `count` rows of uint8 [size, size]; what lies behind them is cut off."""
+        """Opens the file behind its first `count` rows of uint8 [size, size]; what lies behind them is cut off.
+
+        Raises:
+          ValueError: if it has fewer.
+        """
+        if not self.holds(path, size, count):
+            raise ValueError(f"{path} has fewer than {count} rows")
         self.count = count
         self._path, self._size = path, size
         path.touch()
@@ -177,6 +184,11 @@ class Rows:
             self._write_header(0)
         self._file.truncate(_HEADER_BYTES + count * size * size)
         self._file.seek(0, os.SEEK_END)
+
+    @staticmethod
+    def holds(path: Path, size: int, count: int) -> bool:
+        """True if the file has at least `count` rows."""
+        return not count or (path.is_file() and path.stat().st_size >= _HEADER_BYTES + count * size * size)
 
     def append(self, image: np.ndarray) -> int:
         """Appends an image and returns its row."""
@@ -192,9 +204,9 @@ class Rows:
         os.fsync(self._file.fileno())
 
     def finish(self, order: Sequence[int], target: Path) -> None:
-        """Moves the rows `order` to `target`, a whole array; they are copied only where they do not stand so already.
+        """Makes `target` an array of the rows `order`: this file itself where they stand so already, else a copy.
 
-        After a kill on the way either this file is as it was, or `target` is whole and this file gone.
+        After a kill on the way either this file is as it was, or it is gone and is `target`, in the order it had.
         """
         if list(order) == list(range(self.count)):
             self._write_header(self.count)
@@ -208,7 +220,6 @@ class Rows:
                 ordered._file.write(os.pread(self._file.fileno(), row_bytes, _HEADER_BYTES + row * row_bytes))
             ordered.count = len(order)
             ordered.finish(range(len(order)), target)
-        self._path.unlink()
 
     def close(self) -> None:
         """Closes the file; rows behind the last `sync` may be lost."""

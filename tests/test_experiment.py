@@ -209,7 +209,7 @@ def test_last_line_is_the_summary(nih, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--data_dir=nowhere", "nowhere is not a folder"),
+        ("--data_dir=nowhere", "nowhere does not exist"),
         ("--weights=nowhere", "nowhere"),
         ("--split_by=hospital", "split_by"),
         ("--view=LATERAL", "view"),
@@ -221,7 +221,7 @@ def test_last_line_is_the_summary(nih, tmp_path, capsys):
         ("--negatives=few", "whole number above 0"),
         ("--no_such_flag=1", "no_such_flag"),
         ("stray", "unexpected argument 'stray'"),
-        ("--external_dir=nowhere", "nowhere is not a folder"),
+        ("--external_dir=nowhere", "nowhere does not exist"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_status_2(nih, tmp_path, capsys, flag, message):

@@ -56,7 +56,13 @@ def test_rows_in_any_order(tmp_path, order):
         assert [rows.append(image) for image in images] == [0, 1, 2, 3]
         rows.finish(order, tmp_path / "images.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "images.npy"), images[order])
-    assert [p.name for p in tmp_path.iterdir()] == ["images.npy"]
+    copied = ["images.npy"] if order == [0, 1, 2, 3] else ["images.npy", "rows.npy"]  # a copy leaves the rows
+    assert sorted(p.name for p in tmp_path.iterdir()) == copied
+
+
+def test_rows_that_are_not_there_are_never_made_up(tmp_path):
+    with pytest.raises(ValueError, match="fewer than 1 rows"):
+        store.Rows(tmp_path / "rows.npy", 4, count=1)
 
 
 def test_rows_behind_the_count_are_cut_off(tmp_path):

@@ -17,6 +17,7 @@ ORDER = [
     "convert",
     "checkpoint",
     "store",
+    "datasets.budget",
     "datasets.isolated",
     "datasets.dicom",
     "datasets.decode",

@@ -12,6 +12,19 @@ SUFFIXES = (".tar.gz", ".tgz", ".tar")
 _ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error)
 
 
+_EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_MAX_HEADER = 1_000_000  # bytes of an extended header, which is read whole
+
+
+class _Info(tarfile.TarInfo):
+    """A header that does not fill the memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _EXTENDED and self.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(archive)  # type: ignore[misc]  # private, but where tarfile reads it
+
+
 class Member(NamedTuple):
     """A file in an archive, or what is wrong with it."""
 
@@ -34,7 +47,7 @@ def members(path: Path, max_bytes: int) -> Iterator[Member]:
       max_bytes: a larger member is not read.
     """
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r|*") as tar:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=_Info) as tar:
             for info in tar:
                 if not info.isdir():
                     yield _member(tar, info, file.tell(), max_bytes)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from cxrjax.datasets import dicom
+from cxrjax.datasets.budget import Budget
 from cxrjax.types import Details, InputError, Reduction
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "JPEG2000", "WEBP", "GIF", "PPM")  # none that starts other programs
@@ -17,6 +18,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2", ".webp", "
 MAX_PIXELS = 50_000_000  # the largest detectors have 20 million; several decoded ones must fit into memory
 _TOO_LARGE = f"more than the {MAX_PIXELS // 1_000_000} million pixels allowed"
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
+_BYTES, _DEEP_BYTES = 6, 14  # that a pixel takes while it is decoded, with its copies
+_memory = Budget(300_000_000)  # of all threads: the largest images go one at a time, NIH's never wait
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "box": Image.Resampling.BOX}
 _NOTHING = Details("", "", "", "")
 
@@ -33,7 +36,7 @@ def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Dec
 
     To grey: colour by ITU-R 601 luma, which leaves equal channels as they are; transparency is dropped; 16-bit colour
     keeps its upper byte; grey of more than 8 bits, integer or float, is scaled linearly from its smallest to its
-    largest value, as its range is not known; DICOM see `dicom.read`. EXIF orientation is applied. To `reduction.size`:
+    largest value, as its range is not known; DICOM see `dicom.shown`. EXIF orientation is applied. To `reduction.size`:
     Pillow's anti-aliased bilinear filter or its box, the whole image without keeping its aspect ("stretch", as the
     poster does), padded with black to a square ("pad"), or its central square ("crop").
 
@@ -48,11 +51,15 @@ def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Dec
     """
     if not content:
         raise InputError("is empty")
+    is_dicom = dicom.is_dicom(content) or name.lower().endswith(dicom.SUFFIXES)
     try:
-        if dicom.is_dicom(content) or name.lower().endswith(dicom.SUFFIXES):
-            shown, details = dicom.read(content, MAX_PIXELS)
-            return Decoded(_reduce(Image.fromarray(shown), reduction), details)
-        return Decoded(_reduce(_grey(_open(content)), reduction), _NOTHING)
+        if is_dicom:
+            header = dicom.read_header(content, MAX_PIXELS)
+            with _memory.hold(_DEEP_BYTES * header.pixels):
+                return Decoded(_reduce(Image.fromarray(dicom.shown(header)), reduction), header.details)
+        image = _open(content)
+        with _memory.hold((_DEEP_BYTES if image.mode in _DEEP else _BYTES) * image.width * image.height):
+            return Decoded(_reduce(_grey(_load(image)), reduction), _NOTHING)
     except InputError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -60,12 +67,12 @@ def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Dec
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"has {_TOO_LARGE}") from error
     except Exception as error:  # decoders raise whatever they like at damaged data: struct.error, KeyError, ...
-        told = "" if name.lower().endswith(dicom.SUFFIXES) else f": {_plain(error)}"  # a header may be quoted there
+        told = "" if is_dicom else f": {_plain(error)}"  # a header may be quoted there
         raise InputError(f"cannot be decoded ({type(error).__name__}{told})") from error
 
 
 def _open(content: bytes) -> Image.Image:
-    """A whole single image, decoded and upright."""
+    """A single image of a known format and no more pixels than allowed, not decoded yet."""
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise InputError(f"has {image.width} x {image.height} pixels, {_TOO_LARGE}")
@@ -74,6 +81,11 @@ def _open(content: bytes) -> Image.Image:
     if image.format == "PNG":
         image.verify()  # checksums, which decoding does not look at
         image = Image.open(io.BytesIO(content), formats=("PNG",))
+    return image
+
+
+def _load(image: Image.Image) -> Image.Image:
+    """Decodes, and turns upright."""
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     return image
@@ -88,7 +100,9 @@ def _grey(image: Image.Image) -> Image.Image:
         low, high = float(values.min()), float(values.max())
         if not np.isfinite(values).all():
             raise InputError("holds values that are not finite")
-        return Image.fromarray((values - low) * (255 / (high - low)) if high > low else np.zeros_like(values))
+        values -= low  # in place: a large detector has 100 MB of them
+        values *= 255 / (high - low) if high > low else 0
+        return Image.fromarray(values)
     if image.mode in ("CMYK", "YCbCr", "HSV"):
         image = image.convert("RGB")
     return image.convert("L")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import atexit
 import io
 import queue
+import resource
+import signal
 import subprocess
 import sys
-import threading
 from typing import IO
 
 import numpy as np
@@ -32,33 +33,44 @@ def pixel_array(content: bytes, decoder: str) -> np.ndarray:
     Raises:
       InputError: if it cannot decode the file, crashes, or takes more than `LIMIT_SECONDS`.
     """
-    child = _child()
-    timer = threading.Timer(LIMIT_SECONDS, child.kill)
-    timer.start()
-    try:
-        assert child.stdin is not None and child.stdout is not None, "pipes were asked for"
-        _send(child.stdin, decoder.encode())
-        _send(child.stdin, content)
-        fault, pixels = _receive(child.stdout), _receive(child.stdout)
-    except OSError:  # it is gone
-        fault = pixels = None
-    finally:
-        timer.cancel()
-    if fault is None or pixels is None:
-        _end(child)
+    answer = _ask(content, decoder) or _ask(content, decoder)  # twice: the first child may have been killed by others
+    if answer is None:
         raise InputError(f"{decoder} crashed, or took more than {LIMIT_SECONDS:.0f} s")
-    _idle.put(child)
+    fault, pixels = answer
     if fault:
         raise InputError(fault.decode())
     return np.asarray(np.load(io.BytesIO(pixels), allow_pickle=False))
 
 
-def _child() -> subprocess.Popen[bytes]:
+def _ask(content: bytes, decoder: str) -> tuple[bytes, bytes] | None:
+    """Fault (empty for none) and array file by a child; None if it is gone."""
+    child = _child()
     try:
-        return _idle.get_nowait()
-    except queue.Empty:
-        # What decoders print about damaged data is of no use to anybody.
-        return subprocess.Popen(
+        assert child.stdin is not None and child.stdout is not None, "pipes were asked for"
+        _send(child.stdin, decoder.encode())
+        _send(child.stdin, str(LIMIT_SECONDS).encode())
+        _send(child.stdin, content)
+        fault, pixels = _receive(child.stdout), _receive(child.stdout)
+    except OSError:
+        fault = pixels = None
+    if fault is None or pixels is None:
+        _end(child)
+        return None
+    _idle.put(child)
+    return fault, pixels
+
+
+def _child() -> subprocess.Popen[bytes]:
+    while True:
+        try:
+            idle = _idle.get_nowait()
+        except queue.Empty:
+            break
+        if idle.poll() is None:
+            return idle
+        _end(idle)
+    # What decoders print about damaged data is of no use to anybody.
+    return subprocess.Popen(
             [sys.executable, "-m", "cxrjax.datasets.isolated"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -97,17 +109,21 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """The child: a decoder's name and a file in, a fault (empty for none) and a NumPy array out."""
+    """The child: a decoder's name, a limit in seconds and a file in, a fault (empty for none) and a NumPy array out."""
     import pydicom
     from pydicom.pixels import pixel_array as decode
 
-    while (decoder := _receive(requests)) is not None and (content := _receive(requests)) is not None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the whole file
+    while all(request := [_receive(requests) for _ in range(3)]):
+        decoder, limit, content = (part or b"" for part in request)
+        signal.setitimer(signal.ITIMER_REAL, float(limit))  # ends the process, also when its parent is gone
         fault, buffer = "", io.BytesIO()
         try:
             data = pydicom.dcmread(io.BytesIO(content), force=True)
             np.save(buffer, decode(data, decoding_plugin=decoder.decode()))
         except Exception as error:  # its message may quote the file
             fault = f"{decoder.decode()} cannot decode it ({type(error).__name__})"
+        signal.setitimer(signal.ITIMER_REAL, 0)
         _send(answers, fault.encode())
         _send(answers, buffer.getvalue())
 

@@ -70,6 +70,13 @@ class Ledger:
             done = Done(**line)
             self.done[done.image] = done._replace(details=Details(*done.details))
 
+    def forget(self) -> None:
+        """Drops all lines, as the rows that they speak of are gone."""
+        self.done.clear()
+        self._archives.clear()
+        self._file.seek(0)
+        self._file.truncate()
+
     def close(self) -> None:
         """Closes the file."""
         self._file.close()

@@ -23,7 +23,7 @@ class Naming(NamedTuple):
 
     classes: dict[str, str] = CLASSES  # upper-case name of a folder or label -> NIH label
     columns: dict[str, str] = {}  # our name of a CSV column -> theirs  # noqa: RUF012 - never written to
-    patient: re.Pattern[str] | None = None  # see `folder.patient_of`
+    patient: re.Pattern[str] | None = None  # see `source.patient_of`
 
 
 def cache_dir() -> Path:
@@ -40,6 +40,13 @@ def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immu
     Raises:
       InputError: if it is missing or none of these.
     """
+    try:
+        return _find(place, naming)
+    except OSError as error:
+        raise InputError(f"{error.filename or place} cannot be read: {error.strerror}") from error
+
+
+def _find(place: Path, naming: Naming) -> Source:
     if place.is_file():
         if place.suffix.lower() == ".csv":
             return listing.scan(place, naming.classes, naming.columns, naming.patient)
@@ -48,10 +55,10 @@ def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immu
         raise InputError(f"{place} does not exist")
     if nih.find_table(place):
         return nih.scan(place)
-    table = listing.find_table(place, naming.columns)
+    labelled = folder.class_folders(place, naming.classes)
+    table = listing.find_table(place, naming.columns, required=not labelled or bool(naming.columns))
     if table:
         return listing.scan(table, naming.classes, naming.columns, naming.patient)
-    labelled = folder.class_folders(place, naming.classes)
     if not labelled and any(archive.is_archive(path) for path in place.iterdir()):
         raise InputError(f"{place} holds archives but no Data_Entry_2017*.csv, which names their images and labels")
     return folder.scan(place, naming.classes, naming.patient)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from cxrjax.datasets import archive
-from cxrjax.datasets.source import Bad, File, Source, look, no_boxes, years
+from cxrjax.datasets.source import Bad, File, Source, look, no_boxes, numbers, years
 from cxrjax.store import BOX_COLUMNS, COLUMNS, label_counts
 from cxrjax.types import InputError
 
@@ -55,7 +55,7 @@ def read_table(path: Path) -> pd.DataFrame:
         columns[name] = raw[found[0]].str.strip()
     table = pd.DataFrame(columns)
     table["age"] = years(table["age"])  # the first table of 2017 writes 058Y, 011M, 013D
-    table["followup"] = pd.to_numeric(table["followup"], errors="coerce").fillna(0).astype(int)
+    table["followup"] = numbers(table["followup"])
     return table
 
 
@@ -131,7 +131,7 @@ def scan(folder: Path) -> Source:
         )
     for name in present:
         problems += [
-            Bad(name, str(other), "duplicate name: another file of this name is used", False)
+            Bad(name, str(other), "duplicate name: only the first file of this name is looked at", False)
             for other in found[name][1:]
         ]
     files = [look(name, found[name][0]) for name in present]

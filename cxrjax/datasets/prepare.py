@@ -1,7 +1,8 @@
 """A source -> ImageStore: decoded on all cores, continued after a kill at any moment, never a half image.
 
-The store grows in `.NAME.partial` beside its place and is renamed when it is whole. Rows reach the disk before the
-ledger's lines that speak of them; what a kill leaves behind the last line is cut off.
+The store grows in `.NAME.partial` beside its place. Rows reach the disk before the ledger's lines that speak of them;
+what a kill leaves behind the last line is cut off. At the end the store is put together in `.NAME.partial/store`, from
+where one rename takes it to its place; until then nothing is lost that would have to be read again.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from cxrjax import files
 from cxrjax.datasets import reading
 from cxrjax.datasets import source as sources
 from cxrjax.datasets.decode import Decoded
+from cxrjax.datasets.dicom import NoImage
 from cxrjax.datasets.ledger import Done, Ledger
-from cxrjax.datasets.source import Bad, End, Source
-from cxrjax.store import BAD_COLUMNS, COLUMNS, Rows, is_store, write_tables
+from cxrjax.datasets.source import Bad, End, Same, Source
+from cxrjax.store import BAD_COLUMNS, COLUMNS, FILES, Rows, is_store, write_tables
 from cxrjax.types import About, Details, InputError, Reduction
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ log = logging.getLogger(__name__)
 COMMIT_SECONDS = 1.0  # between two moments from which a killed preparation goes on
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SETTINGS, _LEDGER, _ROWS, _LOCK = "settings.json", "ledger.jsonl", "rows.npy", ".lock"
+_STORE, _OLD = "store", "old"  # the new store before, an old one after it is in its place
 
 
 class Outcome(NamedTuple):
@@ -71,10 +74,12 @@ def prepare(
         something else, or an interrupted store of other settings.
     """
     started = time.monotonic()
+    out = out.resolve()  # a link to a folder on another disk means that disk
     _refuse(out, overwrite)
+    there = is_store(out)
     try:
         with _claimed(out) as partial:
-            if is_store(out) and not overwrite:
+            if is_store(out) and not there:
                 return None
             _begin(partial, source, reduction, overwrite)
             with warnings.catch_warnings():
@@ -99,11 +104,11 @@ def _cores() -> int:
 def _refuse(out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; a store is a folder")
-    if is_store(out):
-        if not overwrite:
-            raise InputError(f"{out} holds a finished store; --overwrite replaces it")
-    elif out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out} is in use: it holds files that are not a store's")
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in FILES) if out.is_dir() else []
+    if foreign or (out.is_dir() and not is_store(out) and any(out.iterdir())):
+        raise InputError(f"{out} is in use: it holds files that are not a store's ({', '.join(foreign[:3])})")
+    if is_store(out) and not overwrite:
+        raise InputError(f"{out} holds a finished store; --overwrite replaces it")
 
 
 @contextlib.contextmanager
@@ -125,7 +130,7 @@ def _claimed(out: Path) -> Iterator[Path]:
             if held:  # else the other process has finished and its lock is gone with its folder
                 yield partial
                 if is_store(out):
-                    shutil.rmtree(partial, ignore_errors=True)
+                    shutil.rmtree(partial, ignore_errors=True)  # its lock goes last or with it
                 return
 
 
@@ -139,10 +144,13 @@ def _begin(partial: Path, source: Source, reduction: Reduction, overwrite: bool)
         raise InputError(
             f"{partial} holds an interrupted store of other settings: {', '.join(differing)}; --overwrite starts anew"
         )
+    inside, rows = partial / _STORE, partial / _ROWS
+    if not rows.exists() and (inside / "images.npy").exists():  # killed between the last two renames
+        (inside / "images.npy").replace(rows)
+    shutil.rmtree(inside, ignore_errors=True)
     if differing or not path.is_file():
-        for entry in partial.iterdir():
-            if entry.name != _LOCK:
-                entry.unlink()
+        for name in (_SETTINGS, _LEDGER, _ROWS):  # in this order: what is left after a kill is not taken for whole
+            (partial / name).unlink(missing_ok=True)
     files.write_json(path, settings)
 
 
@@ -156,43 +164,41 @@ def _made(reduction: Reduction) -> dict[str, object]:
 
 
 def _place(partial: Path, out: Path) -> None:
-    """Moves a whole store to its place, an old one out of it."""
-    for name in (_LEDGER, _SETTINGS):
-        (partial / name).unlink()
+    """Takes a whole store to its place, and an old one out of it; `partial` is removed later."""
     if out.is_dir():
-        old = out.parent / f".{out.name}.old"
-        shutil.rmtree(old, ignore_errors=True)
-        out.rename(old)
-        partial.rename(out)
-        shutil.rmtree(old)
-    else:
-        partial.rename(out)
-    (out / _LOCK).unlink()
+        shutil.rmtree(partial / _OLD, ignore_errors=True)
+        out.rename(partial / _OLD)
+    (partial / _STORE).rename(out)
 
 
 def _fill(partial: Path, source: Source, reduction: Reduction, max_bad: float, workers: int) -> Outcome:
-    """Reads what is not in the partial store yet and writes its tables."""
-    if is_store(partial) and not (partial / _ROWS).exists():  # killed just before the store took its place
-        (partial / "images.npy").replace(partial / _ROWS)
+    """Reads what is not in the partial store yet and puts the store together."""
     with contextlib.ExitStack() as stack:
         ledger = stack.enter_context(contextlib.closing(Ledger(partial / _LEDGER)))
+        if not Rows.holds(partial / _ROWS, reduction.size, ledger.rows()):
+            ledger.forget()
         rows = stack.enter_context(contextlib.closing(Rows(partial / _ROWS, reduction.size, ledger.rows())))
-        before = len(ledger.done)
-        if before:
-            log.info("going on behind %d images that are done", before)
-        bad = _read_all(source, reduction, workers, ledger, rows)
-        table, order = _table(source, ledger.done)
-        bad += _duplicates(table, ledger.done)
-        listed = pd.DataFrame(bad, columns=list(Bad._fields))[list(BAD_COLUMNS)].sort_values(
-            ["image", "origin"], kind="stable"
-        )
+        if ledger.done:
+            log.info("going on behind %d images that are done", len(ledger.done))
+        done, bad, read = _read_all(source, reduction, workers, ledger, rows)
+        table, order = _table(source, done)
+        bad += _duplicates(table, done)
+        listed = _listed(bad)
         lost = int(listed["left_out"].sum())
         _check(partial, listed, lost, len(table), max_bad)
         about = About(str(source.place), source.listed, _made(reduction), {})
         boxes = source.boxes[source.boxes["image"].isin(set(table["image"]))]
-        write_tables(partial, table, about, listed, boxes if reduction.fit == "stretch" else None)
-        rows.finish(order, partial / "images.npy")
-    return Outcome(len(table), lost, len(listed) - lost, len(ledger.done) - before, 0.0)
+        inside = partial / _STORE
+        inside.mkdir()
+        write_tables(inside, table, about, listed, boxes if reduction.fit == "stretch" else None)
+        rows.finish(order, inside / "images.npy")
+    return Outcome(len(table), lost, len(listed) - lost, read, 0.0)
+
+
+def _listed(bad: list[Bad]) -> pd.DataFrame:
+    """`BAD_COLUMNS`, sorted."""
+    rows = [(sources.printable(one.image), sources.printable(one.origin), one.left_out, one.reason) for one in bad]
+    return pd.DataFrame(rows, columns=list(BAD_COLUMNS)).sort_values(["image", "origin"], kind="stable")
 
 
 def _check(partial: Path, listed: pd.DataFrame, lost: int, images: int, max_bad: float) -> None:
@@ -203,6 +209,8 @@ def _check(partial: Path, listed: pd.DataFrame, lost: int, images: int, max_bad:
     first = listed[listed["left_out"]].iloc[0] if lost else None
     why = "" if first is None else f"{first['origin']} {first['reason']}"
     where = partial / "bad_images.csv"
+    if not lost:
+        raise InputError("the archives hold none of the images that the table lists")
     if not images:
         raise InputError(f"none of the {lost} images can be used; the first: {why}; all are listed in {where}")
     raise InputError(
@@ -211,35 +219,46 @@ def _check(partial: Path, listed: pd.DataFrame, lost: int, images: int, max_bad:
     )
 
 
-def _read_all(source: Source, reduction: Reduction, workers: int, ledger: Ledger, rows: Rows) -> list[Bad]:
-    """Decodes what the ledger does not have and commits it every second; returns what is wrong with the source."""
+def _read_all(
+    source: Source, reduction: Reduction, workers: int, ledger: Ledger, rows: Rows
+) -> tuple[dict[str, Done], list[Bad], int]:
+    """Decodes what the ledger does not have and commits it every second.
+
+    Returns:
+      What is good now, by image; what is wrong with the source; the number of images that were read.
+    """
     bad: list[Bad] = []
+    same: set[str] = set()
     faulty: set[str] = set()  # stamps of archives that must be read again next time
-    images: list[Done] = []
+    fresh: dict[str, Done] = {}
+    waiting: list[Done] = []  # in `rows`, not in the ledger yet
     archives: dict[str, str] = {}
     progress = reading.Progress(sources.total_bytes(source))
     committed = time.monotonic()
     for item, result in reading.decoded(sources.entries(source, ledger), reduction, workers):
-        if isinstance(item, End):
+        if isinstance(item, Same):
+            same.add(item.image)
+        elif isinstance(item, End):
             if item.stamp not in faulty:
                 archives[item.archive] = item.stamp
         elif isinstance(item, Bad):
             bad.append(item)
-        elif isinstance(result, Decoded):
-            digest = hashlib.sha256(result.pixels.tobytes()).hexdigest()
-            images.append(Done(item.image, item.stamp, rows.append(result.pixels), digest, result.details))
-            progress.count(item.behind)
         else:
-            bad.append(Bad(item.image, item.origin, str(result)))
-            faulty.add(item.stamp)
             progress.count(item.behind)
+            if isinstance(result, Decoded):
+                digest = hashlib.sha256(result.pixels.tobytes()).hexdigest()
+                fresh[item.image] = Done(item.image, item.stamp, rows.append(result.pixels), digest, result.details)
+                waiting.append(fresh[item.image])
+            else:
+                bad.append(Bad(item.image, item.origin, str(result), not isinstance(result, NoImage)))
+                faulty.add(item.stamp)
         if time.monotonic() - committed > COMMIT_SECONDS:
             rows.sync()
-            ledger.write(images, archives)
-            images, archives, committed = [], {}, time.monotonic()
+            ledger.write(waiting, archives)
+            waiting, archives, committed = [], {}, time.monotonic()
     rows.sync()
-    ledger.write(images, archives)
-    return bad
+    ledger.write(waiting, archives)
+    return {**{image: ledger.done[image] for image in same}, **fresh}, bad, len(fresh)
 
 
 def _table(source: Source, done: dict[str, Done]) -> tuple[pd.DataFrame, list[int]]:

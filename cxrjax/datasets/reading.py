@@ -12,12 +12,12 @@ from typing import TypeAlias
 from cxrjax import progress
 from cxrjax.datasets import source as sources
 from cxrjax.datasets.decode import Decoded, decode
-from cxrjax.datasets.source import Bad, End, Entry
+from cxrjax.datasets.source import Bad, End, Entry, Same
 from cxrjax.types import InputError, Reduction
 
 log = logging.getLogger(__name__)
 
-Item: TypeAlias = Entry | Bad | End
+Item: TypeAlias = Entry | Same | Bad | End
 
 
 def decoded(

@@ -185,7 +185,7 @@ def test_an_image_in_neither_list_goes_to_no_split(tmp_path, caplog):
 def test_lists_that_name_no_image_are_refused(tmp_path):
     folder = nih_folder(tmp_path / "nih")
     for name in nih.LISTS:
-        (folder / name).write_text("other.png")
+        (folder / name).write_text(f"other than in {name}".replace(" ", "_"))
     with pytest.raises(InputError, match="no image is in train_val_list"):
         build(folder, tmp_path / "out")
 
@@ -202,7 +202,7 @@ def test_values_that_no_feature_holds_are_refused_at_once(tmp_path, old, new, to
 
 
 def test_beam_makes_the_same_examples_in_the_same_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(nih_tfds, "_CHUNK", 2)  # several parts
+    monkeypatch.setattr("cxrjax.datasets.nih_beam.CHUNK", 2)  # several parts
     folder = nih_folder(tmp_path / "nih")
     plain, beam = build(folder, tmp_path / "plain"), build(folder, tmp_path / "beam", beam=True)
     for split in ("train", "test"):

@@ -3,11 +3,10 @@
 import io
 import os
 import random
-import resource
-import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import zlib
 
@@ -18,7 +17,7 @@ from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
 from cxrjax import store
-from cxrjax.datasets import archive, decode, isolated, prepare
+from cxrjax.datasets import archive, budget, decode, isolated, prepare
 from cxrjax.datasets import source as sources
 from experiments import prepare as command
 from tests.conftest import ROOT
@@ -221,7 +220,7 @@ def test_a_name_in_two_archives_is_reported_and_the_first_is_used(tmp_path):
                 tar.add(path, f"images/{path.name}")
     assert call(tmp_path / "nih", tmp_path / "out") == 0
     bad = store.read_bad_images(tmp_path / "out")
-    assert bad["reason"].to_list() == ["duplicate name: another file of this name is used"]
+    assert bad["reason"].to_list() == ["duplicate name: only the first file of this name is looked at"]
     assert bad["origin"][0].endswith("images_002.tar.gz!images/00000000_000.png")
     assert not bad["left_out"].any()
 
@@ -254,8 +253,10 @@ def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
     with pytest.raises(sources.InputError, match="more than the 0 MB allowed"):
         sources.read(png(tmp_path / "a.png", grey(1)))
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        tar.add(tmp_path / "a.png")
-    assert [member.fault[:4] for member in archive.members(tmp_path / "a.tar", 100)][-1].startswith(("has ", "poin"))
+        tar.add(tmp_path / "a.png", "a.png")
+    (member,) = archive.members(tmp_path / "a.tar", 100)
+    assert "bytes, more than the 0 MB allowed" in member.fault
+    assert not member.content
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, which writes the odd values here
@@ -361,11 +362,19 @@ def test_a_full_disk_is_one_line_and_the_store_goes_on(hospital, tmp_path, monke
 RUN = "import sys; from experiments import prepare; prepare.main(sys.argv[1:])"
 
 
-def begin(source, out, program=RUN, **options):
+def begin(source, out, program=RUN):
     return subprocess.Popen(
         [sys.executable, "-c", program, f"--source={source}", f"--out={out}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT, **options,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
+
+
+LIMITED = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+{RUN}
+"""
 
 
 def test_a_disk_that_is_really_full(tmp_path):
@@ -373,11 +382,7 @@ def test_a_disk_that_is_really_full(tmp_path):
     for i in range(40):
         png(tmp_path / "set" / "NORMAL" / f"{i}.png", grey(i))
 
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-
-    process = begin(tmp_path / "set", tmp_path / "out", preexec_fn=limit)
+    process = begin(tmp_path / "set", tmp_path / "out", LIMITED)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert err.strip().splitlines()[-1].startswith("error: no room left on the disk of")
@@ -431,19 +436,28 @@ def test_killed_at_random_moments_and_resumed_equals_one_go(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("step", ["images.npy", "ledger.jsonl", "settings.json", "out"])
-def test_a_kill_while_the_store_takes_its_place(hospital, tmp_path, monkeypatch, step):
-    """After each of the last steps, which a kill at random hardly meets."""
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing may catch it."""
+
+
+@pytest.mark.parametrize("order", ["in order", "reversed"])
+@pytest.mark.parametrize("step", ["table.csv", "about.json", "images.npy", "out"])
+def test_a_kill_while_the_store_takes_its_place(tmp_path, monkeypatch, step, order):
+    """After each of the last steps, which a kill at random hardly meets; rows in the table's order or not."""
+    images = nih(tmp_path / "nih", 6)
+    parts = (images[:3], images[3:])
+    for number, names in zip(("001", "002"), parts if order == "in order" else parts[::-1], strict=True):
+        with tarfile.open(tmp_path / "nih" / f"images_{number}.tar.gz", "w:gz") as tar:
+            for path in names:
+                tar.add(path, f"images/{path.name}")
     once, out = tmp_path / "once", tmp_path / "out"
-    assert call(hospital, once) == 0
+    assert call(tmp_path / "nih", once) == 0
+    np.testing.assert_array_equal(store.open_store(once).images[:, 255, 0], [10 * i for i in range(6)])
 
-    class Killed(BaseException):
-        pass
-
-    def after(function, hit):
-        def wrapped(path, *args, **named):
-            result = function(path, *args, **named)
-            if hit(path, *args):
+    def after(function):
+        def wrapped(path, target):
+            result = function(path, target)
+            if os.fspath(target).endswith(step):
                 raise Killed
             return result
 
@@ -451,16 +465,83 @@ def test_a_kill_while_the_store_takes_its_place(hospital, tmp_path, monkeypatch,
 
     path = type(out)
     with monkeypatch.context() as patch:
-        patch.setattr(path, "replace", after(path.replace, lambda p, target: str(target).endswith(step)))
-        patch.setattr(path, "rename", after(path.rename, lambda p, target: str(target).endswith(step)))
-        patch.setattr(path, "unlink", after(path.unlink, lambda p, *_: p.name == step))
+        patch.setattr(path, "replace", after(path.replace))
+        patch.setattr(path, "rename", after(path.rename))
         with pytest.raises(Killed):
-            command.main([f"--source={hospital}", f"--out={out}"])
+            command.main([f"--source={tmp_path / 'nih'}", f"--out={out}"])
+    again = ["--overwrite"] if step == "out" else []
     if step == "out":
-        assert store.is_store(out)
-    else:
-        assert call(hospital, out) == 0
         assert contents(out) == contents(once)
+    assert call(tmp_path / "nih", out, *again) == 0
+    assert contents(out) == contents(once)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["all", "nih", "once", "out"]
+
+
+def test_rows_that_are_gone_are_read_again(hospital, tmp_path):
+    (hospital / "NORMAL" / "bad.png").write_bytes(b"")
+    assert call(hospital, tmp_path / "out") == 2
+    (tmp_path / ".out.partial" / "rows.npy").unlink()
+    for place in ("out", "once"):
+        assert call(hospital, tmp_path / place, "--max_bad=0.5") == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "once")
+
+
+def test_a_file_that_went_bad_or_away_meanwhile_is_not_kept(hospital, tmp_path):
+    (hospital / "NORMAL" / "bad.png").write_bytes(b"")
+    assert call(hospital, tmp_path / "out") == 2
+    (hospital / "NORMAL" / "1.png").write_bytes(b"")
+    (hospital / "PNEUMONIA" / "2.png").unlink()
+    for place in ("out", "once"):
+        assert call(hospital, tmp_path / place, "--max_bad=0.5") == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "once")
+    assert len(store.open_store(tmp_path / "out").table) == GOOD - 2
+
+
+def test_what_is_not_a_stores_is_never_removed(hospital, tmp_path, capsys):
+    assert call(hospital, tmp_path / "out") == 0
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert call(hospital, tmp_path / "out", "--overwrite") == 2
+    assert "files that are not a store's (notes.txt)" in capsys.readouterr().err
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_a_link_as_out_means_the_place_it_points_to(hospital, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    assert call(hospital, tmp_path / "out") == 0
+    assert (tmp_path / "out").is_symlink()
+    assert store.is_store(tmp_path / "disk")
+
+
+def test_memory_for_decoding_is_shared():
+    """Of a budget of 10, 6 and 6 do not go together, 6 and 4 do, and 99 waits for all and then goes."""
+    shared = budget.Budget(10)
+    most, held, lock = [0], [0], threading.Lock()
+
+    def work(amount):
+        with shared.hold(amount):
+            with lock:
+                held[0] += min(amount, 10)
+                most[0] = max(most[0], held[0])
+            time.sleep(0.01)
+            with lock:
+                held[0] -= min(amount, 10)
+
+    threads = [threading.Thread(target=work, args=(amount,)) for amount in (6, 6, 4, 99, 4, 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most[0] == 10
+
+
+def test_a_header_of_an_archive_that_fills_the_memory_is_refused(tmp_path):
+    info = tarfile.TarInfo("x.png")
+    info.pax_headers = {"comment": "x" * 2_000_000}
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info)
+    (member,) = archive.members(tmp_path / "a.tar", 100)
+    assert "a header of 20000" in member.fault
 
 
 def test_two_processes_make_one_store(tmp_path):

@@ -1,5 +1,6 @@
 """NIH and class folders as users have them: header spellings, layouts, modes, bad images."""
 
+import os
 import re
 import tarfile
 
@@ -10,8 +11,9 @@ from PIL import Image
 
 from cxrjax import cohort, store
 from cxrjax.datasets import folder, load, nih
-from cxrjax.datasets.source import CLASSES
-from cxrjax.types import InputError
+from cxrjax.datasets.prepare import prepare
+from cxrjax.datasets.source import CLASSES, patient_of, years
+from cxrjax.types import InputError, Reduction
 from tests.datasets.dicom_files import dicom
 
 HEADER_2017 = (
@@ -145,10 +147,128 @@ def test_train_val_test_above_the_classes(tmp_path):
 
 @pytest.mark.parametrize(
     ("pattern", "patient"),
-    [(r"^(\d+)_", "77"), (r"_(?P<x>..)_(?P<patient>\w+)\.", "smith"), (r"7+", "77"), (r"nothing", "77_PA_smith")],
+    [
+        (r"^(\d+)_", "77"),
+        (r"_(?P<x>..)_(?P<patient>\w+)\.", "smith"),
+        (r"7+", "77"),
+        (r"nothing", ""),
+        (r"^ward(\d)/", "3"),  # not in the file's name, so in the whole
+    ],
 )
 def test_patient_by_regular_expression(pattern, patient):
-    assert folder.patient_of("77_PA_smith.png", re.compile(pattern)) == patient
+    assert patient_of("ward3/77_PA_smith.png", re.compile(pattern)) == (patient, "ward3/77_PA_smith")
+
+
+def test_images_of_one_name_below_two_folders_are_two_patients(tmp_path):
+    for name in ("train/NORMAL/pat1/image.png", "train/NORMAL/pat2/image.png", "test/NORMAL/image.png"):
+        path = tmp_path / "set" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9)).save(path)
+    (tmp_path / "list.csv").write_text(
+        "path,label\nset/train/NORMAL/pat1/image.png,NORMAL\nset/test/NORMAL/image.png,NORMAL\n"
+    )
+    assert len(set(load.load(str(tmp_path / "set"))[0].table["patient"])) == 3
+    assert len(set(load.load(str(tmp_path / "list.csv"))[0].table["patient"])) == 2
+
+
+@pytest.mark.parametrize("pattern", [None, r"^P(\d+)_"])
+def test_folder_and_table_agree_on_patients(tmp_path, pattern):
+    """By pattern where it matches, else by the header, else by the name."""
+    names = {"P77_a.dcm": "4711", "other.dcm": "4712", "P78_b.dcm": "", "person9_c.dcm": ""}
+    for name, patient in names.items():
+        path = tmp_path / "set" / "NORMAL" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(dicom(np.arange(256).reshape(16, 16), PatientID=patient))
+    (tmp_path / "set" / "list.csv").write_text(
+        "path,label\n" + "".join(f"NORMAL/{name},NORMAL\n" for name in sorted(names))
+    )
+    naming = load.Naming(patient=pattern and re.compile(pattern))
+    found = []
+    for place in (tmp_path / "set" / "list.csv", tmp_path / "set" / "NORMAL" / ".."):
+        if place.is_dir():
+            (tmp_path / "set" / "list.csv").unlink()
+        out = tmp_path / f"out {place.name}"
+        prepare(load.find(place.resolve(), naming), out, Reduction())
+        found.append(store.open_store(out).table.set_index("image")["patient"].to_dict())
+    assert found[0] == found[1]
+    expected = ["77", "78", "4712", "NORMAL/person9"] if pattern else ["4711", "NORMAL/P78_b", "4712", "NORMAL/person9"]
+    assert list(found[0].values()) == expected
+
+
+def test_dicom_as_a_pacs_names_it(tmp_path):
+    """By numbers and dots, beside a DICOMDIR, a report and files of other kinds."""
+    image = dicom(np.arange(256).reshape(16, 16))
+    for name, content in {
+        "1.2.840.10008.1": image, "1.2.840.10008.2": image, "CR.1.2.3": image, "DICOMDIR": image, "notes.txt": b"x",
+        "SR000": dicom(np.zeros((2, 2)), PixelData=None),
+    }.items():  # fmt: skip
+        path = tmp_path / "set" / "NORMAL" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    out = tmp_path / "out"
+    prepare(load.find(tmp_path / "set"), out, Reduction())
+    assert list(store.open_store(out).table["image"]) == [
+        "NORMAL/1.2.840.10008.1",
+        "NORMAL/1.2.840.10008.2",
+        "NORMAL/CR.1.2.3",
+    ]
+    bad = store.read_bad_images(out)
+    assert bad[["image", "left_out", "reason"]].to_numpy().tolist() == [
+        ["NORMAL/SR000", False, "is a DICOM file without an image"]
+    ]
+
+
+def test_linked_folders_are_read_once(tmp_path):
+    (tmp_path / "set" / "NORMAL").mkdir(parents=True)
+    (tmp_path / "else").mkdir()
+    Image.new("L", (9, 9)).save(tmp_path / "else" / "a.png")
+    (tmp_path / "set" / "NORMAL" / "link").symlink_to(tmp_path / "else")
+    (tmp_path / "else" / "loop").symlink_to(tmp_path / "set" / "NORMAL")
+    assert list(load.load(str(tmp_path / "set"))[0].table["image"]) == ["NORMAL/link/a.png"]
+
+
+def test_names_that_are_no_text_are_escaped(tmp_path):
+    (tmp_path / "set" / "NORMAL").mkdir(parents=True)
+    for name in (b"M\xfcller.png", b"bad\xff.png"):
+        path = os.fsencode(tmp_path / "set" / "NORMAL") + b"/" + name
+        with open(path, "wb") as file:  # noqa: PTH123 - pathlib takes no bytes
+            Image.new("L", (9, 9)).save(file, format="PNG")
+    with open(os.fsencode(tmp_path / "set" / "NORMAL") + b"/bad\xff.png", "wb"):  # noqa: PTH123
+        pass
+    images, about = load.load(str(tmp_path / "set"), max_bad=0.5)
+    assert list(images.table["image"]) == [r"NORMAL/M\udcfcller.png"]
+    assert list(about.bad_images) == [r"NORMAL/bad\udcff.png"]
+
+
+def test_folders_that_are_no_class_are_told(tmp_path, caplog):
+    for name in ("NORMAL", "COVID"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.new("L", (9, 9)).save(tmp_path / "set" / name / "a.png")
+    with caplog.at_level("WARNING"):
+        load.find(tmp_path / "set")
+    assert "folders that are no class are not read: COVID" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("058Y", 58),
+        ("58", 58),
+        ("58.0", 58),
+        ("011M", 0),
+        ("036M", 3),
+        ("104W", 2),
+        ("013D", 0),
+        ("800D", 2),
+        ("ANONYMIZED", np.nan),
+        ("REDACTED", np.nan),
+        ("", np.nan),
+        ("9" * 400, np.nan),
+        ("inf", np.nan),
+    ],
+)
+def test_ages(text, expected):
+    np.testing.assert_equal(years(pd.Series([text])).to_list(), [expected])
 
 
 def test_dicom_in_class_folders_tells_patient_view_age_and_sex(tmp_path):
@@ -182,6 +302,42 @@ def test_a_table_of_images(tmp_path):
         assert images.table.iloc[0].to_list() == ["2.png", "p", "No Finding", "AP", 61, "M", 0, ""]
         assert list(images.table["labels"]) == ["No Finding", "Edema|Pneumonia"]
         assert list(images.table["patient"]) == ["p", "0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "told"),
+    [
+        ("path;label\n0.png;NORMAL\n", {}, r"list.csv lacks the column.s. path, label; it has path;label"),
+        ("path,label\n0.png,NORMAL\n", {"label": "dignosis"}, r"lacks the column.s. dignosis"),
+        ("path,label\n", {}, "holds no row"),
+        ("", {}, "cannot be read as a table"),
+        (b"path,label\nM\xfcller.png,NORMAL\n", {}, "cannot be read as a table"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(tmp_path, text, columns, told):
+    root = listed(tmp_path / "set", "")
+    (root / "list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=told):
+        load.find(root, load.Naming(columns=columns))
+
+
+def test_odd_tables(tmp_path):
+    """A byte order mark; a column of our name beside the one that is meant; a path that no file can have."""
+    root = listed(tmp_path / "set", "")
+    (root / "list.csv").write_text(
+        "\ufeffpath,label,dx,followup\n0.png,x,NORMAL,inf\n1.png,x,PNEUMONIA,2\na\0b.png,x,NORMAL,\n"
+    )
+    source = load.find(root, load.Naming(columns={"label": "dx"}))
+    assert list(source.table["labels"]) == ["No Finding", "Pneumonia", "No Finding"]
+    assert list(source.table["followup"]) == [0, 2, 0]
+
+
+def test_of_two_tables_one_must_be_given(tmp_path):
+    root = listed(tmp_path / "set", "path,label\n0.png,NORMAL\n")
+    (root / "more.csv").write_text("path,label\n1.png,NORMAL\n")
+    with pytest.raises(InputError, match=r"holds list.csv, more.csv; give one of them"):
+        load.find(root)
+    assert len(load.find(root / "more.csv").table) == 1
 
 
 def test_a_table_with_other_names(tmp_path):
