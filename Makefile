@@ -1,6 +1,6 @@
 # make demo   a first run on the embedded phantom: installs into .venv, converts the weights, trains, writes a report
 # make test   installs into .venv and runs the tests (EXTRAS=torch also compares live with PyTorch)
-# make slow   the tests that take minutes (whole runs killed and resumed, several processes)
+# make slow   the tests that take minutes (whole runs killed and resumed, several processes and devices, TFDS of 1,173 images)
 # make lint   format, lint and types
 PYTHON ?= python3
 EXTRAS ?=
