@@ -51,6 +51,8 @@ from cxrjax.types import (
 
 log = logging.getLogger(__name__)
 
+_NAMED = 10  # images that were left out and are named in the log
+
 
 class Prepared(NamedTuple):
     """Data and network of an experiment, before training."""
@@ -191,8 +193,10 @@ def _log_data(about: About, store: ImageStore) -> None:
         ", ".join(f"{n} {name}" for name, n in present.items()),
         ", ".join(f"{listed[name] - n} {name}" for name, n in present.items()),
     )
-    for name, reason in about.bad_images.items():
+    for name, reason in list(about.bad_images.items())[:_NAMED]:
         log.warning("left out %s: %s", name, reason)
+    if len(about.bad_images) > _NAMED:
+        log.warning("and %d more, listed in bad_images.csv of the store", len(about.bad_images) - _NAMED)
 
 
 def _train(config: ExperimentConfig, prepared: Prepared, folder: Path) -> Iterator[trainer.Fitted]:

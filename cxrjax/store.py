@@ -104,11 +104,18 @@ def label_counts(table: pd.DataFrame) -> dict[str, int]:
 
 
 def read_about(folder: Path) -> About:
-    """Where the images of a store come from."""
-    known = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    bad = read_bad_images(folder)
-    lost = bad[bad["left_out"]]
-    return About(**known, bad_images=dict(zip(lost["image"], lost["reason"], strict=True)))
+    """Where the images of a store come from.
+
+    Raises:
+      InputError: if `about.json` or `bad_images.csv` is damaged.
+    """
+    try:
+        known = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        bad = read_bad_images(folder)
+        lost = bad[bad["left_out"]]
+        return About(**known, bad_images=dict(zip(lost["image"], lost["reason"], strict=True)))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{folder} is a damaged store, or one of another version: {error}") from error
 
 
 def read_bad_images(folder: Path) -> pd.DataFrame:

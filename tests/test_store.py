@@ -114,6 +114,10 @@ def test_damaged_stores_are_refused(tmp_path):
     (tmp_path / "s" / "images.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match="cannot be read"):
         store.open_store(tmp_path / "s")
+    for text in ("{", '{"source": "x"}', '{"source": "x", "listed": {}, "made": {}, "more": 1}'):
+        (tmp_path / "s" / "about.json").write_text(text)
+        with pytest.raises(InputError, match="damaged store"):
+            store.read_about(tmp_path / "s")
     (tmp_path / "s" / "about.json").unlink()
     with pytest.raises(InputError, match="not an image store"):
         store.open_store(tmp_path / "s")
