@@ -36,6 +36,26 @@ def recall(config: ExperimentConfig) -> dict[str, Any]:
     return _read(folder / _SETTLED)
 
 
+def read_finished(folder: Path) -> tuple[ExperimentConfig, dict[str, Any]]:
+    """Configuration of a finished run, and what it settled by itself (`claim`'s `settled`).
+
+    Raises:
+      InputError: if the folder holds no run, one that is not finished, or one of another version.
+    """
+    if not (folder / _CONFIG).is_file():
+        what = f"it holds no {_CONFIG}" if folder.is_dir() else "there is no such folder"
+        raise InputError(f"{folder} must be the folder of a finished run, and {what}")
+    if not is_finished(folder):
+        raise InputError(f"{folder} must be the folder of a finished run; this one was interrupted or is under way")
+    try:
+        config, settled = ExperimentConfig(**_read(folder / _CONFIG)), _read(folder / _SETTLED)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{folder} holds a damaged run, or one of another version: {error}") from error
+    if "weights_sha256" not in settled:
+        raise InputError(f"{folder} holds a run of another version: {_SETTLED} must have weights_sha256")
+    return config, settled
+
+
 @contextlib.contextmanager
 def claim(config: ExperimentConfig, settled: dict[str, Any]) -> Iterator[Path]:
     """Makes or re-opens the folder for this run, and holds it against other processes.

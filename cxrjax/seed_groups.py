@@ -48,7 +48,7 @@ def train(
     for start in range(0, len(runs), seed_batch):
         group = runs[start : start + seed_batch]
         partial = folder / f"partial_{group[0].seed:03d}-{group[-1].seed:03d}"
-        places = [folder / f"seed_{run.seed:03d}" for run in group]
+        places = [place_of(folder, run.seed) for run in group]
         names = f"{group[0].seed} to {group[-1].seed}" if len(group) > 1 else f"{group[0].seed}"
         if all(place.is_dir() for place in places):
             log.info("seed %s: trained already", names)
@@ -56,7 +56,7 @@ def train(
         else:
             log.info("seed %s: training for %d epochs", names, schedule.epochs)
             _train_group(net, feed, labels, group, schedule, cache, partial, places)
-        yield from (_load(place) for place in places)
+        yield from (load(place) for place in places)
 
 
 def bytes_per_seed(net: Network, schedule: Schedule) -> int:
@@ -158,8 +158,17 @@ def _pack(fitted: trainer.Fitted, i: int) -> Any:
     }
 
 
-def _load(place: Path) -> trainer.Fitted:
-    """A trained seed, as `trainer.fit` gives it for S = 1."""
+def place_of(folder: Path, seed: int) -> Path:
+    """Checkpoint of a trained seed in the folder of the checkpoints."""
+    return folder / f"seed_{seed:03d}"
+
+
+def load(place: Path) -> trainer.Fitted:
+    """A trained seed, as `trainer.fit` gives it for S = 1.
+
+    Raises:
+      InputError: if the checkpoint is missing or damaged.
+    """
     packed = checkpoint.load_tree(place)
     history = trainer.History(**{name: curve[None] for name, curve in packed["history"].items()})
     return trainer.Fitted(jax.tree.map(lambda x: x[None], packed["params"]), history, [packed["val_logits"]])

@@ -57,13 +57,21 @@ def one_line_for_mistakes(after_interrupt: str = "") -> Iterator[None]:
         sys.exit(130)
 
 
-def parse(config: Config, description: str, argv: list[str] | None = None) -> Config:
+def parse(config: Config, description: str, argv: list[str] | None = None, arguments: str = "") -> Config:
     """Applies flags to a frozen dataclass; its fields made by `types.flag` are the flags. --help prints, exits 0.
+
+    Args:
+      config: with its defaults.
+      description: what --help shows above the flags.
+      argv: arguments without the program's name; None: the process's.
+      arguments: field that takes the arguments that are no flags, wherever they stand, as a tuple; after `--` all are
+        such. "": there must be none.
 
     Raises:
       InputError: for an unknown flag, a bad value or a stray argument.
     """
     values = flags.FlagValues()
+    values.set_gnu_getopt(bool(arguments))
     names = []
     for field in dataclasses.fields(config):
         if "help" in field.metadata:
@@ -80,9 +88,11 @@ def parse(config: Config, description: str, argv: list[str] | None = None) -> Co
             text = f"--{name}: {values[name].help} (default: {values[name].default})"
             print(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="      "))
         sys.exit(0)
-    if rest:
+    if rest and not arguments:
         raise InputError(f"unexpected argument {rest[0]!r}; values are given as --flag=value")
     given: dict[str, Any] = {name: values[name].value for name in names}
+    if arguments:
+        given[arguments] = tuple(rest)
     return dataclasses.replace(config, **given)
 
 

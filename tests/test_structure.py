@@ -21,6 +21,7 @@ ORDER = [
     "datasets.isolated",
     "datasets.dicom",
     "datasets.decode",
+    "datasets.plausible",
     "datasets.archive",
     "datasets.source",
     "datasets.nih",
@@ -60,6 +61,8 @@ ORDER = [
     "tables",
     "rundir",
     "seed_groups",
+    "trained",
+    "predict",
     "report",
     "runner",
 ]
@@ -119,6 +122,7 @@ def test_only_checkpoint_imports_orbax():
         ("benchmark_step", ("--augment_bank", "--retrain_from")),
         ("prepare", ("--source", "--patient_regex")),
         ("describe", ("--data_dir", "--max_bad")),
+        ("predict", ("--run", "--accept_anything", "not a medical device")),
     ],
 )
 def test_help_needs_no_heavy_import(module, flags):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -21,6 +22,9 @@ _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixe
 _BYTES, _DEEP_BYTES = 6, 14  # that a pixel takes while it is decoded, with its copies
 _memory = Budget(300_000_000)  # of all threads: the largest images go one at a time, NIH's never wait
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "box": Image.Resampling.BOX}
+Check: TypeAlias = Callable[[Image.Image], None]
+"""Looks at a whole image, upright and of its own size and mode, and raises InputError to refuse it."""
+
 _NOTHING = Details("", "", "", "")
 
 
@@ -31,7 +35,12 @@ class Decoded(NamedTuple):
     details: Details  # of a DICOM header; empty for other files
 
 
-def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Decoded:  # noqa: B008 - immutable
+def decode(
+    content: bytes,
+    name: str,
+    reduction: Reduction = Reduction(),  # noqa: B008 - immutable
+    check: Check | None = None,
+) -> Decoded:
     """Decodes and reduces one image.
 
     To grey: colour by ITU-R 601 luma, which leaves equal channels as they are; transparency is dropped; 16-bit colour
@@ -44,10 +53,11 @@ def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Dec
       content: of the file.
       name: of the file; its suffix tells a DICOM file without preamble.
       reduction: size, fit and filter.
+      check: see `Check`; of a DICOM file it sees what is shown.
 
     Raises:
       InputError: saying what is wrong, without naming the file: empty, of no known format, truncated, a checksum that
-        is wrong (PNG), too many pixels, several frames, no finite values.
+        is wrong (PNG), too many pixels, several frames, no finite values; or what `check` says.
     """
     if not content:
         raise InputError("is empty")
@@ -56,10 +66,12 @@ def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Dec
         if is_dicom:
             header = dicom.read_header(content, MAX_PIXELS)
             with _memory.hold(_DEEP_BYTES * header.pixels):
-                return Decoded(_reduce(Image.fromarray(dicom.shown(header)), reduction), header.details)
+                return Decoded(
+                    _reduce(_checked(Image.fromarray(dicom.shown(header)), check), reduction), header.details
+                )
         image = _open(content)
         with _memory.hold((_DEEP_BYTES if image.mode in _DEEP else _BYTES) * image.width * image.height):
-            return Decoded(_reduce(_grey(_load(image)), reduction), _NOTHING)
+            return Decoded(_reduce(_grey(_checked(_load(image), check)), reduction), _NOTHING)
     except InputError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -88,6 +100,12 @@ def _load(image: Image.Image) -> Image.Image:
     """Decodes, and turns upright."""
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _checked(image: Image.Image, check: Check | None) -> Image.Image:
+    if check is not None:
+        check(image)
     return image
 
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from cxrjax import progress
 from cxrjax.datasets import source as sources
-from cxrjax.datasets.decode import Decoded, decode
+from cxrjax.datasets.decode import Check, Decoded, decode
 from cxrjax.datasets.source import Bad, End, Entry, Same
 from cxrjax.types import InputError, Reduction
 
@@ -21,13 +21,15 @@ Item: TypeAlias = Entry | Same | Bad | End
 
 
 def decoded(
-    items: Iterator[Item], reduction: Reduction, workers: int
+    items: Iterator[Item], reduction: Reduction, workers: int, check: Check | None = None
 ) -> Iterator[tuple[Item, Decoded | InputError | None]]:
-    """Decodes in threads (Pillow works without the GIL) and in order; a bad image comes with its error."""
+    """Decodes in threads (Pillow works without the GIL) and in order; a bad image comes with its error.
+
+    `check` may refuse images, see `decode`."""
     pending: deque[tuple[Item, Future[Decoded | InputError] | None]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
-            future = pool.submit(_attempt, item, reduction) if isinstance(item, Entry) else None
+            future = pool.submit(_attempt, item, reduction, check) if isinstance(item, Entry) else None
             pending.append((item, future))
             if len(pending) > 2 * workers:  # as many files in memory at most
                 yield _result(*pending.popleft())
@@ -39,10 +41,10 @@ def _result(item: Item, future: Future[Decoded | InputError] | None) -> tuple[It
     return item, None if future is None else future.result()
 
 
-def _attempt(entry: Entry, reduction: Reduction) -> Decoded | InputError:
+def _attempt(entry: Entry, reduction: Reduction, check: Check | None) -> Decoded | InputError:
     try:
         content = entry.content if isinstance(entry.content, bytes) else sources.read(entry.content)
-        return decode(content, entry.image, reduction)
+        return decode(content, entry.image, reduction, check)
     except InputError as error:
         return error
 
