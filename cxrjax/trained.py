@@ -79,7 +79,6 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
     folder = Path(folder)
     config, settled = rundir.read_finished(folder)
     found = _weights(folder, str(weights or config.weights), settled["weights_sha256"])
-    net = network.cut(found, config.retrain_from, dtype=config.dtype)
     hashes = _hashes(folder)
     seeds = tuple(range(config.first_seed, config.first_seed + config.seeds))
     for seed in seeds:
@@ -89,6 +88,7 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
     def head(seed: int) -> Params:
         return _head(seed_groups.place_of(folder / "checkpoints", seed), hashes[seed])
 
+    net = network.cut(found, config.retrain_from, dtype=config.dtype)
     return TrainedRun(folder, config, tables.title(config.name), seeds, net, functools.cache(head) if keep else head)
 
 

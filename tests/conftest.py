@@ -1,7 +1,10 @@
 """Strict mode: rank promotion raises, key reuse is checked, warnings are errors (pyproject.toml)."""
 
+import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # tolerances are those of float32, which a GPU's TF32 is not
 
@@ -9,7 +12,10 @@ import jax
 import numpy as np
 import pytest
 
+from cxrjax import runner
 from cxrjax.datasets import phantom
+from cxrjax.store import write_store
+from cxrjax.types import About, ExperimentConfig
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
@@ -42,3 +48,34 @@ def small_phantom() -> phantom.Phantom:
 def noise() -> np.ndarray:
     """[40, 256, 256] u8, every pixel different from its neighbours, so that no shift goes unseen."""
     return np.random.default_rng(0).integers(0, 256, (40, 256, 256), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def small_store(small_phantom: phantom.Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared store of the first 45 images of `small_phantom`."""
+    folder = tmp_path_factory.mktemp("small") / "store"
+    write_store(folder, small_phantom.table[:45], small_phantom.images[:45], About("phantom", {}, {}, {}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Runs P vs NF on `small_store`, from fc8 of random weights if not told otherwise; gives its folder."""
+
+    def run(**fields: Any) -> Path:
+        folder = tmp_path_factory.mktemp("run")
+        chosen = {"weights": "random", "retrain_from": "fc8", "seeds": 2, "epochs": 1, "batch_size": 16} | fields
+        config = ExperimentConfig("p_vs_nf", "NF", data_dir=str(small_store), input="resident", **chosen)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CXRJAX_CACHE", str(folder / "cache"))
+            patch.setattr(runner, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))  # half of the time
+            runner.run(dataclasses.replace(config, out=str(folder / "run")))
+        return folder / "run"
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_run(run_small: Callable[..., Path]) -> Path:
+    """A finished run of two seeds; not to be changed."""
+    return run_small(first_seed=3, augment_bank=1)

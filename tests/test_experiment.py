@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrjax import checkpoint, rundir, runner, seed_groups, tables
+from cxrjax import checkpoint, load_run, rundir, runner, seed_groups, tables
 from cxrjax.alexnet import LAYERS
+from cxrjax.datasets.load import load
 from cxrjax.types import ExperimentConfig, InputError
 from experiments import _cli, p_vs_nf, p_vs_np
+from tests.test_trained import CLOSE, worst
 
 FAST = ("--weights=random", "--retrain_from=fc8", "--seeds=2", "--epochs=2", "--batch_size=8", "--augment_bank=1")
 
@@ -195,6 +197,8 @@ def test_all_layers_retrained(nih, tmp_path):
     assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'run'}", *FAST, *flags) == 0
     saved = checkpoint.load_tree(tmp_path / "run" / "checkpoints" / "seed_000")
     assert list(saved["params"]) == list(LAYERS)
+    store, _ = load(str(nih))
+    assert worst(load_run(tmp_path / "run"), store.images, store.table) < CLOSE
 
 
 @pytest.mark.usefixtures("no_dream")
