@@ -10,8 +10,8 @@ one seed); decision, 1 (pneumonia) where the score is above --threshold, else 0;
 
 Refused is what cannot be read and, unless --accept_anything, what is no radiograph by the rules of
 cxrjax/datasets/plausible.py: a side below 128 pixels, more than 10 % of the pixels in colour, or nothing but one grey.
-A hand or a grey photograph passes. An image that the run was trained on scores better than a new one. With ten seeds from
-fc6, on 2 CPU cores that others used, too, 160 images took 24 s and 1.3 GB of memory.
+A hand or a grey photograph passes. An image that the run was trained on scores better than a new one. With ten seeds
+from fc6, on 2 CPU cores that others used, too, 160 images took 24 s and 1.3 GB of memory.
 """
 
 from __future__ import annotations
