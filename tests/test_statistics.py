@@ -80,8 +80,9 @@ def test_threshold_counts_as_many_positives_as_are_asked_for(wanted):
     assert (score > statistics.threshold_for_sensitivity(np.ones(100), score, wanted)).mean() == pytest.approx(wanted)
 
 
-def test_threshold_between_neighbours_in_float32():
-    low = np.float32(0.5)
+@pytest.mark.parametrize("low", [np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(1))])
+def test_threshold_between_neighbours_in_float32(low):
+    """Their middle is rounded down in one case, up in the other."""
     high = np.nextafter(low, np.float32(1))
     threshold = statistics.threshold_for_sensitivity(np.array([0, 1]), np.array([low, high]), 1.0)
     assert low <= np.float32(threshold) < high
