@@ -1,0 +1,270 @@
+"""Intervals of any figure of an evaluation, by resampling patients, not images: a patient's images are alike.
+
+A draw of P patients with replacement becomes weights: an image counts as often as its patient was drawn. Scores are
+therefore sorted once, not once a draw, and ten runs of 280 images with 2,000 draws take a fraction of a second.
+
+How often the 95 % interval held the true value, in 1,000 simulated sets with 3 images a patient (scores of a patient
+correlated by 0.5), P patients of whom a share is positive; slope: of calibration:
+
+    AUROC    P   share  AUROC: percentile  BCa   logit    specificity: BCa  logit    slope: BCa  normal
+    0.85     60  0.43          0.948      0.957  0.961                0.953 0.963          0.951 0.968
+    0.95    100  0.43          0.936      0.950  0.956                0.952 0.972          0.945 0.965
+    0.95     60  0.20          0.869      0.929  0.951                0.956 0.912          0.910 0.979
+
+Hence `METHODS`: logit for AUROC, normal for slope and intercept of calibration, BCa for all else. Resampling images in
+place of patients covers 0.85. ECE has no interval: chance raises it once more in every draw, and BCa covers 0.7 to 0.8.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import special, stats
+
+from cxrjax.statistics import Estimate
+from cxrjax.types import Array
+
+DRAWS = 2000
+_LIMIT = 0.05  # share of draws beyond which no interval is given; AUROC 0.99: 0.6 coverage where 5 to 10 % are at 1
+_ELEMENTS = 2**22  # draws x images worked on at once: 16 MB an array
+
+Figures: TypeAlias = "Callable[[Array, Array, Array], dict[str, jax.Array]]"  # (label, score, weight) -> name -> []
+
+
+class Images(NamedTuple):
+    """What one run evaluated."""
+
+    label: np.ndarray  # [n], 1 is pneumonia
+    score: np.ndarray  # [n], or [..., n] if the figures take several scores of the same images
+    patient: np.ndarray  # [n], any names
+
+
+class Draws(NamedTuple):
+    """A figure of one run, with others' images."""
+
+    value: float  # of the images as they are
+    replicates: np.ndarray  # [D] of each draw of patients
+    jackknife: np.ndarray  # [P] without each patient
+
+
+Limits: TypeAlias = "tuple[float, float, str]"  # low, high, and why they are NaN
+Method: TypeAlias = "Callable[[Draws, float], Limits]"  # draws, level -> limits
+
+
+def multiplicities(key: jax.Array, n_patients: Array, draws: int, slots: int) -> jax.Array:
+    """How often each patient is drawn, [draws, slots] i32, rows of sum `n_patients`, 0 beyond it.
+
+    Padding `slots` changes nothing, so runs of unequal size share one program; nor do further draws.
+    """
+
+    def one(key: jax.Array) -> jax.Array:
+        drawn = jax.random.randint(key, (slots,), 0, n_patients)
+        return jnp.zeros(slots, jnp.int32).at[drawn].add(jnp.where(jnp.arange(slots) < n_patients, 1, 0))
+
+    return jax.vmap(one)(jax.random.split(key, draws))
+
+
+def replicates(
+    figures: Figures, label: Array, score: Array, weight: Array, patient: Array, times: Array
+) -> dict[str, jax.Array]:
+    """The figures with every image counted as often as its patient: name -> [D].
+
+    Args:
+      figures: as `performance.figures`, pure JAX.
+      label: [N].
+      score: [N], or what `figures` takes.
+      weight: [N], 0 where padded.
+      patient: [N] i32, column of `times`.
+      times: [D, P], see `multiplicities`.
+    """
+
+    def one(times: jax.Array) -> dict[str, jax.Array]:
+        return figures(label, score, weight * times[patient])
+
+    return _map(one, jnp.asarray(times), patient.size)
+
+
+def jackknife(
+    figures: Figures, label: Array, score: Array, weight: Array, patient: Array, slots: int
+) -> dict[str, jax.Array]:
+    """The figures without each of the patients 0..slots-1: name -> [slots]. Arguments as `replicates`."""
+
+    def one(left_out: jax.Array) -> dict[str, jax.Array]:
+        return figures(label, score, jnp.where(patient == left_out, 0.0, weight))
+
+    return _map(one, jnp.arange(slots), patient.size)
+
+
+def _map(one: Callable[[jax.Array], dict[str, jax.Array]], over: jax.Array, images: int) -> dict[str, jax.Array]:
+    """`one` of each entry, as many at once as memory should hold."""
+    return jax.lax.map(one, over, batch_size=max(1, min(len(over), _ELEMENTS // images)))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _resample(
+    key: jax.Array, figures: Figures, draws: int, slots: int, images: Images, weight: Array, n_patients: Array
+) -> tuple[dict[str, jax.Array], dict[str, jax.Array], dict[str, jax.Array]]:
+    given = (images.label, images.score, weight)
+    # The images as they are go first, one more draw: what is compiled for the draws serves them, too.
+    times = jnp.concatenate([jnp.ones((1, slots), jnp.int32), multiplicities(key, n_patients, draws, slots)])
+    drawn = replicates(figures, *given, images.patient, times)
+    value, drawn = (jax.tree.map(operator.itemgetter(part), drawn) for part in (0, slice(1, None)))
+    return value, drawn, jackknife(figures, *given, images.patient, slots)
+
+
+def logit_normal(draws: Draws, level: float) -> Limits:
+    """expit(logit(value) ± z sd(logit(replicates))), for shares that hardly reach 0 or 1."""
+    if not 0 < draws.value < 1:
+        return math.nan, math.nan, f"the figure is {draws.value:g}, at the end of its range"
+    inside = draws.replicates[(draws.replicates > 0) & (draws.replicates < 1)]
+    if reason := _obstacle(draws.replicates, inside, "0, 1 or undefined"):
+        return math.nan, math.nan, reason
+    half = float(stats.norm.ppf((1 + level) / 2)) * special.logit(inside).std(ddof=1)
+    low, high = special.expit(special.logit(draws.value) + np.array([-half, half]))
+    return float(low), float(high), ""
+
+
+def normal(draws: Draws, level: float) -> Limits:
+    """value ± z sd(replicates), for figures without bounds."""
+    defined = draws.replicates[np.isfinite(draws.replicates)]
+    if reason := _obstacle(draws.replicates, defined, "undefined"):
+        return math.nan, math.nan, reason
+    half = float(stats.norm.ppf((1 + level) / 2) * defined.std(ddof=1))
+    return draws.value - half, draws.value + half, ""
+
+
+def bca(draws: Draws, level: float) -> Limits:
+    """Bias-corrected and accelerated quantiles of the replicates (Efron 1987, JASA 82), whatever the figure's range.
+
+    Half of the replicates equal to the value count as below it. Student's t for the few patients, as in the expanded
+    percentile interval (Hesterberg 2015, American Statistician 69).
+    """
+    defined = np.sort(draws.replicates[np.isfinite(draws.replicates)])
+    if reason := _obstacle(draws.replicates, defined, "undefined"):
+        return math.nan, math.nan, reason
+    influence = draws.jackknife.mean() - draws.jackknife
+    if not np.isfinite(influence).all():
+        return math.nan, math.nan, "the figure is undefined without one of the patients"
+    spread = float(np.sum(influence**2))
+    if spread <= 1e-12:  # float32's rounding, squared
+        return math.nan, math.nan, "the figure is the same without any of the patients"
+    acceleration = float(np.sum(influence**3)) / (6 * spread**1.5)
+    below = float((defined < draws.value).mean() + (defined <= draws.value).mean()) / 2
+    skewed = f"{100 * (1 - below):.0f} % of the draws exceed the figure: too skewed for BCa"
+    if below in (0.0, 1.0):
+        return math.nan, math.nan, skewed
+    patients = len(influence)
+    z = math.sqrt(patients / (patients - 1)) * float(stats.t.ppf((1 + level) / 2, patients - 1))
+    shifted = float(stats.norm.ppf(below)) + np.array([-z, z])
+    at = stats.norm.cdf(stats.norm.ppf(below) + shifted / (1 - acceleration * shifted))
+    # An end beyond the draws is not known from them; the pole of the correction lies further out still.
+    if not (1 / len(defined) <= at[0] < at[1] <= 1 - 1 / len(defined)):
+        return math.nan, math.nan, skewed
+    low, high = np.quantile(defined, at)
+    return float(low), float(high), ""
+
+
+def none(draws: Draws, level: float) -> Limits:
+    """No interval: resampling itself moves the figure."""
+    return math.nan, math.nan, "resampling raises the figure itself, so its draws bound nothing"
+
+
+def _obstacle(replicates: np.ndarray, used: np.ndarray, otherwise: str) -> str:
+    share = 1 - len(used) / len(replicates)
+    if share > _LIMIT:
+        return f"the figure is {otherwise} in {100 * share:.0f} % of the draws"
+    return "the figure is the same in every draw" if np.ptp(used) <= 1e-6 else ""  # float32's rounding
+
+
+METHODS: Mapping[str, Method] = {
+    "auroc": logit_normal,
+    "calibration_slope": normal,
+    "calibration_intercept": normal,
+    "ece": none,
+}
+
+
+def intervals(
+    key: jax.Array,
+    figures: Figures,
+    runs: Sequence[Images],
+    draws: int = DRAWS,
+    level: float = 0.95,
+    methods: Mapping[str, Method] = METHODS,
+) -> list[dict[str, Estimate]]:
+    """Each run's figures with intervals for other patients like these: name -> `Estimate`, one dict a run.
+
+    They say what other images would give this trained network; what other training would give, `statistics.over_runs`.
+    A figure over seeds that share a set, or a difference of two networks, is a figure of scores [S, N], e.g.
+    `lambda label, score, weight: {"mean": jax.vmap(auroc, (None, 0, None))(label, score, weight).mean()}`.
+
+    Args:
+      key: typed PRNG key; run i draws with fold_in(key, i), and the same however many runs there are.
+      figures: e.g. `performance.figures`; pure JAX, compiled once for all runs.
+      runs: padded to the longest in turn.
+      draws: of patients.
+      level: share of such intervals that are to hold the true value.
+      methods: of the named figures; `bca` for all others.
+
+    Raises:
+      ValueError: a run has no image, or its patients or scores are not one for each label.
+    """
+    for images in runs:
+        _check(images)
+    width = max(len(images.label) for images in runs)
+    slots = max(len(np.unique(images.patient)) for images in runs)
+    found = []
+    for i, images in enumerate(runs):
+        padded, weight, patients = _pad(images, width)
+        value, drawn, without = jax.device_get(
+            _resample(jax.random.fold_in(key, i), figures, draws, slots, padded, weight, patients)
+        )
+        found.append({
+            name: _estimate(
+                Draws(float(value[name]), np.asarray(drawn[name], float), np.asarray(without[name], float)[:patients]),
+                methods.get(name, bca),
+                level,
+            )
+            for name in value
+        })  # fmt: skip
+    return found
+
+
+def _estimate(draws: Draws, method: Method, level: float) -> Estimate:
+    if math.isnan(draws.value):
+        return Estimate(math.nan, math.nan, math.nan, "the figure is undefined")
+    if len(draws.jackknife) < 2:
+        return Estimate(draws.value, math.nan, math.nan, "all images are of one patient")
+    return Estimate(draws.value, *method(draws, level))
+
+
+def _pad(images: Images, width: int) -> tuple[Images, np.ndarray, int]:
+    """Images of `width`, their weights and how many patients they are of."""
+    n = len(images.label)
+    names, code = np.unique(images.patient, return_inverse=True)
+    score = np.asarray(images.score, np.float32)
+    tail = (0, width - n)
+    padded = Images(
+        np.pad(np.asarray(images.label, np.int32), tail),
+        np.pad(score, [(0, 0)] * (score.ndim - 1) + [tail]),
+        np.pad(code.astype(np.int32), tail),
+    )
+    return padded, (np.arange(width) < n).astype(np.float32), len(names)
+
+
+def _check(images: Images) -> None:
+    n = len(images.label)
+    if not n:
+        raise ValueError("label must hold an image, got none")
+    if np.shape(images.patient) != (n,) or np.shape(images.score)[-1:] != (n,):
+        raise ValueError(
+            f"patient and score must have one entry for each of {n} labels, got shapes {np.shape(images.patient)} and "
+            f"{np.shape(images.score)}"
+        )

@@ -1,0 +1,141 @@
+"""Whether scores are right as probabilities. Pure JAX, written for one run.
+
+Arguments, weights and NaN as in `cxrjax.discrimination`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from cxrjax.discrimination import arguments
+from cxrjax.types import Array
+
+BINS = 10
+CLIP = (
+    2.0**-20
+)  # scores are kept this far from 0 and 1, whose logit is infinite; 1 - CLIP is exact in float32: |logit| <= 13.9
+_STEPS = 100  # of Newton; 5 to 12 are usual
+_SMALL = 1e-4  # relative change of the largest logit that ends Newton: convergence is quadratic, so the next is tiny
+
+_State: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]  # steps so far, coefficients, relative change
+
+
+class Recalibration(NamedTuple):
+    """logit P(label = 1) = intercept + slope logit(score); 0 and 1 where scores are calibrated."""
+
+    intercept: jax.Array  # [] f32
+    slope: jax.Array  # [] f32; below 1: scores too extreme (over-fitted), above 1: too timid
+
+
+def brier(label: Array, score: Array, weight: Array) -> jax.Array:
+    """Mean squared difference of score and label, 0..1 (Brier 1950); a constant score of 1/2 reaches 0.25."""
+    label, score, weight = arguments(label, score, weight)
+    return jnp.sum(jnp.where(weight == 0, 0.0, weight * (score - label) ** 2)) / jnp.sum(weight)
+
+
+def expected_calibration_error(label: Array, score: Array, weight: Array, bins: int = BINS) -> jax.Array:
+    """Mean over images of |share of positives - mean score| of the image's bin, 0..1 (Naeini 2015, AAAI).
+
+    `bins` of equal width, (k / bins, (k + 1) / bins], the first with 0 in it, as in scikit-learn's `calibration_curve`.
+    Chance alone keeps it above 0: with n images in a bin by some 0.4 / sqrt(n) at a score of 1/2.
+    """
+    label, score, weight = arguments(label, score, weight)
+    inner = jnp.linspace(0, 1, bins + 1, dtype=jnp.float32)[1:-1]
+    member = jax.nn.one_hot(jnp.searchsorted(inner, score, side="left"), bins)  # [N, bins]
+    excess = jnp.where(weight == 0, 0.0, weight * (label - score))
+    return jnp.sum(jnp.abs(excess @ member)) / jnp.sum(weight)
+
+
+def overlap(label: Array, score: Array, weight: Array) -> jax.Array:
+    """Whether the scores of the two classes overlap, [] bool, without which no slope is the likeliest.
+
+    With one covariate the estimate of a logistic regression exists if and only if each class has a value below the
+    highest of the other (Albert & Anderson 1984, Biometrika 71): not under separation, nor with one score or class.
+    """
+    label, score, weight = arguments(label, score, weight)
+    x, positive, negative = logit(score), (weight > 0) & (label == 1), (weight > 0) & (label != 1)
+    low = [jnp.min(x, where=own, initial=jnp.inf) for own in (positive, negative)]
+    high = [jnp.max(x, where=own, initial=-jnp.inf) for own in (positive, negative)]
+    return (low[0] < high[1]) & (low[1] < high[0])
+
+
+def logit(score: Array) -> jax.Array:
+    """log(s / (1 - s)) of scores kept `CLIP` away from 0 and 1."""
+    clipped = jnp.clip(score, CLIP, 1 - CLIP)
+    return jnp.log(clipped) - jnp.log1p(-clipped)
+
+
+def recalibration(label: Array, score: Array, weight: Array) -> Recalibration:
+    """Calibration intercept and slope: logistic regression of the label on logit(score) (Cox 1958, Biometrika 45).
+
+    Maximum likelihood. NaN if the classes' scores do not overlap, or if Newton has not converged.
+    """
+    defined = overlap(label, score, weight)
+    label, score, weight = arguments(label, score, weight)
+    share = weight / jnp.sum(weight)
+    x = jnp.where(weight == 0, 0.0, logit(score))
+    mean = jnp.sum(share * x)
+    sd = jnp.sqrt(jnp.sum(share * (x - mean) ** 2))
+    x = jnp.where(weight == 0, 0.0, (x - mean) / sd)
+    at = _maximum(x, jnp.zeros_like(x), label, share, defined, slope_free=True)
+    return Recalibration(at[0] - at[1] * mean / sd, at[1] / sd)
+
+
+def calibration_in_the_large(label: Array, score: Array, weight: Array) -> jax.Array:
+    """Calibration intercept with the slope held at 1: what must be added to every logit(score) to fit the share of
+    positives; 0 where that is right, above 0 where scores are too low. NaN of one class."""
+    label, score, weight = arguments(label, score, weight)
+    share = weight / jnp.sum(weight)
+    positives = jnp.sum(share * label)
+    offset = jnp.where(weight == 0, 0.0, logit(score))
+    defined = (positives > 0) & (positives < 1)
+    return _maximum(jnp.zeros_like(offset), offset, label, share, defined, slope_free=False)[0]
+
+
+def _maximum(
+    x: jax.Array, offset: jax.Array, label: jax.Array, share: jax.Array, defined: jax.Array, slope_free: bool
+) -> jax.Array:
+    """Intercept and slope [2] of the likeliest logistic regression, eta = offset + intercept + slope x, by Newton.
+
+    Newton's full step may overshoot. Along any direction the third derivative is at most c times the second, c the
+    largest change of an eta, so that log(1 + c) / c of the step always climbs (Sun & Tran-Dinh 2019, Math. Programming
+    178, generalised self-concordance), if slowly where some eta are large: the best of it, the full step and their
+    geometric mean is taken.
+
+    Args:
+      x: [N], of mean 0 and SD 1, so that f32 is enough.
+      offset: [N].
+      label: [N], 0 or 1.
+      share: [N], of sum 1.
+      defined: [] bool, False: NaN at once.
+      slope_free: False: the slope stays 0.
+    """
+
+    def likelihood(eta: jax.Array) -> jax.Array:
+        return jnp.sum(share * jax.nn.log_sigmoid(jnp.where(label == 1, eta, -eta)))
+
+    def advance(state: _State) -> _State:
+        count, at, _ = state
+        eta = offset + at[0] + at[1] * x
+        p, q = jax.nn.sigmoid(eta), jax.nn.sigmoid(-eta)
+        rest, spread = share * jnp.where(label == 1, q, -p), share * p * q  # no 1 - p, which cancels
+        # About the mean by `spread` the equations of the two coefficients part.
+        centre = jnp.sum(spread * x) / jnp.sum(spread)
+        slope = jnp.sum(rest * (x - centre)) / jnp.sum(spread * (x - centre) ** 2) if slope_free else jnp.float32(0)
+        intercept = jnp.sum(rest) / jnp.sum(spread) - slope * centre
+        move = intercept + slope * x
+        change = jnp.max(jnp.abs(move), where=share > 0, initial=0.0)
+        sure = jnp.log1p(change) / jnp.maximum(change, 1e-30)
+        lengths = jnp.stack([sure, jnp.sqrt(sure), jnp.ones_like(sure)])
+        length = lengths[jnp.argmax(jax.vmap(lambda length: likelihood(eta + length * move))(lengths))]
+        size = jnp.max(jnp.abs(eta), where=share > 0, initial=0.0)
+        return count + 1, at + length * jnp.stack([intercept, slope]), change / (1 + size)
+
+    def unfinished(state: _State) -> jax.Array:
+        return (state[0] < _STEPS) & (state[2] > _SMALL) & defined  # a change of NaN ends it, too
+
+    _, at, change = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), jnp.zeros(2), jnp.float32(jnp.inf)))
+    return jnp.where(defined & (change <= _SMALL), at, jnp.nan)

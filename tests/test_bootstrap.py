@@ -1,0 +1,297 @@
+"""Against loops that resample rows, and against simulated sets whose true figures are known."""
+
+import functools
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from cxrjax import bootstrap, delong, discrimination, performance
+from cxrjax.bootstrap import Draws, Images
+
+
+def key():
+    return jax.random.key(0)
+
+
+def two(label, score, weight):
+    return {
+        "auroc": discrimination.auroc(label, score, weight),
+        "specificity": discrimination.specificity(label, score, weight),
+    }
+
+
+def auroc(label, score, weight):
+    return {"auroc": discrimination.auroc(label, score, weight)}
+
+
+def make(seed, patients=40, images=70):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 2, images)
+    return Images(label, rng.random(images).round(2) * 0.7 + 0.3 * label, rng.integers(0, patients, images) + 1000)
+
+
+def draw(patients, draws, slots):
+    return np.asarray(jax.jit(bootstrap.multiplicities, static_argnums=(2, 3))(key(), patients, draws, slots))
+
+
+def test_patients_are_drawn_with_replacement():
+    times = draw(40, 4_000, 40)
+    assert (times.sum(axis=1) == 40).all()
+    assert (times >= 0).all()
+    # A patient's multiplicity is binomial (40, 1/40): mean 1, variance 39/40, absent with (39/40)^40 = 0.363.
+    assert times.mean(axis=0) == pytest.approx(1, abs=0.07)
+    assert times.var() == pytest.approx(39 / 40, rel=0.02)
+    assert (times == 0).mean() == pytest.approx((39 / 40) ** 40, abs=0.005)
+
+
+def test_padding_and_further_draws_change_no_draw():
+    times, more = draw(40, 20, 40), draw(40, 50, 64)
+    np.testing.assert_array_equal(more[:20, :40], times)
+    assert not more[:, 40:].any()
+
+
+def test_replicates_agree_with_a_loop_over_resampled_rows():
+    images = make(0)
+    names, code = np.unique(images.patient, return_inverse=True)
+    times = draw(len(names), 100, len(names))
+
+    def figures(label, score, weight):
+        return {"auroc": discrimination.auroc(label, score, weight), "ap": discrimination.auprc(label, score, weight)}
+
+    score = images.score.astype(np.float32)
+    got = jax.jit(bootstrap.replicates, static_argnums=0)(figures, images.label, score, np.ones(70), code, times)
+    for d in range(100):
+        rows = np.concatenate([np.flatnonzero(code == p) for p in range(len(names)) for _ in range(times[d, p])])
+        assert float(got["auroc"][d]) == pytest.approx(roc_auc_score(images.label[rows], score[rows]), rel=1e-5)
+        assert float(got["ap"][d]) == pytest.approx(average_precision_score(images.label[rows], score[rows]), rel=1e-5)
+    leave_out = jax.jit(bootstrap.jackknife, static_argnums=(0, 5))
+    without = leave_out(figures, images.label, score, np.ones(70), code, len(names))
+    for p in range(len(names)):
+        rows = code != p
+        assert float(without["auroc"][p]) == pytest.approx(roc_auc_score(images.label[rows], score[rows]), rel=1e-5)
+
+
+def test_pieces_of_any_size_give_the_same(monkeypatch):
+    images = make(0)
+    code = np.unique(images.patient, return_inverse=True)[1]
+    given = (images.label, images.score.astype(np.float32), np.ones(70), code, np.eye(50, 40))
+    whole, pieces = (
+        jax.jit(lambda *given: bootstrap.replicates(lambda y, s, w: {"weight": jnp.sum(w)}, *given)["weight"])
+        for _ in range(2)
+    )
+    expected = whole(*given)
+    monkeypatch.setattr(bootstrap, "_ELEMENTS", 70 * 7)
+    np.testing.assert_array_equal(pieces(*given), expected)
+    np.testing.assert_array_equal(expected[:40], np.bincount(code, minlength=40))
+
+
+def test_runs_of_unequal_size_together_equal_each_alone():
+    """Draws of run i depend on the key and i alone."""
+    runs = [make(0), make(1, patients=25, images=50), make(2, patients=60, images=90)]
+    together = bootstrap.intervals(key(), auroc, runs, draws=200)
+    alone = bootstrap.intervals(key(), auroc, runs[:1], draws=200)
+    assert alone[0]["auroc"][:3] == pytest.approx(together[0]["auroc"][:3], rel=1e-5)
+    assert together[0]["auroc"] != together[1]["auroc"]
+    for run, found in zip(runs, together, strict=True):
+        assert found["auroc"].value == pytest.approx(roc_auc_score(run.label, run.score.astype(np.float32)), rel=1e-5)
+        assert all(one.low < one.value < one.high and not one.reason for one in found.values())
+
+
+def test_bca_agrees_with_scipy_on_the_same_draws():
+    """`scipy.stats.bootstrap` of a mean, BCa, with its own replicates; z in place of t by many observations."""
+    values = np.random.default_rng(0).exponential(size=2_000)
+    reference = stats.bootstrap((values,), np.mean, n_resamples=4_000, method="BCa", rng=np.random.default_rng(1))
+    without = (values.sum() - values) / (len(values) - 1)
+    draws = Draws(values.mean(), reference.bootstrap_distribution, without)
+    got = bootstrap.bca(draws, 0.95)
+    assert got[:2] == pytest.approx(tuple(reference.confidence_interval), abs=1e-4)
+    assert got[:2] != pytest.approx(tuple(np.quantile(reference.bootstrap_distribution, [0.025, 0.975])), abs=1e-4)
+
+
+def test_methods_by_hand():
+    replicates = np.array([0.5, 0.6, 0.7, 0.8, 0.9])
+    draws = Draws(0.7, replicates, np.empty(0))
+    half = 1.959964 * np.log(replicates / (1 - replicates)).std(ddof=1)
+    middle = math.log(0.7 / 0.3)
+    expected = tuple(1 / (1 + math.exp(-x)) for x in (middle - half, middle + half))
+    assert bootstrap.logit_normal(draws, 0.95)[:2] == pytest.approx(expected)
+    half = 1.959964 * math.sqrt(0.025)
+    assert bootstrap.normal(draws, 0.95)[:2] == pytest.approx((0.7 - half, 0.7 + half))
+
+
+def test_half_of_the_draws_equal_to_the_figure_count_as_below_it():
+    """Shares of few images take few values: here bias and acceleration are 0, and the quantiles are plain ones."""
+    draws = Draws(0.7, np.repeat([0.6, 0.7, 0.8], [250, 500, 250]), np.linspace(0.68, 0.72, 50))
+    assert bootstrap.bca(draws, 0.95) == (0.6, 0.8, "")
+
+
+def test_few_patients_widen_bca():
+    rng = np.random.default_rng(0)
+    replicates = rng.normal(0.7, 0.05, 4_000)
+    wide, narrow = (bootstrap.bca(Draws(0.7, replicates, rng.normal(0.7, 0.01, n)), 0.95) for n in (10, 1_000))
+    assert wide[0] < narrow[0] - 0.01
+    assert wide[1] > narrow[1] + 0.01
+
+
+EVEN, AROUND = np.linspace(0.6, 0.8, 1_000), np.linspace(0.68, 0.72, 50)
+
+
+@pytest.mark.parametrize(
+    ("method", "draws", "reason"),
+    [
+        (bootstrap.logit_normal, Draws(1.0, EVEN, AROUND), "the figure is 1, at the end of its range"),
+        (bootstrap.logit_normal, Draws(0.7, np.append(EVEN, np.ones(80)), AROUND), "0, 1 or undefined in 7 % of the"),
+        (bootstrap.logit_normal, Draws(0.7, 0 * EVEN + 0.7, AROUND), "the same in every draw"),
+        (bootstrap.normal, Draws(0.7, np.append(EVEN, [math.nan] * 80), AROUND), "undefined in 7 % of the draws"),
+        (bootstrap.bca, Draws(0.7, np.append(EVEN, [math.nan] * 80), AROUND), "undefined in 7 % of the draws"),
+        (bootstrap.bca, Draws(0.7, EVEN, np.append(AROUND, math.nan)), "undefined without one of the patients"),
+        (bootstrap.bca, Draws(0.7, EVEN, 0 * AROUND + 0.7), "the same without any of the patients"),
+        (bootstrap.bca, Draws(0.61, EVEN, AROUND), "95 % of the draws exceed the figure: too skewed for BCa"),
+        (bootstrap.bca, Draws(0.5, EVEN, AROUND), "100 % of the draws exceed the figure"),
+        (bootstrap.none, Draws(0.7, EVEN, AROUND), "resampling raises the figure"),
+    ],
+)
+def test_no_interval_is_nan_with_a_reason(method, draws, reason):
+    low, high, why = method(draws, 0.95)
+    assert math.isnan(low) and math.isnan(high)
+    assert reason in why
+
+
+def test_some_undefined_draws_are_left_out():
+    some = Draws(0.7, np.append(EVEN, [math.nan] * 20), AROUND)
+    for method in (bootstrap.logit_normal, bootstrap.normal, bootstrap.bca):
+        assert method(some, 0.95) == pytest.approx(method(Draws(0.7, EVEN, AROUND), 0.95))
+
+
+def test_undefined_figures_and_single_patients_have_no_interval():
+    one_class = Images(np.ones(6), np.linspace(0.2, 0.9, 6), np.arange(6))
+    single = Images(np.array([1, 0, 1, 0, 1, 0]), np.linspace(0.2, 0.9, 6), np.zeros(6))
+    first, second = bootstrap.intervals(key(), auroc, [one_class, single], draws=50)
+    assert math.isnan(first["auroc"].value) and first["auroc"].reason == "the figure is undefined"
+    assert not math.isnan(second["auroc"].value)
+    assert math.isnan(second["auroc"].low) and second["auroc"].reason == "all images are of one patient"
+
+
+def test_figures_may_take_several_scores_of_the_same_images():
+    """The mean over seeds on a shared set, and the difference of two networks, each draw for both alike."""
+    images = make(0)
+    scores = np.stack([images.score, images.score + 1e-4])
+
+    def figures(label, score, weight):
+        areas = jax.vmap(discrimination.auroc, (None, 0, None))(label, score, weight)
+        return {"mean": areas.mean(), "difference": areas[1] - areas[0]}
+
+    found = bootstrap.intervals(key(), figures, [images._replace(score=scores)], draws=200)[0]
+    one = bootstrap.intervals(key(), auroc, [images], draws=200, methods={})[0]["auroc"]
+    assert found["mean"][:3] == pytest.approx(one[:3], rel=1e-4)  # equal ranks
+    assert (found["difference"].value, found["difference"].reason) == (0, "the figure is the same in every draw")
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (Images(np.empty(0), np.empty(0), np.empty(0)), "label must hold an image"),
+        (make(0)._replace(patient=np.arange(3)), r"one entry for each of 70 labels, got shapes \(3,\) and \(70,\)"),
+        (make(0)._replace(score=np.ones((70, 2))), r"got shapes \(70,\) and \(70, 2\)"),
+    ],
+)
+def test_wrong_images_are_refused(images, message):
+    with pytest.raises(ValueError, match=message):
+        bootstrap.intervals(key(), two, [images])
+
+
+def test_ten_runs_with_2000_draws_of_all_figures_take_seconds():
+    rng = np.random.default_rng(0)
+    runs = []
+    for _ in range(10):
+        label = rng.integers(0, 2, 280)
+        runs.append(Images(label, 1 / (1 + np.exp(-rng.normal(2 * label - 1))), rng.integers(0, 230, 280)))
+    found = bootstrap.intervals(key(), performance.figures, runs)
+    for run in found:
+        assert set(run) == set(performance.NAMES)
+        for name, one in run.items():
+            assert (one.reason == "") == (one.low < one.value < one.high), name
+            assert bool(one.reason) == (name == "ece")
+    start = time.monotonic()
+    bootstrap.intervals(key(), performance.figures, runs)
+    assert time.monotonic() - start < 10  # 0.5 s on two cores, and 4 s to compile
+
+
+def binormal(rng, sets, patients, auroc, share=0.43, images=3, correlation=0.5):
+    """Labels by patient and scores [sets, patients * images] of true AUROC Phi(d / sqrt 2), correlated within patients.
+
+    A score is normal with mean d for a positive and 0 for a negative, and SD 1; half of its variance is the patient's.
+    """
+    shape = (sets, patients, images)
+    label = np.broadcast_to(rng.random((sets, patients, 1)) < share, shape)
+    own, common = rng.normal(size=shape), rng.normal(size=(sets, patients, 1))
+    distance = math.sqrt(2) * stats.norm.ppf(auroc)
+    value = distance * label + math.sqrt(correlation) * common + math.sqrt(1 - correlation) * own
+    score = stats.norm.cdf(value - distance / 2)  # into 0..1, in order; 0.5 has specificity Phi(distance / 2)
+    return label.reshape(sets, -1).astype(np.int32), score.reshape(sets, -1).astype(np.float32)
+
+
+def simulated(sets, patients, draws, figures, auroc=0.85):
+    """How often 95 % intervals by patient hold the truth, and those of AUROC by image: name -> share of the sets."""
+    label, score = binormal(np.random.default_rng(patients), sets, patients, auroc)
+    images = 3 * patients
+    by_image, ones = np.arange(images), np.ones(images, np.float32)
+    by_patient = by_image // 3
+    true = {"specificity": float(stats.norm.cdf(stats.norm.ppf(auroc) / math.sqrt(2)))}
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, 0, 0, None, None))
+    def resample(own, label, score, patient, count):
+        given = (figures, label, score, ones, patient)
+        times = bootstrap.multiplicities(own, count, draws, images)  # room for either count: compiled once
+        return bootstrap.replicates(*given, times), bootstrap.jackknife(*given, images)
+
+    held = []
+    value = jax.device_get(jax.jit(jax.vmap(figures, (0, 0, None)))(label, score, ones))
+    for i in range(0, sets, 50):
+        keys = jax.random.split(jax.random.fold_in(key(), i), (2, len(label[i : i + 50])))
+        given = (label[i : i + 50], score[i : i + 50])
+        drawn, without = jax.device_get(resample(keys[0], *given, by_patient, patients))
+        naive, _ = jax.device_get(resample(keys[1], *given, by_image, images))
+        for s in range(len(given[0])):
+            own = {n: Draws(float(v[i + s]), drawn[n][s], without[n][s, :patients]) for n, v in value.items()}
+            ends = {name: bootstrap.METHODS.get(name, bootstrap.bca)(own[name], 0.95) for name in own}
+            ends["naive"] = bootstrap.logit_normal(own["auroc"]._replace(replicates=naive["auroc"][s]), 0.95)
+            ends["delong"] = delong.interval(label[i + s], score[i + s], by_patient)[1:]
+            ends["naive delong"] = delong.interval(label[i + s], score[i + s])[1:]
+            held.append({name: low <= true.get(name, auroc) <= high for name, (low, high, _) in ends.items()})
+    return {name: float(np.mean([one[name] for one in held])) for name in held[0]}
+
+
+def test_intervals_by_patient_cover_in_a_small_simulation():
+    """200 sets: standard error 0.015 at 0.95. The next test has the claim."""
+    share = simulated(sets=200, patients=60, draws=300, figures=auroc)
+    assert min(share["auroc"], share["delong"]) > 0.9
+    assert max(share["naive"], share["naive delong"]) < 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patients", [60, 100])
+def test_intervals_by_patient_cover_and_by_image_do_not(patients):
+    """2,000 sets, standard error 0.005."""
+    share = simulated(sets=2_000, patients=patients, draws=1_000, figures=two)
+    print(patients, share)
+    assert 0.93 <= share["auroc"] <= 0.97
+    assert 0.93 <= share["specificity"] <= 0.97
+    assert 0.93 <= share["delong"] <= 0.97
+    assert share["naive"] < 0.9
+    assert share["naive delong"] < 0.9
+
+
+def test_simulated_figures_are_the_true_ones():
+    label, score = binormal(np.random.default_rng(0), 1, 60_000, 0.85)
+    got = jax.jit(two)(label[0], score[0], jnp.ones(180_000))
+    # Standard error of either is some 0.0015.
+    assert float(got["auroc"]) == pytest.approx(0.85, abs=0.005)
+    assert float(got["specificity"]) == pytest.approx(stats.norm.cdf(stats.norm.ppf(0.85) / math.sqrt(2)), abs=0.005)
