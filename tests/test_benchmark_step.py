@@ -161,6 +161,7 @@ def test_pytorch_dreams_in_the_same_direction():
     np.testing.assert_allclose(_torch_reference.dream_direction(torch.from_numpy(gradient)), want, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_files_without_tensorflow_and_company(tmp_path):
     """A tiny run in a process that can import nothing but JAX and its company."""
     blocked = ("tensorflow", "torch", "pandas", "sklearn", "matplotlib", "jinja2", "scipy.stats")

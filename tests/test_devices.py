@@ -77,7 +77,9 @@ def same(a, b):
     [
         pytest.param(3, 8, {"seed": 1, "data": 4}, marks=pytest.mark.slow),  # 15 s each, and the others hold both axes
         pytest.param(4, 8, {"seed": 4, "data": 1}, marks=pytest.mark.slow),
-        (3, 6, {"seed": 4, "data": 1}),  # 6 does not divide by 4, so a masked seed fills the mesh
+        pytest.param(
+            3, 6, {"seed": 4, "data": 1}, marks=pytest.mark.slow
+        ),  # 6 does not divide by 4, so a masked seed fills the mesh
         (2, 8, {"seed": 2, "data": 2}),
     ],
 )
@@ -95,6 +97,7 @@ def free_port():
         return free.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     address = f"127.0.0.1:{free_port()}"
     both = [

@@ -191,6 +191,7 @@ def test_what_a_kill_leaves_before_the_configuration_is_written_is_no_obstacle(t
         assert (folder / "config.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_dream")
 def test_all_layers_retrained(nih, tmp_path):
     flags = ("--retrain_from=conv1", "--augment_bank=0", "--seeds=1", "--epochs=1", "--batch_size=16")
