@@ -43,7 +43,7 @@ def cached(folder, images):
     return bank.Cache(folder, store.hash_rows(images, np.arange(len(images))))
 
 
-@pytest.mark.parametrize("slots", [1, 3, 16, 70])
+@pytest.mark.parametrize("slots", [1, 3, 16, pytest.param(70, marks=pytest.mark.slow)])
 def test_entries_are_the_trunk_of_each_augmentation(noise, feed, slots):
     filled = bank.build(TRUNK, feed, ROWS, slots, len(noise))
     index, slot = np.broadcast_arrays(ROWS[:, None], np.arange(slots)[None, :])

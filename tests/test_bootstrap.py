@@ -273,6 +273,7 @@ def simulated(sets, patients, draws, figures, auroc=0.85):
     return {name: float(np.mean([one[name] for one in held])) for name in held[0]}
 
 
+@pytest.mark.slow
 def test_intervals_by_patient_cover_in_a_small_simulation():
     """200 sets: standard error 0.015 at 0.95. The next test has the claim."""
     share = simulated(sets=200, patients=60, draws=300, figures=auroc)

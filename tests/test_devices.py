@@ -72,14 +72,13 @@ def same(a, b):
         np.testing.assert_allclose(a[name], b[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow  # 15 s each
 @pytest.mark.parametrize(
     ("seeds", "batch", "mesh"),
     [
-        pytest.param(3, 8, {"seed": 1, "data": 4}, marks=pytest.mark.slow),  # 15 s each, and the others hold both axes
-        pytest.param(4, 8, {"seed": 4, "data": 1}, marks=pytest.mark.slow),
-        pytest.param(
-            3, 6, {"seed": 4, "data": 1}, marks=pytest.mark.slow
-        ),  # 6 does not divide by 4, so a masked seed fills the mesh
+        (3, 8, {"seed": 1, "data": 4}),
+        (4, 8, {"seed": 4, "data": 1}),
+        (3, 6, {"seed": 4, "data": 1}),  # 6 does not divide by 4, so a masked seed fills the mesh
         (2, 8, {"seed": 2, "data": 2}),
     ],
 )
