@@ -130,7 +130,12 @@ def read_bad_images(folder: Path) -> pd.DataFrame:
 def read_boxes(folder: Path) -> pd.DataFrame:
     """Boxes of findings: image, finding, x, y (upper left corner), width, height as shares of the image, 0..1."""
     path = folder / "boxes.csv"
-    return pd.read_csv(path, dtype={"image": str}) if path.is_file() else pd.DataFrame(columns=list(BOX_COLUMNS))
+    return pd.read_csv(path, dtype={"image": str}) if path.is_file() else no_boxes()
+
+
+def no_boxes() -> pd.DataFrame:
+    """A table of boxes without a row."""
+    return pd.DataFrame(columns=list(BOX_COLUMNS))
 
 
 def write_store(folder: Path, table: pd.DataFrame, images: Iterable[np.ndarray], about: About) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxrjax.datasets.source import Source, images_under, look, name_of, no_boxes, patient_of
-from cxrjax.store import COLUMNS, label_counts
+from cxrjax.datasets.source import Source, images_under, look, name_of, patient_of
+from cxrjax.store import COLUMNS, label_counts, no_boxes
 from cxrjax.types import InputError
 
 SPLITS = {
@@ -73,8 +73,8 @@ def scan(folder: Path, classes: dict[str, str], pattern: re.Pattern[str] | None 
 
 def _tell_ignored(labelled: list[tuple[Path, str, str]]) -> None:
     """Logs folders beside the class folders whose names are no class."""
-    for place in {sub.parent for sub, _, _ in labelled}:
-        classes = {sub for sub, _, _ in labelled}
+    classes = {sub for sub, _, _ in labelled}
+    for place in {sub.parent for sub in classes}:
         others = [p.name for p in _folders(place) if p not in classes and p.name.lower() not in SPLITS]
         if others:
             log.warning("%s: folders that are no class are not read: %s", place, ", ".join(others))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxrjax.datasets.source import Bad, Source, label_of, look, no_boxes, numbers, patient_of, years
-from cxrjax.store import COLUMNS, label_counts
+from cxrjax.datasets.source import Bad, Source, label_of, look, numbers, patient_of, years
+from cxrjax.store import COLUMNS, label_counts, no_boxes
 from cxrjax.types import InputError
 
 NEEDED = ("path", "label")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from cxrjax.datasets import archive
-from cxrjax.datasets.source import Bad, File, Source, look, no_boxes, numbers, years
-from cxrjax.store import BOX_COLUMNS, COLUMNS, label_counts
+from cxrjax.datasets.source import Bad, File, Source, look, numbers, years
+from cxrjax.store import BOX_COLUMNS, COLUMNS, label_counts, no_boxes
 from cxrjax.types import InputError
 
 FINDINGS = (

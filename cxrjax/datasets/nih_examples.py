@@ -83,8 +83,7 @@ class _Fresh:
 
 def _pixels(entry: Entry, size: int) -> np.ndarray | None:
     try:
-        content = entry.content if isinstance(entry.content, bytes) else sources.read(entry.content)
-        return decode(content, entry.image, Reduction(size)).pixels
+        return decode(sources.content_of(entry), entry.image, Reduction(size)).pixels
     except InputError as error:
         log.warning("left out: %s %s", entry.origin, error)
         return None

@@ -43,8 +43,7 @@ def _result(item: Item, future: Future[Decoded | InputError] | None) -> tuple[It
 
 def _attempt(entry: Entry, reduction: Reduction, check: Check | None) -> Decoded | InputError:
     try:
-        content = entry.content if isinstance(entry.content, bytes) else sources.read(entry.content)
-        return decode(content, entry.image, reduction, check)
+        return decode(sources.content_of(entry), entry.image, reduction, check)
     except InputError as error:
         return error
 

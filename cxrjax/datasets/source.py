@@ -14,7 +14,6 @@ import pandas as pd
 from cxrjax.datasets import archive
 from cxrjax.datasets.decode import SUFFIXES
 from cxrjax.datasets.dicom import is_dicom
-from cxrjax.store import BOX_COLUMNS
 from cxrjax.types import InputError
 
 CLASSES = {"NORMAL": "No Finding", "PNEUMONIA": "Pneumonia"}  # upper-case name of a class -> NIH label
@@ -148,6 +147,11 @@ def _unpack(
         yield End(file.name, file.stamp)
 
 
+def content_of(entry: Entry) -> bytes:
+    """The bytes of an image, read now if they lie in a file; raises as `read`."""
+    return entry.content if isinstance(entry.content, bytes) else read(entry.content)
+
+
 def read(path: Path) -> bytes:
     """Content of an image file.
 
@@ -255,11 +259,6 @@ def label_of(text: str, classes: dict[str, str]) -> str:
     ('No Finding', 'Effusion|Pneumonia')
     """
     return classes.get(text.strip().upper(), text.strip())
-
-
-def no_boxes() -> pd.DataFrame:
-    """A table of boxes without a row."""
-    return pd.DataFrame(columns=list(BOX_COLUMNS))
 
 
 def years(text: pd.Series) -> pd.Series:
