@@ -59,6 +59,7 @@ class Schedule(NamedTuple):
     learning_rate: float
     momentum: float
     augment_bank: int
+    flip: bool = True  # mirrored with probability 1/2
 
 
 class SeedData(NamedTuple):
@@ -67,6 +68,7 @@ class SeedData(NamedTuple):
     seed: int
     train: np.ndarray  # [n] i32, rows of the store
     val: np.ndarray  # [v] i32
+    taught: np.ndarray  # [n] i32, label with which each of `train` is trained: its own, or another's in a control
 
 
 class Metrics(NamedTuple):
@@ -157,17 +159,67 @@ class Weights(NamedTuple):
     info: WeightsInfo
 
 
+class RunTables(NamedTuple):
+    """What an evaluation starts from: all that training gave, each a CSV file in the run's folder."""
+
+    seeds: pd.DataFrame
+    """A row a seed: seed, n_train, n_val, positives_train, positives_val, loss (nats) and train_accuracy of the last
+    epoch, best_epoch, best_epoch_accuracy, contaminated_share (of validation images, whose patient was trained on),
+    params_sha256. In results.csv, with the figures of `Analysis.seeds`."""
+    history: pd.DataFrame  # seed, epoch, split (train or val), loss, accuracy
+    predictions: pd.DataFrame  # validation images: seed, image, patient, label, score (0..1)
+    training: pd.DataFrame  # training images, the same columns: centre crop, no dropout, their own label
+    images: pd.DataFrame  # every image of these two, once: image, patient, labels, view, age, sex, followup
+    flow: pd.DataFrame
+    """From the source's list to the runs, a row a stage in order: stage, excluded (bool, these images go no further),
+    images, positives, negatives (of the run's class), patients (NaN where unknown); means over runs are not whole."""
+    external: pd.DataFrame | None  # the external set, columns as `predictions`; every seed scores every image
+
+
+class Analysis(NamedTuple):
+    """Figures of a run, each table a CSV file in its folder; shares are 0..1, NaN is undefined."""
+
+    seeds: pd.DataFrame
+    """`RunTables.seeds` and, of the validation images: `performance.NAMES` at 0.5; auroc_low and auroc_high (95 %, by
+    resampling patients); delong_low and delong_high; threshold (chosen on training images for the wanted sensitivity),
+    sensitivity_chosen and specificity_chosen at it; train_sensitivity_chosen."""
+    external_seeds: pd.DataFrame | None  # seed, n, and the same figures of the external set
+    figures: pd.DataFrame
+    """A row for each data (internal, external), rule (fixed: 0.5, chosen: each seed's threshold) and figure of
+    `performance.NAMES`: mean, sd, low, high over seeds (Nadeau & Bengio; no interval for external), pooled over all
+    seeds' scores with pooled_low and pooled_high (by resampling patients), undefined (why pooled is NaN, or "")."""
+    floors: pd.DataFrame
+    """What the network must beat on the same splits, a row each: floor (network, majority, metadata, shuffled_labels,
+    random_trunk), available (bool), note (why not, or what it used), accuracy, accuracy_sd, auroc, auroc_sd; of network
+    minus floor accuracy_difference, accuracy_difference_low, accuracy_difference_high, accuracy_p, and the same of
+    auroc; beaten (bool: of AUROC, or of accuracy where the floor has no AUROC, the interval lies above 0)."""
+    leakage: pd.DataFrame | None
+    """--split_by=both: figure (contaminated_share, accuracy, fp_share, fn_share, sensitivity, specificity, auroc),
+    patient, image (means of the two splits), difference (image - patient), low, high, p."""
+    subgroups: pd.DataFrame
+    """Of the validation images pooled over seeds: variable (view, sex, age, images of the patient), group, images,
+    patients, positives (each image once), small (bool: too few for a figure to mean much), and of each of accuracy,
+    sensitivity, specificity, auroc: value, _low, _high (by resampling patients)."""
+    operating: pd.DataFrame
+    """Decisions at every threshold: data (internal, external), seed, threshold (0 to 1 in steps of 1/200), true_pos,
+    false_pos, false_neg, true_neg; an image is called positive if its score lies above."""
+    calibration: pd.DataFrame
+    """Reliability, pooled: data, bin_low, bin_high, images, score (mean), positives (share), low, high (Wilson)."""
+    errors: pd.DataFrame
+    """Validation images by how wrong they are on average, worst first: kind (false positive, false negative), image,
+    patient, labels, view, age, sex, label, score (mean over the seeds that validated it), seeds (how many)."""
+
+
 class Results(NamedTuple):
     """What an experiment found; `cxrjax.report` turns it into files."""
 
     config: ExperimentConfig
     environment: dict[str, Any]
     summary: dict[str, Any]  # what summary.json holds
-    seeds: pd.DataFrame  # a row a seed
-    history: pd.DataFrame  # seed, epoch, split, loss, accuracy
-    predictions: pd.DataFrame  # seed, image, patient, label, score
-    external: pd.DataFrame | None  # as `seeds`, on the external set
+    tables: RunTables
+    analysis: Analysis
     dream: np.ndarray  # [H, W] u8, what the first seed's pneumonia neuron responds to
+    pictures: dict[str, np.ndarray]  # image -> [256, 256] u8, of the errors that are shown
 
 
 def flag(default: Any, text: str, **rules: Any) -> Any:
@@ -200,9 +252,10 @@ class ExperimentConfig:
     val_fraction: float = flag(0.2, "share of the images used for validation, above 0 and below 1", lower=0, upper=1)
     split_by: str = flag(
         "patient",
-        "patient keeps each patient on one side; image is the poster's protocol; official is the data's own split "
-        "(test is used for validation, and is the same in all runs)",
-        choices=("patient", "image", "official"),
+        "patient keeps each patient on one side; image is the poster's protocol; both: patient, and the same seeds by "
+        "image beside it (in OUT/arms), which shows how much leakage flatters; official is the data's own split (test "
+        "is used for validation, and is the same in all runs)",
+        choices=("patient", "image", "both", "official"),
     )
     view: str = flag("all", "projections used", choices=("all", "PA", "AP"))
     retrain_from: str = flag("fc6", "first layer that is retrained", choices=("fc6", "fc7", "fc8", "conv1"))
@@ -213,6 +266,30 @@ class ExperimentConfig:
         "All give the same numbers",
         choices=("auto", "tfdata", "resident"),
     )
+    flip: bool = flag(True, "mirror training images left to right with probability 1/2")
+    train_patients: int = flag(
+        0, "train on this many patients of each run's training side, drawn anew for each seed; 0: on all", lower=0
+    )
+    control: str = flag(
+        "none",
+        "shuffled_labels: training images get each other's labels, so that only chance and mistakes can be found",
+        choices=("none", "shuffled_labels"),
+    )
+    floors: bool = flag(
+        False,
+        "also train what the network must beat, with the same seeds (in OUT/arms): shuffled labels, and a trunk of "
+        "random weights. Takes three times as long; majority and metadata are always there",
+    )
+    wanted_sensitivity: float = flag(
+        0.9, "a second threshold is chosen for it, on training images; the first is 0.5", lower=0.01, upper=1
+    )
+    prevalence: float = flag(
+        0.013,
+        "share of pneumonia for which PPV and NPV are given beside the images' own; 0.013 is NIH's",
+        lower=0,
+        upper=1,
+    )
+    lang: str = flag("en", "language of the report", choices=("en", "es"))
     seed_batch: int = flag(0, "seeds trained side by side as one program; 0: as many as memory allows", lower=0)
     dtype: str = flag(
         "float32",
