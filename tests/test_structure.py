@@ -39,6 +39,7 @@ ORDER = [
     "datasets.phantom",
     "datasets.load",
     "cohort",
+    "groupings",
     "page",
     "contact_sheet",
     "describe",
