@@ -77,6 +77,7 @@ ORDER = [
     "trainer",
     "tables",
     "rundir",
+    "comparison",
     "seed_groups",
     "trained",
     "predict",
@@ -139,6 +140,7 @@ def test_only_checkpoint_imports_orbax():
         ("benchmark_step", ("--augment_bank", "--retrain_from")),
         ("prepare", ("--source", "--patient_regex")),
         ("describe", ("--data_dir", "--max_bad")),
+        ("compare", ("--out",)),
         ("predict", ("--run", "--accept_anything", "not a medical device")),
     ],
 )
