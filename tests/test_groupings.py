@@ -12,7 +12,8 @@ from cxrjax import groupings
     [
         (groupings.age_band, [0, 17.9, 18, 80, 120, 121, -1, np.nan],
          ["0-17", "0-17", "18-39", "80+", "80+", "outside 0-120", "outside 0-120", "unknown"]),
-        (groupings.followup_band, [-1, 0, 1, 5, 6, 21, 183], ["0 or unknown"] * 2 + ["1-5"] * 2 + ["6-20"] + ["21+"] * 2),
+        (groupings.followup_band, [-1, 0, 1, 5, 6, 21, 183],
+         ["0 or unknown"] * 2 + ["1-5"] * 2 + ["6-20", "21+", "21+"]),
         (groupings.images_band, [1, 2, 3, 5, 6, 11, 184], ["1", "2", "3-5", "3-5", "6-10", "11+", "11+"]),
         (groupings.named, ["PA", "", "AP"], ["PA", "unknown", "AP"]),
     ],
