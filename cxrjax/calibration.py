@@ -97,7 +97,7 @@ def calibration_in_the_large(label: Array, score: Array, weight: Array) -> jax.A
 class _Climb(NamedTuple):
     """Where Newton stands and what it tries next."""
 
-    count: jax.Array  # [] i32, points tried
+    tried: jax.Array  # [] i32, points
     at: jax.Array  # [2] intercept and slope of the best point
     likelihood: jax.Array  # [] mean log likelihood there
     step: jax.Array  # [2] Newton's from there
@@ -142,19 +142,19 @@ def _maximum(
         slope = pull / jnp.sum(spread * (x - centre) ** 2) if slope_free else jnp.float32(0)
         intercept = push / jnp.sum(spread) - slope * centre
         step = jnp.stack([intercept, slope])
-        tried = _Climb(
-            state.count + 1, at, likelihood, step, push * push / jnp.sum(spread) + slope * pull,
+        taken = _Climb(
+            state.tried + 1, at, likelihood, step, push * push / jnp.sum(spread) + slope * pull,
             jnp.max(jnp.abs(intercept + slope * x), where=share > 0, initial=0.0),
             jnp.max(jnp.abs(eta), where=share > 0, initial=0.0), jnp.int32(0),
         )  # fmt: skip
         # Less than that is a step too long, unless only rounding speaks; the sure one is taken as it is.
         enough = state.likelihood + 0.1 * length * state.rise - _ROUNDING * (1 - state.likelihood)
         refused = (state.attempt < 2) & ~(likelihood >= enough)
-        again = state._replace(count=state.count + 1, attempt=state.attempt + 1)
-        return jax.tree.map(lambda old, new: jnp.where(refused, old, new), again, tried)
+        again = state._replace(tried=state.tried + 1, attempt=state.attempt + 1)
+        return jax.tree.map(lambda old, new: jnp.where(refused, old, new), again, taken)
 
     def unfinished(state: _Climb) -> jax.Array:
-        return (state.count < _STEPS) & (state.change > _enough(state)) & defined  # a change of NaN ends it, too
+        return (state.tried < _STEPS) & (state.change > _enough(state)) & defined  # a change of NaN ends it, too
 
     zero, much = jnp.float32(0), jnp.float32(1e30)
     start = _Climb(jnp.int32(0), jnp.zeros(2), -much, jnp.zeros(2), zero, much, zero, jnp.int32(0))
