@@ -36,6 +36,8 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax import comparison, files
 
         a, b = (Path(run) for run in config.runs)
+        if config.out and any(Path(config.out).resolve().is_relative_to(run.resolve()) for run in (a, b)):
+            raise InputError(f"--out={config.out} lies in one of the runs, whose files are never changed")
         made = comparison.compare(comparison.read(a), comparison.read(b))
         if config.out:
             try:

@@ -171,7 +171,8 @@ def test_the_command_line_prints_and_writes(folders, tmp_path, capsys):
     [
         (["{a}"], "two folders of finished runs must be given, got 1"),
         (["{a}", "{a}/nothing"], "nothing must be the folder of a finished run, and there is no such folder"),
-        (["{a}", "{b}", "--out={a}"], "cannot be written"),
+        (["{a}", "{b}", "--out={a}/results.csv"], "results.csv lies in one of the runs, whose files are never changed"),
+        (["{a}", "{b}", "--out={a}/../no/such.csv"], "cannot be written: No such file or directory"),
     ],
 )
 def test_a_mistake_is_one_line(folders, arguments, message, capsys):
