@@ -1,0 +1,170 @@
+"""Finished runs -> a table with a row each, and each row's difference from one of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from cxrjax import statistics
+from cxrjax.sweep import DONE, FAILED, Outcome
+from cxrjax.types import InputError
+
+FIGURES = ("accuracy", "fp_share", "fn_share", "sensitivity", "specificity", "auroc")
+COMPARED = ("accuracy", "auroc")
+DASH = "–"
+
+
+class Read(NamedTuple):
+    """What a table needs of a finished run."""
+
+    seeds: pd.DataFrame  # results.csv, by seed
+    validated: dict[int, frozenset[str]]  # seed -> its validation images
+    notes: list[str]  # what a reader must know, from summary.json
+
+
+def read(folder: Path) -> Read:
+    """Reads a finished run.
+
+    Raises:
+      InputError: if a file is missing or damaged.
+    """
+    try:
+        seeds = pd.read_csv(folder / "results.csv").set_index("seed")
+        images = pd.read_csv(folder / "predictions.csv", usecols=["seed", "image"], dtype={"image": str})
+        notes = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["notes"]
+        seeds[[*FIGURES, "n_train", "n_val"]].astype(float)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder} holds a damaged run: {error}") from error
+    validated = {seed: frozenset(images.loc[images["seed"] == seed, "image"]) for seed in images["seed"].unique()}
+    return Read(seeds, validated, list(notes))
+
+
+def read_all(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, Read]]:
+    """What the runs hold, by row; a damaged one is a failed row."""
+    known, checked = {}, []
+    for outcome in outcomes:
+        try:
+            if outcome.folder:
+                known[outcome.row.name] = read(outcome.folder)
+            checked.append(outcome)
+        except InputError as error:
+            checked.append(Outcome(outcome.row, None, FAILED, str(error)))
+    return checked, known
+
+
+def table(outcomes: Sequence[Outcome], base: str, pool: float | None = None) -> pd.DataFrame:
+    """A row for each outcome.
+
+    Columns: row, label, status, reason, note, folder, seeds, epochs, augment_bank, n_train and n_val (means over
+    seeds); of each of `FIGURES` its mean, _sd, _low, _high (`statistics.over_runs`); of each of `COMPARED`
+    _difference, _difference_low, _difference_high and _difference_p (row minus base, `statistics.compare_runs`); pairs, how many seeds these rest on, and unpaired, why there is no interval, or "". NaN is undefined.
+
+    Args:
+      outcomes: of the rows.
+      base: name of the row that the others are compared with.
+      pool: images from which each run's training images could come, a mean over runs, for the intervals; None: those
+        that it was trained on.
+    """
+    outcomes, known = read_all(outcomes)
+    rows = []
+    for outcome in outcomes:
+        row, config = outcome.row, outcome.row.config
+        told: dict[str, Any] = {
+            "row": row.name, "label": row.label, "status": outcome.status, "reason": outcome.reason, "note": row.note,
+            "folder": str(outcome.folder or ""), "seeds": config.seeds, "epochs": config.epochs,
+            "augment_bank": config.augment_bank,
+        }  # fmt: skip
+        if row.name in known:
+            told |= _figures(known[row.name].seeds, pool)
+            if row.name != base:
+                told |= _difference(known.get(base), known[row.name], pool)
+        rows.append(told)
+    return pd.DataFrame(rows, columns=_columns())
+
+
+def _columns() -> list[str]:
+    spread = [f"{name}{end}" for name in FIGURES for end in ("", "_sd", "_low", "_high")]
+    differences = [f"{name}_difference{end}" for name in COMPARED for end in ("", "_low", "_high", "_p")]
+    return ["row", "label", "status", "reason", "note", "folder", "seeds", "epochs", "augment_bank", "n_train", "n_val",
+            *spread, *differences, "pairs", "unpaired"]  # fmt: skip
+
+
+def _figures(seeds: pd.DataFrame, pool: float | None) -> dict[str, Any]:
+    n_train, n_val = float(seeds["n_train"].mean()), float(seeds["n_val"].mean())
+    told: dict[str, Any] = {"seeds": len(seeds), "n_train": n_train, "n_val": n_val}
+    for name in FIGURES:
+        found = statistics.over_runs(seeds[name].to_numpy(float), pool or n_train, n_val)
+        told |= {name: found.mean, f"{name}_sd": found.sd, f"{name}_low": found.low, f"{name}_high": found.high}
+    return told
+
+
+def _difference(base: Read | None, own: Read, pool: float | None) -> dict[str, Any]:
+    """Of the seeds that validated the same images in both; where none did, of the means, without an interval."""
+    if base is None:
+        return {"unpaired": "the base is missing"}
+    paired = [seed for seed, images in own.validated.items() if base.validated.get(seed) == images]
+    told: dict[str, Any] = {"pairs": len(paired), "unpaired": "" if paired else "the validation images differ"}
+    for name in COMPARED:
+        here, there = own.seeds[name].astype(float), base.seeds[name].astype(float)
+        if not paired:
+            told[f"{name}_difference"] = here.mean() - there.mean()
+            continue
+        n_train, n_val = float(own.seeds.loc[paired, "n_train"].mean()), float(own.seeds.loc[paired, "n_val"].mean())
+        found = statistics.compare_runs(
+            there.loc[paired].to_numpy(), here.loc[paired].to_numpy(), pool or n_train, n_val
+        )
+        told |= {f"{name}_difference{end}": value for end, value in
+                 (("", found.difference), ("_low", found.low), ("_high", found.high), ("_p", found.p))}  # fmt: skip
+        told["unpaired"] = told["unpaired"] or found.reason
+    return told
+
+
+def csv(made: pd.DataFrame) -> str:
+    """As a CSV file; what is undefined is empty."""
+    return made.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table.
+
+    >>> print(markdown(["a", "b"], [["1", "x|y"]]))
+    | a | b |
+    |---|---|
+    | 1 | x\\|y |
+    """
+    lines = [head, *rows]
+    told = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([told[0], "|" + "---|" * len(head), *told[1:]])
+
+
+def spread(row: pd.Series, name: str, scale: float, digits: int) -> str:
+    """`73.2 ± 3.2`: mean and SD; a dash where undefined."""
+    mean, sd = row[name] * scale, row[f"{name}_sd"] * scale
+    if math.isnan(mean):
+        return DASH
+    return f"{mean:.{digits}f}" + ("" if math.isnan(sd) else f" ± {sd:.{digits}f}")
+
+
+def interval(row: pd.Series, name: str, scale: float, digits: int) -> str:
+    """`70.1 to 76.3`; a dash where undefined."""
+    low, high = row[f"{name}_low"] * scale, row[f"{name}_high"] * scale
+    return DASH if math.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def difference(row: pd.Series, name: str, scale: float, digits: int) -> str:
+    """`+1.3 (-0.4 to +3.0)`: with its interval, if it has one; a dash where undefined."""
+    name = f"{name}_difference"
+    value, low, high = (row[f"{name}{end}"] * scale for end in ("", "_low", "_high"))
+    if math.isnan(value):
+        return DASH
+    return f"{value:+.{digits}f}" + ("" if math.isnan(low) else f" ({low:+.{digits}f} to {high:+.{digits}f})")
+
+
+def status(row: pd.Series) -> str:
+    """In the place of a figure: nothing if the row is done."""
+    return "" if row["status"] == DONE else str(row["status"])
