@@ -68,7 +68,7 @@ class SeedData(NamedTuple):
     seed: int
     train: np.ndarray  # [n] i32, rows of the store
     val: np.ndarray  # [v] i32
-    taught: np.ndarray  # [n] i32, label with which each of `train` is trained: its own, or another's in a control
+    taught: np.ndarray | None = None  # [n] i32, label with which each of `train` is trained; None: its own
 
 
 class Metrics(NamedTuple):
