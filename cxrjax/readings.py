@@ -58,8 +58,8 @@ def _note(base: ExperimentConfig, config: ExperimentConfig) -> str:
     if (config.seeds, config.epochs, config.augment_bank) == (base.seeds, base.epochs, base.augment_bank):
         return ""
     return (
-        f"trained with {config.seeds} seeds for {config.epochs} epochs and a fresh augmentation at every use, not as the "
-        "other rows; its difference from the base is also that of the epochs"
+        f"trained with {config.seeds} seeds for {config.epochs} epochs and a fresh augmentation at every use, unlike "
+        "the other rows; its difference from the base, over the seeds that both have, is also that of these"
     )
 
 
@@ -89,8 +89,8 @@ def table(outcomes: Sequence[Outcome], task: str) -> pd.DataFrame:
     made = sweep_tables.table(outcomes, BASE)
     percent = tables.POSTER[task]
     poster = {
-        "row": POSTER, "label": "the poster's numbers", "status": DONE, "reason": "", "note": "", "folder": "",
-        "seeds": _POSTER_RUNS, "epochs": _POSTER_EPOCHS, "augment_bank": 0,
+        "row": POSTER, "label": "as published", "status": DONE, "reason": "", "note": "", "folder": "",
+        "seeds": _POSTER_RUNS, "epochs": _POSTER_EPOCHS, "augment_bank": 0, "caution": "",
         **{name: value / 100 for name, value in percent.items()},
     }  # fmt: skip
     first = pd.DataFrame([poster], columns=made.columns).astype(made.dtypes)
@@ -140,12 +140,13 @@ def _below(made: pd.DataFrame, notes: Sequence[str]) -> str:
         "Accuracy and AUROC are mean ± SD over runs; FP and FN are shares of all validation images, as in the poster. "
         + ", ".join(f"{bank} augmentations an image" if bank else "a fresh augmentation at every use" for bank in banks)
         + ".",
-        "Intervals of means and of differences are the corrected resampled t of Nadeau & Bengio (2003); they are not "
-        "widened for the number of rows. A difference has one where the runs of a seed have the same validation images.",
+        "Intervals of means and differences are the corrected resampled t of Nadeau & Bengio (2003), not widened for "
+        "the number of rows. Differences are taken seed by seed; where the validation images of a seed differ, the "
+        "interval is too wide rather than too narrow.",
     ]
     told += [f"† {row['row']}: {row['note']}." for _, row in own[own["note"] != ""].iterrows()]
-    unpaired = own[(own["unpaired"].fillna("") != "")]
-    told += [f"{row['row']}: no interval of the difference, {row['unpaired']}." for _, row in unpaired.iterrows()]
+    careful = own[own["caution"] != ""]
+    told += [f"{row['row']}, difference from the base: {row['caution']}." for _, row in careful.iterrows()]
     told += [f"{row['row']}: {row['reason']}." for _, row in own[own["reason"] != ""].iterrows()]
     return "\n".join(f"- {line}" for line in [*told, *notes])
 

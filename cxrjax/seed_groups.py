@@ -60,7 +60,7 @@ def train(
 
 
 def trained_share(folder: Path, epochs: int, seeds: int) -> float:
-    """Share, 0..1, of the epochs of all seeds that an interrupted run has behind it, by the folder of its checkpoints."""
+    """Share, 0..1, of the epochs of all seeds that an interrupted run has behind it; `folder` holds its checkpoints."""
     behind = epochs * sum(1 for _ in folder.glob("seed_*"))
     for partial in folder.glob("partial_*"):
         first, last = map(int, partial.name.removeprefix("partial_").split("-"))

@@ -1,4 +1,4 @@
-"""What the tables of runs have in common: the estimate first, then row by row, and the table as it stands after each."""
+"""What the tables of runs have in common: the estimate first, then row by row, the table written after each."""
 
 from __future__ import annotations
 

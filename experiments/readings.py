@@ -2,8 +2,8 @@
 
   python -m experiments.readings --data_dir=NIH_FOLDER
 
-The poster does not say which layers were retrained, whether one patient may be in training and validation at once, which
-views were used, and more. Trains one row for each reading (--rows picks some) and puts them beside the poster's numbers:
+The poster does not say which layers were retrained, whether one patient may be in training and validation at once,
+which views were used, and more. Trains one row for each reading (--rows picks some), beside the poster's numbers:
 
   base      from fc6, split by patient, all views, mirrored at random, ImageNet weights
   fc8       only the last layer retrained; needs ImageNet weights of all layers, else "weights not available"
@@ -13,11 +13,11 @@ views were used, and more. Trains one row for each reading (--rows picks some) a
   no_flip   never mirrored
   random    a trunk of random weights in the place of ImageNet's
 
-All other flags are those of the base. The estimated time comes first: arithmetic counted for each row, at speeds measured
-on this machine. Each row is a run in a folder below --out. The same command continues an interrupted table: finished rows
-are kept. A row that a run in --reuse (or one of its arms) has trained with the same flags, weights and data is taken from
-there. Into --out go readings.csv, readings.md (to paste) and readings.png, written anew after every row. A row that fails
-is told with its reason, the others go on, and the exit status is 2.
+In all else a row is the base. The estimated time comes first: arithmetic counted for each row, at speeds measured on
+this machine. Each row is a run in a folder below --out; the same command continues an interrupted table, and finished
+rows are kept. A row that a run in --reuse, or one of its arms, has trained with the same flags, weights and data is
+taken from there. Into --out go readings.csv, readings.md (to paste) and readings.png, written anew after every row. A
+row that fails is told with its reason, the others go on, and the exit status is 2.
 """
 
 from __future__ import annotations

@@ -9,11 +9,12 @@ images of one class is told and left out.
 What is held fixed: by default (--fix=steps) the number of steps of gradient descent, so that a size differs from all
 patients in its patients alone; few patients are then seen in many epochs. With --fix=epochs fewer patients also mean
 fewer steps, and a network that has not come to its end looks like one that lacks data: with 1/16 of the patients 30
-epochs are some 30 steps. Learning rate and batch size are the same at every size in both; each result is the last epoch's.
+epochs are some 30 steps. Learning rate and batch size are the same at every size in both, and each result is the last
+epoch's.
 
-The estimated time comes first. The same command continues an interrupted table; runs in --reuse of the same flags, weights
-and data are taken as they are. Into --out go sample_size.csv, sample_size.md (to paste) and sample_size.png, written anew
-after every size. A size that fails is told with its reason, the others go on, and the exit status is 2.
+The estimated time comes first. The same command continues an interrupted table; runs in --reuse of the same flags,
+weights and data stand for sizes. Into --out go sample_size.csv, sample_size.md (to paste) and sample_size.png, written
+anew after every size. A size that fails is told with its reason, the others go on, and the exit status is 2.
 """
 
 from __future__ import annotations

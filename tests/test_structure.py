@@ -63,13 +63,19 @@ ORDER = [
     "bootstrap",
     "inputs",
     "trainer",
+    "cost",
     "tables",
     "rundir",
+    "finished",
     "seed_groups",
     "trained",
     "predict",
     "report",
     "runner",
+    "sweep",
+    "sweep_tables",
+    "readings",
+    "sample_size",
 ]
 FILES = sorted((ROOT / "cxrjax").rglob("*.py"))
 
@@ -127,6 +133,8 @@ def test_only_checkpoint_imports_orbax():
         ("benchmark_step", ("--augment_bank", "--retrain_from")),
         ("prepare", ("--source", "--patient_regex")),
         ("describe", ("--data_dir", "--max_bad")),
+        ("readings", ("--task", "--reuse", "no_flip")),
+        ("sample_size", ("--sizes", "--fix", "--reuse")),
         ("predict", ("--run", "--accept_anything", "not a medical device")),
     ],
 )
