@@ -44,7 +44,7 @@ def rows(base: ExperimentConfig, info: WeightsInfo | None, conv1_seeds: int, con
         ("image", "split by image", {"split_by": "image"}),
         ("pa", "PA view only", {"view": "PA"}),
         ("no_flip", "never mirrored", {"flip": False}),
-        ("random", "random weights, none of ImageNet", {"weights": "random"}),
+        ("random", "random weights (one trunk for all runs)", {"weights": "random"}),
     ]
     found = []
     for name, label, changes in readings:
@@ -144,6 +144,10 @@ def _below(made: pd.DataFrame, notes: Sequence[str]) -> str:
         "the number of rows. Differences are taken seed by seed; where the validation images of a seed differ, the "
         "interval is too wide rather than too narrow.",
     ]
+    done = own[own["status"] == DONE]
+    sizes = [(row["row"], f"{row['n_train']:.0f} and {row['n_val']:.0f}") for _, row in done.iterrows()]
+    different = [f"{name} {size}" for place, (name, size) in enumerate(sizes) if not place or size != sizes[0][1]]
+    told += [f"Training and validation images of a run: {', '.join(different)}."] if sizes else []
     told += [f"† {row['row']}: {row['note']}." for _, row in own[own["note"] != ""].iterrows()]
     careful = own[own["caution"] != ""]
     told += [f"{row['row']}, difference from the base: {row['caution']}." for _, row in careful.iterrows()]

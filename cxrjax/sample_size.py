@@ -35,7 +35,7 @@ class Size(NamedTuple):
     patients: int  # 0: all
 
 
-class Plan(NamedTuple):
+class Design(NamedTuple):
     """The rows, and what they were made of."""
 
     rows: list[Row]
@@ -78,7 +78,7 @@ def _size(word: str, patients: int) -> Size:
     raise InputError(f"--sizes must hold whole numbers above 0, fractions up to 1 or 'all', got {word!r}")
 
 
-def plan(base: ExperimentConfig, source: sweep.Source, text: str, fix: str) -> Plan:
+def design(base: ExperimentConfig, source: sweep.Source, text: str, fix: str) -> Design:
     """A row for each size; one that leaves a run without one of the classes, or asks for too many, is not available.
 
     Args:
@@ -92,7 +92,7 @@ def plan(base: ExperimentConfig, source: sweep.Source, text: str, fix: str) -> P
       InputError: if no size is left, or the data do not serve.
     """
     whole = sweep.meet(base, source)
-    made = Plan([], {}, {}, float(whole.sizes.train.mean()))
+    made = Design([], {}, {}, float(whole.sizes.train.mean()))
     refused = []
     for size in sizes(text, int(whole.patients.min())):
         name = f"patients_{size.patients:05d}" if size.patients else ALL
@@ -121,10 +121,10 @@ def _steps(config: ExperimentConfig, met: sweep.Met) -> float:
     return float(np.mean([planning.steps_per_epoch(int(n), config.batch_size) for n in met.sizes.train]))
 
 
-def table(outcomes: Sequence[Outcome], made: Plan) -> pd.DataFrame:
+def table(outcomes: Sequence[Outcome], made: Design) -> pd.DataFrame:
     """A row a size: columns of `sweep_tables.table`, with patients and steps (means over runs); shares 0..1.
 
-    Intervals are the corrected resampled t, but with all images of the training side, `Plan.pool`, as n_train at each
+    Intervals are the corrected resampled t, but with all images of the training side, `Design.pool`, as n_train at each
     size: the correction 1/J + n_val/n_train stands for what the runs of different seeds share, and those of few
     patients share no more than others. With the images trained on it would be far too large: simulated with 800
     images, 160 of them for validation, ten runs and a linear discriminant, the interval held the true accuracy 99, 98,
@@ -144,7 +144,7 @@ def markdown(found: pd.DataFrame, task: str, fix: str, notes: Sequence[str] = ()
     Args:
       found: see `table`.
       task: p_vs_nf or p_vs_np.
-      fix: see `plan`.
+      fix: see `design`.
       notes: further lines, of the data.
     """
     head = ["size", "training patients", "training images", "accuracy, %", "95 % interval", "AUROC", "95 % interval",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from cxrjax import statistics
-from cxrjax.sweep import DONE, FAILED, Outcome
+from cxrjax.sweep import FAILED, Outcome
 from cxrjax.types import InputError
 
 FIGURES = ("accuracy", "fp_share", "fn_share", "sensitivity", "specificity", "auroc")
@@ -112,7 +112,7 @@ def _difference(base: Read | None, own: Read, pool: float | None) -> dict[str, A
     shared = own.seeds.index.intersection(base.seeds.index)
     same = all(own.validated.get(seed) == base.validated.get(seed) for seed in shared)
     told: dict[str, Any] = {"pairs": len(shared), "caution": "" if same else "the validation images differ"}
-    here, there = own.seeds.loc[shared].astype(dict.fromkeys(COMPARED, float)), base.seeds.loc[shared]
+    here, there = own.seeds.loc[shared], base.seeds.loc[shared]
     n_train, n_val = (float((here[name] + there[name]).mean()) / 2 for name in ("n_train", "n_val"))
     for name in COMPARED:
         found = statistics.compare_runs(there[name].to_numpy(float), here[name].to_numpy(float), pool or n_train, n_val)
@@ -161,8 +161,3 @@ def difference(row: pd.Series, name: str, scale: float, digits: int) -> str:
     if math.isnan(value):
         return DASH
     return f"{value:+.{digits}f}" + ("" if math.isnan(low) else f" ({low:+.{digits}f} to {high:+.{digits}f})")
-
-
-def status(row: pd.Series) -> str:
-    """In the place of a figure: nothing if the row is done."""
-    return "" if row["status"] == DONE else str(row["status"])

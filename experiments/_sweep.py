@@ -64,7 +64,7 @@ def run(tasks: list[Task], folder: Path, name: str, show: Callable[[list[Outcome
     Raises:
       InputError: at the end, if a row failed.
     """
-    from cxrjax import cost, devices, sweep
+    from cxrjax import cost, devices, sweep, sweep_tables
 
     started = time.monotonic()
     if any(task.status == sweep.WAITING for task in tasks):
@@ -82,6 +82,7 @@ def run(tasks: list[Task], folder: Path, name: str, show: Callable[[list[Outcome
     if first:
         shown = show(outcomes, (time.monotonic() - started) / 60)
         print(f"\n{shown.markdown}\n{folder / name}.md, .csv, .png\n{shown.last}")
+    outcomes, _ = sweep_tables.read_all(outcomes)
     failed = [f"{outcome.row.name}: {outcome.reason}" for outcome in outcomes if outcome.status == sweep.FAILED]
     if failed:
         raise InputError(f"{len(failed)} of {len(outcomes)} rows failed: {'; '.join(failed)}")

@@ -26,7 +26,7 @@ from cxrjax.types import ExperimentConfig, flag
 from experiments import _cli, _sweep
 
 if TYPE_CHECKING:
-    from cxrjax.sample_size import Plan
+    from cxrjax.sample_size import Design
     from cxrjax.sweep import Outcome
 
 
@@ -61,10 +61,10 @@ def main(argv: list[str] | None = None) -> None:
         reuse = _sweep.reused(config.reuse)
         devices.start(cache_dir() / "programs")
         source = sweep.open_source(config.data_dir, config.weights)
-        plan = sample_size.plan(_base(config), source, config.sizes, config.fix)
-        tasks = sweep.look(plan.rows, source, reuse)
+        design = sample_size.design(_base(config), source, config.sizes, config.fix)
+        tasks = sweep.look(design.rows, source, reuse)
         del source
-        _sweep.run(tasks, _sweep.make_folder(config.out), "sample_size", lambda *state: _show(config, plan, *state))
+        _sweep.run(tasks, _sweep.make_folder(config.out), "sample_size", lambda *state: _show(config, design, *state))
 
 
 def _base(config: SampleSizeConfig) -> ExperimentConfig:
@@ -81,10 +81,10 @@ def _base(config: SampleSizeConfig) -> ExperimentConfig:
     )
 
 
-def _show(config: SampleSizeConfig, plan: Plan, outcomes: list[Outcome], minutes: float) -> _sweep.Shown:
+def _show(config: SampleSizeConfig, design: Design, outcomes: list[Outcome], minutes: float) -> _sweep.Shown:
     from cxrjax import sample_size, sweep_tables
 
-    made = sample_size.table(outcomes, plan)
+    made = sample_size.table(outcomes, design)
     return _sweep.Shown(
         sweep_tables.csv(made),
         sample_size.markdown(made, config.task, config.fix, sample_size.notes(outcomes)),

@@ -38,8 +38,8 @@ def test_frozen_dense_layers_count_as_dense():
 
 def test_of_all_layers_the_convolutions_are_trained_too():
     got = cost.work(replace(CONFIG, retrain_from="conv1", augment_bank=0), SIZES)
-    times = got.convolution / (2 * 5 * 3 * 64 * CONVOLUTIONS)
-    assert 2.8 < times / cost._BACKWARD < 3.1  # forward, and two gradients, of conv1 one
+    times = (got.convolution - 70 * 6 * CONVOLUTIONS) / (2 * 5 * 3 * 64 * CONVOLUTIONS)
+    assert 2.8 < times / cost._BACKWARD < 3.0  # forward, and two gradients, of conv1 one
     assert got.dense == cost.work(CONFIG, SIZES).dense
 
 

@@ -126,6 +126,7 @@ def test_the_text(made):
         "- † conv1: trained with 2 seeds.",
         "- image, difference from the base: the validation images differ.",
         "- pa: the data holds no P image.",
+        "- Training and validation images of a run: base 80 and 20.",
         "- All 439 NF images enter every run.",
     ):
         assert line in text.splitlines()
@@ -211,6 +212,14 @@ def test_a_row_that_fails_is_exit_status_2_and_in_the_table(call, tmp_path, caps
     table = pd.read_csv(tmp_path / "out" / "readings.csv").set_index("row")
     assert table.loc["pa", "reason"] == "seed 1: the training loss is not finite"
     assert table.loc["no_flip", "accuracy"] == pytest.approx(0.705)
+
+
+def test_a_finished_row_that_was_damaged_since_is_a_failed_one(call, tmp_path, capsys):
+    assert call("--rows=base,pa") == 0
+    (tmp_path / "out" / "pa" / "results.csv").unlink()
+    assert call() == 2
+    assert "1 of 7 rows failed: pa: " in capsys.readouterr().err.splitlines()[-1]
+    assert pd.read_csv(tmp_path / "out" / "readings.csv").set_index("row").loc["pa", "status"] == "failed"
 
 
 def test_an_interrupt_keeps_what_is_there(call, tmp_path, capsys, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from cxrjax import cost, runner, sample_size, statistics, sweep
-from cxrjax.sample_size import Plan, Size
+from cxrjax.sample_size import Design, Size
 from cxrjax.types import ExperimentConfig, InputError
 from experiments import sample_size as program
 from tests.handmade import by_row, fake_run, outcome, results, write
@@ -52,11 +52,11 @@ def base(small_store, tmp_path):
     )  # fmt: skip
 
 
-def test_the_plan_draws_as_the_runs_will(base, source):
+def test_the_design_draws_as_the_runs_will(base, source):
     """Patients nested and of the number asked for, validation the same, steps as with all patients."""
-    plan = sample_size.plan(base, source, "5,8,all", "steps")
-    assert [row.name for row in plan.rows] == ["patients_00005", "patients_00008", "all"]
-    made = [runner.prepare(row.config, *source) for row in plan.rows]
+    design = sample_size.design(base, source, "5,8,all", "steps")
+    assert [row.name for row in design.rows] == ["patients_00005", "patients_00008", "all"]
+    made = [runner.prepare(row.config, *source) for row in design.rows]
     for seed in range(2):
         trained = [set(one.cohorts[seed].patient[one.splits[seed].train]) for one in made]
         assert [len(patients) for patients in trained[:2]] == [5, 8]
@@ -65,36 +65,36 @@ def test_the_plan_draws_as_the_runs_will(base, source):
         assert all((rows == validated[2]).all() for rows in validated)
     images = np.array([[len(split.train) for split in one.splits] for one in made])
     each = np.ceil(images / 4).mean(axis=1)
-    epochs = [row.config.epochs for row in plan.rows]
+    epochs = [row.config.epochs for row in design.rows]
     assert epochs == [round(6 * each[2] / own) for own in each]
-    assert list(plan.steps.values()) == pytest.approx(np.array(epochs) * each)
+    assert list(design.steps.values()) == pytest.approx(np.array(epochs) * each)
     assert epochs[2] == 6 and epochs[0] > epochs[1] > 6
-    assert plan.patients == {"patients_00005": 5, "patients_00008": 8, "all": np.mean(
+    assert design.patients == {"patients_00005": 5, "patients_00008": 8, "all": np.mean(
         [len(set(c.patient[s.train])) for c, s in zip(made[2].cohorts, made[2].splits, strict=True)]
     )}  # fmt: skip
-    assert plan.pool == images[2].mean()
+    assert design.pool == images[2].mean()
 
 
 def test_epochs_may_be_held_fixed_instead(base, source):
-    plan = sample_size.plan(base, source, "8,all", "epochs")
-    assert [row.config.epochs for row in plan.rows] == [6, 6]
-    assert plan.steps["patients_00008"] < plan.steps["all"]
+    design = sample_size.design(base, source, "8,all", "epochs")
+    assert [row.config.epochs for row in design.rows] == [6, 6]
+    assert design.steps["patients_00008"] < design.steps["all"]
 
 
 def test_sizes_that_cannot_serve_are_left_out_with_a_reason(base, source):
-    plan = sample_size.plan(base, source, "1,500,all", "steps")
-    one, many, whole = plan.rows
+    design = sample_size.design(base, source, "1,500,all", "steps")
+    one, many, whole = design.rows
     assert one.unavailable == "--train_patients=1 leaves no training image of one class, seed 0"
     assert many.unavailable.startswith("--train_patients=500 must be 1 to ")
     assert whole.unavailable == ""
     with pytest.raises(InputError, match="--sizes=1: no size can be trained on; --train_patients=1 leaves no training"):
-        sample_size.plan(base, source, "1", "steps")
+        sample_size.design(base, source, "1", "steps")
 
 
 @pytest.fixture
 def found(tmp_path):
     """Two sizes and one left out; 300 images on the training side."""
-    made = Plan([], {"few": 40.0, "all": 250.0}, {"few": 60.0, "all": 61.0}, 300.0)
+    made = Design([], {"few": 40.0, "all": 250.0}, {"few": 60.0, "all": 61.0}, 300.0)
     few = write(tmp_path / "few", results([0.6, 0.62, 0.67], [0.7, 0.7, 0.73], n_train=50, n_val=60), SAME)
     whole = write(tmp_path / "all", results([0.7, 0.73, 0.76], [0.8, 0.82, 0.84], n_train=300, n_val=60), SAME)
     reason = "--train_patients=2 leaves no training image of one class"
