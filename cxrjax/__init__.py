@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "alexnet",
+    "arms",
     "augment",
     "bank",
     "bootstrap",
@@ -39,6 +40,7 @@ _MODULES = (
     "roofline",
     "runner",
     "statistics",
+    "summary",
     "store",
     "train",
     "trained",

@@ -71,14 +71,20 @@ ORDER = [
     "reliability",
     "errors",
     "analysis",
+    "flow",
+    "run_files",
     "inputs",
     "trainer",
     "tables",
+    "summary",
     "rundir",
+    "arms",
     "seed_groups",
+    "scoring",
     "trained",
     "predict",
     "report",
+    "results",
     "runner",
 ]
 FILES = sorted((ROOT / "cxrjax").rglob("*.py"))
@@ -138,6 +144,7 @@ def test_only_checkpoint_imports_orbax():
         ("prepare", ("--source", "--patient_regex")),
         ("describe", ("--data_dir", "--max_bad")),
         ("predict", ("--run", "--accept_anything", "not a medical device")),
+        ("report", ("--run", "--lang", "--wanted_sensitivity")),
     ],
 )
 def test_help_needs_no_heavy_import(module, flags):
