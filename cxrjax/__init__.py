@@ -20,6 +20,7 @@ _MODULES = (
     "bank",
     "bootstrap",
     "calibration",
+    "cards",
     "checkpoint",
     "cohort",
     "convert",

@@ -40,6 +40,8 @@ ORDER = [
     "datasets.load",
     "cohort",
     "page",
+    "markdown",
+    "numerals",
     "contact_sheet",
     "describe",
     "alexnet",
@@ -68,6 +70,7 @@ ORDER = [
     "seed_groups",
     "trained",
     "predict",
+    "cards",
     "report",
     "runner",
 ]
