@@ -8,47 +8,14 @@ not do. Model card: Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT
 from __future__ import annotations
 
 import dataclasses
-import math
 import shlex
 from typing import Any
 
 import pandas as pd
 
-from cxrjax import alexnet, markdown, rundir, statistics
-from cxrjax.numerals import DASH, count, difference, interval, mean_sd, number, p_value, percent, spread, with_interval
-from cxrjax.types import ExperimentConfig, Results, RunTables
-
-# Name of a figure -> what a reader calls it.
-LABELS = {
-    "accuracy": "Accuracy",
-    "fp_share": "False positives, share of all images",
-    "fn_share": "False negatives, share of all images",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "ppv": "PPV among these images",
-    "npv": "NPV among these images",
-    "ppv_at_prevalence": "PPV at the stated prevalence",
-    "npv_at_prevalence": "NPV at the stated prevalence",
-    "f1": "F1",
-    "mcc": "Matthews correlation",
-    "auroc": "AUROC",
-    "auprc": "Average precision",
-    "brier": "Brier score",
-    "ece": "Expected calibration error",
-    "calibration_slope": "Calibration slope",
-    "calibration_intercept": "Calibration intercept",
-    "calibration_in_the_large": "Calibration in the large",
-}
-OF_SCORES = ("auroc", "auprc", "brier", "ece", "calibration_slope", "calibration_intercept", "calibration_in_the_large")
-FLOORS = {
-    "network": "this network",
-    "majority": "always the commoner class",
-    "metadata": "metadata without any pixel",
-    "shuffled_labels": "trained on shuffled labels",
-    "random_trunk": "frozen layers of random weights",
-}
-SUBGROUP_FIGURES = ("accuracy", "sensitivity", "specificity", "auroc")
-_AGES = (0, 120)  # years; NIH has patients of 412, which are typing errors
+from cxrjax import alexnet, card_rows, markdown, rundir
+from cxrjax.numerals import percent, spread
+from cxrjax.types import ExperimentConfig, Results
 
 
 def model_card(results: Results) -> str:
@@ -92,7 +59,7 @@ def loading(config: ExperimentConfig) -> str:
 
 def _facts(results: Results) -> dict[str, Any]:
     """What both templates draw on; numbers are text already."""
-    config, tables, floors = results.config, results.tables, _floors(results.analysis.floors)
+    config, tables, floors = results.config, results.tables, card_rows.floors(results.analysis.floors)
     return {
         "config": config,
         "title": f"P vs {config.negative_class}",
@@ -112,24 +79,22 @@ def _facts(results: Results) -> dict[str, Any]:
             for name in ("n_train", "n_val", "positives_train", "positives_val", "best_epoch")
         },
         "contaminated": percent(tables.seeds["contaminated_share"].mean()),
-        "training": _on_training_images(tables.training),
+        "training": card_rows.on_training_images(tables.training),
         "threshold": spread(results.analysis.seeds["threshold"], 3),
-        "flow": _flow(tables.flow),
-        "partitions": _partitions(tables),
+        "flow": card_rows.flow(tables.flow),
+        "partitions": card_rows.partitions(tables),
         "figures": {
-            (data, rule): _figures(results.analysis.figures, data, rule)
+            (data, rule): card_rows.figures(results.analysis.figures, data, rule)
             for data in ("internal", "external")
             for rule in ("fixed", "chosen")
         },
         "floors": floors,
-        "ran": [row["label"] for row in floors if row["available"] and row["name"] != "network"],
-        "not_run": [row["label"] for row in floors if not row["available"]],
-        "floors_not_beaten": [
-            row["label"] for row in floors if row["available"] and row["name"] != "network" and not row["beaten"]
-        ],
-        "leakage": _leakage(results.analysis.leakage),
-        "subgroups": _subgroups(results.analysis.subgroups),
-        "extremes": _extremes(results.analysis.subgroups),
+        "ran": [row["label"] for row in floors if row["outcome"] not in ("", "not run")],
+        "not_run": [row["label"] for row in floors if row["outcome"] == "not run"],
+        "not_beaten": [row["label"] for row in floors if row["outcome"] in ("no", "cannot be told")],
+        "leakage": card_rows.leakage(results.analysis.leakage),
+        "subgroups": card_rows.subgroups(results.analysis.subgroups),
+        "extremes": card_rows.extremes(results.analysis.subgroups),
         "errors": results.analysis.errors["kind"].value_counts().to_dict(),
     }
 
@@ -162,11 +127,11 @@ def _data(results: Results) -> dict[str, Any]:
         "listed": told["listed"],
         "present": told["present"],
         "made": told.get("made") or {},
-        "bad": len(results.summary["bad_images"]),
+        "bad": len(told["bad_images"]),
         "images": len(images),
         "patients": images["patient"].nunique(),
         "positive": percent(results.tables.predictions["label"].mean()),
-        "views": _shares(images["view"]),
+        "views": card_rows.shares(images["view"]),
         "external": None if external is None else _external(external),
     }
 
@@ -174,134 +139,3 @@ def _data(results: Results) -> dict[str, Any]:
 def _external(external: pd.DataFrame) -> dict[str, Any]:
     each = external.drop_duplicates("image")
     return {"images": len(each), "positives": int(each["label"].sum()), "patients": each["patient"].nunique()}
-
-
-def _shares(values: pd.Series) -> str:
-    """`PA 60.0 %, AP 30.0 %, unknown 10.0 %`, the commonest first."""
-    found = values.replace("", "unknown").fillna("unknown").value_counts(normalize=True)
-    return ", ".join(f"{name} {percent(share)}" for name, share in found.items()) or DASH
-
-
-def _on_training_images(training: pd.DataFrame) -> dict[str, str]:
-    """Accuracy at 0.5 and AUROC of each seed's training images, mean ± SD."""
-    found = []
-    for _, own in training.groupby("seed"):
-        label, score = own["label"].to_numpy(), own["score"].to_numpy()
-        decided = statistics.operating_point(label, (score > 0.5).astype(int))
-        found.append({"accuracy": decided["accuracy"], "auroc": statistics.auroc(label, score)})
-    table = pd.DataFrame(found)
-    return {name: mean_sd(name, table[name].mean(), table[name].std()) for name in table}
-
-
-def _flow(flow: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {
-            "stage": row["stage"],
-            "excluded": bool(row["excluded"]),
-            **{name: count(row[name]) for name in ("images", "positives", "negatives", "patients")},
-        }
-        for row in flow.to_dict("records")
-    ]
-
-
-def _partitions(tables: RunTables) -> list[dict[str, str]]:
-    """Who is in training and in the internal test set: numbers a run, ages and shares over all runs' images."""
-    rows = []
-    for name, part in (("training", tables.training), ("internal test", tables.predictions)):
-        known = part.drop(columns="patient").merge(tables.images, on="image", how="left", validate="many_to_one")
-        runs = known.groupby("seed")
-        age = known["age"].where(known["age"].between(*_AGES))
-        median, low, high = (age.quantile(q) for q in (0.5, 0.25, 0.75))
-        rows.append(
-            {
-                "name": name,
-                "images": count(runs.size().mean()),
-                "patients": count(runs["patient"].nunique().mean()),
-                "positives": f"{count(runs['label'].sum().mean())} ({percent(known['label'].mean())})",
-                "age": DASH if math.isnan(median) else f"{median:.0f} ({low:.0f} to {high:.0f})",
-                "age_unknown": percent(age.isna().mean()),
-                "sex": _shares(known["sex"]),
-                "view": _shares(known["view"]),
-            }
-        )
-    return rows
-
-
-def _figures(table: pd.DataFrame, data: str, rule: str) -> dict[str, Any]:
-    """Rows of `Analysis.figures` as text, by figure, and why some are undefined; of the chosen rule only decisions."""
-    own = table[(table["data"] == data) & (table["rule"] == rule)].set_index("figure")
-    names = [name for name in LABELS if name in own.index and (rule == "fixed" or name not in OF_SCORES)]
-    rows, reasons = {}, []
-    for name in names:
-        row = own.loc[name]
-        rows[name] = {
-            "label": LABELS[name],
-            "mean": mean_sd(name, row["mean"], row["sd"]),
-            "runs": interval(name, row["low"], row["high"]),
-            "pooled": number(name, row["pooled"]),
-            "patients": interval(name, row["pooled_low"], row["pooled_high"]),
-        }
-        if row["undefined"]:
-            reasons.append(f"{LABELS[name]}: {row['undefined']}")
-    return {"rows": rows, "reasons": reasons}
-
-
-def _floors(floors: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = []
-    for row in floors.to_dict("records"):
-        of = {
-            name: {
-                "value": mean_sd(name, row[name], row[f"{name}_sd"]),
-                "difference": difference(name, *(row[f"{name}_difference{end}"] for end in ("", "_low", "_high"))),
-                "p": p_value(row[f"{name}_p"]),
-            }
-            for name in ("accuracy", "auroc")
-        }
-        available = bool(row["available"])
-        rows.append(
-            {
-                "name": row["floor"],
-                "label": FLOORS.get(row["floor"], row["floor"]),
-                "available": available,
-                "note": row["note"],
-                "beaten": available and bool(row["beaten"]),
-                **of,
-            }
-        )
-    return rows
-
-
-def _leakage(leakage: pd.DataFrame | None) -> list[dict[str, str]]:
-    return [
-        {
-            "label": LABELS.get(row["figure"], "Validation images of patients also trained on"),
-            "patient": number(row["figure"], row["patient"]),
-            "image": number(row["figure"], row["image"]),
-            "difference": difference(row["figure"], row["difference"], row["low"], row["high"]),
-            "p": p_value(row["p"]),
-        }
-        for row in ([] if leakage is None else leakage.to_dict("records"))
-    ]
-
-
-def _subgroups(subgroups: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {
-            **{name: row[name] for name in ("variable", "group", "images", "patients", "positives")},
-            "small": bool(row["small"]),
-            **{
-                name: with_interval(name, *(row[f"{name}{end}"] for end in ("", "_low", "_high")))
-                for name in SUBGROUP_FIGURES
-            },
-        }
-        for row in subgroups.to_dict("records")
-    ]
-
-
-def _extremes(subgroups: pd.DataFrame) -> list[str]:
-    """The groups, not small nor unknown, with the highest and the lowest AUROC: `view AP (0.812)`."""
-    told = subgroups[~subgroups["small"].astype(bool) & (subgroups["group"] != "unknown")].dropna(subset=["auroc"])
-    if len(told) < 2:
-        return []
-    ends = told.loc[[told["auroc"].idxmax(), told["auroc"].idxmin()]]
-    return [f"{row['variable']} {row['group']} ({row['auroc']:.3f})" for row in ends.to_dict("records")]

@@ -5,6 +5,7 @@ CommonMark with GitHub's tables: a backslash takes its meaning from ASCII punctu
 
 from __future__ import annotations
 
+import functools
 import re
 import textwrap
 from pathlib import Path
@@ -59,9 +60,16 @@ def one_line(text: Markup) -> Markup:
 def render(template: str, **values: Any) -> str:
     """A file of this package's template of that name; a value that the template needs and does not get is an error.
 
-    Every value is escaped, and None is a dash. Filters: `code`, `block`, `one_line`.
+    Every value is escaped, and None is a dash. Filters: `code`, `block`, `one_line`. Of blank lines one stays.
     """
-    environment = jinja2.Environment(
+    text = _environment().get_template(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """One for all, so that each template is compiled once."""
+    made = jinja2.Environment(
         loader=_TEMPLATES,
         autoescape=True,  # for what it makes of macros' results; what it would do to text, `_shown` has done
         finalize=_shown,
@@ -70,8 +78,8 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"code": code, "block": block, "one_line": one_line}
-    return environment.get_template(template).render(**values)
+    made.filters |= {"code": code, "block": block, "one_line": one_line}
+    return made
 
 
 def _shown(value: Any) -> Markup:

@@ -103,7 +103,7 @@ def count(value: float) -> str:
     >>> count(1171.0), count(161.25)
     ('1,171', '161.2')
     """
-    if pd.isna(value):
+    if math.isnan(value):
         return DASH
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 

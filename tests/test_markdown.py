@@ -12,10 +12,13 @@ from cxrjax import markdown
 
 READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])  # lets HTML through, as commonmark says
 HOSTILE = [
-    "a|b", "|", "\\|", "\\", "\\\\|x", "`", "``x`", "<script>alert(1)</script>", "<b", "&lt;b&gt;", "&amp;", "a\nb", "a\r\n\n# b",
-    "# no heading", "- no list", "+ none", "* none", "1. none", " 12) none", "1.", "---", "===", "> no quote", "    no code",
+    "a|b", "|", "\\|", "\\", "\\\\|x", "`", "``x`", "<script>alert(1)</script>", "<b", "&lt;b&gt;", "&amp;",
+    "a\nb", "a\r\n\n# b",
+    "# no heading", "- no list", "+ none", "* none", "1. none", " 12) none", "1.", "---", "===", "> no quote",
+    "    no code",
     "_a_ __b__ a_b", "*a* **b**", "~~a~~", "[a](javascript:alert(1))", "![a](http://x/y.png)", "[a]: http://x", "<http://x>",
-    "a\tb\x0bc\u2028d", "A person | must fill in", "{{ x }} {% y %}", "$x$", "x^2", "Ñandú 肺", "-0.05", "0.5", "12", "", "a  b ",
+    "a\tb\x0bc\u2028d", "A person | must fill in", "{{ x }} {% y %}", "$x$", "x^2", "Ñandú 肺", 
+    "-0.05", "0.5", "12", "", "a  b ",
 ]  # fmt: skip
 PLACES = ["| {} | x |\n|---|---|\n| 1 | 2 |", "| a | b |\n|---|---|\n| {} | x |", "{}", "text {} text", "- {}", "# {}"]
 

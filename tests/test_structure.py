@@ -80,6 +80,7 @@ ORDER = [
     "seed_groups",
     "trained",
     "predict",
+    "card_rows",
     "cards",
     "report",
     "runner",
