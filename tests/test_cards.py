@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import doctest
+import functools
 import html
 import itertools
 import re
@@ -48,6 +49,13 @@ def items(text: str) -> dict[int, tuple[str, str, str, str]]:
     return found
 
 
+@functools.cache
+def rendered(run: str) -> tuple[str, str]:
+    """Model card and checklist of one of `RUNS`."""
+    made = results(**RUNS[run])
+    return cards.model_card(made), cards.claim(made)
+
+
 def table_shapes(text: str) -> set[int]:
     """By how many cells the rows of a table differ from its head; {0} if all is well."""
     widths = [len(re.split(r"(?<!\\)\|", line)) if line.startswith("|") else 0 for line in text.splitlines()]
@@ -61,8 +69,7 @@ def cell(text: str, row: str, column: int) -> str:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_whatever_the_run_both_are_whole(run):
-    made = results(**RUNS[run])
-    card, claim = cards.model_card(made), cards.claim(made)
+    card, claim = rendered(run)
     found = items(claim)
     assert list(found) == list(range(1, 45))
     assert all(asked and status in STATUSES and answer for asked, status, answer, _ in found.values())
@@ -81,36 +88,35 @@ def test_whatever_the_run_both_are_whole(run):
 
 
 def test_sections_are_those_of_mitchell_et_al():
-    headings = re.findall(r"^## (.*)", cards.model_card(results()), re.MULTILINE)
+    headings = re.findall(r"^## (.*)", rendered("all")[0], re.MULTILINE)
     assert headings == [
         "Model details", "Intended use", "Factors", "Metrics", "Training data", "Evaluation data",
         "Quantitative analyses", "Ethical considerations", "Caveats and recommendations", "Provenance",
     ]  # fmt: skip
 
 
-def status(number: int, **fields) -> str:
-    return items(cards.claim(results(**fields)))[number][1]
+def status(number: int, run: str = "all") -> str:
+    return items(rendered(run)[1])[number][1]
 
 
 def test_external_testing_is_reported_only_where_there_was_some():
-    assert status(33) == "partly" and status(33, alone=True) == "a person must fill in"
-    alone = cards.claim(results(alone=True)) + cards.model_card(results(alone=True))
-    assert "external set" not in alone and "External test, score" not in alone
-    assert "limitation" in items(alone.split("# Model card")[0])[33][2]
-    assert "Not tested on another hospital's images" in alone
+    assert status(33) == "partly" and status(33, "alone") == "a person must fill in"
+    card, claim = rendered("alone")
+    assert "external set" not in claim and "External test, score" not in card
+    assert "limitation" in items(claim)[33][2] and "Not tested on another hospital's images" in card
 
 
 def test_what_no_run_knows_is_never_reported():
-    for run in RUNS.values():
-        found = items(cards.claim(results(**run)))
-        persons = [1, 2, 3, 41, 44] + ([] if run.get("data_dir", "") is None else [11, 15, 16, 18])
+    for run in RUNS:
+        found = items(rendered(run)[1])
+        persons = [1, 2, 3, 41, 44] + ([] if run == "phantom" else [11, 15, 16, 18])
         assert {found[number][1] for number in persons} == {"a person must fill in"}
         assert found[34][1] == "not applicable"
         assert {found[number][1] for number in (21, 26, 30, 42, 43)} == {"partly"}
 
 
 def test_tuning_and_internal_testing_are_called_what_they_are():
-    found = items(cards.claim(results()))
+    found = items(rendered("all")[1])
     assert "No tuning set" in found[19][2] and "internal test set" in found[32][2]
     assert "last epoch" in found[26][2] and "None was selected" in found[26][2]
 
@@ -121,7 +127,7 @@ def test_a_split_by_image_is_no_split_by_patient():
     claim, card = cards.claim(made._replace(tables=shared)), cards.model_card(made._replace(tables=shared))
     assert "**Image only:** 32.5 %" in items(claim)[20][2] and "none is on both sides" not in claim
     assert "**Split by image:** 32.5 %" in card and "No patient is on both sides" not in card
-    assert "Patient: none is on both sides" in items(cards.claim(results()))[20][2]
+    assert "Patient: none is on both sides" in items(rendered("all")[1])[20][2]
 
 
 def test_a_patient_for_every_image_must_be_confirmed():
@@ -139,21 +145,21 @@ def test_preprocessing_is_reported_where_the_reduction_is_known():
 
 
 def test_phantom_control_and_random_layers_are_told_at_the_top():
-    def top(**fields):
-        return " ".join(cards.model_card(results(**fields)).split("## Model details")[0].split())
+    def top(run):
+        return " ".join(rendered(run)[0].split("## Model details")[0].split())
 
-    assert "drawn by software, no patient's" in top(alone=True, data_dir=None)
-    assert "**This is a control:**" in top(control="shuffled_labels")
-    assert "**The frozen layers are at random:**" in top(weights="random")
-    assert "**All layers began at random:**" in top(weights="random", retrain_from="conv1")
-    assert "**" not in top().replace("**Research software, not a medical device.**", "").replace(
+    assert "drawn by software, no patient's" in top("phantom")
+    assert "**This is a control:**" in top("control")
+    assert "**The frozen layers are at random:**" in top("random")
+    assert "**All layers began at random:**" in top("all layers")
+    assert "**" not in top("all").replace("**Research software, not a medical device.**", "").replace(
         f"**[{MARK}: so]**", ""
     )
 
 
 def test_the_images_kind_is_said_with_care():
     """NIH's names say NIH only in the subjunctive; other names and the phantom say nothing of it."""
-    for text in (cards.model_card(results()), cards.claim(results())):
+    for text in rendered("all"):
         assert "file names are those of NIH ChestX-ray14" in text
     made = results()
     other = made.tables.images.assign(image="x" + made.tables.images["image"])
@@ -162,7 +168,7 @@ def test_the_images_kind_is_said_with_care():
         for name in ("predictions", "training")
     }
     other = made._replace(tables=made.tables._replace(images=other, **parts))
-    for text in (cards.model_card(other), cards.claim(other), cards.claim(results(alone=True, data_dir=None))):
+    for text in (cards.model_card(other), cards.claim(other), *rendered("phantom")):
         assert "ChestX-ray14" not in text
 
 
@@ -267,11 +273,11 @@ def test_loading_is_python_that_names_the_folder():
 
 
 def test_hashes_licences_and_how_to_load():
-    card = cards.model_card(results())
+    card = rendered("all")[0]
     assert card.count(SHA) == 2 and SHA[::-1] in card and f"{6:064x}" in card
     assert "    run = load_run('runs/p_vs_nf')" in card
     assert "Apache-2.0" in card and "BSD-3-Clause" in card
-    assert "none are used" in cards.model_card(results(weights="random"))
+    assert "none are used" in rendered("random")[0]
 
 
 HOSTILE = "a|b `c` <script>alert(1)</script>\n| x | *y* [z](javascript:1) &lt;"

@@ -35,7 +35,7 @@ def expected(text: str) -> str:
 def test_no_text_makes_anything_but_text():
     """Whatever is inserted, the page has the elements that it has with a word there."""
     letters, rng = "ab1 \n|\\`*_{}[]()#+-.!~<>&=:/\"'$^@%", random.Random(0)
-    texts = HOSTILE + ["".join(rng.choices(letters, k=rng.randint(1, 14))) for _ in range(1500)]
+    texts = HOSTILE + ["".join(rng.choices(letters, k=rng.randint(1, 14))) for _ in range(400)]
     for place in PLACES:
         elements = re.findall(r"<[^>]*>", READER.render(place.format("word")))
         for text in filter(str.strip, texts):
