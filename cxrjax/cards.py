@@ -59,7 +59,8 @@ def loading(config: ExperimentConfig) -> str:
 
 def _facts(results: Results) -> dict[str, Any]:
     """What both templates draw on; numbers are text already."""
-    config, tables, floors = results.config, results.tables, card_rows.floors(results.analysis.floors)
+    config, tables, found = results.config, results.tables, results.analysis
+    floors, subgroups = card_rows.floors(found.floors), card_rows.subgroups(found.subgroups)
     return {
         "config": config,
         "title": f"P vs {config.negative_class}",
@@ -80,11 +81,11 @@ def _facts(results: Results) -> dict[str, Any]:
         },
         "contaminated": percent(tables.seeds["contaminated_share"].mean()),
         "training": card_rows.on_training_images(tables.training),
-        "threshold": spread(results.analysis.seeds["threshold"], 3),
+        "threshold": spread(found.seeds["threshold"], 3),
         "flow": card_rows.flow(tables.flow),
         "partitions": card_rows.partitions(tables),
         "figures": {
-            (data, rule): card_rows.figures(results.analysis.figures, data, rule)
+            (data, rule): card_rows.figures(found.figures, data, rule)
             for data in ("internal", "external")
             for rule in ("fixed", "chosen")
         },
@@ -92,10 +93,11 @@ def _facts(results: Results) -> dict[str, Any]:
         "ran": [row["label"] for row in floors if row["outcome"] not in ("", "not run")],
         "not_run": [row["label"] for row in floors if row["outcome"] == "not run"],
         "not_beaten": [row["label"] for row in floors if row["outcome"] in ("no", "cannot be told")],
-        "leakage": card_rows.leakage(results.analysis.leakage),
-        "subgroups": card_rows.subgroups(results.analysis.subgroups),
-        "extremes": card_rows.extremes(results.analysis.subgroups),
-        "errors": results.analysis.errors["kind"].value_counts().to_dict(),
+        "leakage": card_rows.leakage(found.leakage),
+        "subgroups": subgroups,
+        "variables": list(dict.fromkeys(row["variable"] for row in subgroups)),
+        "extremes": card_rows.extremes(found.subgroups),
+        "errors": found.errors["kind"].value_counts().to_dict(),
     }
 
 

@@ -180,6 +180,7 @@ def test_figures_are_those_of_the_analysis():
     auroc, accuracy = table.loc["auroc"], table.loc["accuracy"]
     assert cell(card, "AUROC", 1) == f"{auroc['mean']:.3f} ± {auroc['sd']:.3f}"
     assert cell(card, "AUROC", 2) == f"{auroc['low']:.3f} to {auroc['high']:.3f}"
+    assert cell(card, "AUROC", 3) == f"{auroc['pooled']:.3f}" != f"{auroc['mean']:.3f}"
     assert cell(card, "Accuracy", 3) == f"{100 * accuracy['pooled']:.1f} %"
     assert cell(card, "Accuracy", 4) == f"{100 * accuracy['pooled_low']:.1f} to {100 * accuracy['pooled_high']:.1f} %"
     assert cell(card, "Expected calibration error", 4) == "–"
