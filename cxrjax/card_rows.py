@@ -138,7 +138,6 @@ def floors(table: pd.DataFrame) -> list[dict[str, Any]]:
             name: {
                 "value": mean_sd(name, row[name], row[f"{name}_sd"]),
                 "difference": difference(name, *(row[f"{name}_difference{end}"] for end in ("", "_low", "_high"))),
-                "p": p_value(row[f"{name}_p"]),
             }
             for name in ("accuracy", "auroc")
         }

@@ -75,10 +75,7 @@ def _facts(results: Results) -> dict[str, Any]:
         "network": _network(results),
         "data": _data(results),
         "runs": tables.seeds.assign(train_accuracy=tables.seeds["train_accuracy"].map(percent)).to_dict("records"),
-        "sizes": {
-            name: spread(tables.seeds[name], 1)
-            for name in ("n_train", "n_val", "positives_train", "positives_val", "best_epoch")
-        },
+        "sizes": {name: spread(tables.seeds[name], 1) for name in ("n_train", "n_val", "positives_val")},
         "contaminated": percent(tables.seeds["contaminated_share"].mean()),
         "training": card_rows.on_training_images(tables.training),
         "threshold": spread(found.seeds["threshold"], 3),
@@ -130,8 +127,6 @@ def _data(results: Results) -> dict[str, Any]:
         "present": told["present"],
         "made": told.get("made") or {},
         "bad": len(told["bad_images"]),
-        "images": len(images),
-        "patients": images["patient"].nunique(),
         "positive": percent(results.tables.predictions["label"].mean()),
         "views": card_rows.shares(images["view"]),
         "external": None if external is None else _external(external),
