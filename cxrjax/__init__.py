@@ -21,6 +21,7 @@ _MODULES = (
     "bank",
     "bootstrap",
     "calibration",
+    "cards",
     "checkpoint",
     "cohort",
     "convert",
