@@ -74,7 +74,6 @@ ORDER = [
     "reliability",
     "errors",
     "analysis",
-    "flow",
     "run_files",
     "inputs",
     "trainer",
