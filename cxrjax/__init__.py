@@ -16,10 +16,12 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "alexnet",
+    "arms",
     "augment",
     "bank",
     "bootstrap",
     "calibration",
+    "cards",
     "checkpoint",
     "cohort",
     "convert",
@@ -43,6 +45,7 @@ _MODULES = (
     "runner",
     "sample_size",
     "statistics",
+    "summary",
     "store",
     "sweep",
     "sweep_tables",

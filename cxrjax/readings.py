@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cxrjax import sweep_tables, tables
+from cxrjax import numerals, summary, sweep_tables
 from cxrjax.alexnet import layers_between
+from cxrjax.markdown import escape
+from cxrjax.numerals import DASH
 from cxrjax.sweep import DONE, Outcome, Row
-from cxrjax.sweep_tables import DASH
 from cxrjax.types import ExperimentConfig, InputError, WeightsInfo
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def choose(names: str) -> tuple[str, ...]:
 def table(outcomes: Sequence[Outcome], task: str) -> pd.DataFrame:
     """The poster's numbers, then a row for each outcome; columns of `sweep_tables.table`, shares 0..1."""
     made = sweep_tables.table(outcomes, BASE)
-    percent = tables.POSTER[task]
+    percent = summary.POSTER[task]
     poster = {
         "row": POSTER, "label": "as published", "status": DONE, "reason": "", "note": "", "folder": "",
         "seeds": _POSTER_RUNS, "epochs": _POSTER_EPOCHS, "augment_bank": 0, "caution": "",
@@ -105,10 +106,10 @@ def markdown(made: pd.DataFrame, task: str, notes: Sequence[str] = ()) -> str:
       task: p_vs_nf or p_vs_np.
       notes: further lines, of the data.
     """
-    head = ["reading", "accuracy, %", "95 % interval", "FP, %", "FN, %", "AUROC", "95 % interval",
-            "accuracy − base, points", "AUROC − base", "runs × epochs"]  # fmt: skip
+    head = ["reading", "accuracy", "95 % interval", "FP", "FN", "AUROC", "95 % interval",
+            "accuracy − base", "AUROC − base", "runs × epochs"]  # fmt: skip
     body = sweep_tables.markdown(head, [_cells(row) for _, row in made.iterrows()])
-    return f"### {tables.title(task)}: what the poster leaves open\n\n{body}\n\n{_below(made, notes)}\n"
+    return f"### {summary.title(task)}: what the poster leaves open\n\n{body}\n\n{_below(made, notes)}\n"
 
 
 def _cells(row: pd.Series) -> list[str]:
@@ -117,19 +118,21 @@ def _cells(row: pd.Series) -> list[str]:
     if row["status"] != DONE:
         told = row["reason"].partition(":")[0] if row["status"] == "not available" else row["status"]
         return [name, told, *[DASH] * 8]
-    whole = 0 if row["row"] == POSTER else 1  # the poster's are whole percents
-    return [
-        name,
-        sweep_tables.spread(row, "accuracy", 100, whole),
-        sweep_tables.interval(row, "accuracy", 100, 1),
-        f"{100 * row['fp_share']:.{whole}f}",
-        f"{100 * row['fn_share']:.{whole}f}",
-        sweep_tables.spread(row, "auroc", 1, 3),
-        sweep_tables.interval(row, "auroc", 1, 3),
-        sweep_tables.difference(row, "accuracy", 100, 1),
-        sweep_tables.difference(row, "auroc", 1, 3),
-        f"{row['seeds']} × {row['epochs']}",
-    ]
+    if row["row"] == POSTER:  # in whole per cent
+        mean, sd, fp, fn = (f"{100 * row[name]:.0f}" for name in ("accuracy", "accuracy_sd", "fp_share", "fn_share"))
+        figures = [f"{mean} ± {sd} %", DASH, f"{fp} %", f"{fn} %", *[DASH] * 4]
+    else:
+        figures = [
+            sweep_tables.mean_sd(row, "accuracy"),
+            sweep_tables.interval(row, "accuracy"),
+            numerals.percent(row["fp_share"]),
+            numerals.percent(row["fn_share"]),
+            sweep_tables.mean_sd(row, "auroc"),
+            sweep_tables.interval(row, "auroc"),
+            sweep_tables.difference(row, "accuracy"),
+            sweep_tables.difference(row, "auroc"),
+        ]
+    return [name, *figures, f"{row['seeds']} × {row['epochs']}"]
 
 
 def _below(made: pd.DataFrame, notes: Sequence[str]) -> str:
@@ -152,7 +155,7 @@ def _below(made: pd.DataFrame, notes: Sequence[str]) -> str:
     careful = own[own["caution"] != ""]
     told += [f"{row['row']}, difference from the base: {row['caution']}." for _, row in careful.iterrows()]
     told += [f"{row['row']}: {row['reason']}." for _, row in own[own["reason"] != ""].iterrows()]
-    return "\n".join(f"- {line}" for line in [*told, *notes])
+    return "\n".join(f"- {escape(line)}" for line in [*told, *notes])
 
 
 def notes(outcomes: Sequence[Outcome], info: WeightsInfo | None) -> list[str]:
@@ -169,20 +172,20 @@ def notes(outcomes: Sequence[Outcome], info: WeightsInfo | None) -> list[str]:
 
 def last_line(made: pd.DataFrame, task: str, minutes: float) -> str:
     """The table in a line."""
-    percent = tables.POSTER[task]
+    percent = summary.POSTER[task]
     known = {row["row"]: row for row in _own(made)}
     told = []
     if BASE in known:
-        base = sweep_tables.spread(known[BASE], "accuracy", 100, 1)
-        told.append(f"base accuracy {base} %, AUROC {sweep_tables.spread(known[BASE], 'auroc', 1, 3)}")
+        accuracy, auroc = (sweep_tables.mean_sd(known[BASE], name) for name in ("accuracy", "auroc"))
+        told.append(f"base accuracy {accuracy}, AUROC {auroc}")
     told.append(f"poster {percent['accuracy']} ± {percent['accuracy_sd']} %")
     if known:
         low, high = (extreme(known.values(), key=lambda row: float(row["accuracy"])) for extreme in (min, max))
         told.append(
-            f"readings from {100 * low['accuracy']:.1f} % ({low['row']}) to {100 * high['accuracy']:.1f} % "
-            f"({high['row']})"
+            f"readings from {numerals.percent(low['accuracy'])} ({low['row']}) to "
+            f"{numerals.percent(high['accuracy'])} ({high['row']})"
         )
-    return f"{tables.title(task)}: {', '.join(told)}, {len(known)} of {len(made) - 1} rows, {minutes:.0f} min"
+    return f"{summary.title(task)}: {', '.join(told)}, {len(known)} of {len(made) - 1} rows, {minutes:.0f} min"
 
 
 def _own(made: pd.DataFrame) -> list[pd.Series]:
@@ -200,7 +203,7 @@ def figure(made: pd.DataFrame, task: str) -> Figure | None:
         return None
     drawn = Figure(figsize=(9.6, 1.4 + 0.45 * max(2, len(known))), dpi=150, layout="constrained")
     left, right = drawn.subplots(1, 2, sharey=True)
-    percent = tables.POSTER[task]
+    percent = summary.POSTER[task]
     mean, sd = percent["accuracy"], percent["accuracy_sd"]
     left.axvspan(mean - sd, mean + sd, color=ORANGE, alpha=0.15, linewidth=0, label="poster, mean ± SD of its runs")
     left.axvline(mean, color=ORANGE, linewidth=1.2)
@@ -210,7 +213,7 @@ def figure(made: pd.DataFrame, task: str) -> Figure | None:
     right.set(xlabel="AUROC")
     left.set_yticks(range(len(known)), [f"{row['label']}{' †' * bool(row['note'])}" for row in known])
     left.set_ylim(len(known) - 0.5, -0.5)
-    drawn.suptitle(f"{tables.title(task)}: what the poster leaves open", fontsize=11)
+    drawn.suptitle(f"{summary.title(task)}: what the poster leaves open", fontsize=11)
     drawn.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return drawn
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cxrjax import files, page, tables
+from cxrjax import files, page, run_files, summary
 from cxrjax.types import Results
 
 if TYPE_CHECKING:
@@ -20,13 +20,9 @@ TRAIN_COLOUR, VAL_COLOUR = "#1f5fbf", "#2e8b3d"  # the poster's blue and green
 
 def write(folder: Path, results: Results) -> None:
     """Writes every file of a run; summary.json comes last, its presence says that the run is finished."""
-    for name in ("seeds", "history", "predictions", "external"):
-        table = getattr(results, name)
-        if table is not None:
-            file = "results" if name == "seeds" else name
-            files.write_text(folder / f"{file}.csv", table.to_csv(index=False, float_format="%.7g"))
+    run_files.write(folder, results.tables, results.analysis)
     files.write_json(folder / "environment.json", results.environment)
-    curve = _png(learning_curve(results.history, results.config.name))
+    curve = _png(learning_curve(results.tables.history, results.config.name))
     dream = page.png(results.dream)
     files.write_bytes(folder / "learning_curve.png", curve)
     files.write_bytes(folder / "dream.png", dream)
@@ -56,7 +52,7 @@ def learning_curve(history: pd.DataFrame, name: str) -> Figure:
     axes.set(
         xlabel="epoch",
         ylabel="accuracy (%)",
-        title=f"{tables.title(name)}: mean of {seeds} run{'s' * (seeds > 1)}, band ± 1 SD",
+        title=f"{summary.title(name)}: mean of {seeds} run{'s' * (seeds > 1)}, band ± 1 SD",
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right", frameon=False)
@@ -75,9 +71,9 @@ def html(results: Results, curve: bytes, dream: bytes) -> str:
     """The report as one HTML page with its pictures inside."""
     return page.render(
         "report.html.jinja",
-        title=tables.title(results.config.name),
+        title=summary.title(results.config.name),
         summary=results.summary,
-        seeds=results.seeds.to_dict("records"),
+        seeds=results.analysis.seeds.to_dict("records"),
         config=dataclasses.asdict(results.config),
         environment=results.environment,
         curve=page.inline(curve),

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from cxrjax import plan as planning
-from cxrjax import sweep, sweep_tables, tables
+from cxrjax import summary, sweep, sweep_tables
+from cxrjax.markdown import escape
+from cxrjax.numerals import DASH
 from cxrjax.sweep import DONE, Outcome, Row
-from cxrjax.sweep_tables import DASH
 from cxrjax.types import ExperimentConfig, InputError
 
 if TYPE_CHECKING:
@@ -147,10 +148,10 @@ def markdown(found: pd.DataFrame, task: str, fix: str, notes: Sequence[str] = ()
       fix: see `design`.
       notes: further lines, of the data.
     """
-    head = ["size", "training patients", "training images", "accuracy, %", "95 % interval", "AUROC", "95 % interval",
-            "accuracy − all, points", "AUROC − all", "runs × epochs", "steps"]  # fmt: skip
+    head = ["size", "training patients", "training images", "accuracy", "95 % interval", "AUROC", "95 % interval",
+            "accuracy − all", "AUROC − all", "runs × epochs", "steps"]  # fmt: skip
     body = sweep_tables.markdown(head, [_cells(row) for _, row in found.iterrows()])
-    return f"### {tables.title(task)}: how many patients are needed\n\n{body}\n\n{_below(found, fix, notes)}\n"
+    return f"### {summary.title(task)}: how many patients are needed\n\n{body}\n\n{_below(found, fix, notes)}\n"
 
 
 def _cells(row: pd.Series) -> list[str]:
@@ -160,12 +161,12 @@ def _cells(row: pd.Series) -> list[str]:
         row["label"],
         f"{row['patients']:.0f}",
         f"{row['n_train']:.0f}",
-        sweep_tables.spread(row, "accuracy", 100, 1),
-        sweep_tables.interval(row, "accuracy", 100, 1),
-        sweep_tables.spread(row, "auroc", 1, 3),
-        sweep_tables.interval(row, "auroc", 1, 3),
-        sweep_tables.difference(row, "accuracy", 100, 1),
-        sweep_tables.difference(row, "auroc", 1, 3),
+        sweep_tables.mean_sd(row, "accuracy"),
+        sweep_tables.interval(row, "accuracy"),
+        sweep_tables.mean_sd(row, "auroc"),
+        sweep_tables.interval(row, "auroc"),
+        sweep_tables.difference(row, "accuracy"),
+        sweep_tables.difference(row, "auroc"),
         f"{row['seeds']} × {row['epochs']}",
         f"{row['steps']:.0f}",
     ]
@@ -187,7 +188,7 @@ def _below(found: pd.DataFrame, fix: str, notes: Sequence[str]) -> str:
     told += [f"{row['label']}: {row['reason']}." for _, row in found[found["reason"] != ""].iterrows()]
     careful = found[found["caution"] != ""]
     told += [f"{row['label']}, difference from all: {row['caution']}." for _, row in careful.iterrows()]
-    return "\n".join(f"- {line}" for line in [*told, *notes])
+    return "\n".join(f"- {escape(line)}" for line in [*told, *notes])
 
 
 def notes(outcomes: Sequence[Outcome]) -> list[str]:
@@ -201,11 +202,11 @@ def last_line(found: pd.DataFrame, task: str, minutes: float) -> str:
     known = found[found["status"] == DONE].sort_values("patients")
     ends = [known.iloc[0], known.iloc[-1]] if len(known) > 1 else [row for _, row in known.iterrows()]
     told = [
-        f"{row['patients']:.0f} training patients: accuracy {sweep_tables.spread(row, 'accuracy', 100, 1)} %, "
-        f"AUROC {sweep_tables.spread(row, 'auroc', 1, 3)}"
+        f"{row['patients']:.0f} training patients: accuracy {sweep_tables.mean_sd(row, 'accuracy')}, "
+        f"AUROC {sweep_tables.mean_sd(row, 'auroc')}"
         for row in ends
     ]
-    return f"{tables.title(task)}: {'; '.join([*told, f'{len(known)} of {len(found)} sizes'])}, {minutes:.0f} min"
+    return f"{summary.title(task)}: {'; '.join([*told, f'{len(known)} of {len(found)} sizes'])}, {minutes:.0f} min"
 
 
 def figure(found: pd.DataFrame, task: str) -> Figure | None:
@@ -233,5 +234,5 @@ def figure(found: pd.DataFrame, task: str) -> Figure | None:
         axes.set(xlabel="training patients (log scale)", ylabel=label)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    drawn.suptitle(f"{tables.title(task)}: mean and 95 % interval (Nadeau & Bengio), single runs as dots", fontsize=11)
+    drawn.suptitle(f"{summary.title(task)}: mean and 95 % interval (Nadeau & Bengio), single runs as dots", fontsize=11)
     return drawn

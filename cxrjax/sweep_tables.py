@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cxrjax import statistics
+from cxrjax import numerals, run_files, statistics
+from cxrjax.markdown import escape
 from cxrjax.sweep import FAILED, Outcome
 from cxrjax.types import InputError
 
 FIGURES = ("accuracy", "fp_share", "fn_share", "sensitivity", "specificity", "auroc")
 COMPARED = ("accuracy", "auroc")
-DASH = "–"
 
 
 class Read(NamedTuple):
@@ -33,13 +32,12 @@ def read(folder: Path) -> Read:
     Raises:
       InputError: if a file is missing or damaged.
     """
+    seeds = run_files.read_table(folder / "results.csv", ["seed", "n_train", "n_val", *FIGURES]).set_index("seed")
+    images = run_files.read_table(folder / "predictions.csv", ["seed", "image"])
     try:
-        seeds = pd.read_csv(folder / "results.csv").set_index("seed")
-        images = pd.read_csv(folder / "predictions.csv", usecols=["seed", "image"], dtype={"image": str})
         notes = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["notes"]
-        seeds[[*FIGURES, "n_train", "n_val"]].astype(float)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} holds a damaged run: {error}") from error
+        raise InputError(f"{folder / 'summary.json'} is damaged or missing: {error}") from error
     validated = {seed: frozenset(images.loc[images["seed"] == seed, "image"]) for seed in images["seed"].unique()}
     return Read(seeds, validated, list(notes))
 
@@ -128,36 +126,27 @@ def csv(made: pd.DataFrame) -> str:
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table.
+    """A Markdown table; what the cells hold is escaped.
 
     >>> print(markdown(["a", "b"], [["1", "x|y"]]))
     | a | b |
     |---|---|
     | 1 | x\\|y |
     """
-    lines = [head, *rows]
-    told = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    told = ["| " + " | ".join(map(escape, line)) + " |" for line in (head, *rows)]
     return "\n".join([told[0], "|" + "---|" * len(head), *told[1:]])
 
 
-def spread(row: pd.Series, name: str, scale: float, digits: int) -> str:
-    """`73.2 ± 3.2`: mean and SD; a dash where undefined."""
-    mean, sd = row[name] * scale, row[f"{name}_sd"] * scale
-    if math.isnan(mean):
-        return DASH
-    return f"{mean:.{digits}f}" + ("" if math.isnan(sd) else f" ± {sd:.{digits}f}")
+def mean_sd(row: pd.Series, name: str) -> str:
+    """`73.2 ± 3.2 %`; a dash where undefined."""
+    return numerals.mean_sd(name, row[name], row[f"{name}_sd"])
 
 
-def interval(row: pd.Series, name: str, scale: float, digits: int) -> str:
-    """`70.1 to 76.3`; a dash where undefined."""
-    low, high = row[f"{name}_low"] * scale, row[f"{name}_high"] * scale
-    return DASH if math.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
+def interval(row: pd.Series, name: str) -> str:
+    """`70.1 to 76.3 %`; a dash where undefined."""
+    return numerals.interval(name, row[f"{name}_low"], row[f"{name}_high"])
 
 
-def difference(row: pd.Series, name: str, scale: float, digits: int) -> str:
-    """`+1.3 (-0.4 to +3.0)`: with its interval, if it has one; a dash where undefined."""
-    name = f"{name}_difference"
-    value, low, high = (row[f"{name}{end}"] * scale for end in ("", "_low", "_high"))
-    if math.isnan(value):
-        return DASH
-    return f"{value:+.{digits}f}" + ("" if math.isnan(low) else f" ({low:+.{digits}f} to {high:+.{digits}f})")
+def difference(row: pd.Series, name: str) -> str:
+    """`+1.3 points (-0.4 to +3.0)`; a dash where undefined."""
+    return numerals.difference(name, *(row[f"{name}_difference{end}"] for end in ("", "_low", "_high")))

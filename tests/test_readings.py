@@ -110,17 +110,17 @@ def test_the_posters_numbers_are_a_row(made):
 def test_the_text(made):
     text = readings.markdown(made, "p_vs_nf", ["All 439 NF images enter every run."])
     cells = {re.split(r"[: ]", line[2:])[0]: line.split(" | ") for line in text.splitlines() if line.startswith("| ")}
-    assert cells["poster"][1:] == ["83 ± 7", "–", "7", "9", "–", "–", "–", "–", "10 × 120 |"]
-    assert cells["base"][1] == "72.0 ± 2.0"
-    assert cells["base"][3:6] == ["14.0", "14.0", "0.810 ± 0.010"]
+    assert cells["poster"][1:] == ["83 ± 7 %", "–", "7 %", "9 %", "–", "–", "–", "–", "10 × 120 |"]
+    assert cells["base"][1] == "72.0 ± 2.0 %"
+    assert cells["base"][3:6] == ["14.0 %", "14.0 %", "0.810 ± 0.010"]
     assert cells["base"][7:] == ["–", "–", "3 × 120 |"]
     assert cells["fc8"][1] == "weights not available"
     assert cells["pa"][1] == "failed"
     # Of seeds 0 and 1: 0.04 and 0.06; t(1) sqrt((1/2 + 20/80) 0.0002) = 0.156.
-    assert cells["conv1"][7] == "+5.0 (-10.6 to +20.6)"
+    assert cells["conv1"][7] == "+5.0 points (-10.6 to +20.6)"
     assert cells["conv1"][-1] == "2 × 10 |"
     # 0.1, -0.02 and 0.01: mean 0.03, SD 0.0625; t(2) sqrt(1/3 + 20/80) SD = 0.205.
-    assert cells["image"][7] == "+3.0 (-17.5 to +23.5)"
+    assert cells["image"][7] == "+3.0 points (-17.5 to +23.5)"
     assert "conv1 reading †" in text
     for line in (
         "- † conv1: trained with 2 seeds.",

@@ -124,8 +124,8 @@ def test_text_and_last_line(found):
     text = sample_size.markdown(found, "p_vs_nf", "steps", ["A phantom."])
     cells = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     assert cells[1][1:4] == ["2", "–", "not available"]
-    assert cells[2][1:4] == ["40", "50", "63.0 ± 3.6"]
-    assert cells[3][1:4] == ["250", "300", "73.0 ± 3.0"]
+    assert cells[2][1:4] == ["40", "50", "63.0 ± 3.6 %"]
+    assert cells[3][1:4] == ["250", "300", "73.0 ± 3.0 %"]
     assert cells[3][7:] == ["–", "–", "3 × 120", "61 |"]
     assert "- tiny reading: --train_patients=2 leaves no training image of one class." in text
     assert "- Every size makes the same number of steps" in text and "- A phantom." in text

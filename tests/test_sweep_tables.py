@@ -86,8 +86,8 @@ def test_an_undefined_figure_is_empty_and_never_0(base, tmp_path):
     table = sweep_tables.table([base, other], "base")
     row = by_row(table)["other"]
     assert np.isnan(row["auroc"]) and np.isnan(row["auroc_difference"])
-    assert sweep_tables.spread(row, "auroc", 1, 3) == sweep_tables.interval(row, "auroc", 1, 3) == "–"
-    assert sweep_tables.difference(row, "auroc", 1, 3) == "–"
+    assert sweep_tables.mean_sd(row, "auroc") == sweep_tables.interval(row, "auroc") == "–"
+    assert sweep_tables.difference(row, "auroc") == "–"
     line = sweep_tables.csv(table).splitlines()[2].split(",")
     assert line[list(table.columns).index("auroc")] == ""
 
@@ -95,8 +95,8 @@ def test_an_undefined_figure_is_empty_and_never_0(base, tmp_path):
 def test_one_run_has_neither_sd_nor_interval(tmp_path):
     one = outcome("base", write(tmp_path / "base", results([0.7], [0.8])))
     row = by_row(sweep_tables.table([one], "base"))["base"]
-    assert sweep_tables.spread(row, "accuracy", 100, 1) == "70.0"
-    assert sweep_tables.interval(row, "accuracy", 100, 1) == "–"
+    assert sweep_tables.mean_sd(row, "accuracy") == "70.0 %"
+    assert sweep_tables.interval(row, "accuracy") == "–"
 
 
 def test_rows_that_are_not_done_keep_their_place_and_reason(base):
@@ -119,14 +119,14 @@ def test_a_damaged_run_is_a_failed_row_and_the_others_stay(base, tmp_path, file)
     (tmp_path / "other" / file).write_text("{}")
     rows = by_row(sweep_tables.table([base, other], "base"))
     assert rows["other"]["status"] == "failed"
-    assert "holds a damaged run" in rows["other"]["reason"]
+    assert str(tmp_path / "other" / file) in rows["other"]["reason"]
     assert rows["base"]["accuracy"] == pytest.approx(0.6875)
 
 
 def test_numbers_as_people_read_them(base, tmp_path):
     other = outcome("other", write(tmp_path / "other", results(OTHER, BASE), SAME))
     row = by_row(sweep_tables.table([base, other], "base"))["other"]
-    assert sweep_tables.spread(row, "accuracy", 100, 1) == "73.8 ± 8.5"
-    assert sweep_tables.interval(row, "accuracy", 100, 1) == "54.5 to 93.0"
-    assert sweep_tables.difference(row, "accuracy", 100, 1) == "+5.0 (-4.2 to +14.2)"
+    assert sweep_tables.mean_sd(row, "accuracy") == "73.8 ± 8.5 %"
+    assert sweep_tables.interval(row, "accuracy") == "54.5 to 93.0 %"
+    assert sweep_tables.difference(row, "accuracy") == "+5.0 points (-4.2 to +14.2)"
     assert sweep_tables.markdown(["a"], [["x|y"]]).splitlines() == ["| a |", "|---|", "| x\\|y |"]
