@@ -59,8 +59,8 @@ def _note(base: ExperimentConfig, config: ExperimentConfig) -> str:
     if (config.seeds, config.epochs, config.augment_bank) == (base.seeds, base.epochs, base.augment_bank):
         return ""
     return (
-        f"trained with {config.seeds} seeds for {config.epochs} epochs and a fresh augmentation at every use, unlike "
-        "the other rows; its difference from the base, over the seeds that both have, is also that of these"
+        f"runs × epochs are {config.seeds} × {config.epochs}, with a fresh augmentation at every use, unlike the other "
+        "rows; its difference from the base, over the seeds that both have, is also that of these"
     )
 
 
@@ -141,9 +141,8 @@ def _below(made: pd.DataFrame, notes: Sequence[str]) -> str:
     banks = sorted({int(bank) for bank, note in zip(own["augment_bank"], own["note"], strict=True) if not note})
     told = [
         "Accuracy and AUROC are mean ± SD over runs; FP and FN are shares of all validation images, as in the poster. "
-        + ", ".join(f"{bank} augmentations an image" if bank else "a fresh augmentation at every use" for bank in banks)
-        + ".",
-        "Intervals of means and differences are the corrected resampled t of Nadeau & Bengio (2003), not widened for "
+        + f"Augmentations an image: {', '.join(str(bank or 'a fresh one at every use') for bank in banks)}.",
+        "Intervals of means and differences are the corrected resampled t of Nadeau and Bengio (2003), not widened for "
         "the number of rows. Differences are taken seed by seed; where the validation images of a seed differ, the "
         "interval is too wide rather than too narrow.",
     ]
@@ -152,8 +151,7 @@ def _below(made: pd.DataFrame, notes: Sequence[str]) -> str:
     different = [f"{name} {size}" for place, (name, size) in enumerate(sizes) if not place or size != sizes[0][1]]
     told += [f"Training and validation images of a run: {', '.join(different)}."] if sizes else []
     told += [f"† {row['row']}: {row['note']}." for _, row in own[own["note"] != ""].iterrows()]
-    careful = own[own["caution"] != ""]
-    told += [f"{row['row']}, difference from the base: {row['caution']}." for _, row in careful.iterrows()]
+    told += [f"Difference from the base, {line}." for line in sweep_tables.cautions(own, "row")]
     told += [f"{row['row']}: {row['reason']}." for _, row in own[own["reason"] != ""].iterrows()]
     return "\n".join(f"- {escape(line)}" for line in [*told, *notes])
 

@@ -182,12 +182,11 @@ def _below(found: pd.DataFrame, fix: str, notes: Sequence[str]) -> str:
         held,
         "Accuracy and AUROC are mean ± SD over runs. Patients are drawn anew for each run, a smaller size being part "
         "of a larger one; validation images are the same at every size.",
-        "Intervals are the corrected resampled t of Nadeau & Bengio (2003), n_train being the images that a run could "
-        "have trained on, not those of the size; they are not widened for the number of sizes.",
+        "Intervals are the corrected resampled t of Nadeau and Bengio (2003), n_train being the images that a run "
+        "could have trained on, not those of the size; they are not widened for the number of sizes.",
     ]
     told += [f"{row['label']}: {row['reason']}." for _, row in found[found["reason"] != ""].iterrows()]
-    careful = found[found["caution"] != ""]
-    told += [f"{row['label']}, difference from all: {row['caution']}." for _, row in careful.iterrows()]
+    told += [f"Difference from all, {line}." for line in sweep_tables.cautions(found, "label")]
     return "\n".join(f"- {escape(line)}" for line in [*told, *notes])
 
 

@@ -150,3 +150,9 @@ def interval(row: pd.Series, name: str) -> str:
 def difference(row: pd.Series, name: str) -> str:
     """`+1.3 points (-0.4 to +3.0)`; a dash where undefined."""
     return numerals.difference(name, *(row[f"{name}_difference{end}"] for end in ("", "_low", "_high")))
+
+
+def cautions(made: pd.DataFrame, name: str) -> list[str]:
+    """`image, pa: the validation images differ`: a line for each caution; `name` is the column that names the rows."""
+    rows = made[made["caution"] != ""]
+    return [f"{', '.join(own[name])}: {caution}" for caution, own in rows.groupby("caution", sort=False)]

@@ -55,7 +55,7 @@ def test_each_row_changes_its_own_reading_alone():
 def test_conv1_is_marked_and_no_longer_than_the_others():
     found = rows()
     assert [name for name, row in found.items() if row.note] == ["conv1"]
-    assert "2 seeds for 10 epochs and a fresh augmentation at every use" in found["conv1"].note
+    assert "runs × epochs are 2 × 10, with a fresh augmentation at every use" in found["conv1"].note
     short = rows(base=dataclasses.replace(BASE, seeds=1, epochs=5, augment_bank=0))["conv1"]
     assert (short.config.seeds, short.config.epochs, short.note) == (1, 5, "")
 
@@ -124,7 +124,7 @@ def test_the_text(made):
     assert "conv1 reading †" in text
     for line in (
         "- † conv1: trained with 2 seeds.",
-        "- image, difference from the base: the validation images differ.",
+        "- Difference from the base, image: the validation images differ.",
         "- pa: the data holds no P image.",
         "- Training and validation images of a run: base 80 and 20.",
         "- All 439 NF images enter every run.",

@@ -200,6 +200,25 @@ def test_bad_input_is_one_line_and_exit_status_2(call, tmp_path, capsys, flag, m
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+def test_real_runs_of_two_sizes(small_store, tmp_path, capsys, monkeypatch):
+    """Nothing made up: fc8 of random weights, one epoch; the table has what results.csv has."""
+    monkeypatch.setattr(cost, "measure", lambda: cost.Speed(1e11, 1e11))
+    out = tmp_path / "out"
+    flags = ("--weights=random", "--retrain_from=fc8", "--seeds=2", "--epochs=1", "--augment_bank=1", "--sizes=8,all")
+    program.main([f"--data_dir={small_store}", f"--out={out}", *flags])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("P vs NF: 8 training patients: accuracy ")
+    table = pd.read_csv(out / "sample_size.csv").set_index("row")
+    runs = {name: pd.read_csv(out / name / "results.csv") for name in ("patients_00008", "all")}
+    for name, run in runs.items():
+        for figure in ("accuracy", "auroc", "n_train"):
+            assert table.loc[name, figure] == pytest.approx(run[figure].mean())
+    assert (runs["patients_00008"]["n_train"] < runs["all"]["n_train"]).all()
+    validated = [pd.read_csv(out / name / "predictions.csv")[["seed", "image", "label"]] for name in runs]
+    pd.testing.assert_frame_equal(*validated)
+    assert table.loc["patients_00008", "pairs"] == 2 and pd.isna(table.loc["all", "caution"])
+
+
 SHIFT = np.where(np.arange(20) < 4, 0.55, 0.0)  # between the means of two normal classes of unit variance
 
 
