@@ -1,0 +1,98 @@
+"""The report's languages: messages are English in the code, and `LANGUAGE.json` has them in another language.
+
+As in gettext, a message with values is a %-format string (`"%(n)s images"`), one without is plain text. A `Language` is
+called like a translator and passed as `t`, so that whoever writes a sentence stays pure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+DASH = "–"  # where a figure is undefined
+_SIGNS = {"en": (".", ","), "es": (",", ".")}  # decimal sign, between thousands; es as in Argentina
+
+
+@dataclasses.dataclass(frozen=True)
+class Language:
+    """Words and signs of one language.
+
+    >>> ENGLISH("%(n)s images", n=ENGLISH.count(1234))
+    '1,234 images'
+    """
+
+    code: str  # as in <html lang>
+    messages: Mapping[str, str]  # English -> this language; empty for English
+
+    def __call__(self, message: str, **values: Any) -> str:
+        """A message in this language, with its values; one that is not known stays English."""
+        text = self.messages.get(message, message)
+        return text % values if values else text
+
+    def plural(self, one: str, many: str, n: int, **values: Any) -> str:
+        """`one` if n is 1, else `many`; both know n."""
+        return self(one if n == 1 else many, n=self.count(n), **values)
+
+    @property
+    def decimal(self) -> str:
+        """The decimal sign."""
+        return _SIGNS[self.code][0]
+
+    def number(self, value: float | None, digits: int = 3) -> str:
+        """0.8181 -> 0.818; a dash for None and NaN."""
+        if value is None or math.isnan(value):
+            return DASH
+        text = f"{value:,.{digits}f}"
+        return self._signs(text.removeprefix("-") if not float(text.replace(",", "")) else text)
+
+    def signed(self, value: float | None, digits: int = 3) -> str:
+        """As `number`, with its sign."""
+        text = self.number(value, digits)
+        return f"+{text}" if value and value > 0 and any(c in "123456789" for c in text) else text
+
+    def percent(self, share: float | None) -> str:
+        """0.4451 -> 44.5"""
+        return self.number(None if share is None else 100 * share, 1)
+
+    def share(self, share: float | None) -> str:
+        """0.4451 -> 44.5 %"""
+        return self.percent(share) + (" %" if share is not None and not math.isnan(share) else "")
+
+    def count(self, value: float | None) -> str:
+        """1234 -> 1,234; a mean that is not whole has one digit more."""
+        return self.number(value, 0 if value is None or math.isnan(value) or value == round(value) else 1)
+
+    def _signs(self, text: str) -> str:
+        point, comma = _SIGNS[self.code]
+        return text.translate(str.maketrans({".": point, ",": comma, "-": "−"}))
+
+
+ENGLISH = Language("en", {})
+
+
+@functools.cache
+def language(code: str) -> Language:
+    """English, or the language of a catalogue beside this module."""
+    if code == ENGLISH.code:
+        return ENGLISH
+    return Language(code, json.loads((Path(__file__).parent / f"{code}.json").read_text(encoding="utf-8")))
+
+
+def message(text: str) -> str:
+    """Marks a text that is translated elsewhere, so that it is found for the catalogue."""
+    return text
+
+
+def printable(text: Any) -> str:
+    """A text of the user's data on one line, without characters that XML and fonts do not know.
+
+    >>> printable("PA\\x00 view")
+    'PA� view'
+    """
+    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in str(text))
