@@ -14,15 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrjax import cohort, contact_sheet, files, page
+from cxrjax import cohort, contact_sheet, files, groupings, page
 from cxrjax.store import BAD_COLUMNS, hash_rows, read_bad_images
 from cxrjax.types import About, ImageStore
 
-UNKNOWN = "unknown"
-IMPOSSIBLE_AGE = "outside 0-120"  # typing errors: NIH has patients of 412 years
-AGES = {"0-17": 0, "18-39": 18, "40-59": 40, "60-79": 60, "80+": 80}  # band -> its first age in years
-FOLLOWUPS = {"0 or unknown": 0, "1-5": 1, "6-20": 6, "21+": 21}  # a source that knows none has 0 everywhere
-IMAGES = {"1": 1, "2": 2, "3-5": 3, "6-10": 6, "11+": 11}
 CLEAR_DIFFERENCE, CLEAR_ERRORS = 0.10, 2.5  # of two shares, and in its standard errors
 SHOWN = 100  # rows of a long table on the page; its file has them all
 _SHEETS = {"P": "contact_p", "NF": "contact_nf", "other": "contact_other", "unlabelled": "contact_unlabelled"}
@@ -112,28 +107,12 @@ def group_counts(table: pd.DataFrame) -> pd.DataFrame:
 def _groupings(table: pd.DataFrame) -> dict[str, pd.Series]:
     """Variable -> group of each image, a categorical in the order of a table."""
     return {
-        "view": _named(table["view"]),
-        "sex": _named(table["sex"]),
-        "age": _age_band(table["age"]),
-        "follow-up": _banded(table["followup"].clip(lower=0), FOLLOWUPS),
-        "split": _named(table["split"]),
+        "view": groupings.named(table["view"]),
+        "sex": groupings.named(table["sex"]),
+        "age": groupings.age_band(table["age"]),
+        "follow-up": groupings.followup_band(table["followup"]),
+        "split": groupings.named(table["split"]),
     }
-
-
-def _named(values: pd.Series) -> pd.Series:
-    known = values.replace("", UNKNOWN)
-    return known.astype(pd.CategoricalDtype([*sorted(set(known) - {UNKNOWN}), UNKNOWN]))
-
-
-def _age_band(age: pd.Series) -> pd.Series:
-    band = _banded(age.where(age.between(0, 120)), AGES).astype(object)
-    band = band.where(band.notna(), age.isna().map({True: UNKNOWN, False: IMPOSSIBLE_AGE}))
-    return band.astype(pd.CategoricalDtype([*AGES, IMPOSSIBLE_AGE, UNKNOWN]))
-
-
-def _banded(values: pd.Series, bands: dict[str, int]) -> pd.Series:
-    """Band of each value, the last one open above."""
-    return pd.cut(values.astype(float), [*bands.values(), np.inf], right=False, labels=list(bands))
 
 
 def clear_differences(groups: pd.DataFrame, patients: Mapping[str, int]) -> pd.DataFrame:
@@ -187,7 +166,7 @@ def findings(table: pd.DataFrame) -> pd.DataFrame:
 def images_a_patient(table: pd.DataFrame) -> pd.DataFrame:
     """Patients by how many images they have: images_a_patient (a band), patients, images."""
     number = table["patient"].value_counts()
-    by = number.groupby(_banded(number, IMAGES).rename("images_a_patient"), observed=False)
+    by = number.groupby(groupings.images_band(number).rename("images_a_patient"), observed=False)
     return by.agg(patients="size", images="sum").reset_index().astype({"images_a_patient": str})
 
 
@@ -263,8 +242,8 @@ def notes(made: Description) -> list[str]:
     for column, what in (("patients", "patients, so a split by patient may not part them"), ("labels", "labels")):
         if number := int(groups[f"across_{column}"].sum()):
             told.append(f"{number} group(s) of equal images have different {what}.")
-    if wrong := int(made.groups["images"][made.groups["group"] == IMPOSSIBLE_AGE].sum()):
-        told.append(f"{wrong} image(s) have an age {IMPOSSIBLE_AGE} years, a typing error.")
+    if wrong := int(made.groups["images"][made.groups["group"] == groupings.IMPOSSIBLE_AGE].sum()):
+        told.append(f"{wrong} image(s) have an age {groupings.IMPOSSIBLE_AGE} years, a typing error.")
     if without := int(made.classes["images"][made.classes["class"] == "unlabelled"].sum()):
         told.append(f"{without} image(s) have no label and belong to no class.")
     return told

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import numpy as np
 
@@ -40,6 +42,25 @@ _OBSTACLES = {
 NAMES = tuple(_OBSTACLES)
 
 
+# Figures of decisions; the others depend on no threshold.
+DECISIONS = (
+    "accuracy", "fp_share", "fn_share", "sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence",
+    "npv_at_prevalence", "f1", "mcc",
+)  # fmt: skip
+_ENDS = {"mcc": (-1.0, 1.0)} | dict.fromkeys(
+    ("calibration_slope", "calibration_intercept", "calibration_in_the_large"), (-math.inf, math.inf)
+)
+
+
+def ends(name: str) -> tuple[float, float]:
+    """The ends of the range of one of `NAMES`; most are shares.
+
+    >>> ends("mcc")
+    (-1.0, 1.0)
+    """
+    return _ENDS.get(name, (0.0, 1.0))
+
+
 def figures(
     label: Array,
     score: Array,
@@ -53,11 +74,22 @@ def figures(
       label: [N], 1 is pneumonia.
       score: [N] 0..1.
       weight: [N] non-negative multiplicities, 0: absent.
-      threshold: scores above it are called positive.
+      threshold: [] or, if images of several networks are pooled, [N]; scores above it are called positive.
       prevalence: 0..1, share of positives for which `ppv_at_prevalence` and `npv_at_prevalence` hold.
     """
+    found = of_decisions(label, score, weight, threshold, prevalence) | of_scores(label, score, weight)
+    return {name: found[name] for name in NAMES}
+
+
+def of_decisions(
+    label: Array,
+    score: Array,
+    weight: Array,
+    threshold: float | Array = discrimination.THRESHOLD,
+    prevalence: float | Array = NIH_PREVALENCE,
+) -> dict[str, jax.Array]:
+    """Those of `figures` that depend on the threshold, `DECISIONS`."""
     given = (label, score, weight)
-    fit = calibration.recalibration(*given)
     return {
         "accuracy": discrimination.accuracy(*given, threshold),
         "fp_share": discrimination.fp_share(*given, threshold),
@@ -70,6 +102,14 @@ def figures(
         "npv_at_prevalence": discrimination.npv_at(*given, threshold, prevalence),
         "f1": discrimination.f1(*given, threshold),
         "mcc": discrimination.mcc(*given, threshold),
+    }
+
+
+def of_scores(label: Array, score: Array, weight: Array) -> dict[str, jax.Array]:
+    """Those of `figures` that depend on no threshold."""
+    given = (label, score, weight)
+    fit = calibration.recalibration(*given)
+    return {
         "auroc": discrimination.auroc(*given),
         "auprc": discrimination.auprc(*given),
         "brier": calibration.brier(*given),
@@ -80,7 +120,9 @@ def figures(
     }
 
 
-def undefined(label: Array, score: Array, weight: Array, threshold: float = discrimination.THRESHOLD) -> dict[str, str]:
+def undefined(
+    label: Array, score: Array, weight: Array, threshold: float | Array = discrimination.THRESHOLD
+) -> dict[str, str]:
     """Each of `NAMES` that is NaN -> why, in words; empty if all are defined. Arguments as `figures`, one run.
 
     >>> undefined(np.ones(3), np.array([0.2, 0.6, 0.7]), np.ones(3))["auroc"]
@@ -102,10 +144,10 @@ def undefined(label: Array, score: Array, weight: Array, threshold: float = disc
 _figures, _overlap = jax.jit(figures), jax.jit(calibration.overlap)
 
 
-def _obstacles(label: Array, score: Array, weight: Array, threshold: float) -> dict[str, bool]:
+def _obstacles(label: Array, score: Array, weight: Array, threshold: float | Array) -> dict[str, bool]:
     counted = np.asarray(weight) > 0
     own, scores = np.asarray(label)[counted], np.asarray(score, np.float32)[counted]
-    called = scores > np.float32(threshold)
+    called = scores > np.broadcast_to(np.asarray(threshold, np.float32), counted.shape)[counted]
     return {
         "no image": not own.size,
         "a score is not a number": bool(np.isnan(scores).any()),

@@ -73,17 +73,18 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else math.nan
 
 
-def over_runs(values: np.ndarray, n_train: float, n_val: float) -> Summary:
+def over_runs(values: np.ndarray, n_train: float, n_val: float, ends: tuple[float, float] = (0.0, 1.0)) -> Summary:
     """Mean, SD and 95 % interval of a figure over runs that split the same images anew.
 
     The interval is the corrected resampled t of Nadeau & Bengio 2003 (Machine Learning 52, eq. 9): runs share
     images, so the variance of the mean is (1/J + n_val/n_train) sd^2, not sd^2/J; Student's t, J - 1 degrees.
-    Its ends are cut to 0..1, the range of every share.
+    It is cut to the figure's range.
 
     Args:
-      values: [J], a share (0..1) of each run; runs that are NaN are left out.
+      values: [J], the figure of each run; runs that are NaN are left out.
       n_train: training images of a run (mean over runs).
       n_val: validation images of a run (mean over runs).
+      ends: of the figure's range: 0 and 1 of a share; see `performance.ends`.
     """
     values = values[~np.isnan(values)]
     runs = len(values)
@@ -92,7 +93,7 @@ def over_runs(values: np.ndarray, n_train: float, n_val: float) -> Summary:
         return Summary(mean, math.nan, math.nan, math.nan)
     mean, sd = float(values.mean()), float(values.std(ddof=1))
     half = float(stats.t.ppf(0.975, runs - 1)) * _error_of_mean(values, n_train, n_val)
-    return Summary(mean, sd, max(mean - half, 0.0), min(mean + half, 1.0))
+    return Summary(mean, sd, max(mean - half, ends[0]), min(mean + half, ends[1]))
 
 
 def compare_runs(a: np.ndarray, b: np.ndarray, n_train: float, n_val: float, level: float = 0.95) -> Comparison:
