@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ DASH = "–"  # where a figure is undefined
 _SIGNS = {"en": (".", ","), "es": (",", ".")}  # decimal sign, between thousands; es as in Argentina
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Language:
     """Words and signs of one language.
 
@@ -38,6 +39,24 @@ class Language:
     def plural(self, one: str, many: str, n: int, **values: Any) -> str:
         """`one` if n is 1, else `many`; both know n."""
         return self(one if n == 1 else many, n=self.count(n), **values)
+
+    def either(self, one: str, many: str, n: float) -> str:
+        """`one` if n is 1, else `many`, without values: as gettext's ngettext."""
+        return self(one if n == 1 else many)
+
+    def reason(self, text: str) -> str:
+        """A sentence that an analysis wrote in English, perhaps with numbers in it, several of them parted by "; "."""
+        return "; ".join(self._again(part) for part in text.split("; ")) if self.messages else text
+
+    def _again(self, text: str) -> str:
+        """The message of which `text` was made, in this language with the same values; else the text itself."""
+        if text in self.messages:
+            return self(text)
+        for known, pattern in _patterns(self).items():
+            if found := pattern.fullmatch(text):
+                values = {name: re.sub(r"(?<=\d)\.(?=\d)", self.decimal, x) for name, x in found.groupdict().items()}
+                return self(known, **values)
+        return text
 
     @property
     def decimal(self) -> str:
@@ -82,6 +101,16 @@ def language(code: str) -> Language:
     if code == ENGLISH.code:
         return ENGLISH
     return Language(code, json.loads((Path(__file__).parent / f"{code}.json").read_text(encoding="utf-8")))
+
+
+@functools.cache
+def _patterns(language: Language) -> dict[str, re.Pattern[str]]:
+    """Each message with values as a pattern of the sentences that it may become."""
+    return {
+        known: re.compile(re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>.+)", re.escape(known.replace("%%", "%"))))
+        for known in language.messages
+        if re.search(r"%\(\w+\)s", known)
+    }
 
 
 def message(text: str) -> str:

@@ -18,8 +18,8 @@ GRID = np.linspace(0, 1, 101)  # where curves of several seeds are averaged
 def roc_at(label: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Sensitivity at false positive rates `GRID` [101], by straight lines between a run's points."""
     false, true, _ = roc_curve(label, score)
-    # Where the curve rises steeply it holds its lower end just before and its upper end at the rate itself.
-    return np.interp(GRID, false, true) if len(false) else np.full(len(GRID), np.nan)
+    # At a rate where the curve rises steeply, its upper end holds.
+    return np.maximum.accumulate(np.interp(GRID, false, true))
 
 
 def precision_at(label: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -72,12 +72,12 @@ def roc(
     return Picture(figure, t("ROC curve, mean over the runs. %(told)s.", told="; ".join(told) or t("undefined")))
 
 
-def precision_recall(internal: pd.DataFrame, auprc: tuple[float, float], t: Language) -> Picture:
+def precision_recall(internal: pd.DataFrame, auprc: pd.DataFrame, t: Language) -> Picture:
     """Precision against recall: seeds thin, mean and band of ± 1 SD; dotted is the share of positives.
 
     Args:
       internal: `RunTables.predictions`.
-      auprc: mean and SD over seeds of the area, average precision.
+      auprc: row internal: mean and sd over seeds of the area, average precision.
       t: of the texts.
     """
     figure = style.canvas(4.5)
@@ -85,7 +85,7 @@ def precision_recall(internal: pd.DataFrame, auprc: tuple[float, float], t: Lang
     share = internal["label"].mean()
     axes.axhline(share, color=style.GREY, linewidth=1, linestyle=":", label=t("share of positives"))
     runs = over_seeds(internal, precision_at)
-    told = t("AUPRC %(value)s", value=plus_minus(*auprc, t))
+    told = t("AUPRC %(value)s", value=plus_minus(*auprc.loc["internal", ["mean", "sd"]], t))
     if len(runs):
         _spread(axes, runs, style.INTERNAL, "-", told, thin=True)
     style.unit_square(axes, t)

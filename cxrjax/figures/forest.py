@@ -31,7 +31,7 @@ VARIABLES = {
     "view": message("view"),
     "sex": message("sex"),
     "age": message("age"),
-    "images of the patient": message("images of the patient"),
+    "images": message("images of the patient"),
 }
 _ROW = 0.235  # inches
 

@@ -21,7 +21,7 @@ def histogram(scores: pd.DataFrame, thresholds: dict[str, float], classes: tuple
       classes: names of negatives and positives.
       t: of the texts.
     """
-    figure = style.canvas(3.4)
+    figure = style.canvas(3.65, bottom=0.8)
     axes = style.axes(figure, title=t("Scores by class"))
     told = []
     for label, (name, colour, hatch, alpha) in enumerate(
@@ -37,7 +37,7 @@ def histogram(scores: pd.DataFrame, thresholds: dict[str, float], classes: tuple
     style.name_axes(axes, t("score (probability of pneumonia)"), t("images of the class (%)"))
     style.write_ticks(t, axes, digits=1)
     style.write_ticks(t, y=axes, digits=0)
-    axes.legend(frameon=False, fontsize=style.SMALL, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
+    axes.legend(frameon=False, fontsize=style.SMALL, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return Picture(figure, t("Histogram of the scores by class. Medians: %(told)s.", told="; ".join(told)))
 
 
@@ -67,6 +67,7 @@ def confusion(matrices: dict[str, np.ndarray], classes: tuple[str, str], t: Lang
 
     figure = style.canvas(2.75, left=1.0, bottom=0.55, top=0.62)
     figure.subplots_adjust(wspace=0.12)
+    digits = 0 if all((matrix == matrix.round()).all() for matrix in matrices.values()) else 1
     told = []
     for column, (title, matrix) in enumerate(matrices.items()):
         axes = figure.add_subplot(1, len(matrices), column + 1)
@@ -76,7 +77,7 @@ def confusion(matrices: dict[str, np.ndarray], classes: tuple[str, str], t: Lang
             axes.add_patch(Rectangle(corner, 1, 1, facecolor=style.GREEN if row == called else style.VERMILION,
                                      alpha=0.06 + 0.5 * share, edgecolor=style.GREY))  # fmt: skip
             middle = (corner[0] + 0.5, corner[1] + 0.5)
-            axes.annotate(t.count(round(matrix[row, called], 1)), middle, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=12, fontweight="bold")
+            axes.annotate(t.number(matrix[row, called], digits), middle, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=12, fontweight="bold")
             axes.annotate(t.share(share), middle, (0, -2), textcoords="offset points", ha="center", va="top", fontsize=style.SMALL)
         axes.set(xlim=(0, 2), ylim=(0, 2))
         axes.set_xticks([0.5, 1.5], classes, fontsize=style.SMALL)

@@ -127,8 +127,13 @@ def _attributes(name: str, text: str) -> str:
     """The attributes of one element: short coordinates, own names, the page's colours and letters."""
     text = re.sub(r' id="\w+_\d+"', "", text)  # of groups; none refers to them
     text = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"{name}-", text.replace("xlink:href", "href"))
-    text = re.sub(r' (?:d|x|y|transform)="[^"]*"', lambda x: " ".join(re.sub(r"(\.\d)\d+", r"\1", x[0]).split()), text)
+    text = re.sub(r' (?:d|x|y|transform)="[^"]*"', _short, text)
     text = re.sub(r' transform="rotate\(-0 [^"]*"| ?font-family: [^;"]*;?', "", text)
     for colour, named in _PAGE_COLOURS.items():
         text = text.replace(f": {colour}", f": {named}")
     return text
+
+
+def _short(attribute: re.Match[str]) -> str:
+    """Coordinates to a tenth of a point, without line ends."""
+    return " " + " ".join(re.sub(r"(\.\d)\d+", r"\1", attribute[0]).split())
