@@ -19,7 +19,7 @@ from cxrjax import (
 )
 from cxrjax.types import Analysis, ExperimentConfig, RunTables
 
-_SEEDS, _POOLED, _SUBGROUPS = 0, 1, 2  # what a bootstrap's key is folded with
+_SEEDS, _POOLED, _SUBGROUPS = 0, 1, 2  # seeds of the bootstraps
 
 
 def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunTables]) -> Analysis:
@@ -37,13 +37,12 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
       ValueError: the tables do not have the same seeds.
     """
     _check(tables)
-    key = jax.random.key(0)
     thresholds = seed_figures.thresholds(tables.training, config.wanted_sensitivity)
     sets = {"internal": tables.predictions} | ({} if tables.external is None else {"external": tables.external})
     scored = [seed_figures.scored(one, thresholds, config.prevalence) for one in sets.values()]
     internal, external = scored[0], scored[1] if len(scored) > 1 else None
-    ends = seed_figures.auroc_intervals(jax.random.fold_in(key, _SEEDS), scored)
-    pooled = run_figures.intervals(jax.random.fold_in(key, _POOLED), scored, config.prevalence)
+    ends = seed_figures.auroc_intervals(jax.random.key(_SEEDS), scored)
+    pooled = run_figures.intervals(jax.random.key(_POOLED), scored, config.prevalence)
     sizes = (tables.seeds["n_train"].mean(), tables.seeds["n_val"].mean())
     by_image = arms.get("split_by_image")
     return Analysis(
@@ -52,7 +51,7 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
         figures=run_figures.table(internal, external, pooled, *sizes),
         floors=floors.table(tables, arms, internal.fixed),
         leakage=None if by_image is None else leakage.table(tables, by_image),
-        subgroups=subgroups.table(jax.random.fold_in(key, _SUBGROUPS), tables.predictions, tables.images),
+        subgroups=subgroups.table(jax.random.key(_SUBGROUPS), tables.predictions, tables.images),
         operating=pd.concat([operating.table(name, one) for name, one in sets.items()], ignore_index=True),
         calibration=pd.concat([reliability.table(name, one) for name, one in sets.items()], ignore_index=True),
         errors=errors.table(tables.predictions, tables.images),

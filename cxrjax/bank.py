@@ -54,7 +54,15 @@ class Bank(NamedTuple):
     position: np.ndarray  # [N] i64, place of a row among the M, -1: not in the bank
 
 
-def build(trunk: Trunk, feed: Feed, rows: np.ndarray, slots: int, store_size: int, cache: Cache | None = None) -> Bank:
+def build(
+    trunk: Trunk,
+    feed: Feed,
+    rows: np.ndarray,
+    slots: int,
+    store_size: int,
+    cache: Cache | None = None,
+    flip: bool = True,
+) -> Bank:
     """Activations of all K augmentations (`plan.bank`) of each row.
 
     Args:
@@ -64,8 +72,10 @@ def build(trunk: Trunk, feed: Feed, rows: np.ndarray, slots: int, store_size: in
       slots: K.
       store_size: N, images in the store.
       cache: what is in there is not computed again, and what is computed goes there; None: kept in memory.
+      flip: False: no slot is flipped.
     """
-    return _build(trunk, feed, rows, lambda some: planning.bank(some, slots), f"bank of {slots}", store_size, cache)
+    what = f"bank of {slots}" if flip else f"bank of {slots}, none flipped"
+    return _build(trunk, feed, rows, lambda some: planning.bank(some, slots, flip), what, store_size, cache)
 
 
 def build_centre(trunk: Trunk, feed: Feed, rows: np.ndarray, store_size: int, cache: Cache | None = None) -> Bank:

@@ -58,17 +58,14 @@ Limits: TypeAlias = "tuple[float, float, str]"  # low, high, and why they are Na
 Method: TypeAlias = "Callable[[Draws, float], Limits]"  # draws, level -> limits
 
 
-def multiplicities(key: jax.Array, n_patients: Array, draws: int, slots: int) -> jax.Array:
-    """How often each patient is drawn, [draws, slots] i32, rows of sum `n_patients`, 0 beyond it.
+def multiplicities(rng: np.random.Generator, patients: int, draws: int) -> np.ndarray:
+    """How often each patient is drawn, [draws, patients] i32, rows of sum `patients`; further draws change no former.
 
-    Padding `slots` changes nothing, so runs of unequal size share one program; nor do further draws.
+    By NumPy: a JAX program with random numbers inside compiles for almost a second more.
     """
-
-    def one(key: jax.Array) -> jax.Array:
-        drawn = jax.random.randint(key, (slots,), 0, n_patients)
-        return jnp.zeros(slots, jnp.int32).at[drawn].add(jnp.where(jnp.arange(slots) < n_patients, 1, 0))
-
-    return jax.vmap(one)(jax.random.split(key, draws))
+    rows = np.arange(draws)[:, None] * patients
+    drawn = rng.integers(0, patients, (draws, patients)) + rows
+    return np.bincount(drawn.ravel(), minlength=draws * patients).reshape(draws, patients).astype(np.int32)
 
 
 def replicates(
@@ -103,20 +100,40 @@ def jackknife(
 
 
 def _map(one: Callable[[jax.Array], dict[str, jax.Array]], over: jax.Array, images: int) -> dict[str, jax.Array]:
-    """`one` of each entry, as many at once as memory should hold."""
-    return jax.lax.map(one, over, batch_size=max(1, min(len(over), _ELEMENTS // images)))
+    """`one` of each entry, as many at once as memory should hold.
+
+    All pieces are of one size, the last one filled with repetitions: `lax.map` with `batch_size` would compile `one`
+    once more for what is left over.
+    """
+    pieces = -(-len(over) // max(1, min(len(over), _ELEMENTS // images)))
+    size = -(-len(over) // pieces)
+    at = jnp.minimum(jnp.arange(pieces * size), len(over) - 1).reshape(pieces, size)
+    found = jax.lax.map(lambda rows: jax.vmap(one)(over[rows]), at)
+    return {name: values.reshape(-1)[: len(over)] for name, values in found.items()}
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+@functools.partial(jax.jit, static_argnums=0)
 def _resample(
-    key: jax.Array, figures: Figures, draws: int, slots: int, images: Images, weight: Array, n_patients: Array
+    figures: Figures, images: Images, weight: Array, times: Array
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array], dict[str, jax.Array]]:
-    given = (images.label, images.score, weight)
-    # The images as they are go first, one more draw: what is compiled for the draws serves them, too.
-    times = jnp.concatenate([jnp.ones((1, slots), jnp.int32), multiplicities(key, n_patients, draws, slots)])
-    drawn = replicates(figures, *given, images.patient, times)
-    value, drawn = (jax.tree.map(operator.itemgetter(part), drawn) for part in (0, slice(1, None)))
-    return value, drawn, jackknife(figures, *given, images.patient, slots)
+    """The figures of the images as they are [], `replicates` [D] and `jackknife` [P].
+
+    One program for the three, since the figures take seconds to compile.
+    """
+    draws, slots = times.shape
+
+    def one(number: jax.Array) -> dict[str, jax.Array]:
+        others = jnp.where(jnp.arange(slots) == number - draws, 0, 1)  # behind the last patient: all
+        return figures(
+            images.label,
+            images.score,
+            weight * jnp.where(number < draws, times[jnp.minimum(number, draws - 1)], others)[images.patient],
+        )
+
+    found = _map(one, jnp.arange(draws + slots + 1), images.patient.size)
+    parts = (operator.itemgetter(-1), operator.itemgetter(slice(draws)), operator.itemgetter(slice(draws, -1)))
+    value, drawn, without = (jax.tree.map(part, found) for part in parts)
+    return value, drawn, without
 
 
 def logit_normal(draws: Draws, level: float) -> Limits:
@@ -206,7 +223,7 @@ def intervals(
     `lambda label, score, weight: {"mean": jax.vmap(auroc, (None, 0, None))(label, score, weight).mean()}`.
 
     Args:
-      key: typed PRNG key; run i draws with fold_in(key, i), and the same however many runs there are.
+      key: typed PRNG key; run i draws by it and i, and the same however many runs there are.
       figures: e.g. `performance.figures`; pure JAX, compiled once for all runs.
       runs: padded to the longest in turn.
       draws: of patients.
@@ -218,14 +235,15 @@ def intervals(
     """
     for images in runs:
         _check(images)
-    width = max(len(images.label) for images in runs)
-    slots = max(len(np.unique(images.patient)) for images in runs)
+    width = _room(max(len(images.label) for images in runs))
+    slots = _room(max(len(np.unique(images.patient)) for images in runs))
+    seed = np.asarray(jax.random.key_data(key)).tolist()
     found = []
     for i, images in enumerate(runs):
         padded, weight, patients = _pad(images, width)
-        value, drawn, without = jax.device_get(
-            _resample(jax.random.fold_in(key, i), figures, draws, slots, padded, weight, patients)
-        )
+        times = np.zeros((draws, slots), np.int32)
+        times[:, :patients] = multiplicities(np.random.default_rng([*seed, i]), patients, draws)
+        value, drawn, without = jax.device_get(_resample(figures, padded, weight, times))
         found.append({
             name: _estimate(
                 Draws(float(value[name]), np.asarray(drawn[name], float), np.asarray(without[name], float)[:patients]),
@@ -235,6 +253,12 @@ def intervals(
             for name in value
         })  # fmt: skip
     return found
+
+
+def _room(count: int) -> int:
+    """`count` or up to a quarter more, at least 64: sets of like size, and hence shape, share one compiled program."""
+    step = max(2 ** (max(count - 1, 1).bit_length() - 3), 16)
+    return max(-(-count // step) * step, 64)
 
 
 def _estimate(draws: Draws, method: Method, level: float) -> Estimate:

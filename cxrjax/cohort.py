@@ -15,7 +15,7 @@ import pandas as pd
 from cxrjax.types import Cohort, InputError, Split
 
 POSTER_POSITIVES, POSTER_NEGATIVES = 593, 800
-_DRAW, _SPLIT = 0, 1  # second entries of the NumPy seeds
+_DRAW, _SPLIT, _SHUFFLE, _SOME = range(4)  # second entries of the NumPy seeds
 
 
 def classes(labels: pd.Series) -> dict[str, np.ndarray]:
@@ -155,6 +155,30 @@ def official_split(cohort: Cohort, table: pd.DataFrame) -> Split:
         if len(np.unique(cohort.label[rows])) < 2:
             raise InputError(f"--split_by=official: one class has no image in the official {name} list")
     return result
+
+
+def shuffled(label: np.ndarray, seed: int) -> np.ndarray:
+    """Labels [n] in random order, for a control: their share stays, what they say of the images is gone."""
+    return np.random.default_rng([seed, _SHUFFLE]).permutation(label)
+
+
+def some_patients(cohort: Cohort, split: Split, patients: int, seed: int) -> Split:
+    """The same split with fewer patients in training: the first `patients` of one random order of them for each seed,
+    so that a smaller number's are among a larger one's.
+
+    Raises:
+      InputError: if there are not as many, or only of one class.
+    """
+    there = np.unique(cohort.patient[split.train])
+    if not 0 < patients <= len(there):
+        raise InputError(
+            f"--train_patients={patients} must be 1 to {len(there)}, the patients in training, seed {seed}"
+        )
+    chosen = np.random.default_rng([seed, _SOME]).permutation(there)[:patients]
+    train = split.train[np.isin(cohort.patient[split.train], chosen)]
+    if len(np.unique(cohort.label[train])) < 2:
+        raise InputError(f"--train_patients={patients} leaves no training image of one class, seed {seed}")
+    return Split(train, split.val)
 
 
 def check_disjoint(cohort: Cohort, split: Split) -> None:

@@ -34,7 +34,8 @@ def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFram
     Raises:
       ValueError: an arm has other seeds than the run.
     """
-    found = {"majority": (majority(tables), "the more frequent class of each seed's training images")}
+    found: dict[str, tuple[pd.DataFrame | None, str]] = {}
+    found["majority"] = (majority(tables), "the more frequent class of each seed's training images")
     used = informative(tables.images)
     told = "the source tells no view, age, sex or follow-up number that varies"
     found["metadata"] = (metadata(tables, used), ", ".join(used)) if used else (None, told)
@@ -105,7 +106,8 @@ def metadata(tables: RunTables, used: list[str]) -> pd.DataFrame:
       used: of view, sex, age and followup; see `informative`.
     """
     images = tables.images.set_index("image")
-    images = images.assign(age=groupings.possible_age(images["age"]))[used]
+    number = np.log1p(images["followup"].clip(lower=0))  # of NIH's up to 183, half are 0 or 1
+    images = images.assign(age=groupings.possible_age(images["age"]), followup=number)[used]
     parts = []
     for seed, own in tables.predictions.groupby("seed"):
         training = tables.training[tables.training["seed"] == seed]
@@ -115,8 +117,8 @@ def metadata(tables: RunTables, used: list[str]) -> pd.DataFrame:
 
 
 def _classifier(used: list[str]) -> Pipeline:
-    """Indicators of each view and sex ("" is one, a value not seen in training is none); age and follow-up of mean 0
-    and SD 1, the median where unknown, with an indicator of that; then a logistic regression."""
+    """Indicators of each view and sex ("" is one, a value not seen in training is none); age and log(1 + follow-up)
+    of mean 0 and SD 1, the median where unknown, with an indicator of that; then a logistic regression."""
     named = OneHotEncoder(handle_unknown="ignore")
     measured = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler()

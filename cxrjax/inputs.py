@@ -58,20 +58,29 @@ def planner(runs: list[SeedData], schedule: Schedule, seeds: int) -> Callable[[i
     numbers = np.array([run.seed for run in (*runs, *filler)], np.uint32)
 
     def planned(epoch: int) -> Plan:
-        plan = _draw(numbers, rows, sizes, np.int32(epoch), steps, schedule.augment_bank or None)
+        plan = _draw(numbers, rows, sizes, np.int32(epoch), steps, schedule.augment_bank or None, schedule.flip)
         return Plan(*map(np.asarray, plan))
 
     return planned
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
-def _draw(numbers: Array, rows: Array, sizes: Array, epoch: Array, steps: int, slots: int | None) -> Plan:
+@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+def _draw(numbers: Array, rows: Array, sizes: Array, epoch: Array, steps: int, slots: int | None, flip: bool) -> Plan:
     """Plans [S, T, B] of seeds [S], whose rows [S, T * B] hold sizes [S] images."""
 
     def one(number: Array, own: Array, size: Array) -> Plan:
-        return planning.draw(jax.random.key(number), epoch, own, size, steps, slots)
+        return planning.draw(jax.random.key(number), epoch, own, size, steps, slots, flip)
 
     return jax.vmap(one)(numbers, rows, sizes)
+
+
+def taught(runs: list[SeedData], labels: np.ndarray, seeds: int) -> np.ndarray:
+    """Label with which each seed is trained on each row of the store, [S, N] i32; `labels` [N] are the true ones."""
+    given = np.tile(labels, (seeds, 1))
+    for own, run in zip(given, runs, strict=False):
+        if run.taught is not None:
+            own[run.train] = run.taught
+    return given
 
 
 def source(
@@ -88,7 +97,7 @@ def source(
         everywhere = trunk._replace(params=jax.tree.map(lambda x: devices.put(mesh, x), trunk.params))
         return lambda plan, waiting: _fresh(everywhere, feed, plan, mesh, waiting)
     rows = np.unique(np.concatenate([run.train for run in runs]))
-    filled = _placed(bank.build(trunk, feed, rows, schedule.augment_bank, store_size, cache))
+    filled = _placed(bank.build(trunk, feed, rows, schedule.augment_bank, store_size, cache, schedule.flip))
 
     def banked(plan: Plan, waiting: Waiting) -> Iterator[jax.Array]:
         for start in range(0, plan.index.shape[1], SEGMENT):

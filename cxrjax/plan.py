@@ -35,7 +35,15 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     return -(-n // batch_size)
 
 
-def epoch(key: jax.Array, epoch: int, images: np.ndarray, batch_size: int, steps: int, bank: int | None = None) -> Plan:
+def epoch(
+    key: jax.Array,
+    epoch: int,
+    images: np.ndarray,
+    batch_size: int,
+    steps: int,
+    bank: int | None = None,
+    flip: bool = True,
+) -> Plan:
     """Plans one epoch of one seed: each image once, in a new order, each newly augmented.
 
     Args:
@@ -46,6 +54,7 @@ def epoch(key: jax.Array, epoch: int, images: np.ndarray, batch_size: int, steps
       steps: T, at least `steps_per_epoch(n, batch_size)`; further steps are masked whole.
       bank: number of slots K of an augmentation bank; a slot is drawn and its offset and flip are the bank's.
         None: offset and flip are drawn afresh.
+      flip: False: no image is mirrored; all else stays as it is.
 
     Returns:
       Plan with leaves [T, B, ...].
@@ -53,7 +62,7 @@ def epoch(key: jax.Array, epoch: int, images: np.ndarray, batch_size: int, steps
     Raises:
       ValueError: if the images do not fit into the steps.
     """
-    return draw(key, epoch, fill(images, batch_size, steps), len(images), steps, bank)
+    return draw(key, epoch, fill(images, batch_size, steps), len(images), steps, bank, flip)
 
 
 def fill(images: np.ndarray, batch_size: int, steps: int) -> np.ndarray:
@@ -71,8 +80,10 @@ def fill(images: np.ndarray, batch_size: int, steps: int) -> np.ndarray:
     return rows
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
-def draw(key: jax.Array, epoch: int, rows: Array, n: int, steps: int, bank: int | None) -> Plan:
+@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+def draw(
+    key: jax.Array, epoch: int, rows: Array, n: int, steps: int, bank: int | None = None, flip: bool = True
+) -> Plan:
     """`epoch` for the first n of `rows` [steps * B], the others being padding; n may be traced, and 0."""
     rows = jnp.asarray(rows)
     mask = jnp.arange(len(rows)) < n
@@ -81,11 +92,11 @@ def draw(key: jax.Array, epoch: int, rows: Array, n: int, steps: int, bank: int 
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(stream(key, AUGMENTATION), epoch), rows)
     if bank is None:
         slot = jnp.full(len(rows), FRESH, jnp.int32)
-        offset, flip = jax.vmap(_fresh)(keys)
+        offset, flipped = jax.vmap(_fresh)(keys)
     else:
         slot = jax.vmap(lambda k: jax.random.randint(k, (), 0, bank))(keys)
-        offset, flip = jax.vmap(lambda row, s: tuple(x[s] for x in _bank_of_one(row, bank)))(rows, slot)
-    plan = Plan(rows, offset, flip, slot, mask)
+        offset, flipped = jax.vmap(lambda row, s: tuple(x[s] for x in _bank_of_one(row, bank)))(rows, slot)
+    plan = Plan(rows, offset, flipped & flip, slot, mask)
     return jax.tree.map(lambda x: x.reshape(steps, -1, *x.shape[1:]), plan)
 
 
@@ -101,8 +112,8 @@ def _fresh(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.random.randint(offset_key, (2,), 0, OFFSETS), jax.random.bernoulli(flip_key)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def bank(rows: np.ndarray, slots: int) -> Plan:
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def bank(rows: np.ndarray, slots: int, flip: bool = True) -> Plan:
     """The fixed augmentations of each image, stratified so that few of them cover offsets and flips evenly.
 
     Offsets are a Latin hypercube (McKay et al. 1979): 0..29 is cut into K strata in y and in x and each stratum is
@@ -111,15 +122,16 @@ def bank(rows: np.ndarray, slots: int) -> Plan:
     Args:
       rows: [n] i32, rows of the store.
       slots: K.
+      flip: False: no slot is flipped.
 
     Returns:
       Plan with leaves [n, K, ...]: T is the image, B its slot.
     """
-    offset, flip = jax.vmap(lambda row: _bank_of_one(row, slots))(rows)
+    offset, flipped = jax.vmap(lambda row: _bank_of_one(row, slots))(rows)
     shape = (len(rows), slots)
     index = jnp.broadcast_to(jnp.asarray(rows, jnp.int32)[:, None], shape)
     slot = jnp.broadcast_to(jnp.arange(slots, dtype=jnp.int32)[None, :], shape)
-    return Plan(index, offset, flip, slot, jnp.ones(shape, bool))
+    return Plan(index, offset, flipped & flip, slot, jnp.ones(shape, bool))
 
 
 def _bank_of_one(row: jax.Array, slots: int) -> tuple[jax.Array, jax.Array]:

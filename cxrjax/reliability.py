@@ -13,8 +13,8 @@ def table(data: str, predictions: pd.DataFrame) -> pd.DataFrame:
     """`Analysis.calibration` of one set, the rows of all seeds together, a row for each bin of `calibration.BINS`.
 
     Bins are those of `calibration.expected_calibration_error`. Score and share are means over rows, so that an image
-    that several seeds scored counts as often. The interval is for as many images as there are distinct patients: rows of
-    one image, and images of one patient, are alike, and Wilson's interval is for independent ones.
+    that several seeds scored counts as often. The interval is for as many images as there are distinct patients: rows
+    of one image, and images of one patient, are alike, and Wilson's interval is for independent ones.
 
     Args:
       data: internal or external.
@@ -53,4 +53,5 @@ def wilson(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
     z = float(stats.norm.ppf((1 + level) / 2))
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return max(float(centre - half), 0.0), min(float(centre + half), 1.0)
+    # Without rounding, none and all reach the end.
+    return float(centre - half) if share > 0 else 0.0, float(centre + half) if share < 1 else 1.0

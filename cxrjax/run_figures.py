@@ -13,6 +13,7 @@ from cxrjax import bootstrap, discrimination, performance, statistics
 from cxrjax.bootstrap import Figures, Images
 from cxrjax.seed_figures import Scored
 from cxrjax.statistics import Estimate
+from cxrjax.types import Array
 
 RULES = ("fixed", "chosen")  # threshold 0.5; each seed's own
 _CHOSEN = "chosen "  # before the names of decisions at the chosen thresholds, in one program with the others
@@ -89,7 +90,7 @@ def _pooled(scored: Scored) -> Images:
 def _both_rules(prevalence: float) -> Figures:
     """The figures of `intervals`; the same object for the same prevalence, so that it is compiled once."""
 
-    def figures(label: jax.Array, score: jax.Array, weight: jax.Array) -> dict[str, jax.Array]:
+    def figures(label: Array, score: Array, weight: Array) -> dict[str, jax.Array]:
         given = (label, score[0], weight)
         chosen = performance.of_decisions(*given, score[1], prevalence)
         return performance.figures(*given, discrimination.THRESHOLD, prevalence) | {

@@ -12,6 +12,7 @@ import pandas as pd
 from cxrjax import bootstrap, delong, discrimination, performance, statistics
 from cxrjax.bootstrap import Images
 from cxrjax.statistics import Estimate
+from cxrjax.types import Array
 
 _WIDTH = 256  # images are padded to multiples of it, so that sets of like size share one compiled program
 _figures = jax.jit(performance.figures)
@@ -120,7 +121,7 @@ def _ends(name: str, estimate: Estimate) -> dict[str, float]:
     return {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
-def _auroc(label: jax.Array, score: jax.Array, weight: jax.Array) -> dict[str, jax.Array]:
+def _auroc(label: Array, score: Array, weight: Array) -> dict[str, jax.Array]:
     return {"auroc": discrimination.auroc(label, score, weight)}
 
 

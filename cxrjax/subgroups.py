@@ -9,6 +9,7 @@ import pandas as pd
 from cxrjax import bootstrap, discrimination, groupings
 from cxrjax.bootstrap import Images
 from cxrjax.statistics import Estimate
+from cxrjax.types import Array
 
 MIN_PATIENTS, MIN_OF_A_CLASS = 20, 5  # a group with fewer patients, or images of a class, is small
 _FIGURES = ("accuracy", "sensitivity", "specificity", "auroc")
@@ -80,5 +81,5 @@ def _columns(own: pd.DataFrame, estimates: dict[str, Estimate]) -> dict[str, obj
     return row | {"undefined": "; ".join(reasons)}
 
 
-def _figures(label: jax.Array, score: jax.Array, weight: jax.Array) -> dict[str, jax.Array]:
+def _figures(label: Array, score: Array, weight: Array) -> dict[str, jax.Array]:
     return {name: getattr(discrimination, name)(label, score, weight) for name in _FIGURES}

@@ -86,7 +86,7 @@ def fit(
     Args:
       net: see `network`.
       feed: pipeline over the store's images.
-      labels: [N] i32, label of each row of the store.
+      labels: [N] i32, label of each row of the store; a run may be taught others, see `SeedData`.
       runs: S of them.
       schedule: see `Schedule`.
       cache: where the trunk's activations are kept; None: in memory.
@@ -102,11 +102,12 @@ def fit(
     step_all = advance(net, optimiser)
     source = inputs.source(net.trunk, feed, runs, schedule, len(labels), cache, mesh)
     check = _validation(net, feed, labels, runs, cache, mesh)
+    taught = inputs.taught(runs, labels, devices.padded(len(runs), mesh))
     reached = _begin(net, optimiser, runs, mesh) if resume is None else _unpack(resume, net, optimiser, runs, mesh)
     del resume  # 2 GB of ten seeds
     for epoch in range(reached.epochs, schedule.epochs):
         plan, waiting = drawn(epoch), inputs.Waiting()
-        states, sums = _epoch(step_all, source(plan, waiting), plan, labels, reached.states, mesh)
+        states, sums = _epoch(step_all, source(plan, waiting), plan, taught, reached.states, mesh)
         waited = waiting.share()
         _, val_sums = check(states.params)
         reached = Progress(epoch + 1, states, _extend(reached.history, sums, val_sums), waited)
@@ -183,16 +184,17 @@ def _over_seeds(function: Advance) -> Advance:
 
 
 def _epoch(
-    step_all: Advance, segments: Iterator[jax.Array], plan: Plan, labels: np.ndarray, states: TrainState, mesh: Mesh
+    step_all: Advance, segments: Iterator[jax.Array], plan: Plan, taught: np.ndarray, states: TrainState, mesh: Mesh
 ) -> tuple[TrainState, Metrics]:
-    """All steps of an epoch."""
+    """All steps of an epoch; `taught` [S, N]."""
     parts: list[Metrics] = []
+    label = taught[np.arange(len(taught))[:, None, None], plan.index]
     start, steps = 0, plan.index.shape[1]
     clock = progress.Clock(steps)
     for images in segments:
         part = slice(start, start + images.shape[1])
         start = part.stop
-        rest = (devices.put(mesh, x, *inputs.BATCHED) for x in (labels[plan.index[:, part]], plan.mask[:, part]))
+        rest = (devices.put(mesh, x, *inputs.BATCHED) for x in (label[:, part], plan.mask[:, part]))
         states, sums = step_all(states, Batch(images, *rest))
         parts.append(sums)
         left = clock.tick(start)

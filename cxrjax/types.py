@@ -68,7 +68,7 @@ class SeedData(NamedTuple):
     seed: int
     train: np.ndarray  # [n] i32, rows of the store
     val: np.ndarray  # [v] i32
-    taught: np.ndarray  # [n] i32, label with which each of `train` is trained: its own, or another's in a control
+    taught: np.ndarray | None = None  # [n] i32, label with which each of `train` is trained; None: its own
 
 
 class Metrics(NamedTuple):
@@ -187,24 +187,27 @@ class Analysis(NamedTuple):
     figures: pd.DataFrame
     """A row for each data (internal, external), rule (fixed: 0.5, chosen: each seed's threshold) and figure of
     `performance.NAMES`: mean, sd, low, high over seeds (Nadeau & Bengio; no interval for external), pooled over all
-    seeds' scores with pooled_low and pooled_high (by resampling patients), undefined (why pooled is NaN, or "")."""
+    seeds' scores with pooled_low and pooled_high (by resampling patients), undefined (why pooled or its interval is
+    NaN, and in how many seeds the figure is, which mean and sd leave out; or "")."""
     floors: pd.DataFrame
     """What the network must beat on the same splits, a row each: floor (network, majority, metadata, shuffled_labels,
     random_trunk), available (bool), note (why not, or what it used), accuracy, accuracy_sd, auroc, auroc_sd; of network
     minus floor accuracy_difference, accuracy_difference_low, accuracy_difference_high, accuracy_p, and the same of
-    auroc; beaten (bool: of AUROC, or of accuracy where the floor has no AUROC, the interval lies above 0)."""
+    auroc; beaten (bool: of AUROC, or of accuracy where the floor has no AUROC, the interval lies above 0; None where
+    there is no interval)."""
     leakage: pd.DataFrame | None
     """--split_by=both: figure (contaminated_share, accuracy, fp_share, fn_share, sensitivity, specificity, auroc),
     patient, image (means of the two splits), difference (image - patient), low, high, p."""
     subgroups: pd.DataFrame
-    """Of the validation images pooled over seeds: variable (view, sex, age, images of the patient), group, images,
-    patients, positives (each image once), small (bool: too few for a figure to mean much), and of each of accuracy,
-    sensitivity, specificity, auroc: value, _low, _high (by resampling patients)."""
+    """Of the validation images pooled over seeds: variable (view, sex, age, images: of the patient), group, images,
+    patients, positives (each image once), small (bool: too few for a figure to mean much), of each of accuracy,
+    sensitivity, specificity, auroc: value, _low, _high (by resampling patients), undefined (why one is NaN, or "")."""
     operating: pd.DataFrame
     """Decisions at every threshold: data (internal, external), seed, threshold (0 to 1 in steps of 1/200), true_pos,
     false_pos, false_neg, true_neg; an image is called positive if its score lies above."""
     calibration: pd.DataFrame
-    """Reliability, pooled: data, bin_low, bin_high, images, score (mean), positives (share), low, high (Wilson)."""
+    """Reliability, pooled: data, bin_low, bin_high, images and patients (each once), score (mean), positives (share),
+    low, high (Wilson, of as many as there are patients)."""
     errors: pd.DataFrame
     """Validation images by how wrong they are on average, worst first: kind (false positive, false negative), image,
     patient, labels, view, age, sex, label, score (mean over the seeds that validated it), seeds (how many)."""

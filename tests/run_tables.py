@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from cxrjax import cohort
-from cxrjax.types import ExperimentConfig, RunTables
+from cxrjax import cohort, flow
+from cxrjax.types import About, ExperimentConfig, RunTables
 
 CONFIG = ExperimentConfig("p_vs_nf", "NF", seeds=4, first_seed=3, epochs=5)
 ARMS = ("shuffled_labels", "random_trunk", "split_by_image")
@@ -57,7 +57,7 @@ def data(patients=120, seed=0) -> pd.DataFrame:
 
 def run_tables(config, table, strength=1.6, by="patient", external=40) -> RunTables:
     """Tables of a run whose scores lie `strength` SD apart; training scores lie further apart, as over-fitted."""
-    seeds, history, predictions, training = [], [], [], []
+    seeds, history, predictions, training, cohorts, splits = [], [], [], [], [], []
     for seed in range(config.first_seed, config.first_seed + config.seeds):
         rng = np.random.default_rng([seed, 7])
         drawn = cohort.draw(table, config.negative_class, seed, config.negatives, config.view)
@@ -84,13 +84,18 @@ def run_tables(config, table, strength=1.6, by="patient", external=40) -> RunTab
                 "params_sha256": f"{seed:064x}",
             }
         )
+        cohorts.append(drawn)
+        splits.append(split)
         history.append(curves)
         predictions.append(sides["val"])
         training.append(sides["train"])
     joined = [pd.concat(parts, ignore_index=True) for parts in (history, predictions, training)]
     used = set(joined[1]["image"]) | set(joined[2]["image"])
     images = table[table["image"].isin(used)].drop(columns="split").sort_values("image", ignore_index=True)
-    return RunTables(pd.DataFrame(seeds), *joined, images, _flow(), _external(config, external) if external else None)
+    missing = {"Pneumonia": 10, "No Finding": 110, "Effusion": 30}
+    listed = table["labels"].value_counts().add(pd.Series(missing), fill_value=0).astype(int).to_dict()
+    stages = flow.flow(config, About("invented", listed, {}, {}), table, cohorts, splits)
+    return RunTables(pd.DataFrame(seeds), *joined, images, stages, _external(config, external) if external else None)
 
 
 def _scores(rng, seed, rows, strength) -> pd.DataFrame:
@@ -117,17 +122,6 @@ def _history(rng, seed, epochs) -> pd.DataFrame:
         part = {"seed": seed, "epoch": epoch, "split": name, "loss": 1.4 * (1 - accuracy), "accuracy": accuracy}
         parts.append(pd.DataFrame(part))
     return pd.concat(parts).sort_values(["epoch", "split"], ignore_index=True)
-
-
-def _flow() -> pd.DataFrame:
-    rows = [
-        ("listed", False, 400, 110, 200, np.nan), ("not_present", True, 150, 10, 110, np.nan),
-        ("unreadable", True, 2, np.nan, np.nan, np.nan), ("unlabelled", True, 0, 0, 0, 0),
-        ("other_view", True, 0, 0, 0, 0), ("other_class", True, 48, 0, 0, 40), ("eligible", False, 200, 95, 105, 118),
-        ("not_drawn", True, 0, 0, 0, 0), ("drawn", False, 200, 95, 105, 118), ("train_excluded", True, 0, 0, 0, 0),
-        ("train", False, 160.5, 76, 84.5, 90.2), ("val", False, 39.5, 19, 20.5, 27.8),
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["stage", "excluded", "images", "positives", "negatives", "patients"])
 
 
 def _external(config, images) -> pd.DataFrame:

@@ -35,27 +35,26 @@ def make(seed, patients=40, images=70):
     return Images(label, rng.random(images).round(2) * 0.7 + 0.3 * label, rng.integers(0, patients, images) + 1000)
 
 
-def draw(patients, draws, slots):
-    return np.asarray(jax.jit(bootstrap.multiplicities, static_argnums=(2, 3))(key(), patients, draws, slots))
+def draw(patients, draws):
+    return bootstrap.multiplicities(np.random.default_rng(0), patients, draws)
 
 
-def test_patients_are_drawn_with_replacement_whatever_the_padding():
-    times = draw(40, 4_000, 64)
+def test_patients_are_drawn_with_replacement():
+    times = draw(40, 4_000)
+    assert times.shape == (4_000, 40)
     assert (times.sum(axis=1) == 40).all()
     assert (times >= 0).all()
-    assert not times[:, 40:].any()
-    times = times[:, :40]
     # A patient's multiplicity is binomial (40, 1/40): mean 1, variance 39/40, absent with (39/40)^40 = 0.363.
     assert times.mean(axis=0) == pytest.approx(1, abs=0.07)
     assert times.var() == pytest.approx(39 / 40, rel=0.02)
     assert (times == 0).mean() == pytest.approx((39 / 40) ** 40, abs=0.005)
-    np.testing.assert_array_equal(draw(40, 20, 40), times[:20])
+    np.testing.assert_array_equal(draw(40, 20), times[:20])
 
 
 def test_replicates_agree_with_a_loop_over_resampled_rows():
     images = make(0)
     names, code = np.unique(images.patient, return_inverse=True)
-    times = draw(len(names), 100, len(names))
+    times = draw(len(names), 100)
 
     def figures(label, score, weight):
         return {"auroc": discrimination.auroc(label, score, weight), "ap": discrimination.auprc(label, score, weight)}
@@ -245,10 +244,14 @@ def simulated(sets, patients, draws, figures, auroc=0.85):
     true = {"specificity": float(stats.norm.cdf(stats.norm.ppf(auroc) / math.sqrt(2)))}
 
     @jax.jit
-    @functools.partial(jax.vmap, in_axes=(0, 0, 0, None, None))
-    def resample(own, label, score, patient, count):
-        times = bootstrap.multiplicities(own, count, draws, images)  # room for either count: compiled once
+    @functools.partial(jax.vmap, in_axes=(0, 0, None, 0))
+    def resample(label, score, patient, times):
         return bootstrap.replicates(figures, label, score, ones, patient, times)
+
+    def times(rng, count):
+        """Of each set of a piece; room for either count, so that one program serves both."""
+        drawn = bootstrap.multiplicities(rng, count, piece * draws).reshape(piece, draws, count)
+        return np.pad(drawn, [(0, 0), (0, 0), (0, images - count)])
 
     @jax.jit
     @functools.partial(jax.vmap, in_axes=(0, 0))
@@ -258,11 +261,11 @@ def simulated(sets, patients, draws, figures, auroc=0.85):
 
     held, piece = [], 10  # sets at once: more spill from the cache
     for i in range(0, sets, piece):
-        keys = jax.random.split(jax.random.fold_in(key(), i), (2, piece))
+        rng = np.random.default_rng(i)
         given = (label[i : i + piece], score[i : i + piece])
         value, without = jax.device_get(value_and_jackknife(*given))
-        drawn = jax.device_get(resample(keys[0], *given, by_patient, patients))
-        naive = jax.device_get(resample(keys[1], *given, by_image, images))
+        drawn = jax.device_get(resample(*given, by_patient, times(rng, patients)))
+        naive = jax.device_get(resample(*given, by_image, times(rng, images)))
         for s in range(piece):
             own = {n: Draws(float(v[s]), drawn[n][s], without[n][s]) for n, v in value.items()}
             ends = {name: bootstrap.METHODS.get(name, bootstrap.bca)(own[name], 0.95) for name in own}

@@ -168,3 +168,39 @@ def test_official_split_that_is_not_there_is_refused():
 def test_an_image_without_a_label_is_in_no_class():
     member = cohort.classes(pd.Series(["", "No Finding"]))
     assert [list(member[name]) for name in ("P", "NP", "NF")] == [[False, False], [False, True], [False, True]]
+
+
+def test_shuffled_labels_keep_their_number_and_lose_their_place():
+    label = np.repeat([0, 1], [300, 100])
+    found = [cohort.shuffled(label, seed) for seed in (0, 0, 1)]
+    assert all(x.sum() == 100 for x in found)
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[0] != found[2]).any()
+    assert abs(found[0][300:].mean() - 0.25) < 0.15  # 3.5 standard errors of 100 images
+
+
+def test_fewer_training_patients_are_among_more_of_them_and_validation_stays():
+    c = cohort.draw(table(), "NF", seed=3)
+    whole = cohort.split(c, seed=3)
+    patients = {}
+    for k in (10, 20, len(np.unique(c.patient[whole.train]))):
+        part = cohort.some_patients(c, whole, k, seed=3)
+        patients[k] = set(c.patient[part.train])
+        assert len(patients[k]) == k
+        np.testing.assert_array_equal(part.val, whole.val)
+        # all images of the chosen patients that are in training, no others
+        assert set(part.train) == {i for i in whole.train if c.patient[i] in patients[k]}
+    assert patients[10] < patients[20]
+    np.testing.assert_array_equal(part.train, whole.train)
+    other = cohort.some_patients(c, whole, 10, seed=4)
+    assert set(c.patient[other.train]) != patients[10]
+
+
+def test_too_few_or_too_many_training_patients_are_refused():
+    c = cohort.draw(table(), "NF", seed=3)
+    whole = cohort.split(c, seed=3)
+    with pytest.raises(InputError, match=r"--train_patients=5000 must be 1 to \d+, the patients in training, seed 3"):
+        cohort.some_patients(c, whole, 5000, seed=3)
+    of_one = Cohort(c.index, np.where(c.patient == c.patient[whole.train][0], 1, 0), c.patient)
+    with pytest.raises(InputError, match="--train_patients=1 leaves no training image of one class, seed 3"):
+        cohort.some_patients(of_one, whole, 1, seed=3)

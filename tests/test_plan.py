@@ -113,3 +113,13 @@ def test_jit_and_eager_agree():
         eager = as_numpy(plan.epoch(KEY, 1, ROWS[:20], 8, 3))
     for a, b in zip(eager, as_numpy(plan.epoch(KEY, 1, ROWS[:20], 8, 3)), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("slots", [None, 4])
+def test_without_flip_nothing_else_changes(slots):
+    on, off = (as_numpy(plan.epoch(KEY, 1, ROWS, 64, 11, slots, flip)) for flip in (True, False))
+    assert on.flip[on.mask].any()
+    assert not off.flip.any()
+    for name in ("index", "offset", "slot", "mask"):
+        np.testing.assert_array_equal(getattr(on, name), getattr(off, name))
+    assert not as_numpy(plan.bank(ROWS, 4, flip=False)).flip.any()

@@ -162,3 +162,17 @@ def test_waiting_counts_only_while_there_is_no_work(monkeypatch):
     waiting = inputs.Waiting()
     assert len(list(waiting.through(slow(), lambda: next(busy)))) == 3
     assert waiting.share() == pytest.approx(8 / 12)
+
+
+def test_taught_labels_are_learned_and_true_ones_are_validated(resident, labels, runs):
+    """The second seed is taught the opposite; its validation is of the true labels still."""
+    run = runs[0]._replace(val=runs[0].train)
+    opposite = run._replace(taught=1 - labels[run.train])
+    schedule = SCHEDULE._replace(epochs=25, learning_rate=0.02)
+    fitted = trainer.fit(NET, resident, labels, [run, opposite], schedule)
+    right, wrong = fitted.history.val_accuracy[:, -1]
+    assert right > 0.7
+    assert wrong < 0.3
+    np.testing.assert_array_equal(
+        [np.mean(x.argmax(-1) == labels[run.train]) for x in fitted.val_logits], np.float32([right, wrong])
+    )
