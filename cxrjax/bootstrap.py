@@ -235,8 +235,8 @@ def intervals(
     """
     for images in runs:
         _check(images)
-    width = _room(max(len(images.label) for images in runs))
-    slots = _room(max(len(np.unique(images.patient)) for images in runs))
+    width = _room(max(len(images.label) for images in runs), 256)
+    slots = _room(max(len(np.unique(images.patient)) for images in runs), 128)
     seed = np.asarray(jax.random.key_data(key)).tolist()
     found = []
     for i, images in enumerate(runs):
@@ -255,10 +255,12 @@ def intervals(
     return found
 
 
-def _room(count: int) -> int:
-    """`count` or up to a quarter more, at least 64: sets of like size, and hence shape, share one compiled program."""
-    step = max(2 ** (max(count - 1, 1).bit_length() - 3), 16)
-    return max(-(-count // step) * step, 64)
+def _room(count: int, least: int) -> int:
+    """`count` or up to a quarter more, at least `least`: sets of like size, hence shape, share one compiled program."""
+    if count <= least:
+        return least
+    step = 2 ** ((count - 1).bit_length() - 3)
+    return -(-count // step) * step
 
 
 def _estimate(draws: Draws, method: Method, level: float) -> Estimate:

@@ -42,13 +42,15 @@ def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFram
     for name in TRAINED:
         found[name] = (arms[name].predictions, "") if name in arms else (None, "not trained; --floors trains it")
     sizes = (tables.seeds["n_train"].mean(), tables.seeds["n_val"].mean())
-    rows = [{"floor": "network", "available": True, "note": "", **_spread(network)}]
+    rows: list[dict[str, object]] = [
+        {"floor": "network", "available": True, "note": "", **_spread(network), "beaten": None}
+    ]
     for name, (predictions, note) in found.items():
-        row = {"floor": name, "available": predictions is not None, "note": note}
+        row = {"floor": name, "available": predictions is not None, "note": note, "beaten": None}
         if predictions is not None:
             row |= _beside(network, _figures(predictions, name, network.index), *sizes)
         rows.append(row)
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    return pd.DataFrame(rows, columns=_COLUMNS).astype({"beaten": object})
 
 
 _TESTED = ("difference", "difference_low", "difference_high", "p")

@@ -29,10 +29,9 @@ def table(by_patient: RunTables, by_image: RunTables) -> pd.DataFrame:
     n_train, n_val = (float(np.mean([one[name].mean(), other[name].mean()])) for name in ("n_train", "n_val"))
     rows = []
     for name in FIGURES:
-        a, b = one[name].to_numpy(float), other[name].to_numpy(float)
-        test = statistics.compare_runs(a, b, n_train, n_val)
+        test = statistics.compare_runs(one[name].to_numpy(float), other[name].to_numpy(float), n_train, n_val)
         low, high, p = (np.nan,) * 3 if name == "contaminated_share" else (test.low, test.high, test.p)
-        rows.append((name, np.nanmean(a), np.nanmean(b), test.difference, low, high, p))
+        rows.append((name, one[name].mean(), other[name].mean(), test.difference, low, high, p))
     return pd.DataFrame(rows, columns=["figure", "patient", "image", "difference", "low", "high", "p"])
 
 

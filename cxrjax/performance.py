@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -132,12 +133,20 @@ def undefined(
       ValueError: a label is neither 0 nor 1, a weight is negative or not finite, or a score lies outside 0..1.
     """
     check(label, score, weight)
-    found = _obstacles(label, score, weight, threshold)
     values = jax.device_get(_figures(label, score, weight, threshold))
+    return reasons([name for name in NAMES if np.isnan(values[name])], label, score, weight, threshold)
+
+
+def reasons(
+    names: Sequence[str], label: Array, score: Array, weight: Array, threshold: float | Array = discrimination.THRESHOLD
+) -> dict[str, str]:
+    """Why these of `NAMES`, which are NaN, are so, in words; the other arguments as `figures`."""
+    if not names:
+        return {}
+    found = _obstacles(label, score, weight, threshold)
     return {
         name: next((why for why in (*_EVERY, *_OBSTACLES[name]) if found[why]), "the fit did not converge")
-        for name, value in values.items()
-        if np.isnan(value)
+        for name in names
     }
 
 

@@ -105,9 +105,8 @@ def _key(rule: str, name: str) -> str:
 
 
 def _reasons(scored: Scored, rule: str, estimates: dict[str, Estimate]) -> dict[str, str]:
-    """Why pooled figures are undefined; looked for only if one is."""
-    if not any(np.isnan(estimates[_key(rule, name)].value) for name in performance.NAMES):
-        return {}
+    """Why pooled figures are undefined."""
     images = _pooled(scored)
     threshold = discrimination.THRESHOLD if rule == "fixed" else images.score[1]
-    return performance.undefined(images.label, images.score[0], np.ones(len(images.label)), threshold)
+    names = [name for name in performance.NAMES if np.isnan(estimates[_key(rule, name)].value)]
+    return performance.reasons(names, images.label, images.score[0], np.ones(len(images.label)), threshold)

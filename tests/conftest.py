@@ -12,10 +12,11 @@ import jax
 import numpy as np
 import pytest
 
-from cxrjax import runner
+from cxrjax import analysis, runner
 from cxrjax.datasets import phantom
 from cxrjax.store import write_store
-from cxrjax.types import About, ExperimentConfig
+from cxrjax.types import About, Analysis, ExperimentConfig
+from tests import run_tables
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
@@ -79,3 +80,15 @@ def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
 def small_run(run_small: Callable[..., Path]) -> Path:
     """A finished run of two seeds; not to be changed."""
     return run_small(first_seed=3, augment_bank=1)
+
+
+@pytest.fixture(scope="session")
+def case() -> run_tables.Case:
+    """Tables of an invented run with all its arms and an external set; not to be changed."""
+    return run_tables.case()
+
+
+@pytest.fixture(scope="session")
+def analysed(case: run_tables.Case) -> Analysis:
+    """The analysis of `case`."""
+    return analysis.analyse(*case)
