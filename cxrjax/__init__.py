@@ -29,6 +29,7 @@ _MODULES = (
     "discrimination",
     "dream",
     "evaluate",
+    "figures",
     "metrics",
     "network",
     "performance",

@@ -7,6 +7,7 @@ import pandas as pd
 
 from cxrjax import discrimination
 
+SHOWN = 6  # of each kind, as pictures in the report
 _COLUMNS = ["kind", "image", "patient", "labels", "view", "age", "sex", "label", "score", "seeds"]
 
 
@@ -26,3 +27,8 @@ def table(predictions: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
         images, on="image", validate="one_to_one"
     )
     return known.sort_values(["off", "image"], ascending=[False, True], ignore_index=True)[_COLUMNS]
+
+
+def shown(errors: pd.DataFrame) -> list[str]:
+    """Names of the images that a report shows: the most wrong of each kind."""
+    return list(errors.groupby("kind", sort=True).head(SHOWN)["image"])

@@ -30,13 +30,14 @@ class Language:
 
     code: str  # as in <html lang>
     messages: Mapping[str, str]  # English -> this language; empty for English
+    retold: Mapping[str, str]  # the same of sentences that reach the report with their values already in them
 
     def __call__(self, message: str, **values: Any) -> str:
         """A message in this language, with its values; one that is not known stays English."""
         text = self.messages.get(message, message)
         return text % values if values else text
 
-    def plural(self, one: str, many: str, n: int, **values: Any) -> str:
+    def plural(self, one: str, many: str, n: float, **values: Any) -> str:
         """`one` if n is 1, else `many`; both know n."""
         return self(one if n == 1 else many, n=self.count(n), **values)
 
@@ -44,19 +45,22 @@ class Language:
         """`one` if n is 1, else `many`, without values: as gettext's ngettext."""
         return self(one if n == 1 else many)
 
-    def reason(self, text: str) -> str:
-        """A sentence that an analysis wrote in English, perhaps with numbers in it, several of them parted by "; "."""
-        return "; ".join(self._again(part) for part in text.split("; ")) if self.messages else text
+    def retell(self, text: str) -> str:
+        """A sentence that an analysis wrote in English, perhaps with numbers in it, or several parted by "; "."""
+        whole = self._again(text)
+        return "; ".join(map(self._again, text.split("; "))) if whole == text else whole
 
     def _again(self, text: str) -> str:
-        """The message of which `text` was made, in this language with the same values; else the text itself."""
-        if text in self.messages:
-            return self(text)
+        """The words for the sentence of `retold` that became `text`, with the same values; else the text itself."""
         for known, pattern in _patterns(self).items():
             if found := pattern.fullmatch(text):
-                values = {name: re.sub(r"(?<=\d)\.(?=\d)", self.decimal, x) for name, x in found.groupdict().items()}
-                return self(known, **values)
+                values = {name: self._value(value) for name, value in found.groupdict().items()}
+                return self.retold[known] % values if values else self.retold[known]
         return text
+
+    def _value(self, text: str) -> str:
+        """A number, or a word that is known."""
+        return re.sub(r"(?<=\d)\.(?=\d)", self.decimal, self.retold.get(text, text))
 
     @property
     def decimal(self) -> str:
@@ -89,10 +93,10 @@ class Language:
 
     def _signs(self, text: str) -> str:
         point, comma = _SIGNS[self.code]
-        return text.translate(str.maketrans({".": point, ",": comma, "-": "−"}))
+        return text.translate(str.maketrans(".,-", f"{point}{comma}−"))
 
 
-ENGLISH = Language("en", {})
+ENGLISH = Language("en", {}, {})
 
 
 @functools.cache
@@ -100,17 +104,26 @@ def language(code: str) -> Language:
     """English, or the language of a catalogue beside this module."""
     if code == ENGLISH.code:
         return ENGLISH
-    return Language(code, json.loads((Path(__file__).parent / f"{code}.json").read_text(encoding="utf-8")))
+    known = json.loads((Path(__file__).parent / f"{code}.json").read_text(encoding="utf-8"))
+    return Language(code, known["messages"], known["retold"])
 
 
 @functools.cache
 def _patterns(language: Language) -> dict[str, re.Pattern[str]]:
-    """Each message with values as a pattern of the sentences that it may become."""
-    return {
-        known: re.compile(re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>.+)", re.escape(known.replace("%%", "%"))))
-        for known in language.messages
-        if re.search(r"%\(\w+\)s", known)
-    }
+    """Each sentence of `retold` as a pattern of the texts that it may become."""
+    return {known: re.compile(pattern(known)) for known in language.retold}
+
+
+def pattern(sentence: str) -> str:
+    """What a sentence may become, as a regular expression.
+
+    >>> pattern("%(n)s %% of them")
+    '(?P<n>.+)\\\\ %\\\\ of\\\\ them'
+    """
+    if not (parts := re.split(r"%\((\w+)\)s", sentence))[1:]:
+        return re.escape(sentence)
+    fixed = [re.escape(part.replace("%%", "%")) for part in parts[::2]]
+    return "".join(f"{text}(?P<{name}>.+)" for text, name in zip(fixed, parts[1::2], strict=False)) + fixed[-1]
 
 
 def message(text: str) -> str:

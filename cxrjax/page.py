@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrjax.language import DASH, ENGLISH, Language
+from cxrjax.language import DASH, Language
 
 _TEMPLATES = jinja2.FileSystemLoader(Path(__file__).parent)
 
 
-def render(template: str, *, language: Language = ENGLISH, **values: Any) -> str:
+def render(template: str, *, language: Language, **values: Any) -> str:
     """A page of this package's template of that name; a value that the template needs and does not get is an error.
 
-    Texts in `{% trans %}` and `_()` come out in the language. Filters: `percent` 0.445 -> 44.5, `share` 0.445 -> 44.5 %,
-    `decimal` 0.8181 -> 0.818, `signed` the same with its sign, `count` 1234 -> 1,234; each gives a dash for None and
-    NaN. `unbroken` keeps ± and % on the line of their numbers.
+    Texts in `{% trans %}` and `_()` come out in the language. Filters: `percent` 0.445 -> 44.5, `share` 0.445 -> 44.5
+    %, `decimal` 0.8181 -> 0.818, `count` 1234 -> 1,234, each a dash for None and NaN; `unbroken` keeps ± and % on the
+    line of their numbers.
     """
     return environment(language).get_template(template).render(language=language, **values)
 
@@ -40,7 +40,6 @@ def environment(language: Language) -> jinja2.Environment:
     made.filters["percent"] = lambda x: DASH if pd.isna(x) else language.percent(x)
     made.filters["share"] = lambda x: DASH if pd.isna(x) else language.share(x)
     made.filters["decimal"] = lambda x: DASH if pd.isna(x) else language.number(x)
-    made.filters["signed"] = lambda x: DASH if pd.isna(x) else language.signed(x)
     made.filters["count"] = lambda x: DASH if pd.isna(x) else language.count(x)
     made.filters["unbroken"] = lambda text: text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
     return made

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from cxrjax import files, page, report_rows, report_view, tables
+from cxrjax import files, page, report_rows, report_view, run_files, tables
 from cxrjax.figures import drawing, style
 from cxrjax.figures.style import Drawn
 from cxrjax.language import Language, language
@@ -19,6 +19,7 @@ _SCRIPT = Path(__file__).parent / "report_parts" / "threshold.js"
 
 def write(folder: Path, results: Results) -> None:
     """Writes every file of a run; summary.json comes last, its presence says that the run is finished."""
+    run_files.write(folder, results.tables, results.analysis)
     t = language(results.config.lang)
     drawn = {name: style.save(name, picture) for name, picture in drawing.draw(results, t).items()}
     (folder / "figures").mkdir(exist_ok=True)
@@ -54,8 +55,8 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
         results=results,
         config=results.config,
         summary=results.summary,
-        notes=results.summary["notes"],
-        bad_images=results.summary["data"]["bad_images"],
+        notes=[t.retell(note) for note in results.summary["notes"]],
+        bad_images=results.summary["bad_images"],
         half=t.number(0.5, 1),
         drawn=drawn,
         internal=internal,

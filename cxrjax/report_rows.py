@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from cxrjax.language import DASH, Language, message
 from cxrjax.types import ExperimentConfig, Results
 
@@ -65,10 +63,12 @@ def figures(results: Results, data: str, t: Language) -> list[Row]:
       t: of the words.
     """
     table = results.analysis.figures
-    by_rule = {rule: own.set_index("figure") for rule, own in table[table["data"] == data].groupby("rule")}
+    by_rule = {
+        rule: own.set_index("figure").to_dict("index") for rule, own in table[table["data"] == data].groupby("rule")
+    }
     rows = []
     for key, (_, percent) in NAMES.items():
-        one, other = by_rule["fixed"].loc[key], by_rule["chosen"].loc[key]
+        one, other = by_rule["fixed"][key], by_rule["chosen"][key]
         depends = not _same(one["mean"], other["mean"])
         rows.append(
             Row(
@@ -91,7 +91,7 @@ def undefined(results: Results, data: str, t: Language) -> list[str]:
     table = table[(table["data"] == data) & (table["undefined"] != "")]
     found: dict[str, list[str]] = {}
     for row in table.to_dict("records"):
-        names = found.setdefault(t.reason(row["undefined"]), [])
+        names = found.setdefault(t.retell(row["undefined"]), [])
         name = name_of(row["figure"], results.config, t)
         if name not in names:
             names.append(name)
@@ -139,7 +139,7 @@ def _write(value: float, percent: bool, t: Language) -> str:
     return t.percent(value) if percent else t.number(value)
 
 
-def _plus_minus(row: pd.Series, percent: bool, t: Language) -> str:
+def _plus_minus(row: dict[Any, Any], percent: bool, t: Language) -> str:
     """Mean ± SD, the mean alone of one run."""
     mean = _write(row["mean"], percent, t)
     return mean if math.isnan(row["sd"]) else f"{mean} ± {_write(row['sd'], percent, t)}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from cxrjax import errors as wrong
 from cxrjax import page, verdict
 from cxrjax.figures import flow as flow_figure
 from cxrjax.figures import forest
@@ -17,7 +18,6 @@ from cxrjax.language import DASH, Language, message, printable
 from cxrjax.report_rows import p_value
 from cxrjax.types import ExperimentConfig, Results
 
-SHOWN_ERRORS = 8  # of each kind, as pictures
 KINDS = {
     "false positive": message("False positives: called pneumonia, labelled without"),
     "false negative": message("False negatives: labelled pneumonia, not called so"),
@@ -61,7 +61,7 @@ def floors(results: Results, t: Language) -> list[dict[str, str]]:
         rows.append(
             {
                 "name": t(forest.FLOORS[row["floor"]]),
-                "note": t.reason(note),
+                "note": t.retell(note),
                 "accuracy": _plus_minus(t.percent(row["accuracy"]), t.percent(row["accuracy_sd"])),
                 "auroc": _plus_minus(t.number(row["auroc"]), t.number(row["auroc_sd"])),
                 "difference": t.signed(row["auroc_difference"]),
@@ -79,7 +79,7 @@ def subgroups(table: pd.DataFrame, t: Language) -> list[dict[str, Any]]:
     place = {variable: number for number, variable in enumerate(table["variable"].unique())}
     for row in table.to_dict("records"):
         variable = str(row["variable"])
-        told = {"variable": t(forest.VARIABLES.get(variable, variable)), "group": t(printable(row["group"]))}
+        told = {"variable": t(forest.VARIABLES.get(variable, variable)), "group": t.retell(printable(row["group"]))}
         told |= {name: t.count(row[name]) for name in ("images", "patients", "positives")}
         for name in ("accuracy", "sensitivity", "specificity"):
             told[name] = t.percent(row[name])
@@ -93,20 +93,18 @@ def subgroups(table: pd.DataFrame, t: Language) -> list[dict[str, Any]]:
 def errors(results: Results, t: Language) -> list[dict[str, Any]]:
     """The most confident errors of each kind: title, number (of all such errors), images to show."""
     table = results.analysis.errors
+    shown = table[table["image"].isin(wrong.shown(table))]
     return [
-        {"title": t(title), "number": int((table["kind"] == kind).sum()), "images": [
-            _error(row, results, t) for row in shown_errors(table[table["kind"] == kind]).to_dict("records")
-        ]}
+        {
+            "title": t(title),
+            "number": int((table["kind"] == kind).sum()),
+            "images": [_error(row, results, t) for row in shown[shown["kind"] == kind].to_dict("records")],
+        }
         for kind, title in KINDS.items()
-    ]  # fmt: skip
+    ]
 
 
-def shown_errors(table: pd.DataFrame) -> pd.DataFrame:
-    """Those of `Analysis.errors` that the page shows; `Results.pictures` should hold them."""
-    return table.groupby("kind", sort=False).head(SHOWN_ERRORS)
-
-
-def _error(row: dict[str, Any], results: Results, t: Language) -> dict[str, Any]:
+def _error(row: dict[Any, Any], results: Results, t: Language) -> dict[str, Any]:
     picture = results.pictures.get(row["image"])
     unknown = t("unknown")
     return {
@@ -144,7 +142,8 @@ def operating(results: Results, t: Language) -> dict[str, Any]:
         "sets": sets,
         "texts": {
             "told": t(
-                "Threshold %(threshold)s: sensitivity %(sensitivity)s, specificity %(specificity)s of validation images."
+                "Threshold %(threshold)s: sensitivity %(sensitivity)s, specificity %(specificity)s of validation "
+                "images."
             ),
             "natural": t(
                 "Of 1000 such images, %(positives)s with pneumonia: %(found)s are found, %(missed)s are missed; "
@@ -184,7 +183,11 @@ def command(config: ExperimentConfig) -> str:
 def flags(config: ExperimentConfig) -> list[dict[str, Any]]:
     """Every flag: its name, its value and whether this is its default."""
     return [
-        {"name": field.name, "value": getattr(config, field.name), "usual": getattr(config, field.name) == field.default}
+        {
+            "name": field.name,
+            "value": getattr(config, field.name),
+            "usual": getattr(config, field.name) == field.default,
+        }
         for field in dataclasses.fields(config)
         if field.name not in _OWN
     ]

@@ -31,18 +31,22 @@ def verdict(results: Results, t: Language) -> str:
       results: of the run.
       t: of the words.
     """
-    floors = results.analysis.floors.set_index("floor", drop=False)
-    others = floors[floors["floor"] != "network"]
-    compared = others[others["beaten"].notna()].to_dict("records")
-    first = _not_beaten([row for row in compared if not row["beaten"]], floors.loc["network"], t)
+    network, *others = results.analysis.floors.to_dict("records")
+    compared = [row for row in others if not pd.isna(row["beaten"])]
+    first = _not_beaten([row for row in compared if not row["beaten"]], network, t)
     accuracy = _accuracy(results, t)
     if first:
         return f"{_upper(first)}. {_upper(accuracy)}."
     if not compared:
-        told = t("%(accuracy)s; from these runs it cannot be told whether it beats its floors.", accuracy=_upper(accuracy))
-        return told
-    told = t("%(accuracy)s; it beats %(floors)s", accuracy=_upper(accuracy), floors=listed([_name(r, t) for r in compared], t))
-    missing = others[~others["available"].astype(bool)].to_dict("records")
+        return t(
+            "%(accuracy)s; from these runs it cannot be told whether it beats its floors.", accuracy=_upper(accuracy)
+        )
+    told = t(
+        "%(accuracy)s; it beats %(floors)s",
+        accuracy=_upper(accuracy),
+        floors=listed([_name(r, t) for r in compared], t),
+    )
+    missing = [row for row in others if not row["available"]]
     if missing:
         told += t(" (there is no comparison with %(floors)s)", floors=listed([_name(row, t) for row in missing], t))
     return f"{told}."
@@ -50,16 +54,17 @@ def verdict(results: Results, t: Language) -> str:
 
 def _accuracy(results: Results, t: Language) -> str:
     """How many images are called rightly, with its interval, and the poster's figure."""
-    row = results.analysis.figures.set_index(["data", "rule", "figure"]).loc[("internal", "fixed", "accuracy")]
+    figures = results.analysis.figures.set_index(["data", "rule", "figure"])
+    row = figures.to_dict("index")["internal", "fixed", "accuracy"]
     runs, poster = len(results.analysis.seeds), results.summary["poster_percent"]
     values = {"accuracy": t.share(row["mean"]), "low": t.percent(row["low"]), "high": t.percent(row["high"])}
     if runs == 1:
         values |= {"low": t.percent(row["pooled_low"]), "high": t.percent(row["pooled_high"])}
     told = t.plural(
-        "in %(n)s run the network calls %(accuracy)s of the validation images rightly (95 %% interval %(low)s to "
-        "%(high)s)",
-        "over %(n)s runs the network calls %(accuracy)s of the validation images rightly (95 %% interval %(low)s to "
-        "%(high)s)",
+        "in %(n)s run the network classifies %(accuracy)s of the validation images correctly (95 %% interval %(low)s "
+        "to %(high)s)",
+        "over %(n)s runs the network classifies %(accuracy)s of the validation images correctly (95 %% interval "
+        "%(low)s to %(high)s)",
         runs, **values,
     )  # fmt: skip
     if results.config.data_dir is None:
@@ -69,7 +74,7 @@ def _accuracy(results: Results, t: Language) -> str:
     return told if not poster else f"{told}, {_beside(poster, row, t)}"
 
 
-def _beside(poster: dict[str, float], row: pd.Series, t: Language) -> str:
+def _beside(poster: dict[str, float], row: dict[Any, Any], t: Language) -> str:
     """Where the poster's mean lies as seen from the interval."""
     values = {"accuracy": t.count(poster["accuracy"]), "sd": t.count(poster["accuracy_sd"])}
     if row["high"] * 100 < poster["accuracy"]:
@@ -81,9 +86,10 @@ def _beside(poster: dict[str, float], row: pd.Series, t: Language) -> str:
     return t("not clearly different from the poster's %(accuracy)s ± %(sd)s %%", **values)
 
 
-def _not_beaten(rows: list[dict[str, Any]], network: pd.Series, t: Language) -> str:
+def _not_beaten(rows: list[dict[Any, Any]], network: dict[Any, Any], t: Language) -> str:
     """Floors above the network, and those from which it does not differ beyond chance; "" if there is none."""
-    above, near = [], []
+    above: list[str] = []
+    near: list[str] = []
     for row in rows:
         name = "accuracy" if math.isnan(row["auroc"]) else "auroc"
         told = t(
@@ -102,7 +108,7 @@ def _not_beaten(rows: list[dict[str, Any]], network: pd.Series, t: Language) -> 
     return "; ".join(parts)
 
 
-def _name(row: dict[str, Any], t: Language) -> str:
+def _name(row: dict[Any, Any], t: Language) -> str:
     if row["floor"] == "metadata" and row["available"]:
         return t("metadata alone (%(used)s)", used=used(row["note"], t))
     return t(FLOORS[row["floor"]])

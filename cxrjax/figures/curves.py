@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,14 +45,14 @@ def over_seeds(scores: pd.DataFrame, curve: Callable[[np.ndarray, np.ndarray], n
 
 
 def roc(
-    internal: pd.DataFrame, external: pd.DataFrame | None, auroc: pd.DataFrame, t: Language
+    internal: pd.DataFrame, external: pd.DataFrame | None, auroc: dict[Any, dict[Any, float]], t: Language
 ) -> Picture:
     """ROC: seeds thin, mean and band of ± 1 SD; the external set's mean beside it.
 
     Args:
       internal: `RunTables.predictions`.
       external: `RunTables.external`.
-      auroc: rows internal and external: mean and sd over seeds.
+      auroc: of internal and external: mean and sd over seeds.
       t: of the texts.
     """
     figure = style.canvas(4.5)
@@ -63,8 +65,9 @@ def roc(
     ):
         runs = over_seeds(scores, roc_at) if scores is not None else np.empty((0, 1))
         if len(runs):
-            value = plus_minus(auroc.loc[data, "mean"], auroc.loc[data, "sd"], t)
+            value = plus_minus(auroc[data], t)
             told.append(f"{name}: AUROC {value}")
+            axes.plot([0, 0], [0, runs[:, 0].mean()], color=colour, linewidth=1.9, linestyle=dash)  # up from the corner
             _spread(axes, runs, colour, dash, told[-1], thin=data == "internal")
     style.unit_square(axes, t)
     style.name_axes(axes, t("1 − specificity"), t("sensitivity"))
@@ -72,12 +75,12 @@ def roc(
     return Picture(figure, t("ROC curve, mean over the runs. %(told)s.", told="; ".join(told) or t("undefined")))
 
 
-def precision_recall(internal: pd.DataFrame, auprc: pd.DataFrame, t: Language) -> Picture:
+def precision_recall(internal: pd.DataFrame, auprc: dict[Any, dict[Any, float]], t: Language) -> Picture:
     """Precision against recall: seeds thin, mean and band of ± 1 SD; dotted is the share of positives.
 
     Args:
       internal: `RunTables.predictions`.
-      auprc: row internal: mean and sd over seeds of the area, average precision.
+      auprc: of internal: mean and sd over seeds of the area, average precision.
       t: of the texts.
     """
     figure = style.canvas(4.5)
@@ -85,25 +88,27 @@ def precision_recall(internal: pd.DataFrame, auprc: pd.DataFrame, t: Language) -
     share = internal["label"].mean()
     axes.axhline(share, color=style.GREY, linewidth=1, linestyle=":", label=t("share of positives"))
     runs = over_seeds(internal, precision_at)
-    told = t("AUPRC %(value)s", value=plus_minus(*auprc.loc["internal", ["mean", "sd"]], t))
+    told = t("AUPRC %(value)s", value=plus_minus(auprc["internal"], t))
     if len(runs):
         _spread(axes, runs, style.INTERNAL, "-", told, thin=True)
     style.unit_square(axes, t)
     style.name_axes(axes, t("recall (sensitivity)"), t("precision (PPV)"))
     style.legend(axes, "lower left")
     alt = t(
-        "Precision against recall, mean over the runs: %(told)s; always calling pneumonia has a precision of %(share)s.",
+        "Precision against recall, mean over the runs: %(told)s; always calling pneumonia has a precision of "
+        "%(share)s.",
         told=told, share=t.number(share, 2),
     )  # fmt: skip
     return Picture(figure, alt)
 
 
-def plus_minus(mean: float, sd: float, t: Language, digits: int = 3) -> str:
+def plus_minus(figure: dict[Any, float], t: Language) -> str:
     """0.818 ± 0.030, without the SD where there is none."""
-    return t.number(mean, digits) + ("" if np.isnan(sd) else f" ± {t.number(sd, digits)}")
+    return t.number(figure["mean"]) + ("" if math.isnan(figure["sd"]) else f" ± {t.number(figure['sd'])}")
 
 
 def _spread(axes: style.Axes, runs: np.ndarray, colour: str, dash: str, label: str, thin: bool) -> None:
+    """Mean and band of curves [S, 101] over `GRID`, and each of them if `thin`."""
     mean = runs.mean(axis=0)
     if thin:
         axes.plot(GRID, runs.T, color=colour, alpha=0.22, linewidth=0.6)
@@ -136,7 +141,8 @@ def calibration(table: pd.DataFrame, t: Language) -> Picture:
                 own["score"], own["positives"], yerr=arms, color=colour, marker=mark, markersize=4.5, linewidth=1.3,
                 linestyle=dash, elinewidth=1, label=name,
             )  # fmt: skip
-            ends = [f"{t.number(row.score, 2)} → {t.number(row.positives, 2)}" for row in own.iloc[[0, -1]].itertuples()]
+            edges = own.iloc[[0, -1]].to_dict("records")
+            ends = [f"{t.number(row['score'], 2)} → {t.number(row['positives'], 2)}" for row in edges]
             told.append(f"{name}: {', '.join(ends)}")
     style.unit_square(axes, t)
     style.name_axes(axes, t("score (mean of the bin)"), t("share with pneumonia"))

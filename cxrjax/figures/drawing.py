@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from cxrjax import tables
@@ -43,22 +45,24 @@ def draw(results: Results, t: Language) -> dict[str, Picture]:
     if found.leakage is not None:
         drawn["leakage"] = forest.leakage(found.leakage, t)
     if len(found.subgroups):
-        mean = at_half(found.figures)["pooled"]
-        drawn["subgroups"] = forest.subgroups(found.subgroups, mean[["auroc"]].to_dict(), t("AUROC by subgroup"), t)
-        drawn["subgroups_decisions"] = forest.subgroups(
-            found.subgroups, mean[["sensitivity", "specificity"]].to_dict(), t("Sensitivity (●), specificity (■)"), t
-        )
+        overall = {name: row["pooled"] for name, row in at_half(found.figures).items()}
+        for name, shown, title in (
+            ("subgroups", ("auroc",), t("AUROC by subgroup")),
+            ("subgroups_decisions", ("sensitivity", "specificity"), t("Sensitivity (●), specificity (■)")),
+        ):
+            lines = {figure: overall[figure] for figure in shown}
+            drawn[name] = forest.subgroups(found.subgroups, lines, title, t)
     return drawn
 
 
-def at_half(figures: pd.DataFrame, data: str = "internal") -> pd.DataFrame:
-    """Rows of `Analysis.figures` at threshold 0.5, by figure."""
-    return figures[(figures["data"] == data) & (figures["rule"] == "fixed")].set_index("figure")
+def at_half(figures: pd.DataFrame) -> dict[Any, dict[Any, Any]]:
+    """Rows of `Analysis.figures` of the validation images at threshold 0.5, by figure."""
+    return figures[(figures["data"] == "internal") & (figures["rule"] == "fixed")].set_index("figure").to_dict("index")
 
 
-def over_runs(figures: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Mean and SD over seeds of one figure at threshold 0.5, by data set."""
-    return figures[(figures["figure"] == name) & (figures["rule"] == "fixed")].set_index("data")[["mean", "sd"]]
+def over_runs(figures: pd.DataFrame, name: str) -> dict[Any, dict[Any, Any]]:
+    """Rows of one figure at threshold 0.5, by data set."""
+    return figures[(figures["figure"] == name) & (figures["rule"] == "fixed")].set_index("data").to_dict("index")
 
 
 def _marks(thresholds: pd.Series, t: Language) -> dict[str, float]:

@@ -33,12 +33,11 @@ _LINE, _GAP, _PAD = 0.165, 0.2, 0.14  # inches
 _LEFT, _KEPT, _ASIDE = 0.06, 2.3, 2.15  # margin, width of the boxes, inches
 
 
-def counts(row: dict[str, Any], t: Language) -> list[str]:
+def counts(row: dict[Any, Any], t: Language) -> list[str]:
     """What a box tells below its name: images and patients, then positives and negatives; unknown ones are not told."""
-    images, patients = row["images"], row["patients"]
-    first = t("%(n)s images", n=t.count(images))
-    if not pd.isna(patients):
-        first = t("%(images)s, %(n)s patients", images=first, n=t.count(patients))
+    first = t.plural("%(n)s image", "%(n)s images", row["images"])
+    if not pd.isna(row["patients"]):
+        first += ", " + t.plural("%(n)s patient", "%(n)s patients", row["patients"])
     known = [("P", row["positives"]), (t("negative"), row["negatives"])]
     known = [] if not any(n for _, n in known) else known  # of other classes
     second = ", ".join(f"{t.count(n)} {name}" for name, n in known if not pd.isna(n))
@@ -101,7 +100,7 @@ def flow(table: pd.DataFrame, t: Language) -> Picture:
     return Picture(figure, t("Flow of the images: %(told)s.", told=told))
 
 
-def _box(row: dict[str, Any], t: Language) -> _Box:
+def _box(row: dict[Any, Any], t: Language) -> _Box:
     aside = bool(row["excluded"])
     return _Box(textwrap.wrap(t(STAGES[row["stage"]]), 28 if aside else 31), counts(row, t), aside)
 

@@ -83,13 +83,13 @@ def _plot(axes: style.Axes, rows: Sequence[Row], references: Sequence[float]) ->
     axes.grid(visible=False, axis="y")
 
 
-def floors(table: pd.DataFrame, network: pd.DataFrame, t: Language) -> Picture:
+def floors(table: pd.DataFrame, network: dict[Any, dict[Any, float]], t: Language) -> Picture:
     """The network and what it must beat. A floor's bar is the interval of its difference to the network, drawn around
     the floor: where it does not reach the network's dashed line from the left, the floor is beaten.
 
     Args:
       table: `Analysis.floors`.
-      network: accuracy and auroc as rows: mean, low, high over seeds.
+      network: of accuracy and auroc: mean, low, high over seeds.
       t: of the texts.
     """
     table = table[table["available"].astype(bool)]
@@ -99,15 +99,15 @@ def floors(table: pd.DataFrame, network: pd.DataFrame, t: Language) -> Picture:
     for place, (name, title) in enumerate((("auroc", "AUROC"), ("accuracy", t("Accuracy (%)"))), 1):
         factor, digits = (100, 1) if name == "accuracy" else (1, 3)
         axes = style.axes(figure, 2, place, title)
-        shown = [_floor(row, name, network.loc[name], factor, digits, t) for row in table.to_dict("records")]
-        _plot(axes, shown, [network.loc[name, "mean"] * factor])
+        shown = [_floor(row, name, network[name], factor, digits, t) for row in table.to_dict("records")]
+        _plot(axes, shown, [network[name]["mean"] * factor])
         style.write_ticks(t, axes, digits=0 if factor == 100 else 2)
         told.append(f"{title}: " + ", ".join(f"{row.label} {row.told}" for row in shown))
     style.name_axes(axes, t("bar of a floor: 95 % interval of its difference"))
     return Picture(figure, t("The network and its floors. %(told)s.", told="; ".join(told)))
 
 
-def _floor(row: dict[str, Any], name: str, network: pd.Series, factor: float, digits: int, t: Language) -> Row:
+def _floor(row: dict[Any, Any], name: str, network: dict[Any, float], factor: float, digits: int, t: Language) -> Row:
     label, value = t(FLOORS[row["floor"]]), row[name] * factor
     told = t("undefined") if math.isnan(value) else t.number(value, digits)
     if row["floor"] == "network":
@@ -116,7 +116,7 @@ def _floor(row: dict[str, Any], name: str, network: pd.Series, factor: float, di
     return Row(label, (Mark(value, low, high, style.VERMILION, "s"),), told)
 
 
-def subgroups(table: pd.DataFrame, overall: dict[str, float], title: str, t: Language) -> Picture:
+def subgroups(table: pd.DataFrame, overall: dict[Any, float], title: str, t: Language) -> Picture:
     """One or two figures of each subgroup with 95 % intervals; small groups are grey and open.
 
     Args:
@@ -138,8 +138,8 @@ def subgroups(table: pd.DataFrame, overall: dict[str, float], title: str, t: Lan
     return Picture(figure, f"{title}. {told}.")
 
 
-def _subgroup(group: dict[str, Any], names: list[str], t: Language) -> Row:
-    name = _shortened(t(printable(group["group"])))
+def _subgroup(group: dict[Any, Any], names: list[str], t: Language) -> Row:
+    name = _shortened(t.retell(printable(group["group"])))
     marks = [
         Mark(group[name], group[f"{name}_low"], group[f"{name}_high"], colour, shape)
         for name, colour, shape in zip(names, (style.BLUE, style.VERMILION), "os", strict=False)

@@ -31,7 +31,16 @@ def histogram(scores: pd.DataFrame, thresholds: dict[str, float], classes: tuple
         if len(own):
             share = np.histogram(own.clip(0, 1), _BINS)[0] / len(own) * 100
             axes.stairs(share, _BINS, fill=True, facecolor=colour, alpha=alpha or 0.12, edgecolor="none")
-            axes.stairs(share, _BINS, fill=bool(hatch), hatch=hatch, facecolor="none", edgecolor=colour, linewidth=1.4, label=name)
+            axes.stairs(
+                share,
+                _BINS,
+                fill=bool(hatch),
+                hatch=hatch,
+                facecolor="none",
+                edgecolor=colour,
+                linewidth=1.4,
+                label=name,
+            )
             told.append(f"{name}: {t.number(own.median(), 2)}")
     _mark(axes, thresholds)
     style.name_axes(axes, t("score (probability of pneumonia)"), t("images of the class (%)"))
@@ -47,7 +56,7 @@ def _mark(axes: style.Axes, thresholds: dict[str, float]) -> None:
     axes.set(xlim=(0, 1), ylim=(0, top * 1.12))
     rising = sorted(thresholds.items(), key=lambda one: one[1])
     for place, (name, threshold) in enumerate(rising):
-        left = place < len(rising) - 1 or threshold > 0.75 and len(rising) == 1
+        left = place < len(rising) - 1 or (threshold > 0.75 and len(rising) == 1)
         axes.axvline(threshold, color="#000000", linewidth=1, linestyle="-" if threshold == 0.5 else "--")
         axes.annotate(
             name, (threshold, top * 1.1), (-4 if left else 4, 0), textcoords="offset points",
@@ -77,14 +86,25 @@ def confusion(matrices: dict[str, np.ndarray], classes: tuple[str, str], t: Lang
             axes.add_patch(Rectangle(corner, 1, 1, facecolor=style.GREEN if row == called else style.VERMILION,
                                      alpha=0.06 + 0.5 * share, edgecolor=style.GREY))  # fmt: skip
             middle = (corner[0] + 0.5, corner[1] + 0.5)
-            axes.annotate(t.number(matrix[row, called], digits), middle, (0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=12, fontweight="bold")
-            axes.annotate(t.share(share), middle, (0, -2), textcoords="offset points", ha="center", va="top", fontsize=style.SMALL)
+            axes.annotate(
+                t.number(float(matrix[row, called]), digits),
+                middle,
+                (0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=12,
+                fontweight="bold",
+            )
+            axes.annotate(
+                t.share(share), middle, (0, -2), textcoords="offset points", ha="center", va="top", fontsize=style.SMALL
+            )
         axes.set(xlim=(0, 2), ylim=(0, 2))
         axes.set_xticks([0.5, 1.5], classes, fontsize=style.SMALL)
         axes.set_yticks([1.5, 0.5], classes if not column else ["", ""], fontsize=style.SMALL)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_title(title, fontsize=style.TEXT, loc="left", fontweight="bold")
+        axes.set_title(title, fontsize=style.SMALL, loc="left", fontweight="bold")
         style.name_axes(axes, t("called"), "" if column else t("label"))
         told.append(_told(title, matrix, t))
     return Picture(figure, " ".join(told))

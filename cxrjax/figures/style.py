@@ -1,7 +1,8 @@
 """What all figures share: colours, one size of paper, and the files that a figure becomes.
 
-Colours are those of Okabe & Ito (2008, Color Universal Design), dark enough for lines on white; whatever a colour tells,
-a marker, a dash or a hatch tells too. Margins are given, not found by a layout engine, which draws everything twice.
+Colours are those of Okabe & Ito (2008, Color Universal Design), dark enough for lines on white; whatever a colour
+tells, a marker, a dash or a hatch tells too. Margins are given, not found by a layout engine, which draws
+everything twice.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cxrjax.language import Language
 
@@ -93,8 +94,8 @@ def unit_square(axes: Axes, t: Language) -> None:
     write_ticks(t, axes, axes)
 
 
-def legend(axes: Axes, place: str) -> None:
-    """Without a frame, in small letters; `place` as in matplotlib."""
+def legend(axes: Axes, place: Literal["lower left", "lower right", "upper left"]) -> None:
+    """Without a frame, in small letters."""
     axes.legend(loc=place, frameon=False, fontsize=SMALL, handlelength=2.2, labelspacing=0.35, borderaxespad=0.3)
 
 
