@@ -47,8 +47,10 @@ class Language:
 
     def retell(self, text: str) -> str:
         """A sentence that an analysis wrote in English, perhaps with numbers in it, or several parted by "; "."""
-        whole = self._again(text)
-        return "; ".join(map(self._again, text.split("; "))) if whole == text else whole
+        if text in self.retold:
+            return self.retold[text]
+        parts = "; ".join(map(self._again, text.split("; ")))
+        return self._again(text) if parts == text else parts
 
     def _again(self, text: str) -> str:
         """The words for the sentence of `retold` that became `text`, with the same values; else the text itself."""

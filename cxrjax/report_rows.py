@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from cxrjax import performance
 from cxrjax.language import DASH, Language, message
 from cxrjax.types import ExperimentConfig, Results
 
@@ -69,7 +70,7 @@ def figures(results: Results, data: str, t: Language) -> list[Row]:
     rows = []
     for key, (_, percent) in NAMES.items():
         one, other = by_rule["fixed"][key], by_rule["chosen"][key]
-        depends = not _same(one["mean"], other["mean"])
+        depends = key in performance.DECISIONS
         rows.append(
             Row(
                 key,
@@ -129,10 +130,6 @@ def leakage(results: Results, t: Language) -> list[dict[str, Any]]:
 def p_value(p: float, t: Language) -> str:
     """0.0004 -> < 0.001"""
     return f"< {t.number(0.001)}" if p < 0.001 else t.number(p)
-
-
-def _same(a: float, b: float) -> bool:
-    return a == b or (math.isnan(a) and math.isnan(b))
 
 
 def _write(value: float, percent: bool, t: Language) -> str:

@@ -14,6 +14,7 @@ from cxrjax import errors as wrong
 from cxrjax import page, verdict
 from cxrjax.figures import flow as flow_figure
 from cxrjax.figures import forest
+from cxrjax.floors import TRAINED
 from cxrjax.language import DASH, Language, message, printable
 from cxrjax.report_rows import p_value
 from cxrjax.types import ExperimentConfig, Results
@@ -73,6 +74,11 @@ def floors(results: Results, t: Language) -> list[dict[str, str]]:
     return rows
 
 
+def not_trained(table: pd.DataFrame) -> bool:
+    """Whether `Analysis.floors` lacks one that --floors trains."""
+    return not table[table["floor"].isin(TRAINED)]["available"].all()
+
+
 def subgroups(table: pd.DataFrame, t: Language) -> list[dict[str, Any]]:
     """Rows of `Analysis.subgroups` as text; `place` numbers the variables."""
     rows: list[dict[str, Any]] = []
@@ -88,6 +94,14 @@ def subgroups(table: pd.DataFrame, t: Language) -> list[dict[str, Any]]:
         told["auroc_interval"] = _to(t.number(row["auroc_low"]), t.number(row["auroc_high"]), t)
         rows.append({**told, "place": place[row["variable"]], "small": bool(row["small"])})
     return rows
+
+
+def seeds(table: pd.DataFrame, t: Language) -> list[dict[Any, Any]]:
+    """Rows of `Analysis.seeds`, with `interval` of AUROC as text."""
+    return [
+        row | {"interval": _to(t.number(row["auroc_low"]), t.number(row["auroc_high"]), t)}
+        for row in table.to_dict("records")
+    ]
 
 
 def errors(results: Results, t: Language) -> list[dict[str, Any]]:

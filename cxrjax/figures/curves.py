@@ -31,7 +31,7 @@ def precision_at(label: np.ndarray, score: np.ndarray) -> np.ndarray:
     """
     precision, recall, _ = precision_recall_curve(label, score)
     precision, recall = precision[::-1], recall[::-1]  # recall rises
-    return precision[np.searchsorted(recall, GRID - 1e-12).clip(1)]
+    return precision[np.searchsorted(recall, GRID.clip(1e-9) - 1e-12)]  # recall 0 is not reached by calling nothing
 
 
 def over_seeds(scores: pd.DataFrame, curve: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:

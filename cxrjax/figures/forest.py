@@ -93,8 +93,9 @@ def floors(table: pd.DataFrame, network: dict[Any, dict[Any, float]], t: Languag
       t: of the texts.
     """
     table = table[table["available"].astype(bool)]
-    figure = style.canvas(1.5 + 2 * len(table) * _ROW, left=1.2, right=0.85)
-    figure.subplots_adjust(hspace=0.62)
+    height = len(table) * _ROW
+    figure = style.canvas(2 * height + 1.46, left=1.2, right=0.85)
+    figure.subplots_adjust(hspace=0.62 / height)
     told = []
     for place, (name, title) in enumerate((("auroc", "AUROC"), ("accuracy", t("Accuracy (%)"))), 1):
         factor, digits = (100, 1) if name == "accuracy" else (1, 3)
