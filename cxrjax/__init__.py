@@ -16,10 +16,12 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "alexnet",
+    "arms",
     "augment",
     "bank",
     "bootstrap",
     "calibration",
+    "cards",
     "checkpoint",
     "cohort",
     "convert",
@@ -40,6 +42,7 @@ _MODULES = (
     "roofline",
     "runner",
     "statistics",
+    "summary",
     "store",
     "train",
     "trained",

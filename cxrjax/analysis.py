@@ -59,8 +59,8 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
 
 
 def _check(tables: RunTables) -> None:
-    wanted = sorted(tables.seeds["seed"])
+    wanted = sorted(tables.seeds["seed"].tolist())
     for name in ("predictions", "training", "external"):
         table: pd.DataFrame | None = getattr(tables, name)
-        if table is not None and (got := sorted(table["seed"].unique())) != wanted:
+        if table is not None and (got := sorted(set(table["seed"].tolist()))) != wanted:
             raise ValueError(f"{name} must have the seeds {wanted} of the run, got {got}")

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from cxrjax import files, page, report_rows, report_view, run_files, tables
+from cxrjax import files, page, report_rows, report_view, run_files, summary
 from cxrjax.figures import drawing, style
 from cxrjax.figures.style import Drawn
 from cxrjax.language import Language, language
@@ -49,7 +49,7 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
     return page.render(
         "report.html.jinja",
         language=t,
-        title=tables.title(results.config.name),
+        title=summary.title(results.config.name),
         question=report_view.question(results.config, t),
         verdict=verdict(results, t),
         results=results,

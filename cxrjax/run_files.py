@@ -32,7 +32,10 @@ _SEEDS = [
     "seed", "n_train", "n_val", "positives_train", "positives_val", "loss", "train_accuracy", "best_epoch",
     "best_epoch_accuracy", "contaminated_share", "params_sha256",
 ]  # fmt: skip
-_TEXT = {"image", "patient", "labels", "view", "sex", "split", "stage", "params_sha256"}
+_TEXT = {
+    "image", "patient", "labels", "view", "sex", "split", "stage", "params_sha256",
+    "data", "rule", "figure", "undefined", "floor", "note", "variable", "group", "kind", "reason",
+}  # fmt: skip
 
 
 def write(folder: Path, tables: RunTables, analysis: Analysis) -> None:
@@ -57,7 +60,7 @@ def read(folder: Path) -> RunTables:
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """A table of a run. Text stays as written ("00012", "", "NA"), an empty number is NaN.
+    """Any table of a run. Text stays as written ("00012", "", "NA"), an empty number is NaN.
 
     Args:
       path: of the CSV file.

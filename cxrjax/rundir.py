@@ -14,7 +14,8 @@ from typing import Any
 from cxrjax import files
 from cxrjax.types import ExperimentConfig, InputError
 
-_IGNORED = {"out", "overwrite"}  # fields that may differ when a run is continued
+# Fields that may differ when a run is continued: they change its files, but nothing that was trained.
+_IGNORED = {"out", "overwrite", "wanted_sensitivity", "prevalence", "lang"}
 _CONFIG, _SETTLED = "config.json", "settled.json"
 
 

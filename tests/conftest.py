@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from cxrjax import analysis, runner
+from cxrjax import analysis, runner, scoring
 from cxrjax.datasets import phantom
 from cxrjax.store import write_store
 from cxrjax.types import About, Analysis, ExperimentConfig
@@ -69,7 +69,7 @@ def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
         config = ExperimentConfig("p_vs_nf", "NF", data_dir=str(small_store), input="resident", **chosen)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CXRJAX_CACHE", str(folder / "cache"))
-            patch.setattr(runner, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))  # half of the time
+            patch.setattr(scoring, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))  # half of the time
             runner.run(dataclasses.replace(config, out=str(folder / "run")))
         return folder / "run"
 

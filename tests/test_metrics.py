@@ -96,6 +96,15 @@ def test_interval_stays_within_the_range_of_a_share():
     assert statistics.over_runs(np.array([0.0, 0.05, 0.1]), 80, 20).low == 0
 
 
+def test_interval_of_a_figure_that_is_no_share():
+    """MCC reaches -1; a calibration slope has no bounds."""
+    values = np.array([-0.9, -0.95, -1.0])
+    assert statistics.over_runs(values, 80, 20, (-1, 1)).low == -1
+    free, cut = (statistics.over_runs(1 - values, 80, 20, ends) for ends in ((-math.inf, math.inf), (0, 1)))
+    assert free.high > 2 > cut.high == 1
+    assert free[:3] == pytest.approx(cut[:3])
+
+
 def test_one_run_has_no_spread():
     got = statistics.over_runs(np.array([0.6]), 80, 20)
     assert got.mean == 0.6

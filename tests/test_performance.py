@@ -88,6 +88,28 @@ def test_the_threshold_decides_what_is_undefined():
     assert performance.undefined(LABEL, SCORE, ONES, threshold=0.95)["ppv"] == "no image is called positive"
 
 
+def test_each_image_may_have_a_threshold_of_its_own():
+    threshold = np.array([0.95, 0.3, 0.7, 0.05], np.float32)  # called: the second and the fourth
+    got = jax.jit(performance.of_decisions)(LABEL, SCORE, ONES, threshold)
+    assert (float(got["sensitivity"]), float(got["specificity"])) == (0.5, 0.5)
+    assert set(got) == set(performance.DECISIONS)
+    assert performance.undefined(LABEL, SCORE, ONES, SCORE)["ppv"] == "no image is called positive"
+
+
+def test_decisions_and_scores_have_all_figures_between_them():
+    rest = set(performance.NAMES) - set(performance.DECISIONS)
+    assert set(jax.eval_shape(performance.of_scores, LABEL, SCORE, ONES)) == rest
+    assert performance.NAMES[: len(performance.DECISIONS)] == performance.DECISIONS
+
+
+def test_the_ends_of_each_range(over_cases):
+    for name in performance.NAMES:
+        low, high = performance.ends(name)
+        assert np.nanmin(over_cases[name]) >= low - 1e-6 and np.nanmax(over_cases[name]) <= high + 1e-6, name
+    assert performance.ends("auroc") == (0, 1)
+    assert (over_cases["mcc"] < 0).any() and (over_cases["calibration_slope"] > 1).any()
+
+
 @pytest.mark.parametrize(
     ("label", "score", "weight", "message"),
     [

@@ -43,6 +43,8 @@ ORDER = [
     "flow",
     "groupings",
     "page",
+    "markdown",
+    "numerals",
     "contact_sheet",
     "describe",
     "alexnet",
@@ -77,9 +79,12 @@ ORDER = [
     "inputs",
     "trainer",
     "tables",
+    "summary",
     "rundir",
+    "arms",
     "comparison",
     "seed_groups",
+    "scoring",
     "trained",
     "predict",
     "figures.style",
@@ -92,7 +97,10 @@ ORDER = [
     "verdict",
     "report_rows",
     "report_view",
+    "card_rows",
+    "cards",
     "report",
+    "results",
     "runner",
 ]
 FILES = sorted((ROOT / "cxrjax").rglob("*.py"))
@@ -153,6 +161,7 @@ def test_only_checkpoint_imports_orbax():
         ("describe", ("--data_dir", "--max_bad")),
         ("compare", ("--out",)),
         ("predict", ("--run", "--accept_anything", "not a medical device")),
+        ("report", ("--run", "--lang", "--wanted_sensitivity")),
     ],
 )
 def test_help_needs_no_heavy_import(module, flags):

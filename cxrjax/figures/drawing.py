@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxrjax import tables
+from cxrjax import summary
 from cxrjax.figures import curves, flow, forest, runs, scores
 from cxrjax.figures.style import Picture
 from cxrjax.language import Language, message
@@ -21,7 +21,7 @@ def draw(results: Results, t: Language) -> dict[str, Picture]:
     classes = (t(CLASSES[results.config.negative_class]), t(CLASSES["P"]))
     drawn = {
         "flow": flow.flow(given.flow, t),
-        "learning_curve": runs.learning_curve(given.history, tables.title(results.config.name), t),
+        "learning_curve": runs.learning_curve(given.history, summary.title(results.config.name), t),
         "roc": curves.roc(given.predictions, given.external, over_runs(found.figures, "auroc"), t),
         "precision_recall": curves.precision_recall(given.predictions, over_runs(found.figures, "auprc"), t),
         "calibration": curves.calibration(found.calibration, t),

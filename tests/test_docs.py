@@ -1,0 +1,36 @@
+"""docs/statistics.md says what the code says."""
+
+import re
+
+from cxrjax import bootstrap, performance, subgroups
+from tests.conftest import ROOT
+
+PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+
+
+def test_every_figure_is_explained():
+    assert set(performance.NAMES) <= set(re.findall(r"`(\w+)`", PAGE))
+
+
+def test_modules_that_it_names_are_there():
+    named = set(re.findall(r"`(\w+\.py)`", PAGE)) | {f"{name}.py" for name in re.findall(r"`(\w+)\.\w+`", PAGE)} - {
+        "results.py"
+    }
+    assert named and all(
+        (ROOT / "cxrjax" / name).is_file() or (ROOT / "experiments" / name).is_file() for name in named
+    )
+
+
+def test_measured_coverage_and_limits_are_those_of_the_code():
+    measured = re.findall(r"^ +(0\.\d\d) +(\d+) +(0\.\d\d) +(.*)$", bootstrap.__doc__ or "", re.MULTILINE)
+    rows = [re.findall(r"[\d.]+", line) for line in PAGE.splitlines() if re.match(r"\| 0\.\d\d \|", line)]
+    assert (
+        rows == [[auroc, patients, share, *rest.split()] for auroc, patients, share, rest in measured]
+        and len(rows) == 3
+    )
+    assert bootstrap.METHODS.keys() == {
+        "auroc", "calibration_slope", "calibration_intercept", "ece",
+    }  # fmt: skip
+    told = " ".join(PAGE.split())
+    assert f"{bootstrap.DRAWS:,} times" in told
+    assert f"fewer than {subgroups.MIN_PATIENTS} patients, or fewer than {subgroups.MIN_OF_A_CLASS} images" in told
