@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from cxrjax import bootstrap, page, performance, run_figures
+from cxrjax import bootstrap, page, performance, run_figures, summary
 from cxrjax.language import DASH, ENGLISH, Language, language, printable
 from tests.conftest import ROOT
 
@@ -62,12 +62,25 @@ def test_every_reason_is_retold():
     for made in (bootstrap, run_figures._left_out, performance.undefined):
         tree = ast.parse(inspect.getsource(made))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Return) or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "skewed"):
+            if isinstance(node, ast.Return) or (
+                isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "skewed"
+            ):
                 reasons |= {text for text in skeletons(node) if " " in text.strip()}
     retold = {skeleton(text) for text in SPANISH.retold}
     assert len(reasons) > 15
     # Parts of an f-string are found once more on their own.
     assert not [why for why in reasons if not any(why in text for text in retold)]
+
+
+def test_every_note_is_retold():
+    appended = [
+        node.args[0]
+        for node in ast.walk(ast.parse(inspect.getsource(summary.notes)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "found.append"
+    ]
+    notes = [next(skeletons(node)) for node in appended]
+    assert len(notes) > 4
+    assert set(notes) <= {skeleton(text) for text in SPANISH.retold}
 
 
 @pytest.mark.parametrize("catalogue", [SPANISH.messages, SPANISH.retold], ids=["messages", "retold"])
@@ -76,7 +89,7 @@ def test_translations_keep_values_tags_and_percent_signs(catalogue):
         for pattern in (r"%\(\w+\)s", r"</?\w+>", r"%%"):
             assert sorted(re.findall(pattern, text)) == sorted(re.findall(pattern, translated)), text
         if "%(" in translated:
-            translated % {name: "" for name in re.findall(r"%\((\w+)\)s", translated)}  # no stray percent sign
+            translated % dict.fromkeys(re.findall(r"%\((\w+)\)s", translated), "")  # no stray percent sign
         assert text.strip() and translated[:1].isspace() == text[:1].isspace()
 
 
@@ -85,7 +98,7 @@ def test_translations_keep_values_tags_and_percent_signs(catalogue):
     [
         (1234567.891, 2, "1,234,567.89", "1.234.567,89"),
         (-0.5, 1, "−0.5", "−0,5"),
-        (-0.0004, 3, "0.000", "0,000"),  # no −0.000
+        (-0.0004, 3, "0.000", "0,000"),  # 0 has no sign
         (math.nan, 3, DASH, DASH),
         (None, 3, DASH, DASH),
     ],
@@ -107,8 +120,13 @@ def test_plurals():
 
 
 def test_sentences_are_retold_with_their_values():
-    found = SPANISH.retell("the figure is 0, 1 or undefined in 6 % of the draws; the figure is 0.98, at the end of its range")
-    assert found == "la cifra es 0, 1 o indefinida en el 6 % de los remuestreos; la cifra es 0,98, en el extremo de su rango"
+    found = SPANISH.retell(
+        "the figure is 0, 1 or undefined in 6 % of the draws; the figure is 0.98, at the end of its range"
+    )
+    assert (
+        found
+        == "la cifra es 0, 1 o indefinida en el 6 % de los remuestreos; la cifra es 0,98, en el extremo de su rango"
+    )
     assert SPANISH.retell("not trained; --floors trains it") == "no entrenada; --floors la entrena"
     assert SPANISH.retell("a new sentence; no image") == "a new sentence; ninguna imagen"
     assert ENGLISH.retell("no image; a new sentence") == "no image; a new sentence"

@@ -130,7 +130,7 @@ def subgroups(table: pd.DataFrame, overall: dict[Any, float], title: str, t: Lan
     for variable, groups in table.groupby("variable", sort=False):
         rows.append(Row(t(VARIABLES.get(str(variable), printable(variable))), strong=True))
         rows.extend(_subgroup(group, list(overall), t) for group in groups.to_dict("records"))
-    figure = style.canvas(0.95 + len(rows) * _ROW, left=1.55, right=0.45 + 0.35 * len(overall))
+    figure = style.canvas(0.95 + len(rows) * _ROW, left=1.72, right=0.45 + 0.35 * len(overall))
     axes = style.axes(figure, title=title)
     _plot(axes, rows, list(overall.values()))
     style.write_ticks(t, axes, digits=2)
@@ -149,7 +149,7 @@ def _subgroup(group: dict[Any, Any], names: list[str], t: Language) -> Row:
     return Row(f"{name} ({t.count(group['images'])})", tuple(marks), told, weak=bool(group["small"]))
 
 
-def _shortened(text: str, most: int = 18) -> str:
+def _shortened(text: str, most: int = 14) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
