@@ -33,6 +33,7 @@ _MODULES = (
     "dream",
     "evaluate",
     "finished",
+    "figures",
     "metrics",
     "network",
     "performance",

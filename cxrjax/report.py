@@ -1,81 +1,83 @@
-"""Results -> files: tables, pictures, one self-contained HTML page."""
+"""Results -> files: tables, figures, one self-contained HTML page."""
 
 from __future__ import annotations
 
-import dataclasses
-import io
+import base64
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from cxrjax import files, page, run_files, summary
+from cxrjax import files, page, report_rows, report_view, run_files, summary
+from cxrjax.figures import drawing, style
+from cxrjax.figures.style import Drawn
+from cxrjax.language import Language, language
 from cxrjax.types import Results
+from cxrjax.verdict import verdict
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-TRAIN_COLOUR, VAL_COLOUR = "#1f5fbf", "#2e8b3d"  # the poster's blue and green
+_SCRIPT = Path(__file__).parent / "report_parts" / "threshold.js"
 
 
 def write(folder: Path, results: Results) -> None:
     """Writes every file of a run; summary.json comes last, its presence says that the run is finished."""
     run_files.write(folder, results.tables, results.analysis)
+    t = language(results.config.lang)
+    drawn = {name: style.save(name, picture) for name, picture in drawing.draw(results, t).items()}
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, one in drawn.items():
+        files.write_bytes(folder / "figures" / f"{name}.png", one.png)
+        files.write_text(folder / "figures" / f"{name}.svg", one.svg)
     files.write_json(folder / "environment.json", results.environment)
-    curve = _png(learning_curve(results.tables.history, results.config.name))
-    dream = page.png(results.dream)
-    files.write_bytes(folder / "learning_curve.png", curve)
-    files.write_bytes(folder / "dream.png", dream)
-    files.write_text(folder / "report.html", html(results, curve, dream))
+    files.write_bytes(folder / "learning_curve.png", drawn["learning_curve"].png)
+    files.write_bytes(folder / "dream.png", page.png(results.dream))
+    files.write_text(folder / "report.html", html(results, drawn, t))
     files.write_json(folder / "summary.json", results.summary)
 
 
-def learning_curve(history: pd.DataFrame, name: str) -> Figure:
-    """Accuracy against epoch, training blue and validation green: mean over seeds, band of ± 1 SD, single seeds thin.
+def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
+    """The report as one HTML page with its pictures, style and script inside; it fetches nothing.
+
+    A policy in its head lets browsers run this script alone, whatever names and labels may hold.
 
     Args:
-      history: seed, epoch, split, loss, accuracy.
-      name: of the experiment.
+      results: of the run.
+      drawn: its figures by name, see `drawing.draw`; the page does without those that are absent.
+      t: of its words.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(7.2, 4.4), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    seeds = history["seed"].nunique()
-    for split, colour, label in (("train", TRAIN_COLOUR, "training"), ("val", VAL_COLOUR, "validation")):
-        runs = history[history["split"] == split].pivot(index="epoch", columns="seed", values="accuracy") * 100
-        mean, sd = runs.mean(axis=1), runs.std(axis=1).fillna(0)
-        axes.plot(runs.index, runs, color=colour, alpha=0.18, linewidth=0.7)
-        axes.fill_between(runs.index, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(runs.index, mean, color=colour, linewidth=2, label=label)
-    axes.set(
-        xlabel="epoch",
-        ylabel="accuracy (%)",
-        title=f"{summary.title(name)}: mean of {seeds} run{'s' * (seeds > 1)}, band ± 1 SD",
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="lower right", frameon=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
-def html(results: Results, curve: bytes, dream: bytes) -> str:
-    """The report as one HTML page with its pictures inside."""
+    script = _SCRIPT.read_text(encoding="utf-8")
+    internal = report_rows.figures(results, "internal", t)
+    external = results.analysis.external_seeds is not None
     return page.render(
         "report.html.jinja",
+        language=t,
         title=summary.title(results.config.name),
+        question=report_view.question(results.config, t),
+        verdict=verdict(results, t),
+        results=results,
+        config=results.config,
         summary=results.summary,
-        seeds=results.analysis.seeds.to_dict("records"),
-        config=dataclasses.asdict(results.config),
-        environment=results.environment,
-        curve=page.inline(curve),
-        dream=page.inline(dream),
+        notes=[t.retell(note) for note in results.summary["notes"]],
+        bad_images=results.summary["bad_images"],
+        half=t.number(0.5, 1),
+        drawn=drawn,
+        internal=internal,
+        external=report_rows.figures(results, "external", t) if external else [],
+        undefined=report_rows.undefined(results, "internal", t),
+        undefined_external=report_rows.undefined(results, "external", t),
+        poster=report_rows.poster(results, internal, t),
+        flow=report_view.flow(results.tables.flow, t),
+        floors=report_view.floors(results, t),
+        floors_missing=report_view.not_trained(results.analysis.floors),
+        leakage=report_rows.leakage(results, t),
+        subgroups=report_view.subgroups(results.analysis.subgroups, t),
+        errors=report_view.errors(results, t),
+        seeds=report_view.seeds(results.analysis.seeds, t),
+        operating=report_view.operating(results, t),
+        means=report_view.means(results.analysis.figures),
+        chosen=report_view.chosen(results),
+        flags=report_view.flags(results.config),
+        facts=report_view.facts(results, t),
+        command=report_view.command(results.config),
+        dream=page.inline(page.png(results.dream)),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
