@@ -7,8 +7,6 @@ not do. Model card: Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT
 
 from __future__ import annotations
 
-import dataclasses
-import shlex
 from typing import Any
 
 import pandas as pd
@@ -29,25 +27,6 @@ def claim(results: Results) -> str:
     return markdown.render("claim_2024.md.jinja", **_facts(results))
 
 
-def command(config: ExperimentConfig) -> str:
-    """The command line that makes the same run anew; what it does not name is at its default.
-
-    >>> command(ExperimentConfig("p_vs_nf", "NF", data_dir="my NIH", seeds=3, flip=False))
-    "python -m experiments.p_vs_nf --data_dir='my NIH' --seeds=3 --noflip"
-    """
-    words = [f"python -m experiments.{config.name}"]
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        # Repeated as it stands, --overwrite would remove what the card describes.
-        if "help" not in field.metadata or value == field.default or field.name == "overwrite":
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{field.name}" if value else f"--no{field.name}")
-        else:
-            words.append(f"--{field.name}={shlex.quote(str(value))}")
-    return " ".join(words)
-
-
 def loading(config: ExperimentConfig) -> str:
     """Lines of Python that score images with the run's networks."""
     return (
@@ -64,7 +43,7 @@ def _facts(results: Results) -> dict[str, Any]:
     return {
         "config": config,
         "title": f"P vs {config.negative_class}",
-        "command": command(config),
+        "command": rundir.command(config),
         "loading": loading(config),
         "known_patients": tables.images["patient"].nunique() < len(tables.images),
         "by_patient": config.split_by in ("patient", "both"),

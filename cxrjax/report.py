@@ -7,10 +7,10 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from cxrjax import files, page, report_rows, report_view, run_files, summary
+from cxrjax import cards, files, page, report_rows, report_view, run_files, rundir, summary
 from cxrjax.figures import drawing, style
 from cxrjax.figures.style import Drawn
-from cxrjax.language import Language, language
+from cxrjax.language import Language, language, printable
 from cxrjax.types import Results
 from cxrjax.verdict import verdict
 
@@ -30,6 +30,8 @@ def write(folder: Path, results: Results) -> None:
     files.write_bytes(folder / "learning_curve.png", drawn["learning_curve"].png)
     files.write_bytes(folder / "dream.png", page.png(results.dream))
     files.write_text(folder / "report.html", html(results, drawn, t))
+    files.write_text(folder / "model_card.md", cards.model_card(results))
+    files.write_text(folder / "claim_2024.md", cards.claim(results))
     files.write_json(folder / "summary.json", results.summary)
 
 
@@ -56,7 +58,7 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
         config=results.config,
         summary=results.summary,
         notes=[t.retell(note) for note in results.summary["notes"]],
-        bad_images=results.summary["bad_images"],
+        bad_images=results.summary["data"]["bad_images"],
         half=t.number(0.5, 1),
         drawn=drawn,
         internal=internal,
@@ -76,7 +78,7 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
         chosen=report_view.chosen(results),
         flags=report_view.flags(results.config),
         facts=report_view.facts(results, t),
-        command=report_view.command(results.config),
+        command=printable(rundir.command(results.config)),
         dream=page.inline(page.png(results.dream)),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shlex
 from pathlib import PurePath
 from typing import Any
 
@@ -28,7 +27,6 @@ QUESTIONS = {
     "NP": message("Is pneumonia (P) told from all radiographs without it (NP)?"),
 }
 _OWN = ("name", "negative_class")  # fields of a configuration that are no flags
-_WHERE = ("out", "overwrite")  # flags that change no figure
 
 
 def question(config: ExperimentConfig, t: Language) -> str:
@@ -180,18 +178,6 @@ def chosen(results: Results) -> float:
     mean = float(results.analysis.seeds["threshold"].mean())
     steps = results.analysis.operating["threshold"].nunique() - 1
     return math.nan if math.isnan(mean) else round(mean * steps) / steps
-
-
-def command(config: ExperimentConfig) -> str:
-    """The command line that makes this run again: every flag that differs from its default, but where it is written."""
-    flags = []
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name in (*_OWN, *_WHERE) or value == field.default:
-            continue
-        told = f"--no{field.name}" if value is False else f"--{field.name}={printable(value)}"
-        flags.append("--" + field.name if value is True else shlex.quote(told))
-    return " ".join(["python -m", f"experiments.{config.name}", *flags])
 
 
 def flags(config: ExperimentConfig) -> list[dict[str, Any]]:

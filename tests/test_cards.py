@@ -1,13 +1,11 @@
 """The cards say what the run did, no more; and nothing that a run is named breaks them."""
 
 import ast
-import dataclasses
 import doctest
 import functools
 import html
 import itertools
 import re
-import shlex
 
 import numpy as np
 import pandas as pd
@@ -17,7 +15,6 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from cxrjax import card_rows, cards, numerals, performance
 from cxrjax.types import ExperimentConfig
-from experiments import _cli
 from tests.made_results import SHA, results
 
 READER = MarkdownIt("commonmark").enable("table")
@@ -251,20 +248,6 @@ def test_the_best_and_the_worst_group_are_no_small_ones():
     )  # fmt: skip
     assert card_rows.extremes(table) == ["view PA (0.800)", "view AP (0.700)"]
     assert card_rows.extremes(table[:1]) == []
-
-
-def test_the_command_makes_the_run_anew():
-    """The words of the command, parsed as the command line parses them, give the configuration back."""
-    values = {
-        "data_dir": "a b/c'd|`$(x)`", "seeds": 7, "learning_rate": 0.00125, "momentum": 0.9, "flip": False,
-        "floors": True, "split_by": "both", "prevalence": 0.25, "negatives": "17", "external_dir": "--odd",
-        "out": "runs/x y",
-    }  # fmt: skip
-    config = ExperimentConfig("p_vs_nf", "NF", **values)
-    words = shlex.split(cards.command(dataclasses.replace(config, overwrite=True)))
-    assert words[:3] == ["python", "-m", "experiments.p_vs_nf"]
-    assert _cli.parse(ExperimentConfig("p_vs_nf", "NF"), "", words[3:]) == config
-    assert cards.command(ExperimentConfig("p_vs_np", "NP")) == "python -m experiments.p_vs_np"
 
 
 def test_loading_is_python_that_names_the_folder():

@@ -189,12 +189,9 @@ def test_counts_at_thresholds_reach_the_script_whole():
         assert (one["true_pos"][i][60], one["false_pos"][i][60]) == (called["label"].sum(), (1 - called["label"]).sum())
 
 
-def test_the_command_line_makes_the_run_again():
+def test_flags_tell_which_are_usual():
     config = ExperimentConfig(
         "p_vs_nf", "NF", data_dir="my data", seeds=3, flip=False, floors=True, out="runs/x", overwrite=True
-    )
-    assert (
-        report_view.command(config) == "python -m experiments.p_vs_nf '--data_dir=my data' --seeds=3 --noflip --floors"
     )
     usual = {row["name"]: row["usual"] for row in report_view.flags(config)}
     assert not usual["seeds"] and usual["epochs"] and "negative_class" not in usual
