@@ -13,8 +13,8 @@ from cxrjax.types import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cxrjax.finished import Run
-    from cxrjax.sweep import Outcome, Task
+    from cxrjax.sweeps.finished import Run
+    from cxrjax.sweeps.sweep import Outcome, Task
 
 CLASSES: dict[str, Literal["NF", "NP"]] = {"p_vs_nf": "NF", "p_vs_np": "NP"}  # experiment -> its negatives
 
@@ -34,7 +34,7 @@ def reused(folders: str) -> list[Run]:
     Raises:
       InputError: if a folder is not that of a finished run.
     """
-    from cxrjax import finished
+    from cxrjax.sweeps import finished
 
     return finished.gather(word for word in map(str.strip, folders.split(",")) if word)
 
@@ -64,7 +64,8 @@ def run(tasks: list[Task], folder: Path, name: str, show: Callable[[list[Outcome
     Raises:
       InputError: at the end, if a row failed.
     """
-    from cxrjax import cost, devices, sweep, sweep_tables
+    from cxrjax import devices
+    from cxrjax.sweeps import cost, sweep, sweep_tables
 
     started = time.monotonic()
     if any(task.status == sweep.WAITING for task in tasks):
