@@ -16,6 +16,8 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "alexnet",
+    "analysis",
+    "arms",
     "augment",
     "bank",
     "bootstrap",
@@ -35,11 +37,13 @@ _MODULES = (
     "pipeline",
     "plan",
     "predict",
-    "report",
+    "reporting",
     "roofline",
     "runner",
     "statistics",
     "store",
+    "summary",
+    "sweeps",
     "train",
     "trained",
     "trainer",

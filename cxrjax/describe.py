@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrjax import cohort, contact_sheet, files, groupings, page
+from cxrjax import cohort, contact_sheet, files, groupings
+from cxrjax.reporting import page
+from cxrjax.reporting.language import ENGLISH
 from cxrjax.store import BAD_COLUMNS, hash_rows, read_bad_images
 from cxrjax.types import About, ImageStore
 
@@ -268,6 +270,7 @@ def html(made: Description, pictures: Mapping[str, bytes]) -> str:
     tables = {name: table for name, table in made._asdict().items() if isinstance(table, pd.DataFrame)}
     return page.render(
         "describe.html.jinja",
+        language=ENGLISH,
         **{name: table.astype(object).to_dict("records") for name, table in tables.items()},
         summary=summary(made),
         pictures={name: page.inline(png) for name, png in pictures.items()},

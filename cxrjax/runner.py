@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import time
@@ -17,23 +18,26 @@ import numpy as np
 import pandas as pd
 
 from cxrjax import (
+    arms,
     augment,
     bank,
     checkpoint,
     cohort,
     devices,
-    dream,
-    evaluate,
     files,
     network,
     pipeline,
-    report,
+    results,
     rundir,
+    scoring,
     seed_groups,
+    summary,
     tables,
     trainer,
 )
+from cxrjax.analysis import flow, run_files
 from cxrjax.datasets.load import cache_dir, load
+from cxrjax.reporting import report
 from cxrjax.store import hash_rows, label_counts
 from cxrjax.types import (
     About,
@@ -41,8 +45,8 @@ from cxrjax.types import (
     ExperimentConfig,
     ImageStore,
     InputError,
-    Params,
     Results,
+    RunTables,
     Schedule,
     SeedData,
     Split,
@@ -69,16 +73,6 @@ class Prepared(NamedTuple):
     feed: Callable[[ImageStore], bank.Feed]
 
 
-class Evaluated(NamedTuple):
-    """What is kept of the trained networks, a row a seed."""
-
-    history: trainer.History  # [S, E]
-    scores: list[np.ndarray]  # of each seed [v], probability of pneumonia
-    hashes: list[str]  # SHA-256 of each seed's parameters
-    external: np.ndarray | None  # [S, N], scores of the external set
-    dream: np.ndarray  # [H, W] u8, of the first seed
-
-
 def run(config: ExperimentConfig) -> Results:
     """Runs an experiment, or what is left of an interrupted one, and writes its files.
 
@@ -88,18 +82,39 @@ def run(config: ExperimentConfig) -> Results:
       InputError: for any mistake in the configuration or in the files it names.
     """
     check(config)
-    started = time.monotonic()
-    weights = None if config.weights == "random" else checkpoint.load_weights(config.weights)
     with devices.first_alone():
         store, about = load(config.data_dir, config.max_bad)
         external = load(config.external_dir, config.max_bad)[0] if config.external_dir else None
+    weights = None if config.weights == "random" else checkpoint.load_weights(config.weights)
+    return _run(config, store, about, external, weights)
+
+
+def _run(
+    config: ExperimentConfig, store: ImageStore, about: About, external: ImageStore | None, weights: Weights | None
+) -> Results:
+    """`run` with its data and weights at hand: first its own networks, then its arms, then all files."""
+    started = time.monotonic()
     prepared = prepare(config, store, about, weights)
     with _claimed(config, prepared.settled) as folder:
-        evaluated = _evaluate(config, prepared, external, _train(config, prepared, folder))
-        results = _results(config, prepared, external, evaluated, started)
+        own = prepared.feed(prepared.store)
+        found = _score(prepared, own, external, _train(config, prepared, own, folder))
+        compared = {
+            name: _arm(name, arm, store, about, None if arm.weights == "random" else weights)
+            for name, arm in arms.of(config).items()
+        }
+        made = _results(config, prepared, external, found, compared, started)
         if devices.is_first():
-            report.write(folder, results)
-    return results
+            report.write(folder, made)
+    return made
+
+
+def _arm(name: str, config: ExperimentConfig, store: ImageStore, about: About, weights: Weights | None) -> RunTables:
+    """Tables of an arm, which is run unless it is finished."""
+    if devices.agree(rundir.is_finished(rundir.path(config))):
+        log.info("%s: finished already", name)
+        return run_files.read(rundir.path(config))
+    log.info("%s: training the same seeds", name)
+    return _run(config, store, about, None, weights).tables
 
 
 @contextlib.contextmanager
@@ -134,20 +149,19 @@ def check(config: ExperimentConfig) -> None:
 def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: Weights | None) -> Prepared:
     """Draws cohorts and splits, builds the network and settles what the user left open; logs what there is."""
     _log_data(about, store)
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    seeds = seeds_of(config)
     cohorts = [cohort.draw(store.table, config.negative_class, s, config.negatives, config.view) for s in seeds]
-    if config.split_by == "official":
-        splits = [cohort.official_split(c, store.table) for c in cohorts]
-    else:
-        splits = [cohort.split(c, s, config.val_fraction, config.split_by) for c, s in zip(cohorts, seeds, strict=True)]
+    splits = [_split(config, c, s, store.table) for c, s in zip(cohorts, seeds, strict=True)]
     log.info(
         "%s: %d P, %d %s a run; %d training, %d validation images in the first run, split by %s",
         config.name, cohorts[0].label.sum(), (1 - cohorts[0].label).sum(), config.negative_class,
-        len(splits[0].train), len(splits[0].val), config.split_by,
+        len(splits[0].train), len(splits[0].val), arms.own(config).split_by,
     )  # fmt: skip
     net = network.cut(weights, config.retrain_from, dtype=config.dtype)
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
-    schedule = Schedule(config.epochs, config.batch_size, config.learning_rate, config.momentum, config.augment_bank)
+    schedule = Schedule(
+        config.epochs, config.batch_size, config.learning_rate, config.momentum, config.augment_bank, config.flip
+    )
     hashes = hash_rows(store.images, np.unique(np.concatenate([c.index for c in cohorts])))
     settled = devices.told(_settle(config, net, schedule, weights) | {"data_sha256": _data_digest(hashes, store.table)})
     log.info("input: %s; seeds side by side: %d", settled["input"], settled["seed_batch"])
@@ -159,6 +173,18 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
         return lambda plan: augment.batches(images, plan)
 
     return Prepared(store, hashes, about, cohorts, splits, weights, net, schedule, settled, feed)
+
+
+def seeds_of(config: ExperimentConfig) -> range:
+    """Seeds of the runs."""
+    return range(config.first_seed, config.first_seed + config.seeds)
+
+
+def _split(config: ExperimentConfig, one: Cohort, seed: int, table: pd.DataFrame) -> Split:
+    """Of one run, as the configuration asks."""
+    by = arms.own(config).split_by
+    split = cohort.official_split(one, table) if by == "official" else cohort.split(one, seed, config.val_fraction, by)
+    return cohort.some_patients(one, split, config.train_patients, seed) if config.train_patients else split
 
 
 def _settle(
@@ -199,16 +225,16 @@ def _log_data(about: About, store: ImageStore) -> None:
         log.warning("and %d more, listed in bad_images.csv of the store", len(about.bad_images) - _NAMED)
 
 
-def _train(config: ExperimentConfig, prepared: Prepared, folder: Path) -> Iterator[trainer.Fitted]:
+def _train(config: ExperimentConfig, prepared: Prepared, feed: bank.Feed, folder: Path) -> Iterator[trainer.Fitted]:
     """Trained networks, one after the other; if a loss is no longer finite, the learning curves are kept."""
-    runs = [
-        SeedData(config.first_seed + i, c.index[s.train], c.index[s.val])
-        for i, (c, s) in enumerate(zip(prepared.cohorts, prepared.splits, strict=True))
-    ]
+    runs = []
+    for seed, c, s in zip(seeds_of(config), prepared.cohorts, prepared.splits, strict=True):
+        taught = cohort.shuffled(c.label[s.train], seed) if config.control == "shuffled_labels" else None
+        runs.append(SeedData(seed, c.index[s.train], c.index[s.val], taught))
     labels = cohort.classes(prepared.store.table["labels"])["P"].astype(np.int32)
     try:
         yield from seed_groups.train(
-            prepared.net, prepared.feed(prepared.store), labels, runs, prepared.schedule,
+            prepared.net, feed, labels, runs, prepared.schedule,
             prepared.settled["seed_batch"], _cache(prepared.hashes), folder / "checkpoints",
         )  # fmt: skip
     except trainer.Diverged as error:
@@ -222,63 +248,55 @@ def _cache(hashes: dict[int, bytes]) -> bank.Cache:
     return bank.Cache(cache_dir() / "activations", hashes)
 
 
-def _evaluate(
-    config: ExperimentConfig, prepared: Prepared, external: ImageStore | None, trained: Iterator[trainer.Fitted]
-) -> Evaluated:
-    """Goes through the trained networks one by one, so that no more than one is held."""
-    histories, scores, hashes, outside = [], [], [], []
-    picture: np.ndarray | None = None
-    features = None if external is None else _external_features(prepared, external)
-    for fitted in trained:
-        histories.append(fitted.history)
-        scores.append(np.asarray(evaluate.score(fitted.val_logits[0])))
-        params = jax.tree.map(lambda x: x[0], fitted.params)
-        hashes.append(checkpoint.digest(params))
-        if features is not None:
-            parts = [
-                evaluate.logits(prepared.net.head, fitted.params, x) for x in bank.pieces(*features, evaluate.CHUNK)
-            ]
-            outside.append(np.asarray(evaluate.score(np.concatenate(parts, axis=1)))[0])
-        if picture is None:
-            picture = _dream(prepared.net, params)
-    history = trainer.History(*(np.concatenate(curves) for curves in zip(*histories, strict=True)))
-    assert picture is not None, "there is at least one seed"
-    return Evaluated(history, scores, hashes, np.stack(outside) if outside else None, picture)
+def _score(
+    prepared: Prepared, feed: bank.Feed, external: ImageStore | None, trained: Iterator[trainer.Fitted]
+) -> scoring.Scored:
+    """Scores of each seed's training images and of the external set, beside those of validation."""
+    rows = [c.index[s.train] for c, s in zip(prepared.cohorts, prepared.splits, strict=True)]
 
+    def train() -> tuple[bank.Bank, list[np.ndarray]]:
+        every, size = np.unique(np.concatenate(rows)), len(prepared.store.table)
+        return bank.build_centre(prepared.net.trunk, feed, every, size, _cache(prepared.hashes)), rows
 
-def _external_features(prepared: Prepared, external: ImageStore) -> tuple[bank.Bank, np.ndarray]:
-    """What enters the head of every image of the external set: a bank and its rows [1, N]."""
-    rows = np.arange(len(external.table))
-    cache = _cache(hash_rows(external.images, rows))
-    return bank.build_centre(prepared.net.trunk, prepared.feed(external), rows, len(rows), cache), rows[None]
+    def elsewhere(external: ImageStore) -> bank.Bank:
+        every = np.arange(len(external.table))
+        cache = _cache(hash_rows(external.images, every))
+        return bank.build_centre(prepared.net.trunk, prepared.feed(external), every, len(every), cache)
+
+    return scoring.score(
+        prepared.net, trained, train, None if external is None else functools.partial(elsewhere, external)
+    )
 
 
 def _results(
     config: ExperimentConfig,
     prepared: Prepared,
     external: ImageStore | None,
-    evaluated: Evaluated,
+    scored: scoring.Scored,
+    compared: dict[str, RunTables],
     started: float,
 ) -> Results:
-    """Puts tables and summary together."""
-    predictions = tables.predictions(
-        prepared.store, config.first_seed, prepared.cohorts, prepared.splits, evaluated.scores
+    """Makes the tables, and what follows from them."""
+    store, about, cohorts, splits = prepared.store, prepared.about, prepared.cohorts, prepared.splits
+    seeds = seeds_of(config)
+    val = tables.predictions(store, seeds, cohorts, [s.val for s in splits], scored.val)
+    train = tables.predictions(store, seeds, cohorts, [s.train for s in splits], scored.train)
+    outside = None
+    if external is not None and scored.external is not None:
+        outside = tables.external(external, config.negative_class, seeds, scored.external)
+    made = RunTables(
+        seeds=tables.seeds(seeds, scored.history, cohorts, splits, scored.hashes),
+        history=tables.history(scored.history, config.first_seed),
+        predictions=val,
+        training=train,
+        images=tables.images(store, val, train),
+        flow=flow.flow(config, about, store.table, cohorts, splits),
+        external=outside,
     )
-    seeds = tables.seeds(predictions, evaluated.history, prepared.cohorts, prepared.splits, evaluated.hashes)
-    elsewhere = None
-    if external is not None and evaluated.external is not None:
-        elsewhere = tables.external(external, config.negative_class, config.first_seed, evaluated.external)
-    present = cohort.count(label_counts(prepared.store.table))
-    minutes = (time.monotonic() - started) / 60
-    summary = tables.summary(config, prepared.about, present, seeds, elsewhere, minutes)
-    environment = tables.environment(prepared.weights, jax.devices()[0].device_kind)
-    return Results(
-        config, environment, summary, seeds, tables.history(evaluated.history, config.first_seed), predictions,
-        elsewhere, evaluated.dream,
-    )  # fmt: skip
-
-
-def _dream(net: network.Network, params: Params) -> np.ndarray:
-    """What the pneumonia neuron of one seed's fc8 responds to, [H, W] u8."""
-    image, _ = dream.dream(jax.random.key(0), network.logit_of(net, 1), (net.trunk.params, params))
-    return np.asarray(image.round().astype(jnp.uint8))
+    facts = {
+        "settled": prepared.settled,
+        "environment": tables.environment(prepared.weights, jax.devices()[0].device_kind),
+        "data": summary.data(about, store),
+        "minutes": (time.monotonic() - started) / 60,
+    }
+    return results.assemble(config, facts, made, compared, scored.dream, store)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from cxrjax import augment, bank, checkpoint, evaluate, network, rundir, seed_groups, tables
+from cxrjax import augment, bank, checkpoint, evaluate, network, rundir, seed_groups, summary
 from cxrjax.types import ExperimentConfig, InputError, Params, Weights
 
 _BLOCK = 1024  # images whose pixels and activations are held at once: 67 MB and, from fc6, 38 MB
@@ -28,6 +28,9 @@ class TrainedRun(NamedTuple):
     config: ExperimentConfig
     title: str  # P vs NF
     seeds: tuple[int, ...]
+    threshold: (
+        float  # chosen on training images for the run's wanted sensitivity, mean over seeds; the fixed one is 0.5
+    )
     net: network.Network
     head: Callable[[int], Params]  # seed -> parameters of its head, NumPy
 
@@ -55,7 +58,8 @@ class TrainedRun(NamedTuple):
             block = slice(start, start + _BLOCK)
             features = _features(self.net.trunk, images[block])
             for column, seed in enumerate(self.seeds):
-                scores[block, column] = _scores(self.net, self.head(seed), features)
+                one = jax.tree.map(lambda x: x[None], self.head(seed))
+                scores[block, column] = evaluate.of_rows(self.net.head, one, features, np.arange(len(images[block])))
         return scores
 
 
@@ -79,7 +83,8 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
     folder = Path(folder)
     config, settled = rundir.read_finished(folder)
     found = _weights(folder, str(weights or config.weights), settled["weights_sha256"])
-    hashes = _hashes(folder)
+    known = _known(folder)
+    hashes = dict(zip(known["seed"].astype(int), known["params_sha256"], strict=True))
     seeds = tuple(range(config.first_seed, config.first_seed + config.seeds))
     for seed in seeds:
         if seed not in hashes or not seed_groups.place_of(folder / "checkpoints", seed).is_dir():
@@ -89,7 +94,8 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
         return _head(seed_groups.place_of(folder / "checkpoints", seed), hashes[seed])
 
     net = network.cut(found, config.retrain_from, dtype=config.dtype)
-    return TrainedRun(folder, config, tables.title(config.name), seeds, net, functools.cache(head) if keep else head)
+    threshold, read = float(known["threshold"].mean()), functools.cache(head) if keep else head
+    return TrainedRun(folder, config, summary.title(config.name), seeds, threshold, net, read)
 
 
 def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:
@@ -105,13 +111,15 @@ def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:
     return weights
 
 
-def _hashes(folder: Path) -> dict[int, str]:
-    """Seed -> SHA-256 of its head."""
+def _known(folder: Path) -> pd.DataFrame:
+    """A row a seed: seed, SHA-256 of its head, threshold."""
     try:
         table = pd.read_csv(folder / "results.csv", dtype={"params_sha256": str})
-        return dict(zip(table["seed"].astype(int), table["params_sha256"], strict=True))
+        return table[["seed", "params_sha256", "threshold"]]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder / 'results.csv'} must name each seed's params_sha256: {error}") from error
+        raise InputError(
+            f"{folder / 'results.csv'} must name each seed's params_sha256 and threshold: {error}"
+        ) from error
 
 
 def _head(place: Path, expected: str) -> Params:
@@ -125,13 +133,3 @@ def _features(trunk: bank.Trunk, images: np.ndarray) -> bank.Bank:
     """What enters the head of [n, 256, 256] u8, exactly as in validation."""
     pixels = jnp.asarray(images)
     return bank.build_centre(trunk, lambda plan: augment.batches(pixels, plan), np.arange(len(images)), len(images))
-
-
-def _scores(net: network.Network, params: Params, features: bank.Bank) -> np.ndarray:
-    """[n] f32 of one seed; calls are filled up to a power of two, so that few programs are compiled."""
-    count = len(features.position)
-    size = min(evaluate.CHUNK, 1 << (count - 1).bit_length())
-    index = np.resize(np.arange(count), (1, -(-count // size) * size))
-    one = jax.device_put(jax.tree.map(lambda x: x[None], params))
-    parts = [evaluate.score(evaluate.logits(net.head, one, x))[0] for x in bank.pieces(features, index, size)]
-    return np.concatenate(parts)[:count]

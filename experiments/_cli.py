@@ -34,14 +34,14 @@ def main(config: ExperimentConfig, description: str, argv: list[str] | None = No
     with one_line_for_mistakes("; the same command continues"):
         parsed = parse(config, description, argv)
         log_to_stderr()
-        from cxrjax import devices, rundir, runner, tables
+        from cxrjax import devices, rundir, runner, summary
         from cxrjax.datasets.load import cache_dir
 
         devices.start(cache_dir() / "programs")
         results = runner.run(parsed)
         if devices.is_first():
             print(f"report: {rundir.path(parsed) / 'report.html'}")
-            print(tables.last_line(results.summary))
+            print(summary.last_line(results.summary))
 
 
 @contextlib.contextmanager
@@ -104,7 +104,7 @@ def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, 
         flags.DEFINE_boolean(name, default, text, flag_values=values)
     elif isinstance(default, int):
         flags.DEFINE_integer(name, default, text, rules.get("lower"), rules.get("upper"), flag_values=values)
-    elif isinstance(default, float):
+    elif isinstance(default, float) or rules.get("kind") is float:
         flags.DEFINE_float(name, default, text, rules.get("lower"), rules.get("upper"), flag_values=values)
     else:
         flags.DEFINE_string(name, default, text, flag_values=values)

@@ -30,7 +30,11 @@ class PredictConfig:
 
     run: str | None = flag(None, "folder of a finished run")
     out: str | None = flag(None, "CSV file, replaced if there is one; none: standard output")
-    threshold: float = flag(0.5, "score above which the decision is pneumonia, as in the poster", lower=0, upper=1)
+    threshold: str = flag(
+        "0.5",
+        "score above which the decision is pneumonia: a number, 0.5 as in the poster, or chosen: the one that the run "
+        "chose on its training images for its --wanted_sensitivity",
+    )
     accept_anything: bool = flag(False, "score small, coloured and blank images, too")
     weights: str | None = flag(None, "where the weights that the run was trained from lie now; none: where they lay")
     images: tuple[str, ...] = ()
@@ -47,14 +51,29 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.datasets.load import cache_dir
         from cxrjax.trained import load_run
 
+        threshold = _threshold(config.threshold)
         images = predict.gather(config.images)
         _refuse(config.out, [image for image in images if isinstance(image, Path)])
         devices.start(cache_dir() / "programs")
-        table = predict.predict(load_run(config.run, config.weights), images, config.threshold, config.accept_anything)
+        run = load_run(config.run, config.weights)
+        table = predict.predict(run, images, run.threshold if threshold is None else threshold, config.accept_anything)
         _write(config.out, table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
         refused = int((table["refused"] != "").sum())
         told = f"{len(table) - refused} predicted, {refused} refused"
         print(f"{told}; research software, not a medical device", file=sys.stderr)
+
+
+def _threshold(text: str) -> float | None:
+    """A number from 0 to 1; None: the run's chosen one."""
+    if text == "chosen":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InputError(f"--threshold must be a number from 0 to 1, or chosen, got {text!r}")
+    return value
 
 
 def _refuse(out: str | None, images: list[Path]) -> None:

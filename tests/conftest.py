@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from cxrjax import analysis, runner
+from cxrjax import runner, scoring
+from cxrjax.analysis import analyse
 from cxrjax.datasets import phantom
 from cxrjax.store import write_store
 from cxrjax.types import About, Analysis, ExperimentConfig
@@ -69,7 +70,7 @@ def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
         config = ExperimentConfig("p_vs_nf", "NF", data_dir=str(small_store), input="resident", **chosen)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CXRJAX_CACHE", str(folder / "cache"))
-            patch.setattr(runner, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))  # half of the time
+            patch.setattr(scoring, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))  # half of the time
             runner.run(dataclasses.replace(config, out=str(folder / "run")))
         return folder / "run"
 
@@ -91,4 +92,4 @@ def case() -> run_tables.Case:
 @pytest.fixture(scope="session")
 def analysed(case: run_tables.Case) -> Analysis:
     """The analysis of `case`."""
-    return analysis.analyse(*case)
+    return analyse.analyse(*case)

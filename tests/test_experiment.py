@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrjax import checkpoint, load_run, rundir, runner, seed_groups, tables
+from cxrjax import checkpoint, load_run, rundir, scoring, seed_groups, summary
 from cxrjax.alexnet import LAYERS
 from cxrjax.datasets.load import load
 from cxrjax.types import ExperimentConfig, InputError
@@ -58,7 +58,9 @@ def test_every_promised_file_is_there_and_nothing_half_written(finished):
     names = {p.name for p in finished.iterdir()}
     assert names == {
         "config.json", "settled.json", "environment.json", "results.csv", "summary.json", "history.csv",
-        "predictions.csv", "external.csv", "learning_curve.png", "dream.png", "report.html", "checkpoints", ".lock",
+        "predictions.csv", "training_predictions.csv", "images.csv", "flow.csv", "external.csv",
+        "external_predictions.csv", "figures.csv", "floors.csv", "subgroups.csv", "operating.csv", "calibration.csv",
+        "errors.csv", "learning_curve.png", "dream.png", "report.html", "checkpoints", ".lock",
     }  # fmt: skip
 
 
@@ -100,7 +102,7 @@ def test_a_finished_run_is_refused_and_kept(finished, nih, capsys):
 @pytest.fixture
 def no_dream(monkeypatch):
     """Dreaming takes half of a small run's time; `finished` does it."""
-    monkeypatch.setattr(runner, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))
+    monkeypatch.setattr(scoring, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))
 
 
 @pytest.mark.usefixtures("no_dream")
@@ -276,4 +278,4 @@ def test_defaults_are_the_posters():
     c = p_vs_nf.CONFIG
     assert (c.seeds, c.epochs, c.batch_size, c.learning_rate, c.momentum) == (10, 120, 64, 0.001, 0)
     assert (c.val_fraction, c.split_by, c.view, c.retrain_from, c.augment_bank) == (0.2, "patient", "all", "fc6", 0)
-    assert tables.POSTER["p_vs_nf"]["accuracy"] == 83
+    assert summary.POSTER["p_vs_nf"]["accuracy"] == 83

@@ -23,10 +23,10 @@ KILLS = 10
 PROGRAM = """
 import sys
 import numpy as np
-from cxrjax import runner, seed_groups
+from cxrjax import scoring, seed_groups
 from experiments import _cli, p_vs_nf
 seed_groups.SAVE_SECONDS = 0
-runner._dream = lambda net, params: np.zeros((2, 2), np.uint8)  # it would take half of the time
+scoring._dream = lambda net, params: np.zeros((2, 2), np.uint8)  # it would take half of the time
 _cli.main(p_vs_nf.CONFIG, "", sys.argv[1:])
 """
 FLAGS = (

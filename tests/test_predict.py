@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrjax import load_run, predict, tables
+from cxrjax import discrimination, load_run, predict
 from experiments import _cli
 from experiments import predict as program
 from tests.datasets.test_plausible import colour_photo
@@ -79,6 +79,15 @@ def test_decisions_follow_the_threshold(small_run, folder, scores, tmp_path, cap
     assert capsys.readouterr().out == ""
 
 
+def test_decisions_at_the_runs_own_threshold(small_run, folder, scores, tmp_path):
+    """It is the mean over seeds of those that were chosen on training images."""
+    out = tmp_path / "out.csv"
+    assert call(folder, f"--run={small_run}", "--threshold=chosen", f"--out={out}") == 0
+    chosen = pd.read_csv(small_run / "results.csv")["threshold"].mean()
+    decided = pd.read_csv(out)["decision"].dropna()
+    assert list(decided) == list((scores.mean(axis=1) > chosen).astype(int))
+
+
 def test_anything_is_accepted_if_asked(small_run, folder, tmp_path):
     """Only what cannot be read is refused then."""
     assert call(f"--run={small_run}", "--accept_anything", f"--out={tmp_path / 'x.csv'}", "--", folder) == 0
@@ -131,7 +140,9 @@ def test_a_folder_that_cannot_be_read_is_a_row(monkeypatch, folder):
         (("--run={folder}", "{folder}/a.png"), "must be the folder of a finished run, and it holds no config.json"),
         (("--run={run}", "{folder}/nowhere.png"), "nowhere.png does not exist"),
         (("--run={run}", "{run}/checkpoints"), "checkpoints holds no image"),
-        (("--run={run}", "{folder}", "--threshold=2"), "threshold"),
+        (("--run={run}", "{folder}", "--threshold=2"), "--threshold must be a number from 0 to 1, or chosen, got '2'"),
+        (("--run={run}", "{folder}", "--threshold=nan"), "or chosen, got 'nan'"),
+        (("--run={run}", "{folder}", "--threshold=best"), "or chosen, got 'best'"),
         (("--run={run}", "{folder}", "--treshold=0.4"), "treshold"),
         (("--run={run}", "{folder}", "--weights=gone"), "needs the weights that it was trained from: gone"),
         (("--run={run}", "{folder}", "--out={folder}/a.png"), "a.png is one of the images"),
@@ -149,7 +160,7 @@ def test_bad_input_is_one_line_and_exit_status_2(small_run, folder, capsys, argv
 
 
 def test_the_threshold_is_that_of_the_experiments():
-    assert program.PredictConfig().threshold == tables.THRESHOLD
+    assert float(program.PredictConfig().threshold) == discrimination.THRESHOLD
 
 
 def test_arguments_go_where_they_are_asked_for():

@@ -115,8 +115,8 @@ def test_a_folder_that_is_no_finished_run_is_refused(copy, tmp_path):
         ("config.json", '{"name": "p_vs_nf", "negative_class": "NF", "wings": 2}', "another version: .*wings"),
         ("config.json", "{", "a damaged run"),
         ("settled.json", "{}", "must have weights_sha256"),
-        ("results.csv", "seed,accuracy\n3,1\n", "must name each seed's params_sha256"),
-        ("results.csv", "seed,params_sha256\n3,0\n", "seed 4 must be in results.csv"),
+        ("results.csv", "seed,accuracy\n3,1\n", "must name each seed's params_sha256 and threshold"),
+        ("results.csv", "seed,params_sha256,threshold\n3,0,0.4\n", "seed 4 must be in results.csv"),
     ],
 )
 def test_a_damaged_run_is_one_line(copy, file, content, message):

@@ -1,0 +1,53 @@
+"""docs/statistics.md says what the code says, and the README's example of an evaluation runs."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from cxrjax import bootstrap, performance
+from cxrjax.analysis import subgroups
+from tests.conftest import ROOT
+
+PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+
+
+def test_every_figure_is_explained():
+    assert set(performance.NAMES) <= set(re.findall(r"`(\w+)`", PAGE))
+
+
+def test_modules_that_it_names_are_there():
+    named = set(re.findall(r"`(\w+\.py)`", PAGE)) | {f"{name}.py" for name in re.findall(r"`(\w+)\.\w+`", PAGE)} - {
+        "results.py"
+    }
+    there = {path.name for folder in ("cxrjax", "experiments") for path in (ROOT / folder).rglob("*.py")}
+    assert named and named <= there
+
+
+def test_measured_coverage_and_limits_are_those_of_the_code():
+    measured = re.findall(r"^ +(0\.\d\d) +(\d+) +(0\.\d\d) +(.*)$", bootstrap.__doc__ or "", re.MULTILINE)
+    rows = [re.findall(r"[\d.]+", line) for line in PAGE.splitlines() if re.match(r"\| 0\.\d\d \|", line)]
+    assert (
+        rows == [[auroc, patients, share, *rest.split()] for auroc, patients, share, rest in measured]
+        and len(rows) == 3
+    )
+    assert bootstrap.METHODS.keys() == {
+        "auroc", "calibration_slope", "calibration_intercept", "ece",
+    }  # fmt: skip
+    told = " ".join(PAGE.split())
+    assert f"{bootstrap.DRAWS:,} times" in told
+    assert f"fewer than {subgroups.MIN_PATIENTS} patients, or fewer than {subgroups.MIN_OF_A_CLASS} images" in told
+
+
+def test_the_readmes_evaluation_runs(small_run, capsys):
+    """As it stands, on another run's folder and seed."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = [block for block in blocks if "bootstrap.intervals" in block]
+    code = code.replace("runs/p_vs_nf", str(small_run)).replace('scores["seed"] == 0', 'scores["seed"] == 3')
+    known: dict = {}
+    exec(compile(code, "README.md", "exec"), known)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 4
+    own = pd.read_csv(small_run / "results.csv").set_index("seed").loc[3]
+    for name in performance.NAMES:
+        assert float(known["figures"][name]) == pytest.approx(own[name], rel=2e-3, nan_ok=True), name  # steep slopes
