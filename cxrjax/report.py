@@ -56,7 +56,7 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
         config=results.config,
         summary=results.summary,
         notes=[t.retell(note) for note in results.summary["notes"]],
-        bad_images=results.summary["bad_images"],
+        bad_images=results.summary["data"]["bad_images"],
         half=t.number(0.5, 1),
         drawn=drawn,
         internal=internal,
