@@ -47,8 +47,10 @@ def assemble(config, tables, arms) -> Results:
         "experiment": config.name,
         "runs": config.seeds,
         "minutes": 17.25,
-        "data": {"source": config.data_dir or "phantom"},
-        "bad_images": {f"{ATTACK}.png": "is empty"} if config.data_dir else {},
+        "data": {
+            "source": config.data_dir or "phantom",
+            "bad_images": {f"{ATTACK}.png": "is empty"} if config.data_dir else {},
+        },
         "poster_percent": {"accuracy": 83, "accuracy_sd": 7, "fp_share": 7, "fn_share": 9},
         "notes": [NOTE],
     }

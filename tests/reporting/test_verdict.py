@@ -46,8 +46,9 @@ def test_all_floors_are_beaten(low, high, told):
     found = verdict.verdict(with_accuracy(with_floors(**ALL), 0.752, low, high), ENGLISH)
     assert found == (
         "Over 4 runs the network classifies 75.2 % of the validation images correctly (95 % interval "
-        f"{100 * low:.1f} to {100 * high:.1f}), {told}; it beats always calling the more frequent class, metadata alone (view, sex, age, "
-        "follow-up number), a network trained on shuffled labels and a network on a trunk of random weights."
+        f"{100 * low:.1f} to {100 * high:.1f}), {told}; it beats always calling the more frequent class, metadata "
+        "alone (view, sex, age, follow-up number), a network trained on shuffled labels and a network on a trunk of "
+        "random weights."
     )
 
 
