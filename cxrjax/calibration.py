@@ -5,7 +5,7 @@ Arguments, weights and NaN as in `cxrjax.discrimination`.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,9 @@ BINS = 10
 CLIP = (
     2.0**-20
 )  # scores are kept this far from 0 and 1, whose logit is infinite; 1 - CLIP is exact in float32: |logit| <= 13.9
-_STEPS = 100  # of Newton; 5 to 12 are usual
+_STEPS = 300  # points that Newton tries; 5 to 12 are usual
 _SMALL = 1e-4  # relative change of the largest logit that ends Newton: convergence is quadratic, so the next is tiny
-
-_State: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]  # steps so far, coefficients, relative change
+_ROUNDING = 1e-6  # of a mean log likelihood in f32, relative
 
 
 class Recalibration(NamedTuple):
@@ -95,6 +94,19 @@ def calibration_in_the_large(label: Array, score: Array, weight: Array) -> jax.A
     return _maximum(jnp.zeros_like(offset), offset, label, share, defined, slope_free=False)[0]
 
 
+class _Climb(NamedTuple):
+    """Where Newton stands and what it tries next."""
+
+    tried: jax.Array  # [] i32, points
+    at: jax.Array  # [2] intercept and slope of the best point
+    likelihood: jax.Array  # [] mean log likelihood there
+    step: jax.Array  # [2] Newton's from there
+    rise: jax.Array  # [] of the likelihood along the step, to first order
+    change: jax.Array  # [] largest change of an eta by the step
+    size: jax.Array  # [] largest eta there
+    attempt: jax.Array  # [] i32, at this step: 0, 1 or 2
+
+
 def _maximum(
     x: jax.Array, offset: jax.Array, label: jax.Array, share: jax.Array, defined: jax.Array, slope_free: bool
 ) -> jax.Array:
@@ -102,8 +114,8 @@ def _maximum(
 
     Newton's full step may overshoot. Along any direction the third derivative is at most c times the second, c the
     largest change of an eta, so that log(1 + c) / c of the step always climbs (Sun & Tran-Dinh 2019, Math. Programming
-    178, generalised self-concordance), if slowly where some eta are large: the best of it, the full step and their
-    geometric mean is taken.
+    178, generalised self-concordance), if slowly where some eta are large. So the full step is tried first, then the
+    geometric mean of the two, then the sure one. A point is tried in one pass, which also gives the next step.
 
     Args:
       x: [N], of mean 0 and SD 1, so that f32 is enough.
@@ -114,28 +126,42 @@ def _maximum(
       slope_free: False: the slope stays 0.
     """
 
-    def likelihood(eta: jax.Array) -> jax.Array:
-        return jnp.sum(share * jax.nn.log_sigmoid(jnp.where(label == 1, eta, -eta)))
-
-    def advance(state: _State) -> _State:
-        count, at, _ = state
+    def advance(state: _Climb) -> _Climb:
+        sure = jnp.log1p(state.change) / jnp.maximum(state.change, 1e-30)
+        length = sure ** (state.attempt / 2)
+        at = state.at + length * state.step
         eta = offset + at[0] + at[1] * x
-        p, q = jax.nn.sigmoid(eta), jax.nn.sigmoid(-eta)
-        rest, spread = share * jnp.where(label == 1, q, -p), share * p * q  # no 1 - p, which cancels
+        small = jnp.exp(-jnp.abs(eta))  # no 1 - p, which cancels
+        near, far = 1 / (1 + small), small / (1 + small)
+        p, q = jnp.where(eta >= 0, near, far), jnp.where(eta >= 0, far, near)
+        likelihood = -jnp.sum(share * (jnp.log1p(small) + jnp.maximum(jnp.where(label == 1, -eta, eta), 0)))
+        rest, spread = share * jnp.where(label == 1, q, -p), share * p * q
         # About the mean by `spread` the equations of the two coefficients part.
         centre = jnp.sum(spread * x) / jnp.sum(spread)
-        slope = jnp.sum(rest * (x - centre)) / jnp.sum(spread * (x - centre) ** 2) if slope_free else jnp.float32(0)
-        intercept = jnp.sum(rest) / jnp.sum(spread) - slope * centre
-        move = intercept + slope * x
-        change = jnp.max(jnp.abs(move), where=share > 0, initial=0.0)
-        sure = jnp.log1p(change) / jnp.maximum(change, 1e-30)
-        lengths = jnp.stack([sure, jnp.sqrt(sure), jnp.ones_like(sure)])
-        length = lengths[jnp.argmax(jax.vmap(lambda length: likelihood(eta + length * move))(lengths))]
-        size = jnp.max(jnp.abs(eta), where=share > 0, initial=0.0)
-        return count + 1, at + length * jnp.stack([intercept, slope]), change / (1 + size)
+        push, pull = jnp.sum(rest), jnp.sum(rest * (x - centre))
+        slope = pull / jnp.sum(spread * (x - centre) ** 2) if slope_free else jnp.float32(0)
+        intercept = push / jnp.sum(spread) - slope * centre
+        step = jnp.stack([intercept, slope])
+        taken = _Climb(
+            state.tried + 1, at, likelihood, step, push * push / jnp.sum(spread) + slope * pull,
+            jnp.max(jnp.abs(intercept + slope * x), where=share > 0, initial=0.0),
+            jnp.max(jnp.abs(eta), where=share > 0, initial=0.0), jnp.int32(0),
+        )  # fmt: skip
+        # Less than that is a step too long, unless only rounding speaks; the sure one is taken as it is.
+        enough = state.likelihood + 0.1 * length * state.rise - _ROUNDING * (1 - state.likelihood)
+        refused = (state.attempt < 2) & ~(likelihood >= enough)
+        again = state._replace(tried=state.tried + 1, attempt=state.attempt + 1)
+        return jax.tree.map(lambda old, new: jnp.where(refused, old, new), again, taken)
 
-    def unfinished(state: _State) -> jax.Array:
-        return (state[0] < _STEPS) & (state[2] > _SMALL) & defined  # a change of NaN ends it, too
+    def unfinished(state: _Climb) -> jax.Array:
+        return (state.tried < _STEPS) & (state.change > _enough(state)) & defined  # a change of NaN ends it, too
 
-    _, at, change = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), jnp.zeros(2), jnp.float32(jnp.inf)))
-    return jnp.where(defined & (change <= _SMALL), at, jnp.nan)
+    zero, much = jnp.float32(0), jnp.float32(1e30)
+    start = _Climb(jnp.int32(0), jnp.zeros(2), -much, jnp.zeros(2), zero, much, zero, jnp.int32(0))
+    end = jax.lax.while_loop(unfinished, advance, start)
+    # Convergence is quadratic: after the step to come none would count.
+    return jnp.where(defined & (end.change <= _enough(end)), end.at + end.step, jnp.nan)
+
+
+def _enough(state: _Climb) -> jax.Array:
+    return _SMALL * (1 + state.size)

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrjax import cohort, contact_sheet, files, groupings, page
-from cxrjax.language import ENGLISH
+from cxrjax import cohort, contact_sheet, files, groupings
+from cxrjax.reporting import page
+from cxrjax.reporting.language import ENGLISH
 from cxrjax.store import BAD_COLUMNS, hash_rows, read_bad_images
 from cxrjax.types import About, ImageStore
 

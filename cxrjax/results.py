@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cxrjax import analysis, arms, errors, run_files, rundir, summary, tables
+from cxrjax import arms, rundir, summary, tables
+from cxrjax.analysis import analyse, errors, run_files
 from cxrjax.datasets.load import load
 from cxrjax.types import ExperimentConfig, ImageStore, InputError, Results, RunTables
 
@@ -37,7 +38,7 @@ def assemble(
       dream: [H, W] u8.
       store: of its images, for pictures of its errors; None: none are shown.
     """
-    found = analysis.analyse(config, made, compared)
+    found = analyse.analyse(config, made, compared)
     return Results(
         config,
         facts["environment"],

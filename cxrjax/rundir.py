@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,25 @@ _CONFIG, _SETTLED = "config.json", "settled.json"
 def path(config: ExperimentConfig) -> Path:
     """--out, or runs/NAME."""
     return Path(config.out or f"runs/{config.name}")
+
+
+def command(config: ExperimentConfig) -> str:
+    """The command line that makes the same run anew; what it does not name is at its default.
+
+    >>> command(ExperimentConfig("p_vs_nf", "NF", data_dir="my NIH", seeds=3, flip=False))
+    "python -m experiments.p_vs_nf --data_dir='my NIH' --seeds=3 --noflip"
+    """
+    words = [f"python -m experiments.{config.name}"]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        # Repeated as it stands, --overwrite would remove what there is.
+        if "help" not in field.metadata or value == field.default or field.name == "overwrite":
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{field.name}" if value else f"--no{field.name}")
+        else:
+            words.append(f"--{field.name}={shlex.quote(str(value))}")
+    return " ".join(words)
 
 
 def is_finished(folder: Path) -> bool:

@@ -25,12 +25,9 @@ from cxrjax import (
     cohort,
     devices,
     files,
-    flow,
     network,
     pipeline,
-    report,
     results,
-    run_files,
     rundir,
     scoring,
     seed_groups,
@@ -38,7 +35,9 @@ from cxrjax import (
     tables,
     trainer,
 )
+from cxrjax.analysis import flow, run_files
 from cxrjax.datasets.load import cache_dir, load
+from cxrjax.reporting import report
 from cxrjax.store import hash_rows, label_counts
 from cxrjax.types import (
     About,

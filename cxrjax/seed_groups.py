@@ -59,6 +59,16 @@ def train(
         yield from (load(place) for place in places)
 
 
+def trained_share(folder: Path, epochs: int, seeds: int) -> float:
+    """Share, 0..1, of the epochs of all seeds that an interrupted run has behind it; `folder` holds its checkpoints."""
+    behind = epochs * sum(1 for _ in folder.glob("seed_*"))
+    for partial in folder.glob("partial_*"):
+        first, last = map(int, partial.name.removeprefix("partial_").split("-"))
+        saved = (int(step.name) for step in partial.iterdir() if step.name.isdigit())
+        behind += max(saved, default=0) * (last - first + 1)
+    return min(1.0, behind / (epochs * seeds))
+
+
 def bytes_per_seed(net: Network, schedule: Schedule) -> int:
     """Memory that a seed adds to a group: parameters, gradient, a copy in the loop, momentum; activations twice.
 

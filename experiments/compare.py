@@ -33,9 +33,12 @@ def main(argv: list[str] | None = None) -> None:
         config = _cli.parse(CompareConfig(), __doc__ or "", argv, arguments="runs")
         if len(config.runs) != 2:
             raise InputError(f"two folders of finished runs must be given, got {len(config.runs)} (--help tells more)")
-        from cxrjax import comparison, files
+        from cxrjax import files
+        from cxrjax.analysis import comparison
 
         a, b = (Path(run) for run in config.runs)
+        if config.out and any(Path(config.out).resolve().is_relative_to(run.resolve()) for run in (a, b)):
+            raise InputError(f"--out={config.out} lies in one of the runs, whose files are never changed")
         made = comparison.compare(comparison.read(a), comparison.read(b))
         if config.out:
             try:

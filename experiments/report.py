@@ -37,7 +37,8 @@ def main(argv: list[str] | None = None) -> None:
         if not config.run:
             raise InputError("--run must be given: the folder of a finished run")
         _cli.log_to_stderr()
-        from cxrjax import report, results, summary
+        from cxrjax import results, summary
+        from cxrjax.reporting import report
 
         folder = Path(config.run)
         given = {name: value for name, value in dataclasses.asdict(config).items() if name != "run"}

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from cxrjax import analysis, runner, scoring
+from cxrjax import runner, scoring
+from cxrjax.analysis import analyse
 from cxrjax.datasets import phantom
 from cxrjax.store import write_store
 from cxrjax.types import About, Analysis, ExperimentConfig
@@ -91,4 +92,4 @@ def case() -> run_tables.Case:
 @pytest.fixture(scope="session")
 def analysed(case: run_tables.Case) -> Analysis:
     """The analysis of `case`."""
-    return analysis.analyse(*case)
+    return analyse.analyse(*case)

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from cxrjax import cohort, flow
+from cxrjax import cohort
+from cxrjax.analysis import flow
 from cxrjax.types import About, ExperimentConfig, RunTables
 
 CONFIG = ExperimentConfig("p_vs_nf", "NF", seeds=4, first_seed=3, epochs=5)

@@ -1,8 +1,12 @@
-"""docs/statistics.md says what the code says."""
+"""docs/statistics.md says what the code says, and the README's example of an evaluation runs."""
 
 import re
 
-from cxrjax import bootstrap, performance, subgroups
+import pandas as pd
+import pytest
+
+from cxrjax import bootstrap, performance
+from cxrjax.analysis import subgroups
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
@@ -16,9 +20,8 @@ def test_modules_that_it_names_are_there():
     named = set(re.findall(r"`(\w+\.py)`", PAGE)) | {f"{name}.py" for name in re.findall(r"`(\w+)\.\w+`", PAGE)} - {
         "results.py"
     }
-    assert named and all(
-        (ROOT / "cxrjax" / name).is_file() or (ROOT / "experiments" / name).is_file() for name in named
-    )
+    there = {path.name for folder in ("cxrjax", "experiments") for path in (ROOT / folder).rglob("*.py")}
+    assert named and named <= there
 
 
 def test_measured_coverage_and_limits_are_those_of_the_code():
@@ -34,3 +37,17 @@ def test_measured_coverage_and_limits_are_those_of_the_code():
     told = " ".join(PAGE.split())
     assert f"{bootstrap.DRAWS:,} times" in told
     assert f"fewer than {subgroups.MIN_PATIENTS} patients, or fewer than {subgroups.MIN_OF_A_CLASS} images" in told
+
+
+def test_the_readmes_evaluation_runs(small_run, capsys):
+    """As it stands, on another run's folder and seed."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = [block for block in blocks if "bootstrap.intervals" in block]
+    code = code.replace("runs/p_vs_nf", str(small_run)).replace('scores["seed"] == 0', 'scores["seed"] == 3')
+    known: dict = {}
+    exec(compile(code, "README.md", "exec"), known)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 4
+    own = pd.read_csv(small_run / "results.csv").set_index("seed").loc[3]
+    for name in performance.NAMES:
+        assert float(known["figures"][name]) == pytest.approx(own[name], rel=2e-3, nan_ok=True), name  # steep slopes

@@ -1,0 +1,1 @@
+"""Results -> pages, figures, model card and checklist, in words of a language."""

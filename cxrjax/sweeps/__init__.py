@@ -1,0 +1,1 @@
+"""Tables of runs: one question answered by several configurations, each a run of its own."""

@@ -1,0 +1,100 @@
+"""What the tables of runs have in common: the estimate first, then row by row, the table written after each."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from cxrjax.types import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cxrjax.sweeps.finished import Run
+    from cxrjax.sweeps.sweep import Outcome, Task
+
+CLASSES: dict[str, Literal["NF", "NP"]] = {"p_vs_nf": "NF", "p_vs_np": "NP"}  # experiment -> its negatives
+
+
+class Shown(NamedTuple):
+    """A table in its forms."""
+
+    csv: str
+    markdown: str
+    figure: Figure | None  # None where no row is done
+    last: str  # a line
+
+
+def reused(folders: str) -> list[Run]:
+    """Runs of the flag --reuse, and their arms.
+
+    Raises:
+      InputError: if a folder is not that of a finished run.
+    """
+    from cxrjax.sweeps import finished
+
+    return finished.gather(word for word in map(str.strip, folders.split(",")) if word)
+
+
+def make_folder(out: str) -> Path:
+    """The folder for the table.
+
+    Raises:
+      InputError: if it cannot be one.
+    """
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out={out} must be a folder, or be made one: {error.strerror}") from error
+    return Path(out)
+
+
+def run(tasks: list[Task], folder: Path, name: str, show: Callable[[list[Outcome], float], Shown]) -> None:
+    """Runs what is left; writes NAME.csv, NAME.md and NAME.png before the first row and after each; prints the table.
+
+    Args:
+      tasks: the rows.
+      folder: for the table.
+      name: of its files.
+      show: state of all rows, and minutes since the start -> the table.
+
+    Raises:
+      InputError: at the end, if a row failed.
+    """
+    from cxrjax import devices
+    from cxrjax.sweeps import cost, sweep, sweep_tables
+
+    started = time.monotonic()
+    if any(task.status == sweep.WAITING for task in tasks):
+        speed = cost.measure()
+        forecast = sweep.forecast(tasks, speed)
+    else:
+        speed, forecast = None, "every row is finished or cannot be run; nothing is trained"
+    outcomes, first = sweep.waiting(tasks), devices.is_first()
+    if first:
+        print(forecast, flush=True)
+        _write(folder, name, show(outcomes, 0.0))
+    for outcomes in sweep.run(tasks, speed) if speed else ():
+        if first:
+            _write(folder, name, show(outcomes, (time.monotonic() - started) / 60))
+    if first:
+        shown = show(outcomes, (time.monotonic() - started) / 60)
+        print(f"\n{shown.markdown}\n{folder / name}.md, .csv, .png\n{shown.last}")
+    outcomes, _ = sweep_tables.read_all(outcomes)
+    failed = [f"{outcome.row.name}: {outcome.reason}" for outcome in outcomes if outcome.status == sweep.FAILED]
+    if failed:
+        raise InputError(f"{len(failed)} of {len(outcomes)} rows failed: {'; '.join(failed)}")
+
+
+def _write(folder: Path, name: str, shown: Shown) -> None:
+    from cxrjax import files
+
+    files.write_text(folder / f"{name}.csv", shown.csv)
+    files.write_text(folder / f"{name}.md", shown.markdown)
+    if shown.figure:
+        picture = io.BytesIO()
+        shown.figure.savefig(picture, format="png")
+        files.write_bytes(folder / f"{name}.png", picture.getvalue())

@@ -1,0 +1,99 @@
+"""How much do the poster's open readings change the result?
+
+  python -m experiments.readings --data_dir=NIH_FOLDER
+
+The poster does not say which layers were retrained, whether one patient may be in training and validation at once,
+which views were used, and more. Trains one row for each reading (--rows picks some), beside the poster's numbers:
+
+  base      from fc6, split by patient, all views, mirrored at random, ImageNet weights
+  fc8       only the last layer retrained; needs ImageNet weights of all layers, else "weights not available"
+  conv1     all layers retrained; no bank can serve it, so fewer seeds and epochs, and marked so
+  image     split by image: a patient may be on both sides
+  pa        PA view only
+  no_flip   never mirrored
+  random    a trunk of random weights in the place of ImageNet's
+
+In all else a row is the base. The estimated time comes first: arithmetic counted for each row, at speeds measured on
+this machine. Each row is a run in a folder below --out; the same command continues an interrupted table, and finished
+rows are kept. A row that a run in --reuse, or one of its arms, has trained with the same flags, weights and data is
+taken from there. Into --out go readings.csv, readings.md (to paste) and readings.png, written anew after every row. A
+row that fails is told with its reason, the others go on, and the exit status is 2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from cxrjax.types import ExperimentConfig, WeightsInfo, flag
+from experiments import _cli, _sweep
+
+if TYPE_CHECKING:
+    from cxrjax.sweeps.sweep import Outcome
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadingsConfig:
+    """The flags of this program."""
+
+    task: str = flag("p_vs_nf", "experiment whose readings are compared", choices=tuple(_sweep.CLASSES))
+    data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom")
+    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none")
+    seeds: int = flag(10, "runs of each row", lower=1)
+    epochs: int = flag(30, "passes over the training images", lower=1)
+    augment_bank: int = flag(4, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
+    conv1_seeds: int = flag(2, "runs of the row conv1, at most --seeds", lower=1)
+    conv1_epochs: int = flag(10, "epochs of the row conv1, at most --epochs", lower=1)
+    rows: str = flag("", "names of some rows, comma-separated; none: all. Others that are finished are shown, too")
+    reuse: str = flag("", "folders of finished runs, comma-separated, that may stand for rows")
+    out: str = flag("runs/readings", "folder for the table, and one folder a row below it")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs from the command line."""
+    with _cli.one_line_for_mistakes("; the same command continues"):
+        config = _cli.parse(ReadingsConfig(), __doc__ or "", argv)
+        _cli.log_to_stderr()
+        from cxrjax import devices
+        from cxrjax.datasets.load import cache_dir
+        from cxrjax.sweeps import readings, sweep
+
+        chosen, reuse = readings.choose(config.rows), _sweep.reused(config.reuse)
+        devices.start(cache_dir() / "programs")
+        source = sweep.open_source(config.data_dir, config.weights)
+        info = source.weights.info if source.weights else None
+        rows = readings.rows(_base(config), info, config.conv1_seeds, config.conv1_epochs)
+        tasks = [
+            task for task in sweep.look(rows, source, reuse) if task.row.name in chosen or task.status == sweep.DONE
+        ]
+        del source
+        _sweep.run(tasks, _sweep.make_folder(config.out), "readings", lambda *state: _show(config.task, info, *state))
+
+
+def _base(config: ReadingsConfig) -> ExperimentConfig:
+    return ExperimentConfig(
+        config.task,
+        _sweep.CLASSES[config.task],
+        data_dir=config.data_dir,
+        weights=config.weights,
+        seeds=config.seeds,
+        epochs=config.epochs,
+        augment_bank=config.augment_bank,
+        out=config.out,
+    )
+
+
+def _show(task: str, info: WeightsInfo | None, outcomes: list[Outcome], minutes: float) -> _sweep.Shown:
+    from cxrjax.sweeps import readings, sweep_tables
+
+    made = readings.table(outcomes, task)
+    return _sweep.Shown(
+        sweep_tables.csv(made),
+        readings.markdown(made, task, readings.notes(outcomes, info)),
+        readings.figure(made, task),
+        readings.last_line(made, task, minutes),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""Two finished runs: figures against the corrected t, AUROC against DeLong, what is refused, the command line."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrjax import delong, statistics
+from cxrjax.analysis import comparison, run_files, seed_figures
+from cxrjax.types import InputError
+from experiments import compare as command
+from tests import run_tables
+
+CONFIG = run_tables.CONFIG
+
+
+def save(folder, config, tables, analysis, data="0" * 64):
+    """A finished run's folder, as far as it is compared."""
+    folder.mkdir()
+    run_files.write(folder, tables, analysis)
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
+    (folder / "settled.json").write_text(json.dumps({"weights_sha256": None, "data_sha256": data}))
+    (folder / "summary.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(case, analysed, tmp_path_factory):
+    """b: the same images, scored by a worse network."""
+    root = tmp_path_factory.mktemp("runs")
+    arm = case.arms["random_trunk"]
+    by_image = case.arms["split_by_image"]
+    return {
+        "a": save(root / "a", CONFIG, case.tables, analysed),
+        "b": save(root / "b", dataclasses.replace(CONFIG, epochs=9), arm, analysed._replace(seeds=figures(arm))),
+        "image": save(
+            root / "image",
+            dataclasses.replace(CONFIG, split_by="image"),
+            by_image,
+            analysed._replace(seeds=figures(by_image)),
+        ),
+    }
+
+
+def figures(tables):
+    """results.csv without what is not compared."""
+    return tables.seeds.merge(seed_figures.at_half(tables.predictions), left_on="seed", right_index=True)
+
+
+@pytest.fixture(scope="module")
+def runs(folders):
+    return {name: comparison.read(folder) for name, folder in folders.items()}
+
+
+def test_figures_agree_with_the_corrected_t(case, runs):
+    made = comparison.compare(runs["a"], runs["b"])
+    a, b = (runs[name].seeds for name in "ab")
+    assert list(made.figures["figure"]) == [*comparison.FIGURES, "auroc_delong"]
+    for row in made.figures[:-1].to_dict("records"):
+        x, y = (run[row["figure"]].to_numpy() for run in (a, b))
+        test = statistics.compare_runs(x, y, a["n_train"].mean(), a["n_val"].mean())
+        assert (row["a"], row["b"], row["seeds"]) == (pytest.approx(x.mean()), pytest.approx(y.mean()), 4)
+        found = tuple(row[name] for name in ("difference", "low", "high", "statistic", "p"))
+        assert found == pytest.approx(test[:5])
+    assert made.figures["difference"].iloc[0] < 0
+    assert made.notes[0] == "The runs differ in epochs (5, 9)."
+
+
+def test_the_other_way_round_the_signs_change(runs):
+    there, back = comparison.compare(runs["a"], runs["b"]), comparison.compare(runs["b"], runs["a"])
+    np.testing.assert_allclose(there.figures["difference"], -back.figures["difference"])
+    np.testing.assert_allclose(there.figures["p"], back.figures["p"])
+
+
+def test_delong_by_patient_in_every_seed(case, runs):
+    made = comparison.compare(runs["a"], runs["b"])
+    assert list(made.delong["seed"]) == [3, 4, 5, 6]
+    for row in made.delong.to_dict("records"):
+        a, b = (t[t["seed"] == row["seed"]] for t in (case.tables.predictions, case.arms["random_trunk"].predictions))
+        test = delong.compare(
+            a["label"].to_numpy(), a["score"].to_numpy(), b["score"].to_numpy(), a["patient"].to_numpy(str)
+        )
+        assert (row["difference"], row["low"], row["p"]) == pytest.approx((test.difference, test.low, test.p), rel=1e-4)
+        assert row["b"] - row["a"] == pytest.approx(row["difference"])
+    together = made.figures.iloc[-1]
+    assert together["p"] == pytest.approx(min(1, 2 * made.delong["p"].median()))
+    assert together["difference"] == pytest.approx(made.delong["difference"].mean())
+    below = (made.delong["p"] < 0.05).sum()
+    assert made.notes[-1] == f"DeLong's test by patient has p < 0.05 in {below} of 4 seeds."
+
+
+def test_order_of_the_images_does_not_matter(runs):
+    shuffled = runs["b"]._replace(predictions=runs["b"].predictions.sample(frac=1, random_state=0))
+    one, other = (comparison.compare(runs["a"], run).figures for run in (runs["b"], shuffled))
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_other_splits_are_told_and_not_tested_by_delong(runs):
+    made = comparison.compare(runs["a"], runs["image"])
+    assert made.delong.empty
+    assert list(made.figures["figure"]) == list(comparison.FIGURES)
+    assert any(note.startswith("In 4 of 4 seeds the validated images differ") for note in made.notes)
+    assert made.notes[0] == "The runs differ in split_by (patient, image)."
+
+
+def test_only_common_seeds_are_compared(runs):
+    fewer = runs["b"]._replace(
+        seeds=runs["b"].seeds.loc[[4, 5]],
+        predictions=runs["b"].predictions.query("seed in (4, 5)"),
+        config=dataclasses.replace(CONFIG, first_seed=4, seeds=2),
+    )
+    made = comparison.compare(runs["a"], fewer)
+    assert (made.figures["seeds"] == 2).all()
+    assert made.figures["a"].iloc[0] == pytest.approx(runs["a"].seeds.loc[[4, 5], "accuracy"].mean())
+    assert "Only the 2 seeds that both have are compared: a has 3 to 6, b 4 to 5." in made.notes
+
+
+def test_a_run_beside_itself_does_not_differ(runs):
+    made = comparison.compare(runs["a"], runs["a"])
+    assert (made.figures["difference"] == 0).all()
+    assert made.figures["p"].isna().all()
+    assert "the differences do not vary" in made.figures["reason"].iloc[0]
+    assert made.notes[0] == "The runs have the same settings."
+
+
+def relabelled(run):
+    return run._replace(predictions=run.predictions.assign(label=1 - run.predictions["label"]))
+
+
+REFUSED = {
+    "question": (
+        lambda run: run._replace(config=dataclasses.replace(run.config, negative_class="NP")),
+        "the runs answer different questions, P vs NF and P vs NP",
+    ),
+    "seeds": (
+        lambda run: run._replace(seeds=run.seeds.set_axis([7, 8, 9, 10])),
+        r"must have seeds in common, got 3 to 6 and 7 to 10 \(--first_seed, --seeds\)",
+    ),
+    "labels": (relabelled, r"different data: of \d+ images, .*png among them, they say another label or patient"),
+    "images": (
+        lambda run: run._replace(data="1", predictions=run.predictions.assign(image="x" + run.predictions["image"])),
+        "validated no image in common: they are of different data",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_runs_that_cannot_be_compared_are_refused(runs, kind):
+    change, message = REFUSED[kind]
+    with pytest.raises(InputError, match=message):
+        comparison.compare(runs["a"], change(runs["b"]))
+
+
+def test_the_command_line_prints_and_writes(folders, tmp_path, capsys):
+    command.main([str(folders["a"]), str(folders["b"]), f"--out={tmp_path / 'out.csv'}"])
+    told = capsys.readouterr().out
+    made = comparison.compare(*(comparison.read(folders[name]) for name in "ab"))
+    assert f"a: {folders['a']}" in told
+    assert all(note in told for note in made.notes)
+    row = next(line for line in told.splitlines() if line.strip().startswith("accuracy"))
+    accuracy = made.figures.iloc[0]
+    for value in (accuracy["a"], accuracy["b"], accuracy["difference"]):
+        assert f"{100 * value:.1f} %" in row
+    written = run_files.read_table(tmp_path / "out.csv")
+    pd.testing.assert_frame_equal(written, made.figures, check_dtype=False, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{a}"], "two folders of finished runs must be given, got 1"),
+        (["{a}", "{a}/nothing"], "nothing must be the folder of a finished run, and there is no such folder"),
+        (["{a}", "{b}", "--out={a}/results.csv"], "results.csv lies in one of the runs, whose files are never changed"),
+        (["{a}", "{b}", "--out={a}/../no/such.csv"], "cannot be written: No such file or directory"),
+    ],
+)
+def test_a_mistake_is_one_line(folders, arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main([argument.format(a=folders["a"], b=folders["b"]) for argument in arguments])
+    assert stop.value.code == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+
+
+def test_a_run_without_its_tables_is_named(folders, tmp_path, case, analysed):
+    folder = save(tmp_path / "run", CONFIG, case.tables, analysed)
+    (folder / "predictions.csv").unlink()
+    with pytest.raises(InputError, match=r"predictions\.csv is missing"):
+        comparison.read(folder)

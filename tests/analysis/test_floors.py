@@ -1,0 +1,179 @@
+"""Each floor by hand or against scikit-learn; differences against the corrected t; what is not available."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+from cxrjax import cohort, statistics
+from cxrjax.analysis import floors, seed_figures
+from cxrjax.datasets.load import load
+from cxrjax.types import RunTables
+from tests import run_tables
+
+BARE = {"view": "", "age": np.nan, "sex": "", "followup": 0}
+
+
+def row_of(table, floor):
+    return table[table["floor"] == floor].iloc[0]
+
+
+def by_seed(predictions, figure):
+    return np.array([figure(own) for _, own in predictions.groupby("seed")])
+
+
+def accuracy(own):
+    return accuracy_score(own["label"], own["score"] > 0.5)
+
+
+def auroc(own):
+    return roc_auc_score(own["label"], own["score"])
+
+
+def network(tables):
+    return seed_figures.at_half(tables.predictions)
+
+
+def test_rows_and_what_they_used(analysed):
+    assert list(analysed.floors["floor"]) == ["network", "majority", "metadata", "shuffled_labels", "random_trunk"]
+    assert analysed.floors["available"].all()
+    assert row_of(analysed.floors, "metadata")["note"] == "view, sex, age, followup"
+
+
+def test_an_arm_stands_beside_the_network_by_the_corrected_t(case, analysed):
+    sizes = case.tables.seeds["n_train"].mean(), case.tables.seeds["n_val"].mean()
+    for arm in ("shuffled_labels", "random_trunk"):
+        row = row_of(analysed.floors, arm)
+        for name, figure in (("accuracy", accuracy), ("auroc", auroc)):
+            floor, own = (by_seed(t.predictions, figure) for t in (case.arms[arm], case.tables))
+            test = statistics.compare_runs(floor, own, *sizes)
+            assert (row[name], row[f"{name}_sd"]) == pytest.approx((floor.mean(), floor.std(ddof=1)), rel=1e-4)
+            assert row[f"{name}_difference"] == pytest.approx(own.mean() - floor.mean(), rel=1e-4)
+            found = [row[f"{name}_{end}"] for end in ("difference_low", "difference_high", "p")]
+            assert found == pytest.approx([test.low, test.high, test.p], rel=1e-3)
+        assert row["beaten"] is True
+        assert row["auroc_difference_low"] > 0
+
+
+def test_the_network_is_no_floor(case, analysed):
+    row = row_of(analysed.floors, "network")
+    assert row["auroc"] == pytest.approx(by_seed(case.tables.predictions, auroc).mean(), rel=1e-5)
+    assert row["beaten"] is None
+    assert np.isnan(row["auroc_difference"])
+
+
+def test_majority_by_hand():
+    """Seed 0 is trained on two of three positives, seed 1 on one of three, seed 2 on one of two."""
+    training = pd.DataFrame({"seed": [0, 0, 0, 1, 1, 1, 2, 2], "label": [1, 1, 0, 1, 0, 0, 1, 0]})
+    predictions = pd.DataFrame({"seed": [0, 0, 0, 0, 1, 2], "label": [1, 1, 1, 0, 0, 1], "patient": "p", "score": 0.3})
+    tables = RunTables(None, None, predictions, training, None, None, None)
+    assert list(floors.majority(tables)["score"]) == [1, 1, 1, 1, 0, 0]
+
+
+def test_majority_has_no_auroc_but_a_half(case, analysed):
+    row = row_of(analysed.floors, "majority")
+    assert (row["auroc"], row["auroc_sd"]) == (0.5, 0)
+    negatives = by_seed(case.tables.predictions, lambda own: (own["label"] == 0).mean())
+    assert row["accuracy"] == pytest.approx(negatives.mean())
+
+
+def test_metadata_agree_with_a_regression_on_hand_made_columns(case):
+    """Standardised columns of each seed's own training images; one column for a view says what two do."""
+    images = case.tables.images.set_index("image")
+    images = images[(images["sex"] != "") & images["age"].notna()]
+    known = pd.DataFrame(
+        {
+            "AP": images["view"] == "AP",
+            "PA": images["view"] == "PA",
+            "age": images["age"],
+            "followup": np.log1p(images["followup"]),
+        }
+    ).astype(float)
+    own = [t[(t["seed"] == 4) & t["image"].isin(known.index)] for t in (case.tables.training, case.tables.predictions)]
+    tables = case.tables._replace(training=own[0], predictions=own[1], images=images.reset_index())
+    found = floors.metadata(tables, ["view", "age", "followup"])
+    train, val = (known.loc[t["image"]].to_numpy() for t in own)
+    mean, sd = train[:, 2:].mean(axis=0), train[:, 2:].std(axis=0)
+    for x in (train, val):
+        x[:, 2:] = (x[:, 2:] - mean) / sd
+    expected = LogisticRegression(max_iter=1000).fit(train, own[0]["label"]).predict_proba(val)[:, 1]
+    np.testing.assert_allclose(found["score"], expected, atol=1e-5)
+
+
+def test_metadata_that_tell_the_class_are_found(case):
+    """Whatever else is unknown, and with a view in validation that no training image has."""
+    label = case.tables.images["labels"].str.contains("Pneumonia")
+    images = case.tables.images.assign(**BARE | {"sex": label.map({True: "F", False: "M"})})
+    images.loc[images["image"] == case.tables.predictions["image"].iloc[0], "view"] = "LL"
+    images.loc[3, "age"] = 412
+    used = floors.informative(images)
+    assert used == ["view", "sex"]
+    assert by_seed(floors.metadata(case.tables._replace(images=images), used), auroc).min() > 0.99
+
+
+def test_unknown_ages_are_told_apart(case):
+    """Only positives have no age."""
+    label = case.tables.images["labels"].str.contains("Pneumonia")
+    images = case.tables.images.assign(**BARE | {"age": np.where(label, np.nan, 50.0)})
+    assert by_seed(floors.metadata(case.tables._replace(images=images), ["age"]), auroc).min() > 0.99
+
+
+def test_a_source_that_tells_nothing_has_no_metadata():
+    case = run_tables.small_case()
+    tables = case.tables._replace(images=case.tables.images.assign(**BARE))
+    row = row_of(floors.table(tables, {}, network(tables)), "metadata")
+    assert not row["available"]
+    assert row["note"] == "the source tells no view, age, sex or follow-up number that varies"
+    assert np.isnan(row["auroc"]) and row["beaten"] is None
+
+
+def test_what_was_not_trained_is_not_available(case):
+    found = floors.table(case.tables, {"random_trunk": case.arms["random_trunk"]}, network(case.tables))
+    assert list(found["available"]) == [True, True, True, False, True]
+    assert row_of(found, "shuffled_labels")["note"] == "not trained; --floors trains it"
+
+
+def test_a_floor_as_good_as_the_network_is_not_beaten(case):
+    arm = case.tables.predictions.copy()
+    arm["score"] = arm["score"] * 0.98 + 0.02 * np.random.default_rng(0).random(len(arm))
+    arms = {"random_trunk": case.tables._replace(predictions=arm)}
+    assert row_of(floors.table(case.tables, arms, network(case.tables)), "random_trunk")["beaten"] is False
+
+
+def test_one_seed_leaves_open_whether_a_floor_is_beaten():
+    config = dataclasses.replace(run_tables.CONFIG, seeds=1)
+    tables = run_tables.case(config, arms=(), external=0).tables
+    row = row_of(floors.table(tables, {}, network(tables)), "majority")
+    assert row["auroc_difference"] > 0
+    assert np.isnan(row["auroc_p"]) and row["beaten"] is None
+
+
+def test_an_arm_of_other_seeds_is_refused(case):
+    arm = case.arms["random_trunk"]
+    arm = arm._replace(predictions=arm.predictions[arm.predictions["seed"] != 4])
+    with pytest.raises(
+        ValueError, match=r"arms\['random_trunk'\] must have the run's seeds \[3, 4, 5, 6\], got \[3, 5"
+    ):
+        floors.table(case.tables, {"random_trunk": arm}, network(case.tables))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("negative_class", "expected"), [("NF", 0.749), ("NP", 0.795)])
+def test_metadata_alone_on_real_splits(shared, negative_class, expected):
+    """Ten seeds of nih-mini, as an experiment draws and splits them."""
+    table = load(str(shared / "nih-mini"), 0.01)[0].table
+    predictions, training = [], []
+    for seed in range(10):
+        drawn = cohort.draw(table, negative_class, seed)
+        split = cohort.split(drawn, seed)
+        for rows, parts in ((split.val, predictions), (split.train, training)):
+            image = table["image"].to_numpy()[drawn.index[rows]]
+            parts.append(
+                pd.DataFrame({"seed": seed, "image": image, "patient": drawn.patient[rows], "label": drawn.label[rows]})
+            )
+    tables = RunTables(None, None, pd.concat(predictions), pd.concat(training), table, None, None)
+    found = floors.metadata(tables, floors.informative(table))
+    assert by_seed(found, auroc).mean() == pytest.approx(expected, abs=0.003)
