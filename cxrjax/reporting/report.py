@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cxrjax import files, rundir, summary
 from cxrjax.analysis import run_files
@@ -48,40 +49,45 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
       t: of its words.
     """
     script = _SCRIPT.read_text(encoding="utf-8")
-    internal = report_rows.figures(results, "internal", t)
-    external = results.analysis.external_seeds is not None
     return page.render(
         "report.html.jinja",
         language=t,
         title=summary.title(results.config.name),
         question=report_view.question(results.config, t),
         verdict=verdict(results, t),
-        results=results,
-        config=results.config,
-        summary=results.summary,
         notes=[t.retell(note) for note in results.summary["notes"]],
-        bad_images=results.summary["data"]["bad_images"],
         half=t.number(0.5, 1),
+        config=results.config,
+        data=results.summary["data"],
         drawn=drawn,
-        internal=internal,
-        external=report_rows.figures(results, "external", t) if external else [],
-        undefined=report_rows.undefined(results, "internal", t),
-        undefined_external=report_rows.undefined(results, "external", t),
-        poster=report_rows.poster(results, internal, t),
-        flow=report_view.flow(results.tables.flow, t),
-        floors=report_view.floors(results, t),
-        floors_missing=report_view.not_trained(results.analysis.floors),
-        leakage=report_rows.leakage(results, t),
-        subgroups=report_view.subgroups(results.analysis.subgroups, t),
-        errors=report_view.errors(results, t),
-        seeds=report_view.seeds(results.analysis.seeds, t),
-        operating=report_view.operating(results, t),
-        means=report_view.means(results.analysis.figures),
-        chosen=report_view.chosen(results),
-        flags=report_view.flags(results.config),
-        facts=report_view.facts(results, t),
-        command=printable(rundir.command(results.config)),
         dream=page.inline(page.png(results.dream)),
+        command=printable(rundir.command(results.config)),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **_tables(results, t),
     )
+
+
+def _tables(results: Results, t: Language) -> dict[str, Any]:
+    """What the page's tables hold, by name."""
+    found = results.analysis
+    internal = report_rows.figures(results, "internal", t)
+    return {
+        "internal": internal,
+        "external": [] if found.external_seeds is None else report_rows.figures(results, "external", t),
+        "undefined": {data: report_rows.undefined(results, data, t) for data in ("internal", "external")},
+        "poster": report_rows.poster(results, internal, t),
+        "best": found.seeds["best_epoch_accuracy"].mean(),
+        "flow": report_view.flow(results.tables.flow, t),
+        "operating": report_view.operating(results, t),
+        "means": report_view.means(found.figures),
+        "chosen": report_view.chosen(results),
+        "floors": report_view.floors(results, t),
+        "floors_missing": report_view.not_trained(found.floors),
+        "leakage": report_rows.leakage(results, t),
+        "subgroups": report_view.subgroups(found.subgroups, t),
+        "errors": report_view.errors(results, t),
+        "seeds": report_view.seeds(found.seeds, t),
+        "flags": report_view.flags(results.config),
+        "facts": report_view.facts(results, t),
+    }

@@ -175,7 +175,7 @@ def means(figures: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 def chosen(results: Results) -> float:
     """The mean of the runs' chosen thresholds, as a step of `Analysis.operating`; NaN if there is none."""
-    mean = float(results.analysis.seeds["threshold"].mean())
+    mean = float(results.analysis.seeds["threshold"].clip(0, 1).mean())  # below 0: whatever the score
     steps = results.analysis.operating["threshold"].nunique() - 1
     return math.nan if math.isnan(mean) else round(mean * steps) / steps
 

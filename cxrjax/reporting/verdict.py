@@ -46,7 +46,7 @@ def verdict(results: Results, t: Language) -> str:
         accuracy=_upper(accuracy),
         floors=listed([_name(r, t) for r in compared], t),
     )
-    missing = [row for row in others if not row["available"]]
+    missing = [row for row in others if pd.isna(row["beaten"])]
     if missing:
         told += t(" (there is no comparison with %(floors)s)", floors=listed([_name(row, t) for row in missing], t))
     return f"{told}."

@@ -8,6 +8,7 @@ import numpy as np
 from cxrjax.analysis import analyse, errors
 from cxrjax.types import Results
 from tests import run_tables
+from tests.reporting import made_results
 
 ATTACK = '<img src=x onerror="alert(1)">'
 NOTE = "The official split is the same in every run, but for the negatives that are drawn."
@@ -49,15 +50,21 @@ def assemble(config, tables, arms) -> Results:
         "minutes": 17.25,
         "data": {
             "source": config.data_dir or "phantom",
+            "listed": {"P": 110, "NP": 290, "NF": 200},
+            "present": {"P": 95, "NP": 153, "NF": 105},
             "bad_images": {f"{ATTACK}.png": "is empty"} if config.data_dir else {},
         },
         "poster_percent": {"accuracy": 83, "accuracy_sd": 7, "fp_share": 7, "fn_share": 9},
         "notes": [NOTE],
     }
-    environment = {"python": "3.11", "packages": {"jax": "0.10"}, "weights": {"sha256": "ab", "layers": ("conv1",)}}
+    environment = {
+        "python": "3.11", "system": "Linux", "device": "cpu", "cpu_cores": 2,
+        "packages": {"cxrjax": "0.1", "jax": "0.10"}, "weights": made_results.WEIGHTS,
+    }  # fmt: skip
+    settled = made_results.results().settled
     pictures = {name: rng.integers(0, 256, (256, 256), np.uint8) for name in errors.shown(found.errors)}
     dream = rng.integers(0, 256, (40, 40), np.uint8)
-    return Results(config, environment, {"weights_sha256": None}, summary, tables, found, dream, pictures)
+    return Results(config, environment, settled, summary, tables, found, dream, pictures)
 
 
 def attacked(tables):

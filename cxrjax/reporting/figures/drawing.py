@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -67,5 +68,6 @@ def over_runs(figures: pd.DataFrame, name: str) -> dict[Any, dict[Any, Any]]:
 
 def _marks(thresholds: pd.Series, t: Language) -> dict[str, float]:
     """What to write at the two thresholds."""
-    mean = float(thresholds.mean())
-    return {t.number(0.5, 1): 0.5, t("chosen %(threshold)s", threshold=t.number(mean, 2)): mean}
+    mean = float(thresholds.clip(0, 1).mean())  # below 0: whatever the score
+    chosen = {} if math.isnan(mean) else {t("chosen %(threshold)s", threshold=t.number(mean, 2)): mean}
+    return {t.number(0.5, 1): 0.5} | chosen

@@ -102,6 +102,8 @@ def floors(table: pd.DataFrame, network: dict[Any, dict[Any, float]], t: Languag
         axes = style.axes(figure, 2, place, title)
         shown = [_floor(row, name, network[name], factor, digits, t) for row in table.to_dict("records")]
         _plot(axes, shown, [network[name]["mean"] * factor])
+        left, right = axes.get_xlim()
+        axes.set_xlim(max(left, -0.03 * factor), min(right, 1.03 * factor))  # of two runs an interval may reach further
         style.write_ticks(t, axes, digits=0 if factor == 100 else 2)
         told.append(f"{title}: " + ", ".join(f"{row.label} {row.told}" for row in shown))
     style.name_axes(axes, t("bar of a floor: 95 % interval of its difference"))

@@ -25,22 +25,16 @@ def histogram(scores: pd.DataFrame, thresholds: dict[str, float], classes: tuple
     axes = style.axes(figure, title=t("Scores by class"))
     told = []
     for label, (name, colour, hatch, alpha) in enumerate(
-        zip(classes, (style.NEGATIVE, style.POSITIVE), ("", "////"), (0.35, 0.0), strict=True)
+        zip(classes, (style.NEGATIVE, style.POSITIVE), ("", "////"), (0.35, 0.12), strict=True)
     ):
         own = scores["score"][scores["label"] == label]
         if len(own):
             share = np.histogram(own.clip(0, 1), _BINS)[0] / len(own) * 100
-            axes.stairs(share, _BINS, fill=True, facecolor=colour, alpha=alpha or 0.12, edgecolor="none")
+            axes.stairs(share, _BINS, fill=True, facecolor=colour, alpha=alpha, edgecolor="none")
             axes.stairs(
-                share,
-                _BINS,
-                fill=bool(hatch),
-                hatch=hatch,
-                facecolor="none",
-                edgecolor=colour,
-                linewidth=1.4,
+                share, _BINS, fill=bool(hatch), hatch=hatch, facecolor="none", edgecolor=colour, linewidth=1.4,
                 label=name,
-            )
+            )  # fmt: skip
             told.append(f"{name}: {t.number(own.median(), 2)}")
     _mark(axes, thresholds)
     style.name_axes(axes, t("score (probability of pneumonia)"), t("images of the class (%)"))
@@ -72,33 +66,14 @@ def confusion(matrices: dict[str, np.ndarray], classes: tuple[str, str], t: Lang
       classes: names of negatives and positives.
       t: of the texts.
     """
-    from matplotlib.patches import Rectangle
-
     figure = style.canvas(2.75, left=1.0, bottom=0.55, top=0.62)
     figure.subplots_adjust(wspace=0.12)
     digits = 0 if all((matrix == matrix.round()).all() for matrix in matrices.values()) else 1
-    told = []
     for column, (title, matrix) in enumerate(matrices.items()):
         axes = figure.add_subplot(1, len(matrices), column + 1)
         for row, called in np.ndindex(2, 2):
-            share = matrix[row, called] / matrix.sum()
-            corner = (called, 1 - row)
-            axes.add_patch(Rectangle(corner, 1, 1, facecolor=style.GREEN if row == called else style.VERMILION,
-                                     alpha=0.06 + 0.5 * share, edgecolor=style.GREY))  # fmt: skip
-            middle = (corner[0] + 0.5, corner[1] + 0.5)
-            axes.annotate(
-                t.number(float(matrix[row, called]), digits),
-                middle,
-                (0, 2),
-                textcoords="offset points",
-                ha="center",
-                va="bottom",
-                fontsize=12,
-                fontweight="bold",
-            )
-            axes.annotate(
-                t.share(share), middle, (0, -2), textcoords="offset points", ha="center", va="top", fontsize=style.SMALL
-            )
+            number = float(matrix[row, called])
+            _cell(axes, row, called, number / matrix.sum(), t.number(number, digits), t)
         axes.set(xlim=(0, 2), ylim=(0, 2))
         axes.set_xticks([0.5, 1.5], classes, fontsize=style.SMALL)
         axes.set_yticks([1.5, 0.5], classes if not column else ["", ""], fontsize=style.SMALL)
@@ -106,8 +81,21 @@ def confusion(matrices: dict[str, np.ndarray], classes: tuple[str, str], t: Lang
         axes.spines[:].set_visible(False)
         axes.set_title(title, fontsize=style.SMALL, loc="left", fontweight="bold")
         style.name_axes(axes, t("called"), "" if column else t("label"))
-        told.append(_told(title, matrix, t))
-    return Picture(figure, " ".join(told))
+    return Picture(figure, " ".join(_told(title, matrix, t) for title, matrix in matrices.items()))
+
+
+def _cell(axes: style.Axes, row: int, called: int, share: float, number: str, t: Language) -> None:
+    """A cell with its number and its share of all images: green where the decision is right, deeper for more."""
+    from matplotlib.patches import Rectangle
+
+    colour = style.GREEN if row == called else style.VERMILION
+    corner, middle = (called, 1 - row), (called + 0.5, 1.5 - row)
+    axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, alpha=0.06 + 0.5 * share, edgecolor=style.GREY))
+    for text, up, size, weight in ((number, True, 12, "bold"), (t.share(share), False, style.SMALL, "normal")):
+        axes.annotate(
+            text, middle, (0, 2 if up else -2), textcoords="offset points", ha="center", fontsize=size,
+            va="bottom" if up else "top", fontweight=weight,
+        )  # fmt: skip
 
 
 def _told(title: str, matrix: np.ndarray, t: Language) -> str:

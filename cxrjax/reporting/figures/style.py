@@ -2,7 +2,7 @@
 
 Colours are those of Okabe & Ito (2008, Color Universal Design), dark enough for lines on white; whatever a colour
 tells, a marker, a dash or a hatch tells too. Margins are given, not found by a layout engine, which draws
-everything twice.
+all twice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, GREEN, VERMILION, PURPLE, GREY = "#0072b2", "#009e73", "#d55e00", "#aa4499", "#767676"
+BLUE, GREEN, VERMILION, GREY = "#0072b2", "#009e73", "#d55e00", "#767676"
 POSITIVE, NEGATIVE, INTERNAL, EXTERNAL = VERMILION, BLUE, BLUE, VERMILION
 WIDTH, TEXT, SMALL = 4.8, 9.5, 8.5  # inches, points, points
 _DPI = 200
@@ -27,7 +27,6 @@ _PAGE_COLOURS = {
     BLUE: "var(--blue)",
     GREEN: "var(--green)",
     VERMILION: "var(--vermilion)",
-    PURPLE: "var(--purple)",
     GREY: "var(--grey)",
     "#000000": "currentColor",
     "#ffffff": "none",
