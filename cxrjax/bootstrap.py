@@ -33,6 +33,7 @@ from cxrjax.types import Array
 
 DRAWS = 2000
 _LIMIT = 0.05  # share of draws beyond which no interval is given; AUROC 0.99: 0.6 coverage where 5 to 10 % are at 1
+_LEAST = (256, 128)  # images and patients that any run is padded to
 _ELEMENTS = (
     2**18
 )  # draws x images worked on at once: 1 MB an array, which fits a cache; with 16 MB it takes twice as long
@@ -237,11 +238,9 @@ def intervals(
     """
     for images in runs:
         _check(images)
-    width = _room(max(len(images.label) for images in runs), 256)
-    slots = _room(max(len(np.unique(images.patient)) for images in runs), 128)
     seed = np.asarray(jax.random.key_data(key)).tolist()
     found = []
-    for i, images in enumerate(runs):
+    for i, (images, (width, slots)) in enumerate(zip(runs, _rooms(runs), strict=True)):
         padded, weight, patients = _pad(images, width)
         times = np.zeros((draws, slots), np.int32)
         times[:, :patients] = multiplicities(np.random.default_rng([*seed, i]), patients, draws)
@@ -254,6 +253,23 @@ def intervals(
             )
             for name in value
         })  # fmt: skip
+    return found
+
+
+def _rooms(runs: Sequence[Images]) -> list[tuple[int, int]]:
+    """Images and patients that each run is padded to: as the largest needs, or an eighth of it, or a 64th, ...
+
+    A shape costs seconds to compile, padding time to compute; so small runs beside a large one get a program of their
+    own only where it is much the smaller.
+    """
+    sizes = [(len(images.label), len(np.unique(images.patient))) for images in runs]
+    width, slots = (_room(max(size), least) for size, least in zip(zip(*sizes, strict=True), _LEAST, strict=True))
+    found = []
+    for n, patients in sizes:
+        part = 1
+        while width // (8 * part) >= max(n, _LEAST[0]) and max(slots // (8 * part), _LEAST[1]) >= patients:
+            part *= 8
+        found.append((width // part, max(slots // part, _LEAST[1])))
     return found
 
 

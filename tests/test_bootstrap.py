@@ -72,6 +72,33 @@ def test_replicates_agree_with_a_loop_over_resampled_rows():
         assert float(without["auroc"][p]) == pytest.approx(roc_auc_score(images.label[rows], score[rows]), rel=1e-5)
 
 
+def test_one_program_gives_the_figure_its_replicates_and_its_jackknife():
+    images = make(0)
+    names, code = np.unique(images.patient, return_inverse=True)
+    given = (images.label, images.score.astype(np.float32))
+    times = draw(len(names), 30)
+    value, drawn, without = bootstrap._resample(auroc, Images(*given, code), np.ones(70, np.float32), times)
+    expected = jax.jit(bootstrap.replicates, static_argnums=0)(auroc, *given, np.ones(70), code, times)
+    np.testing.assert_allclose(drawn["auroc"], expected["auroc"], rtol=1e-5)
+    expected = jax.jit(bootstrap.jackknife, static_argnums=(0, 5))(auroc, *given, np.ones(70), code, len(names))
+    np.testing.assert_allclose(without["auroc"], expected["auroc"], rtol=1e-5)
+    assert float(value["auroc"]) == pytest.approx(roc_auc_score(*given), rel=1e-5)
+
+
+def test_runs_much_smaller_than_the_largest_are_padded_less():
+    def sizes(*runs):
+        return bootstrap._rooms([Images(np.zeros(n), np.zeros(n), np.arange(n) % p) for n, p in runs])
+
+    assert sizes((10, 5), (200, 128)) == [(256, 128)] * 2
+    assert sizes((300, 130)) == [(320, 160)]
+    assert sizes((20_000, 9_000), (3_000, 1_200), (2_500, 1_000), (2_500, 1_300), (10, 10)) == [
+        (20_480, 10_240), (20_480, 10_240), (2_560, 1_280), (20_480, 10_240), (320, 160)
+    ]  # fmt: skip
+    for runs in ([(5_000, 200), (300, 190)], [(700, 650), (80, 80)]):
+        for (n, patients), (width, slots) in zip(runs, sizes(*runs), strict=True):
+            assert width >= n and slots >= patients
+
+
 def test_pieces_of_any_size_give_the_same(monkeypatch):
     images = make(0)
     code = np.unique(images.patient, return_inverse=True)[1]
