@@ -115,6 +115,6 @@ def log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("cxrjax")
-    logger.addHandler(handler)
+    logger.handlers = [handler]  # not one more at each call
     logger.setLevel(logging.INFO)
     logger.propagate = False  # absl puts a handler of its own on the root logger
