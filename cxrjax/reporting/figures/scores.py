@@ -66,7 +66,7 @@ def confusion(matrices: dict[str, np.ndarray], classes: tuple[str, str], t: Lang
       classes: names of negatives and positives.
       t: of the texts.
     """
-    figure = style.canvas(2.75, left=1.0, bottom=0.55, top=0.62)
+    figure = style.canvas(2.75, left=0.6, bottom=0.55, top=0.62)
     figure.subplots_adjust(wspace=0.12)
     digits = 0 if all((matrix == matrix.round()).all() for matrix in matrices.values()) else 1
     for column, (title, matrix) in enumerate(matrices.items()):
@@ -76,7 +76,8 @@ def confusion(matrices: dict[str, np.ndarray], classes: tuple[str, str], t: Lang
             _cell(axes, row, called, number / matrix.sum(), t.number(number, digits), t)
         axes.set(xlim=(0, 2), ylim=(0, 2))
         axes.set_xticks([0.5, 1.5], classes, fontsize=style.SMALL)
-        axes.set_yticks([1.5, 0.5], classes if not column else ["", ""], fontsize=style.SMALL)
+        rows = classes if not column else ["", ""]
+        axes.set_yticks([1.5, 0.5], rows, fontsize=style.SMALL, rotation=90, va="center")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(title, fontsize=style.SMALL, loc="left", fontweight="bold")
