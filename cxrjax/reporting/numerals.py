@@ -9,7 +9,8 @@ import math
 
 import pandas as pd
 
-DASH = "–"
+from cxrjax.reporting.language import DASH, ENGLISH
+
 # Shares of images; all other figures are written with three decimals.
 PERCENT = (
     "accuracy",
@@ -42,7 +43,7 @@ def percent(share: float) -> str:
     >>> percent(0.3205)
     '32.0 %'
     """
-    return DASH if math.isnan(share) else f"{100 * share:.1f} %"
+    return ENGLISH.share(share)
 
 
 def mean_sd(name: str, mean: float, sd: float) -> str:
@@ -103,9 +104,7 @@ def count(value: float) -> str:
     >>> count(1171.0), count(161.25)
     ('1,171', '161.2')
     """
-    if math.isnan(value):
-        return DASH
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+    return ENGLISH.count(value)
 
 
 def spread(values: pd.Series, digits: int) -> str:
