@@ -15,6 +15,7 @@ import pytest
 from cxrjax import runner, scoring
 from cxrjax.analysis import analyse
 from cxrjax.datasets import phantom
+from cxrjax.reporting import report
 from cxrjax.store import write_store
 from cxrjax.types import About, Analysis, ExperimentConfig
 from tests import run_tables
@@ -71,6 +72,7 @@ def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CXRJAX_CACHE", str(folder / "cache"))
             patch.setattr(scoring, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))  # half of the time
+            patch.setattr(report, "write_pages", lambda folder, results: None)  # seconds
             runner.run(dataclasses.replace(config, out=str(folder / "run")))
         return folder / "run"
 

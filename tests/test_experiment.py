@@ -12,6 +12,7 @@ from PIL import Image
 from cxrjax import checkpoint, load_run, rundir, scoring, seed_groups, summary
 from cxrjax.alexnet import LAYERS
 from cxrjax.datasets.load import load
+from cxrjax.reporting import report
 from cxrjax.types import ExperimentConfig, InputError
 from experiments import _cli, p_vs_nf, p_vs_np
 from tests.test_trained import CLOSE, worst
@@ -102,12 +103,13 @@ def test_a_finished_run_is_refused_and_kept(finished, nih, capsys):
 
 
 @pytest.fixture
-def no_dream(monkeypatch):
-    """Dreaming takes half of a small run's time; `finished` does it."""
+def bare(monkeypatch):
+    """Dream and pages take most of a small run's time; `finished` makes them."""
     monkeypatch.setattr(scoring, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))
+    monkeypatch.setattr(report, "write_pages", lambda folder, results: None)
 
 
-@pytest.mark.usefixtures("no_dream")
+@pytest.mark.usefixtures("bare")
 def test_an_interrupted_run_goes_on_to_the_same_numbers(finished, nih, tmp_path, monkeypatch, capsys):
     """Stopped after the first epoch, with the state saved; then the same command again."""
     argv = (f"--data_dir={nih}", f"--out={tmp_path / 'run'}", f"--external_dir={nih}", *FAST)
@@ -129,7 +131,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(finished, nih, tmp_path,
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes(), name
 
 
-@pytest.mark.usefixtures("no_dream")
+@pytest.mark.usefixtures("bare")
 def test_seeds_one_after_the_other_are_the_seeds_side_by_side(finished, nih, tmp_path):
     out = tmp_path / "run"
     assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", *FAST, "--seed_batch=1") == 0
@@ -139,7 +141,7 @@ def test_seeds_one_after_the_other_are_the_seeds_side_by_side(finished, nih, tmp
     assert json.loads((out / "settled.json").read_text())["seed_batch"] == 1
 
 
-@pytest.mark.usefixtures("no_dream")
+@pytest.mark.usefixtures("bare")
 def test_hashes_are_of_the_saved_parameters(finished):
     results = pd.read_csv(finished / "results.csv")
     for seed in (0, 1):
@@ -196,7 +198,7 @@ def test_what_a_kill_leaves_before_the_configuration_is_written_is_no_obstacle(t
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_dream")
+@pytest.mark.usefixtures("bare")
 def test_all_layers_retrained(nih, tmp_path):
     flags = ("--retrain_from=conv1", "--augment_bank=0", "--seeds=1", "--epochs=1", "--batch_size=16")
     assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'run'}", *FAST, *flags) == 0
@@ -206,7 +208,7 @@ def test_all_layers_retrained(nih, tmp_path):
     assert worst(load_run(tmp_path / "run"), store.images, store.table) < CLOSE
 
 
-@pytest.mark.usefixtures("no_dream")
+@pytest.mark.usefixtures("bare")
 def test_last_line_is_the_summary(nih, tmp_path, capsys):
     assert call(p_vs_np.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'r'}", *FAST, "--seeds=1", "--epochs=1") == 0
     last = capsys.readouterr().out.strip().splitlines()[-1]

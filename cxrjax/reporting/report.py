@@ -23,19 +23,24 @@ _SCRIPT = Path(__file__).parent / "report_parts" / "threshold.js"
 def write(folder: Path, results: Results) -> None:
     """Writes every file of a run; summary.json comes last, its presence says that the run is finished."""
     run_files.write(folder, results.tables, results.analysis)
+    files.write_json(folder / "environment.json", results.environment)
+    files.write_bytes(folder / "dream.png", page.png(results.dream))
+    write_pages(folder, results)
+    files.write_json(folder / "summary.json", results.summary)
+
+
+def write_pages(folder: Path, results: Results) -> None:
+    """Writes what people read: figures, the report, the model card and the CLAIM checklist."""
     t = language(results.config.lang)
     drawn = {name: style.save(name, picture) for name, picture in drawing.draw(results, t).items()}
     (folder / "figures").mkdir(exist_ok=True)
     for name, one in drawn.items():
         files.write_bytes(folder / "figures" / f"{name}.png", one.png)
         files.write_text(folder / "figures" / f"{name}.svg", one.svg)
-    files.write_json(folder / "environment.json", results.environment)
     files.write_bytes(folder / "learning_curve.png", drawn["learning_curve"].png)
-    files.write_bytes(folder / "dream.png", page.png(results.dream))
     files.write_text(folder / "report.html", html(results, drawn, t))
     files.write_text(folder / "model_card.md", cards.model_card(results))
     files.write_text(folder / "claim_2024.md", cards.claim(results))
-    files.write_json(folder / "summary.json", results.summary)
 
 
 def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
