@@ -11,6 +11,8 @@ Variants:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
@@ -100,13 +102,17 @@ class AlexNet(nn.Module):
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> tuple[jax.Array, dict[str, jax.Array]]:
+    def __call__(
+        self, x: jax.Array, train: bool = False, added: Mapping[str, jax.Array] = MappingProxyType({})
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Runs the layers.
 
         Args:
           x: what `first` reads. conv1: [B, H, W, 3] f32, preprocessed, 63 pixels or more a side; conv2..conv5: the
             map before it; fc6: [B, 9216]; fc7 and fc8: [B, 4096].
           train: True drops units; then `apply` needs `rngs={"dropout": key}`.
+          added: layer -> what is added to its activations before they go on; the gradient with respect to zeros is
+            that of the activations.
 
         Returns:
           The output of `last` (logits [B, num_classes] if it is fc8), and by layer name the activations right after
@@ -117,12 +123,12 @@ class AlexNet(nn.Module):
         activations = {}
         for name in layers_between(self.first, self.last):
             if name in CONVOLUTIONS[self.variant]:
-                x, activations[name] = self._convolution(name, x)
+                x, activations[name] = self._convolution(name, x, added.get(name))
             else:
-                x, activations[name] = self._dense(name, x, train)
+                x, activations[name] = self._dense(name, x, train, added.get(name))
         return x, activations
 
-    def _convolution(self, name: str, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _convolution(self, name: str, x: jax.Array, added: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         geometry = CONVOLUTIONS[self.variant][name]
         fan_in = geometry.kernel**2 * x.shape[-1] // geometry.groups
         x = nn.Conv(
@@ -136,7 +142,7 @@ class AlexNet(nn.Module):
             dtype=self.dtype,
             name=name,
         )(x)
-        activation = x = nn.relu(x)
+        activation = x = _plus(nn.relu(x), added)
         if geometry.normalise:
             x = local_response_norm(x)
         if geometry.pool:
@@ -146,17 +152,21 @@ class AlexNet(nn.Module):
             x = x.reshape(len(x), -1)
         return x, activation
 
-    def _dense(self, name: str, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+    def _dense(self, name: str, x: jax.Array, train: bool, added: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         dropout = nn.Dropout(DROPOUT, deterministic=not train, name=f"dropout_{name}")
         if name != "fc8" and self.variant == "torchvision":
             x = dropout(x)
         width = WIDTHS.get(name, self.num_classes)
         init = _uniform(x.shape[-1])
-        activation = x = nn.Dense(width, kernel_init=init, bias_init=init, dtype=self.dtype, name=name)(x)
+        x = nn.Dense(width, kernel_init=init, bias_init=init, dtype=self.dtype, name=name)(x)
+        activation = x = _plus(x if name == "fc8" else nn.relu(x), added)
         if name == "fc8":
             return x, activation
-        activation = x = nn.relu(x)
         return (dropout(x) if self.variant == "caffe" else x), activation
+
+
+def _plus(x: jax.Array, added: jax.Array | None) -> jax.Array:
+    return x if added is None else x + added
 
 
 def _uniform(fan_in: int) -> nn.initializers.Initializer:

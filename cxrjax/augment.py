@@ -40,18 +40,22 @@ def crop_flip(images: Array, offset: Array, flip: Array) -> jax.Array:
 
 
 def normalise(images: Array, preprocessing: Preprocessing) -> jax.Array:
-    """Grey pixels to the three channels that the weights expect.
+    """Pixels to the three channels that the weights expect.
 
     Args:
-      images: [B, H, W], 0..255, u8 or float.
+      images: [B, H, W], grey, or [B, H, W, 3], RGB; 0..255, u8 or float.
       preprocessing: mean and standard deviation, in the order of its channels.
 
     Returns:
       [B, H, W, 3] f32, (value / 255 * range - mean) / std. Grey is the same in RGB and BGR; mean and std are not.
     """
-    grey = jnp.asarray(images, jnp.float32)[..., None] * (preprocessing.range / 255)
+    scaled = jnp.asarray(images, jnp.float32) * (preprocessing.range / 255)
+    if scaled.ndim == 3:
+        scaled = scaled[..., None]
+    elif preprocessing.channels == "BGR":
+        scaled = scaled[..., ::-1]
     mean, std = (jnp.array(value, jnp.float32).reshape(1, 1, 1, 3) for value in (preprocessing.mean, preprocessing.std))
-    return (grey - mean) / std
+    return (scaled - mean) / std
 
 
 def batches(images: jax.Array, plan: Plan) -> Iterator[jax.Array]:

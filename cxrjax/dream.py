@@ -1,92 +1,162 @@
-"""Deep dreaming: gradient ascent on an image, from noise, through octaves (Mordvintsev et al. 2015).
+"""Deep dreaming: gradient ascent on an image through growing octaves (Mordvintsev et al. 2015).
 
-Options have the meaning and defaults of MATLAB's deepDreamImage: 10 iterations an octave, 3 octaves, scale 1.4.
+Options have the meaning and defaults of MATLAB's deepDreamImage. `dream_fourier` is the other way to write an image.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
 from cxrjax import devices
 from cxrjax.augment import CROP
+from cxrjax.objectives import Objective
 
-Objective: TypeAlias = Callable[[Any, jax.Array], jax.Array]
-"""(params, grey image [H, W], 0..255) -> the number to raise, []."""
+OnStep: TypeAlias = Callable[[int, jax.Array], None]
+"""(iterations behind it, images [D, H, W] or [D, H, W, 3]) -> None; of every iteration, for an animation."""
 
-NOISE_SD = 16.0  # grey levels of the initial image
-STEP = 12.0  # grey levels, root mean square, that an iteration moves the image
-LEVELS = 4  # bands of the gradient that are given the same weight
+NOISE_SD = 16.0  # grey levels of a start from noise
+
+
+class Options(NamedTuple):
+    """How to climb; in brackets the name in MATLAB's deepDreamImage, whose start [InitialImage] is `dream`'s."""
+
+    iterations: int = 10  # of each octave [NumIterations]
+    octaves: int = 3  # image sizes [PyramidLevels]
+    scale: float = 1.4  # from one size to the next [PyramidScale]
+    step: float = 12.0  # grey levels, root mean square, that an iteration moves the image
+    bands: int = 4  # of the gradient's Laplacian pyramid, each given the same weight; 0: the gradient as it is
+
+
+class Dreams(NamedTuple):
+    """What was climbed to, D dreams."""
+
+    image: jax.Array  # [D, H, W] or [D, H, W, 3] f32, 0..255
+    scores: jax.Array  # [D, T + 1] f32, the objective before each of T iterations, and at the end
+    dead: jax.Array  # [D] bool, the gradient was zero everywhere in the last iteration: nothing was climbed any more
 
 
 def octave_sizes(size: int, octaves: int, scale: float) -> tuple[int, ...]:
-    """Sides in pixels, smallest first: round(size * scale^i).
+    """Sides in pixels, smallest first: round(size * scale^i); the start is the smallest.
 
     MATLAB's formula is not published; this rule is ours.
 
     >>> octave_sizes(227, 3, 1.4)
     (227, 318, 445)
+
+    Raises:
+      ValueError: if there is no octave, or they do not grow.
     """
+    if octaves < 1 or scale < 1:
+        raise ValueError(f"octaves and scale must be 1 or more, got {octaves} and {scale:g}")
     return tuple(round(size * scale**i) for i in range(octaves))
 
 
+def noise(key: jax.Array, size: int = CROP, colour: bool = False) -> jax.Array:
+    """Grey [size, size] or colour [size, size, 3] noise to start from, f32: 127.5 ± `NOISE_SD` grey levels."""
+    return 127.5 + NOISE_SD * jax.random.normal(key, (size, size, 3) if colour else (size, size))
+
+
 def dream(
-    key: jax.Array, objective: Objective, params: Any, iterations: int = 10, octaves: int = 3, scale: float = 1.4
-) -> tuple[jax.Array, jax.Array]:
-    """Ascends the objective from grey noise, on a growing image.
+    objective: Objective,
+    params: Any,
+    start: jax.Array,
+    options: Options = Options(),  # noqa: B008 - immutable
+    axes: Any = None,
+    on_step: OnStep | None = None,
+) -> Dreams:
+    """Ascends the objective from D images at once, each growing through the octaves.
 
     Args:
-      key: of the noise.
       objective: see `Objective`; must take every size of `octave_sizes`.
       params: its first argument, kept apart so that weights are no constants of the compiled program.
-      iterations: of each octave.
-      octaves: number of image sizes.
-      scale: from one size to the next.
-
-    Returns:
-      The image [H, W] f32, 0..255, and the objective before each iteration, [octaves * iterations].
+      start: [D, H, H] grey or [D, H, H, 3] colour, 0..255; the trunk takes 63 pixels or more.
+      options: see `Options`.
+      axes: where the leaves of `params` have an axis D, as `jax.vmap`'s in_axes: seeds (`network.seed_axes`),
+        channels or classes (the direction's axis 0); None: all dreams share the params.
+      on_step: called with the images of each iteration.
 
     Raises:
-      ValueError: if the gradient is zero everywhere at the start, so that no ascent is possible.
+      ValueError: if `start` is none of these, or an option is out of range.
     """
+    check(start, options)
     params = jax.device_put(params)  # once, not at each of the calls that follow
-    climb = jax.jit(functools.partial(ascend, objective), compiler_options=devices.convolution_options())
-    image = 127.5 + NOISE_SD * jax.random.normal(key, (CROP, CROP))
-    trace: list[jax.Array] = []
-    for side in octave_sizes(CROP, octaves, scale):
-        image = jax.image.resize(image, (side, side), "bilinear")
-        for _ in range(iterations):
-            image, value, alive = climb(params, image)
-            if not trace and not alive:
-                raise ValueError("the gradient of the objective is zero at the initial image")
-            trace.append(value)
-    return image, jnp.stack(trace)
+    climb, value = _programs(objective, options, _Axes(axes))
+    image, scores = jnp.asarray(start, jnp.float32), []
+    alive = jnp.ones(len(image), bool)
+    for side in octave_sizes(image.shape[1], options.octaves, options.scale):
+        image = jax.image.resize(image, (len(image), side, side, *image.shape[3:]), "bilinear")
+        for _ in range(options.iterations):
+            image, score, alive = climb(params, image)
+            scores.append(score)
+            if on_step:
+                on_step(len(scores), image)
+    return Dreams(image, jnp.stack([*scores, value(params, image)], axis=1), ~alive)
 
 
-def ascend(objective: Objective, params: Any, image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One iteration: the image [H, W] moved by `STEP` along its banded gradient and kept within 0..255.
+def check(start: jax.Array, options: Options) -> None:
+    """Refuses what cannot be climbed from."""
+    square = start.ndim in (3, 4) and start.shape[1] == start.shape[2] and start.shape[3:] in ((), (3,))
+    if not square:
+        raise ValueError(f"start must be [D, H, H] or [D, H, H, 3], got {list(start.shape)}")
+    for name, value, least in (("iterations", options.iterations, 1), ("bands", options.bands, 0)):
+        if value < least:
+            raise ValueError(f"{name} must be {least} or more, got {value}")
+
+
+class _Axes:
+    """in_axes as a key of a cache: equal where they say the same."""
+
+    def __init__(self, axes: Any) -> None:
+        self.axes = axes
+        self._key = (tuple(jax.tree.leaves(axes, is_leaf=_is_none)), jax.tree.structure(axes, is_leaf=_is_none))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Axes) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+@functools.lru_cache(maxsize=16)
+def _programs(objective: Objective, options: Options, axes: _Axes) -> tuple[Any, Any]:
+    """One iteration of all dreams, and their objective, compiled: dreaming once more compiles nothing."""
+    one = functools.partial(ascend, objective, step=options.step, bands=options.bands)
+    lifted = (jax.vmap(one, (axes.axes, 0)), jax.vmap(objective, (axes.axes, 0)))
+    climb, value = (jax.jit(f, compiler_options=devices.convolution_options()) for f in lifted)
+    return climb, value
+
+
+def ascend(
+    objective: Objective, params: Any, image: jax.Array, step: float = Options().step, bands: int = Options().bands
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """One iteration: an image [H, W] or [H, W, 3] moved by `step` along its banded gradient and kept within 0..255.
 
     Returns:
       The image, the objective before the iteration [], and whether any of its gradient is not zero [].
     """
     value, gradient = jax.value_and_grad(objective, argnums=1)(params, image)
-    direction = equalise_bands(gradient, LEVELS)
-    return jnp.clip(image + STEP * direction, 0, 255), value, jnp.any(gradient != 0)
+    direction = equalise_bands(gradient, bands)
+    return jnp.clip(image + step * direction, 0, 255), value, jnp.any(gradient != 0)
 
 
 def equalise_bands(gradient: jax.Array, levels: int) -> jax.Array:
-    """Gives each band of a Laplacian pyramid of [H, W] a root mean square of 1, and so the sum.
+    """Gives each band of a Laplacian pyramid of [H, W, ...] a root mean square of 1, and so the sum.
 
     Without it the finest band, noise to the eye, outweighs all others (Mordvintsev et al. 2015, "Laplacian pyramid
     gradient normalization").
     """
-    total, rest = jnp.zeros_like(gradient), gradient
+    total, rest, channels = jnp.zeros_like(gradient), gradient, gradient.shape[2:]
     for _ in range(levels):
-        smaller = tuple(max(1, side // 2) for side in rest.shape)
+        smaller = (*(max(1, side // 2) for side in rest.shape[:2]), *channels)
         low = jax.image.resize(rest, smaller, "linear")  # anti-aliased
         band = rest - jax.image.resize(low, rest.shape, "linear")
         total += jax.image.resize(_unit(band), gradient.shape, "linear")
@@ -96,3 +166,9 @@ def equalise_bands(gradient: jax.Array, levels: int) -> jax.Array:
 
 def _unit(x: jax.Array) -> jax.Array:
     return x / (jnp.sqrt(jnp.mean(x**2)) + 1e-12)
+
+
+def stretched(image: jax.Array) -> jax.Array:
+    """An image [H, W, ...] as u8 from its darkest to its brightest pixel, MATLAB's OutputScaling "linear"."""
+    low, high = image.min(), image.max()
+    return jnp.round(255 * (image - low) / jnp.maximum(high - low, 1e-6)).astype(jnp.uint8)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +26,16 @@ class Network(NamedTuple):
     initial: Callable[[jax.Array], Params]  # key -> head parameters of one seed
     fresh: tuple[str, ...]  # head layers that start from random weights
     dense: bool  # the head holds no convolution
+    whole: AlexNet  # trunk and head in one, for `see`
+    preprocessing: Preprocessing
+
+
+class Seen(NamedTuple):
+    """What a network makes of B images."""
+
+    logits: jax.Array  # [B, K] f32
+    activations: dict[str, jax.Array]  # layer -> after ReLU, before normalisation and pooling: [B, h, w, C] or [B, C]
+    preactivations: dict[str, jax.Array]  # the same before ReLU
 
 
 def cut(
@@ -69,17 +81,40 @@ def cut(
         return {**head_net.init(key, example)["params"], **given}
 
     fresh = tuple(name for name in layers if name not in given)
-    return Network(trunk, head, initial, fresh, dense=retrain_from.startswith("fc"))
+    whole = AlexNet(num_classes, variant, dtype=jnp.dtype(dtype))
+    return Network(trunk, head, initial, fresh, retrain_from.startswith("fc"), whole, preprocessing)
 
 
-def logit_of(net: Network, label: int) -> Callable[[tuple[Params, Params], jax.Array], jax.Array]:
-    """The whole network, for `dream`: ((trunk parameters, head parameters), grey image [H, W]) -> one logit []."""
+def layers(net: Network, head: Params) -> Params:
+    """Every layer's parameters: the trunk's and one head's, or a stack of heads [S, ...]."""
+    return {**net.trunk.params, **head}
 
-    def objective(params: tuple[Params, Params], image: jax.Array) -> jax.Array:
-        trunk, head = params
-        return net.head(head, net.trunk.apply(trunk, image[None]), None)[0, label]
 
-    return objective
+def seed_axes(net: Network) -> dict[str, int | None]:
+    """Where `layers` of a stack of heads has its axis S, for `jax.vmap`: the trunk has none."""
+    names = layers_between("conv1", "fc8")
+    return {name: None if name in net.trunk.params else 0 for name in names}
+
+
+def see(net: Network, params: Params, images: Array, added: Mapping[str, jax.Array] = MappingProxyType({})) -> Seen:
+    """The whole network without dropout, and all that happens on the way.
+
+    Args:
+      net: see `cut`.
+      params: of every layer, see `layers`.
+      images: [B, H, W], grey, or [B, H, W, 3], RGB; 0..255, u8 or float; 63 pixels or more a side.
+      added: see `AlexNet`.
+    """
+    x = augment.normalise(images, net.preprocessing)
+    (logits, activations), found = net.whole.apply(
+        {"params": params}, x, added=added, capture_intermediates=_is_layer, mutable=["intermediates"]
+    )
+    inputs = {name: value["__call__"][0] for name, value in found["intermediates"].items()}
+    return Seen(jnp.asarray(logits, jnp.float32), activations, inputs)
+
+
+def _is_layer(module: nn.Module, method: str) -> bool:
+    return method == "__call__" and isinstance(module, nn.Conv | nn.Dense)
 
 
 def _pass(params: Params, images: Array) -> jax.Array:

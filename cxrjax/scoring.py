@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax import bank, checkpoint, dream, evaluate, network, trainer
+from cxrjax import bank, checkpoint, dream, evaluate, network, objectives, trainer
 from cxrjax.types import Params
 
 
@@ -62,5 +62,6 @@ def score(
 
 def _dream(net: network.Network, params: Params) -> np.ndarray:
     """What the pneumonia neuron of one seed's fc8 responds to, [H, W] u8."""
-    image, _ = dream.dream(jax.random.key(0), network.logit_of(net, 1), (net.trunk.params, params))
-    return np.asarray(image.round().astype(jnp.uint8))
+    aim = (network.layers(net, params), objectives.direction(net, "fc8", 1))
+    made = dream.dream(objectives.along(net), aim, dream.noise(jax.random.key(0))[None])
+    return np.asarray(made.image[0].round().astype(jnp.uint8))

@@ -21,7 +21,8 @@ _BLOCK = 1024  # images whose pixels and activations are held at once: 67 MB and
 class TrainedRun(NamedTuple):
     """A finished run: one trunk, and the head of each seed.
 
-    Its pneumonia neuron for `dream.dream`: `network.logit_of(run.net, 1)` with `(run.net.trunk.params, run.head(0))`.
+    For `dream` and `saliency`: `objectives.along(run.net)` with `(network.layers(run.net, run.head(0)),
+    objectives.direction(run.net, "fc8", 1))` is its pneumonia neuron.
     """
 
     folder: Path

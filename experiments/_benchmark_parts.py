@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cxrjax import augment, checkpoint, convert, devices, dream, evaluate, network, trainer
+from cxrjax import augment, checkpoint, convert, devices, dream, evaluate, network, objectives, trainer
 from cxrjax import plan as planning
 from cxrjax.alexnet import AlexNet, Variant, layer_before
 from cxrjax.roofline import Count, dream_step, evaluation, head_step, times, trunk, whole_step
@@ -154,8 +154,8 @@ def _activations(net: network.Network, images: jax.Array, plan: Plan) -> jax.Arr
 def _dream(chosen: Setting) -> Callable[[], Any]:
     """Iterations of gradient ascent on one image of 227 pixels."""
     net = cut(chosen)
-    params = (net.trunk.params, jax.jit(net.initial)(initial_key(0)))
-    objective = network.logit_of(net, 1)
+    params = (network.layers(net, jax.jit(net.initial)(initial_key(0))), objectives.direction(net, "fc8", 1))
+    objective = objectives.along(net)
     ascend = jax.jit(functools.partial(dream.ascend, objective), compiler_options=devices.convolution_options())
     start = jnp.asarray(first_image(chosen))
 

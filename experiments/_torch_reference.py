@@ -139,7 +139,7 @@ def dream_direction(gradient: Tensor) -> Tensor:
     """`dream.equalise_bands` of [H, W]."""
     shape = gradient.shape
     total, rest = torch.zeros_like(gradient), gradient
-    for _ in range(dream.LEVELS):
+    for _ in range(dream.Options().bands):
         low = _resize(rest, [max(1, side // 2) for side in rest.shape])
         total = total + _resize(_unit(rest - _resize(low, rest.shape)), shape)
         rest = low
@@ -210,7 +210,7 @@ def program(trunk: Module, preprocessing: Preprocessing, device: str, dtype: str
     def ascend(head: Module, image: Tensor) -> Tensor:
         image = image.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(objective(head, image), image)
-        return (image.detach() + dream.STEP * dream_direction(gradient)).clamp(0, 255)
+        return (image.detach() + dream.Options().step * dream_direction(gradient)).clamp(0, 255)
 
     return Program(compiler(crop_flip), compiler(frozen), compiler(loss), compiler(logits), ascend)
 

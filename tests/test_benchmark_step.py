@@ -157,7 +157,7 @@ def test_pytorch_dreams_in_the_same_direction():
     from experiments import _torch_reference
 
     gradient = np.random.default_rng(0).standard_normal((37, 50), np.float32)
-    want = jax.jit(dream.equalise_bands, static_argnums=1)(gradient, dream.LEVELS)
+    want = jax.jit(dream.equalise_bands, static_argnums=1)(gradient, dream.Options().bands)
     np.testing.assert_allclose(_torch_reference.dream_direction(torch.from_numpy(gradient)), want, atol=1e-4)
 
 
