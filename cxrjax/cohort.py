@@ -181,6 +181,18 @@ def some_patients(cohort: Cohort, split: Split, patients: int, seed: int) -> Spl
     return Split(train, split.val)
 
 
+def hold_out(cohort: Cohort, split: Split, patients: np.ndarray) -> Split:
+    """The same split without these patients in training; validation stays as it is.
+
+    Raises:
+      InputError: if training is left without an image of one class.
+    """
+    train = split.train[~np.isin(cohort.patient[split.train], patients)]
+    if len(np.unique(cohort.label[train])) < 2:
+        raise InputError(f"holding {len(patients)} patients out leaves no training image of one class")
+    return Split(train, split.val)
+
+
 def check_disjoint(cohort: Cohort, split: Split) -> None:
     """Refuses a split with a patient on both sides.
 

@@ -85,7 +85,7 @@ def dream(
     """
     check(start, options)
     params = jax.device_put(params)  # once, not at each of the calls that follow
-    climb, value = _programs(objective, options, _Axes(axes))
+    climb, value = _programs(objective, options, Axes.of(axes))
     image, scores = jnp.asarray(start, jnp.float32), []
     alive = jnp.ones(len(image), bool)
     for side in octave_sizes(image.shape[1], options.octaves, options.scale):
@@ -108,29 +108,28 @@ def check(start: jax.Array, options: Options) -> None:
             raise ValueError(f"{name} must be {least} or more, got {value}")
 
 
-class _Axes:
-    """in_axes as a key of a cache: equal where they say the same."""
+class Axes(NamedTuple):
+    """in_axes of `jax.vmap` as a key of a cache of programs."""
 
-    def __init__(self, axes: Any) -> None:
-        self.axes = axes
-        self._key = (tuple(jax.tree.leaves(axes, is_leaf=_is_none)), jax.tree.structure(axes, is_leaf=_is_none))
+    leaves: tuple[int | None, ...]
+    structure: Any
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Axes) and self._key == other._key
+    @classmethod
+    def of(cls, axes: Any) -> Axes:
+        """The key; None counts as a leaf."""
+        leaves, structure = jax.tree.flatten(axes, is_leaf=lambda x: x is None)
+        return cls(tuple(leaves), structure)
 
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-
-def _is_none(x: Any) -> bool:
-    return x is None
+    def tree(self) -> Any:
+        """What it was made of."""
+        return jax.tree.unflatten(self.structure, self.leaves)
 
 
 @functools.lru_cache(maxsize=16)
-def _programs(objective: Objective, options: Options, axes: _Axes) -> tuple[Any, Any]:
+def _programs(objective: Objective, options: Options, axes: Axes) -> tuple[Any, Any]:
     """One iteration of all dreams, and their objective, compiled: dreaming once more compiles nothing."""
     one = functools.partial(ascend, objective, step=options.step, bands=options.bands)
-    lifted = (jax.vmap(one, (axes.axes, 0)), jax.vmap(objective, (axes.axes, 0)))
+    lifted = (jax.vmap(one, (axes.tree(), 0)), jax.vmap(objective, (axes.tree(), 0)))
     climb, value = (jax.jit(f, compiler_options=devices.convolution_options()) for f in lifted)
     return climb, value
 

@@ -38,7 +38,7 @@ from cxrjax import (
 from cxrjax.analysis import flow, run_files
 from cxrjax.datasets.load import cache_dir, load
 from cxrjax.reporting import report
-from cxrjax.store import hash_rows, label_counts
+from cxrjax.store import hash_rows, label_counts, patients_with_box
 from cxrjax.types import (
     About,
     Cohort,
@@ -151,7 +151,10 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
     _log_data(about, store)
     seeds = seeds_of(config)
     cohorts = [cohort.draw(store.table, config.negative_class, s, config.negatives, config.view) for s in seeds]
-    splits = [_split(config, c, s, store.table) for c, s in zip(cohorts, seeds, strict=True)]
+    boxed = patients_with_box(store, "Pneumonia") if config.hold_out_boxes else None
+    if boxed is not None and not len(boxed):
+        raise InputError(f"--hold_out_boxes needs boxes of pneumonia (BBox_List_2017.csv), and {about.source} has none")
+    splits = [_split(config, c, s, store.table, boxed) for c, s in zip(cohorts, seeds, strict=True)]
     log.info(
         "%s: %d P, %d %s a run; %d training, %d validation images in the first run, split by %s",
         config.name, cohorts[0].label.sum(), (1 - cohorts[0].label).sum(), config.negative_class,
@@ -180,10 +183,12 @@ def seeds_of(config: ExperimentConfig) -> range:
     return range(config.first_seed, config.first_seed + config.seeds)
 
 
-def _split(config: ExperimentConfig, one: Cohort, seed: int, table: pd.DataFrame) -> Split:
-    """Of one run, as the configuration asks."""
+def _split(config: ExperimentConfig, one: Cohort, seed: int, table: pd.DataFrame, held_out: np.ndarray | None) -> Split:
+    """Of one run, as the configuration asks; `held_out` are patients who are not trained on."""
     by = arms.own(config).split_by
     split = cohort.official_split(one, table) if by == "official" else cohort.split(one, seed, config.val_fraction, by)
+    if held_out is not None:
+        split = cohort.hold_out(one, split, held_out)
     return cohort.some_patients(one, split, config.train_patients, seed) if config.train_patients else split
 
 

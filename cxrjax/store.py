@@ -133,6 +133,13 @@ def read_boxes(folder: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"image": str}) if path.is_file() else no_boxes()
 
 
+def patients_with_box(store: ImageStore, finding: str) -> np.ndarray:
+    """Patients, [P] str, of whom at least one image has a box around this finding; none of a store without a folder."""
+    boxes = read_boxes(store.folder) if store.folder else no_boxes()
+    images = boxes["image"][boxes["finding"] == finding]
+    return np.asarray(store.table["patient"][store.table["image"].isin(images)].unique(), str)
+
+
 def no_boxes() -> pd.DataFrame:
     """A table of boxes without a row."""
     return pd.DataFrame(columns=list(BOX_COLUMNS))

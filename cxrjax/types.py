@@ -274,6 +274,11 @@ class ExperimentConfig:
     train_patients: int = flag(
         0, "train on this many patients of each run's training side, drawn anew for each seed; 0: on all", lower=0
     )
+    hold_out_boxes: bool = flag(
+        False,
+        "leave the patients with a box around a pneumonia (NIH's BBox_List_2017.csv) out of every run's training, so "
+        "that experiments.where_it_looks may score all boxes by all seeds; validation stays the same",
+    )
     control: str = flag(
         "none",
         "shuffled_labels: training images get each other's labels, so that only chance and mistakes can be found",

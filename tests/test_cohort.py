@@ -204,3 +204,15 @@ def test_too_few_or_too_many_training_patients_are_refused():
     of_one = Cohort(c.index, np.where(c.patient == c.patient[whole.train][0], 1, 0), c.patient)
     with pytest.raises(InputError, match="--train_patients=1 leaves no training image of one class, seed 3"):
         cohort.some_patients(of_one, whole, 1, seed=3)
+
+
+def test_patients_held_out_leave_training_alone():
+    c = cohort.draw(table(), "NF", seed=3)
+    whole = cohort.split(c, seed=3)
+    some = np.unique(c.patient)[::7]
+    part = cohort.hold_out(c, whole, some)
+    np.testing.assert_array_equal(part.val, whole.val)
+    assert list(part.train) == [i for i in whole.train if c.patient[i] not in set(some)]
+    assert len(part.train) < len(whole.train)
+    with pytest.raises(InputError, match="leaves no training image of one class"):
+        cohort.hold_out(c, whole, np.unique(c.patient[c.label == 1]))

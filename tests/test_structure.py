@@ -63,6 +63,7 @@ ORDER = [
     "network",
     "objectives",
     "dream",
+    "dream_fourier",
     "evaluate",
     "statistics",
     "delong",

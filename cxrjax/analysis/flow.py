@@ -22,7 +22,7 @@ def flow(
     Stages in order, those of `EXCLUDED` indented: listed (in the source's own table), not_present (of those, never
     downloaded), unreadable, unlabelled, other_view (than --view), other_class (neither P nor the run's negatives: NP
     with findings where these are NF), eligible, not_drawn (negatives left over by the draw), drawn, train_excluded (of
-    patients whom --train_patients leaves out), train, val. From not_drawn on means over runs.
+    patients whom --train_patients or --hold_out_boxes leaves out), train, val. From not_drawn on means over runs.
 
     Images, positives and negatives of a stage are those of the stage before less the excluded between them; train and
     val are drawn less train_excluded. Patients do not add up: one may be in several. NaN is what a source does not say:

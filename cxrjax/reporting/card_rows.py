@@ -61,7 +61,7 @@ STAGES = {
     "eligible": "eligible",
     "not_drawn": "not drawn",
     "drawn": "in a run",
-    "train_excluded": "of patients beyond --train_patients",
+    "train_excluded": "of patients whom --train_patients or --hold_out_boxes leaves out",
     "train": "training",
     "val": "internal test",
 }
