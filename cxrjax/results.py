@@ -15,6 +15,7 @@ from PIL import Image
 from cxrjax import arms, rundir, summary, tables
 from cxrjax.analysis import analyse, errors, run_files
 from cxrjax.datasets.load import load
+from cxrjax.inspection import record
 from cxrjax.types import ExperimentConfig, ImageStore, InputError, Results, RunTables
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,8 @@ def reopen(folder: Path, **changed: Any) -> Results:
             dream = np.asarray(opened.convert("L"))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} holds a damaged run, or one of another version: {error}") from error
-    return assemble(config, facts, run_files.read(folder), compared, dream, _store(config))
+    found = assemble(config, facts, run_files.read(folder), compared, dream, _store(config))
+    return found._replace(dreams=record.read_dreams(folder), maps=record.read_maps(folder))
 
 
 def _store(config: ExperimentConfig) -> ImageStore | None:

@@ -213,6 +213,31 @@ class Analysis(NamedTuple):
     patient, labels, view, age, sex, label, score (mean over the seeds that validated it), seeds (how many)."""
 
 
+class DreamRecord(NamedTuple):
+    """What the networks of a run dream of; `experiments.deep_dream` makes it."""
+
+    pictures: dict[str, np.ndarray]
+    """[H, W] u8 by kind: poster (first seed's pneumonia neuron), seeds (rows: octaves and Fourier, of either class;
+    columns: seeds), layers (rows: layers, columns: channels), starts (rows: mean radiograph and patients' images;
+    columns: start, away from and towards pneumonia, and the differences); [H, W, 3] for the last two at will."""
+    transfer: pd.DataFrame
+    """Dreams fed back as 8-bit images: parametrisation (octaves, fourier), aim (P or the negative class), dreamt_by
+    (seed), seen_by (seed), score (log odds of pneumonia), right (bool: classified as the class that was dreamt)."""
+    numbers: dict[str, Any]
+    """settings; for each parametrisation: own_accuracy, transfer_accuracy (shares of dreams that the own, and the other
+    seeds' networks classify as dreamt), dead (number of dreams without a gradient), stability (mean pairwise Spearman
+    correlation of the seeds' dreams of pneumonia)."""
+
+
+class MapRecord(NamedTuple):
+    """Where the networks of a run look; `experiments.where_it_looks` makes it. Columns: `analysis.looks`."""
+
+    pictures: dict[str, np.ndarray]  # [H, W, 3] u8: overlays (rows: images with boxes; columns: image and methods)
+    focus: pd.DataFrame  # share of map energy inside lungs and boxes, pointing game, against baselines and controls
+    agreement: pd.DataFrame  # similarity of maps over seeds and to controls
+    numbers: dict[str, Any]  # settings, notes (why something is absent), verdicts (list of str, English)
+
+
 class Results(NamedTuple):
     """What an experiment found; `cxrjax.report` turns it into files."""
 
@@ -224,6 +249,8 @@ class Results(NamedTuple):
     analysis: Analysis
     dream: np.ndarray  # [H, W] u8, what the first seed's pneumonia neuron responds to
     pictures: dict[str, np.ndarray]  # image -> [256, 256] u8, of the errors that are shown
+    dreams: DreamRecord | None = None
+    maps: MapRecord | None = None
 
 
 def flag(default: Any, text: str, **rules: Any) -> Any:

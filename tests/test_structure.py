@@ -90,6 +90,7 @@ ORDER = [
     "seed_groups",
     "scoring",
     "trained",
+    "inspection.record",
     "predict",
     "reporting.figures.style",
     "reporting.figures.runs",

@@ -1,0 +1,1 @@
+"""What a finished run's networks dream of, and where they look."""
