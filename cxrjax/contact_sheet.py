@@ -29,22 +29,22 @@ def draw(store: ImageStore, rows: np.ndarray, title: str) -> np.ndarray:
     pitch, height = TILE + GAP, TILE + GAP + LINE * LINES
     top = GAP + 2 * LINE
     sheet = Image.new("L", (COLUMNS * pitch + GAP, top + -(-len(rows) // COLUMNS) * height), _DARK)
-    pen, font = ImageDraw.Draw(sheet), _font()
-    pen.text((GAP, GAP), title, _TEXT, font)
+    pen, letters = ImageDraw.Draw(sheet), font()
+    pen.text((GAP, GAP), title, _TEXT, letters)
     for place, row in enumerate(rows):
         x, y = GAP + place % COLUMNS * pitch, top + place // COLUMNS * height
         tile = Image.fromarray(np.asarray(store.images[row]))
         sheet.paste(tile.resize((TILE, TILE), Image.Resampling.BILINEAR), (x, y))
-        for number, text in enumerate(caption(store.table.iloc[row], font)):
-            pen.text((x, y + TILE + 2 + number * LINE), text, _TEXT, font)
+        for number, text in enumerate(caption(store.table.iloc[row], letters)):
+            pen.text((x, y + TILE + 2 + number * LINE), text, _TEXT, letters)
     return np.asarray(sheet)
 
 
-def _font() -> ImageFont.FreeTypeFont:
+def font(size: int = FONT_SIZE) -> ImageFont.FreeTypeFont:
     """DejaVu, which matplotlib brings along: it has more letters than Pillow's own."""
     import matplotlib
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", FONT_SIZE)
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def caption(row: pd.Series, font: ImageFont.FreeTypeFont) -> list[str]:

@@ -295,12 +295,12 @@ def test_a_tile_shows_its_image_above_its_caption(size):
     ],
 )
 def test_caption_by_hand(row, lines):
-    assert contact_sheet.caption(table_of([row]).iloc[0], contact_sheet._font()) == lines
+    assert contact_sheet.caption(table_of([row]).iloc[0], contact_sheet.font()) == lines
 
 
 def test_a_caption_stays_below_its_tile():
     row = ("W" * 200 + ".png", "", "|".join(["Pleural_Thickening" * 3] * 9), "L" * 99, 3.0, "M" * 99, 0, "")
-    font = contact_sheet._font()
+    font = contact_sheet.font()
     lines = contact_sheet.caption(table_of([row]).iloc[0], font)
     assert len(lines) == LINES
     assert max(font.getlength(line.rstrip()) for line in lines) <= TILE

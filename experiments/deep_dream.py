@@ -1,0 +1,92 @@
+"""What do the networks of a finished run respond to?
+
+  python -m experiments.deep_dream --run=runs/p_vs_nf
+  python -m experiments.deep_dream --run=runs/p_vs_nf,runs/p_vs_np      # the poster's figure: both side by side
+
+Raises the neuron of pneumonia, and that of the other class, of every seed's network by gradient ascent from noise, in
+both ways to write an image: octaves of pixels (MATLAB's deepDreamImage, the poster's) and a spectrum with jitter,
+rotation and scale (Olah et al. 2017). Then single channels of several layers, and radiographs that are dreamt away from
+and towards pneumonia: the mean radiograph of the run's images and some patients'. Dreams are fed back to all networks:
+does the dream of one seed convince the others?
+
+Writes into RUN/dreams of each run: poster.png, seeds.png, layers.png, starts.png, ascent.gif, transfer.csv,
+numbers.json; and of two runs poster.png holds both. The run's report is written again with them. Ten seeds from fc6
+take 5 minutes on 2 CPU cores and 6 GB of memory; dreams show what a network responds to, not what pneumonia looks like.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxrjax.types import InputError, flag
+from experiments import _cli
+
+if TYPE_CHECKING:
+    from cxrjax.inspection.dreaming import Setting
+
+
+@dataclasses.dataclass(frozen=True)
+class DreamConfig:
+    """The flags of this program."""
+
+    run: str | None = flag(None, "folder of a finished run, or two with a comma between them")
+    seeds: int = flag(0, "dream with the networks of so many seeds only; 0: all", lower=0)
+    iterations: int = flag(10, "of each octave (MATLAB's NumIterations)", lower=1)
+    octaves: int = flag(3, "image sizes, from 227 pixels on (MATLAB's PyramidLevels)", lower=1, upper=6)
+    scale: float = flag(1.4, "from one size to the next (MATLAB's PyramidScale)", lower=1.0, upper=3.0)
+    fourier_iterations: int = flag(96, "of the dreams in frequency space", lower=1)
+    colour: bool = flag(False, "dream in colour; none: grey, one channel given to all three")
+    layers: str = flag("conv2,conv3,conv5,fc7", "layers of which channels are dreamt, with commas")
+    channels: int = flag(8, "channels of each layer: those that pneumonia raises most, or the first", lower=1, upper=64)
+    patients: int = flag(2, "radiographs of either class that are changed, beside the mean one", lower=0, upper=20)
+    key: int = flag(0, "of the noise and the transformations", lower=0)
+    weights: str | None = flag(None, "where the weights that the run was trained from lie now; none: where they lay")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs from the command line."""
+    with _cli.one_line_for_mistakes():
+        config = _cli.parse(DreamConfig(), __doc__ or "", argv)
+        folders = [Path(name) for name in (config.run or "").split(",") if name]
+        if not 1 <= len(folders) <= 2:
+            raise InputError("--run must be given: the folder of a finished run, or two with a comma between them")
+        _check_layers(config.layers)
+        _cli.log_to_stderr()
+        from cxrjax import devices, results
+        from cxrjax.datasets.load import cache_dir
+        from cxrjax.inspection import dream_pages
+        from cxrjax.reporting import report
+        from cxrjax.trained import load_run
+
+        runs = [load_run(folder, config.weights) for folder in folders]
+        devices.start(cache_dir() / "programs")
+        wanted = dream_pages.Wanted(
+            config.seeds, tuple(config.layers.split(",")), config.channels, config.patients, _setting(config)
+        )
+        made = [dream_pages.make(run, wanted) for run in runs]
+        for run, own in zip(runs, made, strict=True):
+            dream_pages.write(run.folder, own, [(other.run.title, other.first) for other in made])
+            report.write_pages(run.folder, results.reopen(run.folder))
+            print(f"dreams: {run.folder / 'dreams'}; report: {run.folder / 'report.html'}")
+            print(dream_pages.last_line(own))
+
+
+def _check_layers(text: str) -> None:
+    known = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+    if unknown := [name for name in text.split(",") if name not in known]:
+        raise InputError(f"--layers must be of {','.join(known)}, got {unknown[0]!r}")
+
+
+def _setting(config: DreamConfig) -> Setting:
+    from cxrjax import dream, dream_fourier
+    from cxrjax.inspection.dreaming import Setting
+
+    octaves = dream.Options(config.iterations, config.octaves, config.scale)
+    fourier = dream_fourier.Options(config.fourier_iterations)
+    return Setting(octaves, fourier, config.colour, config.key)
+
+
+if __name__ == "__main__":
+    main()
