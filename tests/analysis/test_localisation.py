@@ -9,7 +9,9 @@ from cxrjax.analysis import localisation
 
 
 def boxes(*rows):
-    return pd.DataFrame([(i, "Pneumonia", *box) for i, box in rows], columns="image finding x y width height".split())
+    return pd.DataFrame(
+        [(i, "Pneumonia", *box) for i, box in rows], columns=["image", "finding", "x", "y", "width", "height"]
+    )
 
 
 def random_case(n=6, side=12):
