@@ -138,20 +138,24 @@ def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 def dream_direction(gradient: Tensor) -> Tensor:
     """`dream.equalise_bands` of [H, W]."""
     shape = gradient.shape
-    total, rest = torch.zeros_like(gradient), gradient
+    total, rest, least = torch.zeros_like(gradient), gradient, 1e-4 * _size(gradient)
     for _ in range(dream.Options().bands):
         low = _resize(rest, [max(1, side // 2) for side in rest.shape])
-        total = total + _resize(_unit(rest - _resize(low, rest.shape)), shape)
+        total = total + _resize(_unit(rest - _resize(low, rest.shape), least), shape)
         rest = low
-    return _unit(total + _resize(_unit(rest), shape))
+    return _unit(total + _resize(_unit(rest, least), shape), 0)
 
 
 def _resize(x: Tensor, shape: Any) -> Tensor:
     return functional.interpolate(x[None, None], size=tuple(shape), mode="bilinear", antialias=True)[0, 0]
 
 
-def _unit(x: Tensor) -> Tensor:
-    return x / (x.square().mean().sqrt() + 1e-12)
+def _unit(x: Tensor, least: Any) -> Tensor:
+    return x / (_size(x).clamp_min(least) + 1e-12)
+
+
+def _size(x: Tensor) -> Tensor:
+    return x.square().mean().sqrt()
 
 
 class Learner(NamedTuple):
