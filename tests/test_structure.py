@@ -23,6 +23,7 @@ ORDER = [
     "datasets.isolated",
     "datasets.dicom",
     "datasets.decode",
+    "datasets.lung_fields",
     "datasets.plausible",
     "datasets.archive",
     "datasets.source",
