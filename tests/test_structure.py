@@ -115,6 +115,8 @@ ORDER = [
     "reporting.verdict",
     "reporting.report_rows",
     "reporting.report_view",
+    "reporting.report_dreams",
+    "reporting.report_looks",
     "reporting.card_rows",
     "reporting.cards",
     "reporting.report",

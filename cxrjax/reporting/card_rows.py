@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cxrjax import groupings, performance, statistics
+from cxrjax.analysis import focus
 from cxrjax.reporting.numerals import (
     DASH,
     count,
@@ -19,7 +20,7 @@ from cxrjax.reporting.numerals import (
     percent,
     with_interval,
 )
-from cxrjax.types import RunTables
+from cxrjax.types import DreamRecord, MapRecord, RunTables
 
 # Name of a figure -> what a reader calls it.
 LABELS = {
@@ -213,3 +214,29 @@ def extremes(table: pd.DataFrame) -> list[str]:
         f"{VARIABLES.get(row['variable'], row['variable'])} {row['group']} ({row['auroc']:.3f})"
         for row in ends.to_dict("records")
     ]
+
+
+def dreams(record: DreamRecord | None) -> list[str]:
+    """How many dreams are classified as dreamt, a text for each parametrisation; none if nothing was dreamt."""
+    return [
+        f"{name}: {_percent(known['own_accuracy'])} by the network that dreamt them, "
+        f"{_percent(known['transfer_accuracy'])} by the other seeds'"
+        for name, known in (record.numbers if record else {}).items()
+        if isinstance(known, dict) and "own_accuracy" in known
+    ]
+
+
+def _percent(share: float | None) -> str:
+    return DASH if share is None else percent(share)
+
+
+def maps(record: MapRecord | None) -> dict[str, Any] | None:
+    """Methods, and how many of all figures beat every control and baseline; None if nothing was mapped."""
+    if record is None:
+        return None
+    found = focus.verdicts(record.focus)
+    return {
+        "methods": list(dict.fromkeys(one.method for one in found)),
+        "beating": sum(one.everything for one in found),
+        "figures": len(found),
+    }

@@ -75,6 +75,8 @@ def _facts(results: Results) -> dict[str, Any]:
         "variables": list(dict.fromkeys(row["variable"] for row in subgroups)),
         "extremes": card_rows.extremes(found.subgroups),
         "errors": found.errors["kind"].value_counts().to_dict(),
+        "dreams": card_rows.dreams(results.dreams),
+        "maps": card_rows.maps(results.maps),
     }
 
 

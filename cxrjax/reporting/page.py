@@ -6,7 +6,7 @@ import base64
 import functools
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -16,6 +16,15 @@ from PIL import Image
 from cxrjax.reporting.language import DASH, Language
 
 _TEMPLATES = jinja2.FileSystemLoader(Path(__file__).parent)
+_WIDTH, _BYTES = 1600, 500_000  # of a picture in a page, at most
+
+
+class Fitted(NamedTuple):
+    """A picture as a page embeds it."""
+
+    file: bytes  # JPEG
+    width: int  # pixels
+    height: int
 
 
 def render(template: str, *, language: Language, **values: Any) -> str:
@@ -52,11 +61,31 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def jpeg(image: np.ndarray) -> bytes:
-    """An image [H, W] u8 as a JPEG file, a tenth of its PNG, for the eye alone."""
+def jpeg(image: np.ndarray, quality: int = 88) -> bytes:
+    """An image [H, W] or [H, W, 3] u8 as a JPEG file, a tenth of its PNG, for the eye alone."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="JPEG", quality=88)
+    Image.fromarray(image).save(buffer, format="JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def fitted(image: np.ndarray, width: int = _WIDTH, most: int = _BYTES) -> Fitted:
+    """An image [H, W] or [H, W, 3] u8 as a JPEG file for a page: scaled down to `width`, then to `most` bytes.
+
+    Noise takes half a byte a pixel and more, so a sheet of many dreams first loses quality (85 to 75), then size.
+
+    Raises:
+      ValueError: the image is of another shape or type, or has no pixel.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)) or not image.size:
+        raise ValueError(f"image must be [H, W] or [H, W, 3] u8 with pixels, got {image.shape} {image.dtype}")
+    scale, quality = min(1.0, width / image.shape[1]), 85
+    while True:
+        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+        small = image if scale == 1 else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+        file = jpeg(small, quality)
+        if len(file) <= most or size == (1, 1):
+            return Fitted(file, *size)
+        scale, quality = (scale, 75) if quality > 75 else (0.85 * scale, 75)
 
 
 def inline(picture: bytes) -> str:

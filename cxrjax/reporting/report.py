@@ -10,7 +10,7 @@ from typing import Any
 
 from cxrjax import files, rundir, summary
 from cxrjax.analysis import run_files
-from cxrjax.reporting import cards, page, report_rows, report_view
+from cxrjax.reporting import cards, page, report_dreams, report_looks, report_rows, report_view
 from cxrjax.reporting.figures import drawing, style
 from cxrjax.reporting.figures.style import Drawn
 from cxrjax.reporting.language import Language, language, printable
@@ -66,6 +66,8 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
         data=results.summary["data"],
         drawn=drawn,
         dream=page.inline(page.png(results.dream)),
+        dreams=report_dreams.dreams(results, t),
+        looks=report_looks.looks(results.maps, t),
         command=printable(rundir.command(results.config)),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
