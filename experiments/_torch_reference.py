@@ -6,7 +6,7 @@ Sources: torchvision/models/alexnet.py (Krizhevsky 2014, arXiv:1404.5997), bvlc_
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -217,6 +217,16 @@ def program(trunk: Module, preprocessing: Preprocessing, device: str, dtype: str
         return (image.detach() + dream.Options().step * dream_direction(gradient)).clamp(0, 255)
 
     return Program(compiler(crop_flip), compiler(frozen), compiler(loss), compiler(logits), ascend)
+
+
+def dream_octaves(run: Program, head: Module, start: Tensor, sizes: Sequence[int], iterations: int) -> Tensor:
+    """`dream.dream` of one network: an image of `start`'s kind [H, H] grown through the sizes."""
+    image = start
+    for side in sizes:
+        image = functional.interpolate(image[None, None], size=(side, side), mode="bilinear")[0, 0]
+        for _ in range(iterations):
+            image = run.dream(head, image)
+    return image
 
 
 def step(run: Program, learner: Learner, inputs: Tensor, labels: Tensor) -> Tensor:

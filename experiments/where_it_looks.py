@@ -4,7 +4,7 @@
 
 Maps of the log odds of pneumonia (gradient, SmoothGrad, integrated gradients, Grad-CAM, occlusion) of radiographs with
 pneumonia, each seed on images of patients whom it was not trained on. Measured: the share of a map's energy inside the
-lungs; the share inside the boxes that radiologists drew, and how often the maximum is there (pointing game); the same of
+lungs; the share inside boxes that radiologists drew, and how often the maximum is there (pointing game); the same of
 dreams and lungs. Beside them what needs no network (area, centre of the image, other patients' boxes) and controls (a
 head of random weights, and, of a run with --floors, shuffled labels and a random trunk; Adebayo et al. 2018), with 95 %
 intervals over patients; agreement of maps over seeds. A map that does not beat its control is said to.

@@ -98,7 +98,7 @@ def test_seeds_are_lifted_by_their_axes(net, params, image):
 
 
 def test_what_a_network_does_not_have_is_refused(net):
-    with pytest.raises(ValueError, match="layer must be one of conv1, .*, got 'conv9'"):
+    with pytest.raises(ValueError, match=r"layer must be one of conv1, .*, got 'conv9'"):
         objectives.along(net, "conv9")
     with pytest.raises(ValueError, match=r"place must be None for fc6, which has no map, got \(0, 0\)"):
         objectives.along(net, "fc6", place=(0, 0))

@@ -1,4 +1,4 @@
-"""Which images of a run are looked at by which seed, and what lies where in them: lungs, and boxes around pneumonias."""
+"""Which images of a run each seed looks at, and what lies where in them: lungs, and boxes around pneumonias."""
 
 from __future__ import annotations
 
