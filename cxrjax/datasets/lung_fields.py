@@ -64,7 +64,8 @@ def estimate(images: np.ndarray) -> np.ndarray:
         raise ValueError(f"images must be uint8 [N, {SIZE}, {SIZE}], got {images.dtype} {list(images.shape)}")
     masks = np.zeros(images.shape, bool)
     for row, image in enumerate(images):
-        masks[row] = _depth(_fit(_brightness(image))[None], SIZE)[0] > 0
+        inside = _depth(_fit(_brightness(image))[None], SIZE)[0] > 0
+        masks[row] = ndimage.binary_opening(inside)  # the tips of the costophrenic angles fall apart into pixels
     return masks
 
 
@@ -82,8 +83,11 @@ def _depth(outlines: np.ndarray, size: int) -> np.ndarray:
         t = np.clip((y - top) / (base - top), 0, 1)
         apex = 0.28 * flank
         outer = apex + (flank - apex) * (1 - (1 - t) ** np.float32(2.4)) ** np.float32(0.6)
+        inner = mediastinum + (apex - mediastinum) * (1 - np.clip(4 * t, 0, 1)) ** 2
         bulge = heart / (1 + np.exp((0.53 - t) / 0.06))
-        return outer, mediastinum + (apex - mediastinum) * (1 - np.clip(4 * t, 0, 1)) ** 2 + bulge
+        return outer, np.minimum(
+            inner + bulge, np.maximum(inner, outer - np.float32(0.03))
+        )  # no heart cuts a lung in two
 
     across = x - middle - tilt * (y - np.float32(0.45))
     left, across = across > 0, np.abs(across)
