@@ -32,7 +32,7 @@ def test_the_estimate_finds_the_phantoms_lungs(drawn: Phantom, masks: np.ndarray
     """The module's docstring has the measurement on more patients; the bars are a little below it."""
     assert masks.shape == drawn.images.shape and masks.dtype == bool
     scores = dice(masks, drawn.lungs)
-    assert scores.mean() > 0.84 and scores.min() > 0.6
+    assert scores.mean() > 0.85 and scores.min() > 0.75
     assert abs(masks.mean() / drawn.lungs.mean() - 1) < 0.1
 
 
@@ -49,8 +49,9 @@ def test_the_same_whatever_the_other_images(drawn: Phantom, masks: np.ndarray):
 
 def test_brightness_and_contrast_matter_little(drawn: Phantom, masks: np.ndarray):
     """Not exactly: grey values are rounded anew, and black edges are known by a fixed grey value."""
-    paler = (drawn.images[:6] * 0.7 + 30).astype(np.uint8)
-    assert dice(lung_fields.estimate(paler), masks[:6]).min() > 0.95
+    for gain, offset in ((0.7, 30), (0.25, 0)):
+        other = (drawn.images[:6] * gain + offset).astype(np.uint8)
+        assert dice(lung_fields.estimate(other), masks[:6]).min() > 0.95
 
 
 def test_an_opacity_is_not_cut_out(drawn: Phantom, masks: np.ndarray):
