@@ -16,7 +16,7 @@ from cxrjax.types import InputError
 
 @pytest.fixture(scope="module")
 def drawn() -> Phantom:
-    return phantom(16, seed=3)
+    return phantom(12, seed=3)
 
 
 @pytest.fixture(scope="module")
