@@ -1,6 +1,24 @@
 """Where the lungs are on a frontal radiograph: an estimate by a fitted outline, or a user's own masks.
 
-A few numbers describe the outline of both lungs; those are taken that make it darkest inside and brightest around.
+Ten numbers describe the outline of both lungs; those are taken that make it darkest inside and brightest around, on a
+64 x 64 image, and least unusual. An opacity cannot be cut out, as no outline has that form. Not for measuring lungs.
+
+Against the phantom's truth (120 patients, seed 3, not used for tuning; 169 images), Dice:
+
+                mean   5th percentile   area of the image, estimated and true
+    PA (101)    0.887  0.843            17.6 %  18.8 %
+    AP (68)     0.865  0.824            16.8 %  17.4 %
+    P (35)      0.869  0.825            17.1 %  18.0 %
+    NF (79)     0.883  0.847            17.8 %  18.7 %
+    all         0.878  0.830            17.3 %  18.2 %
+
+The area is 4.6 % too small for P and 4.7 % for NF. Dice is 0.014 lower for P (standard error 0.005), within the views
+0.012 (PA) and 0.011 (AP); 85.0 % of P's true lung is found, 86.5 % of NF's. Large hearts (6) are fitted worst, 0.84.
+
+On NIH's films there is no truth. Of 60 random ones (36 PA, 24 AP; 11 P), judged by eye and not by a radiologist, 2 were
+grossly wrong (a turned child's arm; bases lost above a pacemaker), and 4 more lost about a fifth of a lung at the base
+or reached beyond the chest. Bases seen through breasts and the apices are the least exact. Constants were settled
+while looking at 32 random films, 2 of which are among the 60.
 """
 
 from __future__ import annotations
@@ -64,7 +82,8 @@ def estimate(images: np.ndarray) -> np.ndarray:
         raise ValueError(f"images must be uint8 [N, {SIZE}, {SIZE}], got {images.dtype} {list(images.shape)}")
     masks = np.zeros(images.shape, bool)
     for row, image in enumerate(images):
-        masks[row] = _depth(_fit(_brightness(image))[None], SIZE)[0] > 0
+        inside = _depth(_fit(_brightness(image))[None], SIZE)[0] > 0
+        masks[row] = ndimage.binary_opening(inside)  # the tips of the costophrenic angles fall apart into pixels
     return masks
 
 
@@ -82,8 +101,11 @@ def _depth(outlines: np.ndarray, size: int) -> np.ndarray:
         t = np.clip((y - top) / (base - top), 0, 1)
         apex = 0.28 * flank
         outer = apex + (flank - apex) * (1 - (1 - t) ** np.float32(2.4)) ** np.float32(0.6)
+        inner = mediastinum + (apex - mediastinum) * (1 - np.clip(4 * t, 0, 1)) ** 2
         bulge = heart / (1 + np.exp((0.53 - t) / 0.06))
-        return outer, mediastinum + (apex - mediastinum) * (1 - np.clip(4 * t, 0, 1)) ** 2 + bulge
+        return outer, np.minimum(
+            inner + bulge, np.maximum(inner, outer - np.float32(0.03))
+        )  # no heart cuts a lung in two
 
     across = x - middle - tilt * (y - np.float32(0.45))
     left, across = across > 0, np.abs(across)
