@@ -11,7 +11,6 @@ Variants:
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -19,6 +18,8 @@ from typing import Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from cxrjax import windows
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 POOLED = 6  # fc6 reads a 6 x 6 map
@@ -141,13 +142,14 @@ class AlexNet(nn.Module):
             kernel_init=_uniform(fan_in),
             bias_init=_uniform(fan_in),
             dtype=self.dtype,
+            conv_general_dilated=windows.convolution,
             name=name,
         )(x)
         activation = x = _plus(nn.relu(x), added)
         if geometry.normalise:
             x = local_response_norm(x)
         if geometry.pool:
-            x = max_pool(x, ceil=self.variant == "caffe")
+            x = windows.max_pool(x, ceil=self.variant == "caffe")
         if name == "conv5":
             x = adaptive_average_pool(x, POOLED)
             x = x.reshape(len(x), -1)
@@ -182,50 +184,6 @@ def _uniform(fan_in: int) -> nn.initializers.Initializer:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
-
-
-def max_pool(x: jax.Array, ceil: bool) -> jax.Array:
-    """3x3 maximum with stride 2 over [B, H, W, C]; `ceil` also pools the last, incomplete window, as Caffe does."""
-    pads = [(0, 0), *((0, (size - 3) % 2 if ceil else 0) for size in x.shape[1:3]), (0, 0)]
-    return _pool_whole(jnp.pad(x, pads, constant_values=-jnp.inf))
-
-
-@jax.custom_vjp
-def _pool_whole(x: jax.Array) -> jax.Array:
-    """Whole windows only. Its gradient is written out: XLA's takes 193 ms for 10 x 110 x 110 x 64, this 27."""
-    return nn.max_pool(x, (3, 3), (2, 2))
-
-
-def _pool_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    out = _pool_whole(x)
-    return out, (x, out)
-
-
-def _pool_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array]:
-    """Each window's gradient goes to the first of its maxima, row by row.
-
-    Pixels are taken apart by the parity of row and column: window i covers the even rows i and i + 1 and the odd row i.
-    """
-    x, out = kept
-    batch, rows, columns, channels = out.shape
-    pads = [(0, 2 * (n + 1) - size) for n, size in zip((rows, columns), x.shape[1:3], strict=True)]
-    parts = jnp.pad(x, [(0, 0), *pads, (0, 0)]).reshape(batch, rows + 1, 2, columns + 1, 2, channels)
-    taken = jnp.zeros(out.shape, bool)
-    sums: dict[tuple[int, int], jax.Array] = {}
-    for row, column in itertools.product(range(3), range(3)):
-        down, right = row // 2, column // 2
-        values = parts[:, down : down + rows, row % 2, right : right + columns, column % 2]
-        hit = (values == out) & ~taken
-        taken |= hit
-        share = jnp.pad(jnp.where(hit, gradient, 0), [(0, 0), (down, 1 - down), (right, 1 - right), (0, 0)])
-        place = (row % 2, column % 2)
-        sums[place] = sums[place] + share if place in sums else share
-    halves = [jnp.stack([sums[parity, 0], sums[parity, 1]], axis=3) for parity in (0, 1)]
-    whole = jnp.stack(halves, axis=2).reshape(batch, 2 * (rows + 1), 2 * (columns + 1), channels)
-    return (whole[:, : x.shape[1], : x.shape[2]],)
-
-
-_pool_whole.defvjp(_pool_forward, _pool_backward)
 
 
 def local_response_norm(

@@ -48,6 +48,7 @@ ORDER = [
     "reporting.markdown",
     "contact_sheet",
     "describe",
+    "windows",
     "alexnet",
     "augment",
     "roofline",
