@@ -40,7 +40,7 @@ def interval(
 
     For t the variance of the mean is that of the patients' influences, sum(d^2) / (P (P - 1)) with d = (sum of the
     patient's values - its images * mean) / (images a patient), P - 1 degrees. `reason` says where it was taken; the
-    interval is NaN where all images are of one patient, or have the same value.
+    interval is NaN where all images are of one patient, or all patients have the same mean.
 
     Args:
       value: [n], a figure of each image; not NaN.
@@ -62,14 +62,14 @@ def interval(
     patients, mean = len(images), float(value.mean())
     if patients < 2:
         return Estimate(mean, math.nan, math.nan, "all images are of one patient")
-    if np.ptp(value) <= 10**-_DIGITS:
-        return Estimate(mean, math.nan, math.nan, "the figure is the same in every image")
+    influence = (sums - images * mean) / images.mean()
+    if np.abs(influence).max() <= 10**-_DIGITS:
+        return Estimate(mean, math.nan, math.nan, "the figure is the same in every patient")
     times = _times(patients, draws)
     drawn, without = (times @ sums) / (times @ images), (sums.sum() - sums) / (len(value) - images)
     draws_of = Draws(round(mean, _DIGITS), drawn.round(_DIGITS), without.round(_DIGITS))
     low, high, reason = bootstrap.bca(draws_of, level)
     if reason:
-        influence = (sums - images * mean) / images.mean()
         error = math.sqrt(float(np.sum(influence**2)) / (patients * (patients - 1)))
         half = float(stats.t.ppf((1 + level) / 2, patients - 1)) * error
         low, high, reason = mean - half, mean + half, f"Student's t in place of BCa: {reason}"

@@ -90,7 +90,7 @@ def test_the_same_maps_agree_wholly_and_order_does_not_matter(networks):
     reduced = [looks.reduce(part) for part in networks["trained"]]
     copies = [part._replace(network="random_head") for part in reversed(reduced)]
     row = row_of(agreement.table([*copies, *reduced]).table, "trained", "random_head")
-    assert row["value"] == pytest.approx(1) and "the same in every image" in row["note"]
+    assert row["value"] == pytest.approx(1) and "the same in every patient" in row["note"]
     one, other = (agreement.table(parts).table for parts in (reduced, reduced[::-1]))
     pd.testing.assert_frame_equal(one, other)
 

@@ -81,7 +81,7 @@ def test_equal_maps_differ_by_nothing_and_are_not_beaten(rows):
     found = focus.table(pd.concat([own, own.assign(network="random_head")]))
     row = row_of(found.table, "energy", "random_head")
     assert row["difference"] == 0 and row["beaten"] is False and np.isnan(row["difference_low"])
-    assert row["note"] == "difference: the figure is the same in every image"
+    assert row["note"] == "difference: the figure is the same in every patient"
     (first, _) = focus.verdicts(found.table)
     assert first.not_beaten == first.undecided == ("random_head",) and not first.everything
     assert "not shown to beat a head of random weights: there is no interval" in first.text

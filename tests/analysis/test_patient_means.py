@@ -79,7 +79,9 @@ def test_without_spread_or_patients_there_is_no_interval():
     one = patient_means.interval(np.array([0.1, 0.2]), np.array(["p", "p"]))
     assert one.value == pytest.approx(0.15) and math.isnan(one.low) and one.reason == "all images are of one patient"
     same = patient_means.interval(np.ones(3), np.arange(3))
-    assert same.value == 1 and math.isnan(same.high) and same.reason == "the figure is the same in every image"
+    assert same.value == 1 and math.isnan(same.high) and same.reason == "the figure is the same in every patient"
+    alike = patient_means.interval(np.array([0, 1, 0, 1, 1, 0.0]), np.array([0, 0, 1, 1, 2, 2]))
+    assert alike.value == 0.5 and math.isnan(alike.low) and alike.reason == same.reason
 
 
 @pytest.mark.parametrize(
