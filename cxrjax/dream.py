@@ -151,20 +151,21 @@ def equalise_bands(gradient: jax.Array, levels: int) -> jax.Array:
     """Gives each band of a Laplacian pyramid of [H, W, ...] a root mean square of 1, and so the sum.
 
     Without it the finest band, noise to the eye, outweighs all others (Mordvintsev et al. 2015, "Laplacian pyramid
-    gradient normalization").
+    gradient normalization"). A band below 1e-4 of the gradient is rounding, and is not raised.
     """
     total, rest, channels = jnp.zeros_like(gradient), gradient, gradient.shape[2:]
+    least = 1e-4 * jnp.sqrt(jnp.mean(gradient**2))
     for _ in range(levels):
         smaller = (*(max(1, side // 2) for side in rest.shape[:2]), *channels)
         low = jax.image.resize(rest, smaller, "linear")  # anti-aliased
         band = rest - jax.image.resize(low, rest.shape, "linear")
-        total += jax.image.resize(_unit(band), gradient.shape, "linear")
+        total += jax.image.resize(_unit(band, least), gradient.shape, "linear")
         rest = low
-    return _unit(total + jax.image.resize(_unit(rest), gradient.shape, "linear"))
+    return _unit(total + jax.image.resize(_unit(rest, least), gradient.shape, "linear"))
 
 
-def _unit(x: jax.Array) -> jax.Array:
-    return x / (jnp.sqrt(jnp.mean(x**2)) + 1e-12)
+def _unit(x: jax.Array, least: jax.Array | float = 0.0) -> jax.Array:
+    return x / jnp.maximum(jnp.sqrt(jnp.mean(x**2)), least + 1e-12)
 
 
 def stretched(image: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ Sources: torchvision/models/alexnet.py (Krizhevsky 2014, arXiv:1404.5997), bvlc_
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -138,20 +138,24 @@ def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 def dream_direction(gradient: Tensor) -> Tensor:
     """`dream.equalise_bands` of [H, W]."""
     shape = gradient.shape
-    total, rest = torch.zeros_like(gradient), gradient
+    total, rest, least = torch.zeros_like(gradient), gradient, 1e-4 * _size(gradient)
     for _ in range(dream.Options().bands):
         low = _resize(rest, [max(1, side // 2) for side in rest.shape])
-        total = total + _resize(_unit(rest - _resize(low, rest.shape)), shape)
+        total = total + _resize(_unit(rest - _resize(low, rest.shape), least), shape)
         rest = low
-    return _unit(total + _resize(_unit(rest), shape))
+    return _unit(total + _resize(_unit(rest, least), shape), 0)
 
 
 def _resize(x: Tensor, shape: Any) -> Tensor:
     return functional.interpolate(x[None, None], size=tuple(shape), mode="bilinear", antialias=True)[0, 0]
 
 
-def _unit(x: Tensor) -> Tensor:
-    return x / (x.square().mean().sqrt() + 1e-12)
+def _unit(x: Tensor, least: Any) -> Tensor:
+    return x / (_size(x).clamp_min(least) + 1e-12)
+
+
+def _size(x: Tensor) -> Tensor:
+    return x.square().mean().sqrt()
 
 
 class Learner(NamedTuple):
@@ -213,6 +217,16 @@ def program(trunk: Module, preprocessing: Preprocessing, device: str, dtype: str
         return (image.detach() + dream.Options().step * dream_direction(gradient)).clamp(0, 255)
 
     return Program(compiler(crop_flip), compiler(frozen), compiler(loss), compiler(logits), ascend)
+
+
+def dream_octaves(run: Program, head: Module, start: Tensor, sizes: Sequence[int], iterations: int) -> Tensor:
+    """`dream.dream` of one network: an image of `start`'s kind [H, H] grown through the sizes."""
+    image = start
+    for side in sizes:
+        image = functional.interpolate(image[None, None], size=(side, side), mode="bilinear")[0, 0]
+        for _ in range(iterations):
+            image = run.dream(head, image)
+    return image
 
 
 def step(run: Program, learner: Learner, inputs: Tensor, labels: Tensor) -> Tensor:

@@ -72,8 +72,8 @@ def run(config: BenchmarkConfig) -> str:
       InputError: naming what is wrong with a flag.
     """
     batches, seeds = counts("batch_sizes", config.batch_sizes), counts("seeds", config.seeds)
-    folder = _folder(config.out)
-    _prepare_environment(config.compare)
+    place = folder(config.out)
+    prepare_environment(config.compare)
     from cxrjax import files
     from experiments import _benchmark_parts, _benchmark_table, _ceilings
     from experiments._timing import say
@@ -99,9 +99,9 @@ def run(config: BenchmarkConfig) -> str:
     protocol = _protocol(config, weights, batches[0]) if config.protocol else None
     results = _benchmark_table.content(config, ceilings, rows, protocol)
     table = _benchmark_table.markdown(results)
-    files.write_json(folder / "benchmark.json", results)
-    files.write_text(folder / "benchmark.md", table)
-    return f"{table}\nwrote {folder / 'benchmark.json'} and benchmark.md\n"
+    files.write_json(place / "benchmark.json", results)
+    files.write_text(place / "benchmark.md", table)
+    return f"{table}\nwrote {place / 'benchmark.json'} and benchmark.md\n"
 
 
 def counts(name: str, text: str) -> tuple[int, ...]:
@@ -119,16 +119,17 @@ def counts(name: str, text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
-def _folder(out: str) -> Path:
-    folder = Path(out)
+def folder(out: str) -> Path:
+    """Makes the folder of the results."""
+    made = Path(out)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        made.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out={out} cannot be made a folder: {error.strerror}") from error
-    return folder
+    return made
 
 
-def _prepare_environment(compare: str) -> None:
+def prepare_environment(compare: str) -> None:
     """Lets two frameworks share a machine; must come before either is imported.
 
     JAX would take three quarters of a GPU's memory for itself. OpenMP's threads, which PyTorch's CPU kernels use,

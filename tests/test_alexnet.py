@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -297,3 +298,26 @@ def test_layer_before():
 def test_unknown_variant_is_refused():
     with pytest.raises(ValueError, match="variant must be one of torchvision, caffe, got 'vgg'"):
         apply("vgg", {}, jnp.zeros((1, 63, 63, 3)))
+
+
+@pytest.mark.parametrize(("side", "ceil"), [(7, False), (8, False), (8, True), (9, True), (13, False)])
+def test_gradient_of_pooling_is_that_of_flax(side, ceil):
+    """With ties: few values, and each window's gradient goes to its first maximum."""
+    x = jnp.asarray(np.random.default_rng(side).integers(0, 4, (2, side, side, 3)), jnp.float32)
+    pads = [(0, (side - 3) % 2 if ceil else 0)] * 2
+
+    def total(pool):
+        return lambda x: (pool(x) * jnp.arange(pool(x).size).reshape(pool(x).shape)).sum()
+
+    own = jax.grad(total(lambda x: alexnet.max_pool(x, ceil)))(x)
+    np.testing.assert_array_equal(own, jax.grad(total(lambda x: nn.max_pool(x, (3, 3), (2, 2), pads)))(x))
+
+
+def test_what_is_added_to_activations_goes_on():
+    net = alexnet.AlexNet(2, first="fc7")
+    x = jax.random.normal(jax.random.key(0), (1, 4096))
+    params = net.init(jax.random.key(1), x)["params"]
+    plain, seen = net.apply({"params": params}, x)
+    more, now = net.apply({"params": params}, x, added={"fc7": jnp.ones((1, 4096))})
+    np.testing.assert_allclose(now["fc7"], seen["fc7"] + 1, atol=1e-6)
+    np.testing.assert_allclose(more - plain, params["fc8"]["kernel"].sum(0)[None], atol=1e-3)

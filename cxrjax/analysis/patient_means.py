@@ -25,6 +25,7 @@ from cxrjax.bootstrap import Draws
 from cxrjax.statistics import Estimate
 
 SMALL = 10  # patients; an interval of fewer says little
+_DIGITS = 10  # of means over seeds; BCa counts draws equal to the figure, which rounding must not part
 _SEED = 0  # the same draws for all figures of the same number of patients
 
 
@@ -61,11 +62,12 @@ def interval(
     patients, mean = len(images), float(value.mean())
     if patients < 2:
         return Estimate(mean, math.nan, math.nan, "all images are of one patient")
-    if np.ptp(value) <= 1e-9:  # rounding of means over seeds
+    if np.ptp(value) <= 10**-_DIGITS:
         return Estimate(mean, math.nan, math.nan, "the figure is the same in every image")
     times = _times(patients, draws)
-    drawn = Draws(mean, (times @ sums) / (times @ images), (sums.sum() - sums) / (len(value) - images))
-    low, high, reason = bootstrap.bca(drawn, level)
+    drawn, without = (times @ sums) / (times @ images), (sums.sum() - sums) / (len(value) - images)
+    draws_of = Draws(round(mean, _DIGITS), drawn.round(_DIGITS), without.round(_DIGITS))
+    low, high, reason = bootstrap.bca(draws_of, level)
     if reason:
         influence = (sums - images * mean) / images.mean()
         error = math.sqrt(float(np.sum(influence**2)) / (patients * (patients - 1)))

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrjax import augment
+from cxrjax import augment, store
 from cxrjax.analysis import localisation
 
 
 def boxes(*rows):
-    return pd.DataFrame([(i, "Pneumonia", *box) for i, box in rows], columns="image finding x y width height".split())
+    return pd.DataFrame([(i, "Pneumonia", *box) for i, box in rows], columns=list(store.BOX_COLUMNS))
 
 
 def random_case(n=6, side=12):
