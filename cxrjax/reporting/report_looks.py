@@ -23,6 +23,7 @@ METHODS = {
     "integrated_gradients": message("integrated gradients"),
     "grad_cam": "Grad-CAM",
     "occlusion": message("occlusion"),
+    "dream": message("what a dream changes"),
 }
 NETWORKS = {
     TRAINED: message("this network"),
