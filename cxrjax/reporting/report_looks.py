@@ -23,6 +23,7 @@ METHODS = {
     "integrated_gradients": message("integrated gradients"),
     "grad_cam": "Grad-CAM",
     "occlusion": message("occlusion"),
+    "dream": message("what a dream changes"),
 }
 NETWORKS = {
     TRAINED: message("this network"),
@@ -58,9 +59,9 @@ def looks(record: MapRecord | None, t: Language) -> dict[str, Any] | None:
     )
     return {
         "summary": _summary(found, t),
-        "verdicts": [*(_told(one, record.focus, t) for one in found), *_further(record, found, t)],
+        "verdicts": _further(record, found, t),
         "overlays": None if overlays is None else shown(overlays, caption, alt),
-        "groups": _groups(record.focus, t),
+        "groups": _groups(record.focus, found, t),
         "agreement": _agreement(record.agreement, t),
         "reasons": _reasons(record, t),
         "notes": [_retold(note, t) for note in record.numbers.get("notes", ())],
@@ -83,7 +84,7 @@ def _summary(found: list[Verdict], t: Language) -> str:
     )
 
 
-def _told(verdict: Verdict, table: pd.DataFrame, t: Language) -> dict[str, Any]:
+def _told(verdict: Verdict, table: pd.DataFrame, t: Language) -> str:
     """A verdict in the words of `focus.verdicts`."""
     keys = {"target": verdict.target, "figure": verdict.figure, "method": verdict.method}
     own = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)]
@@ -109,7 +110,7 @@ def _told(verdict: Verdict, table: pd.DataFrame, t: Language) -> dict[str, Any]:
             )
     if verdict.small:
         said.append(t("These are few patients (%(n)s).", n=t.count(own["patients"].min())))
-    return {"text": " ".join(said), "english": False}
+    return " ".join(said)
 
 
 def _further(record: MapRecord, found: Iterable[Verdict], t: Language) -> list[dict[str, Any]]:
@@ -129,11 +130,12 @@ def _retold(text: object, t: Language) -> dict[str, Any]:
     return {"text": told, "english": t.code != "en" and told == text}
 
 
-def _groups(table: pd.DataFrame, t: Language) -> list[dict[str, Any]]:
-    """Of each target its name and tables: caption, columns, rows of (method, images, patients, cells)."""
+def _groups(table: pd.DataFrame, found: list[Verdict], t: Language) -> list[dict[str, Any]]:
+    """Of each target its name, verdicts and tables: figure, columns, rows of (method, images, patients, cells)."""
     return [
         {
             "name": _name(TARGETS, target, t),
+            "verdicts": [_told(one, table, t) for one in found if one.target == target],
             "tables": [_table(part, str(figure), t) for figure, part in own.groupby("figure", sort=False)],
         }
         for target, own in table.groupby("target", sort=False)
@@ -175,8 +177,8 @@ def _cell(row: dict[Any, Any], t: Language) -> dict[str, Any]:
         word = t("not shown to be beaten: no interval")
     else:
         word = t("not beaten: it is better") if row["difference_high"] < 0 else t("not beaten")
-    difference = t.signed(row["difference"]) + ("" if span == DASH else f" ({span})")
-    return cell | {"difference": difference, "word": word, "beaten": row["beaten"] is True}
+    difference = {"difference": t.signed(row["difference"]), "difference_interval": span}
+    return cell | difference | {"word": word, "beaten": row["beaten"] is True}
 
 
 def _agreement(table: pd.DataFrame, t: Language) -> dict[str, Any]:
