@@ -6,7 +6,6 @@ with respect to the image, beside other work, 410, this 142. The values are XLA'
 
 from __future__ import annotations
 
-import functools
 import itertools
 from typing import Any
 
@@ -69,7 +68,10 @@ def convolution(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **o
       padding: two pairs of equal numbers, pixels.
       options: of conv_general_dilated; dilations and groups leave the gradient to XLA.
     """
-    plain = functools.partial(jax.lax.conv_general_dilated, window_strides=strides, padding=padding, **options)
+
+    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+
     stride = strides[0]
     if stride == 1 or options.get("feature_group_count", 1) > 1:
         return plain(x, kernel)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax import alexnet, convert
+from cxrjax import alexnet, convert, windows
 from tests import torch_alexnet
 
 GOLDEN = Path(__file__).parent / "golden" / "alexnet.npz"
@@ -225,13 +225,13 @@ def test_max_pool(size, ceil):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; see test_max_pool_by_hand")
     x = np.random.default_rng(size).standard_normal((2, size, size + 1, 3), np.float32)
     want = torch.nn.functional.max_pool2d(torch.from_numpy(x).permute(0, 3, 1, 2), 3, 2, ceil_mode=ceil)
-    np.testing.assert_array_equal(alexnet.max_pool(jnp.asarray(x), ceil), want.permute(0, 2, 3, 1))
+    np.testing.assert_array_equal(windows.max_pool(jnp.asarray(x), ceil), want.permute(0, 2, 3, 1))
 
 
 def test_max_pool_by_hand():
     x = -jnp.arange(24.0).reshape(1, 4, 6, 1)  # negative: padding must not count as 0
-    assert alexnet.max_pool(x, ceil=False)[0, :, :, 0].tolist() == [[0, -2]]
-    assert alexnet.max_pool(x, ceil=True)[0, :, :, 0].tolist() == [[0, -2, -4], [-12, -14, -16]]
+    assert windows.max_pool(x, ceil=False)[0, :, :, 0].tolist() == [[0, -2]]
+    assert windows.max_pool(x, ceil=True)[0, :, :, 0].tolist() == [[0, -2, -4], [-12, -14, -16]]
 
 
 def test_local_response_norm_by_hand():

@@ -102,11 +102,9 @@ def last_line(made: Made) -> str:
     """What a person wants to know, in one line."""
     parts = []
     for name in dreaming.PARAMETRISATIONS:
-        known = made.numbers[name]
-        parts.append(
-            f"{name}: classified as dreamt by the own network {100 * known['own_accuracy']:.0f} %, by other seeds' "
-            f"{100 * known['transfer_accuracy']:.0f} %"
-        )
+        own, others = (made.numbers[name][key] for key in ("own_accuracy", "transfer_accuracy"))
+        elsewhere = "" if others is None else f", by other seeds' {100 * others:.0f} %"
+        parts.append(f"{name}: classified as dreamt by the own network {100 * own:.0f} %{elsewhere}")
     return f"{made.run.title}: dreams in {'; '.join(parts)}"
 
 

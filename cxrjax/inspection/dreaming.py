@@ -167,8 +167,10 @@ def _compiled(whole: Any, preprocessing: Any) -> Any:
     return jax.jit(run, compiler_options=devices.convolution_options())
 
 
-def numbers(dreams: dream.Dreams, seen: pd.DataFrame) -> dict[str, float | int]:
+def numbers(dreams: dream.Dreams, seen: pd.DataFrame) -> dict[str, float | int | None]:
     """Own and transfer accuracy, dead dreams, and how alike the seeds' dreams of pneumonia are (`DreamRecord.numbers`).
+
+    Of one seed transfer and stability are None.
 
     Args:
       dreams: see `classes`.
@@ -180,7 +182,7 @@ def numbers(dreams: dream.Dreams, seen: pd.DataFrame) -> dict[str, float | int]:
     grey = pictures if pictures.ndim == 3 else pictures.mean(-1)
     return {
         "own_accuracy": float(seen["right"][own].mean()),
-        "transfer_accuracy": float(seen["right"][~own].mean()),
+        "transfer_accuracy": float(seen["right"][~own].mean()) if seeds > 1 else None,
         "dead": int(dreams.dead.sum()),
-        "stability": similarity.mean_pairwise(similarity.ranks(similarity.reduce_maps(grey))),
+        "stability": similarity.mean_pairwise(similarity.ranks(similarity.reduce_maps(grey))) if seeds > 1 else None,
     }
