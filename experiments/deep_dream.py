@@ -66,8 +66,9 @@ def main(argv: list[str] | None = None) -> None:
             config.seeds, tuple(config.layers.split(",")), config.channels, config.patients, _setting(config)
         )
         made = [dream_pages.make(run, wanted) for run in runs]
+        for own in made:
+            dream_pages.write(own.run.folder, own, [(other.run.title, other.first) for other in made])
         for run, own in zip(runs, made, strict=True):
-            dream_pages.write(run.folder, own, [(other.run.title, other.first) for other in made])
             report.write_pages(run.folder, results.reopen(run.folder))
             print(f"dreams: {run.folder / 'dreams'}; report: {run.folder / 'report.html'}")
             print(dream_pages.last_line(own))

@@ -20,7 +20,7 @@ from cxrjax.trained import TrainedRun
 log = logging.getLogger(__name__)
 
 _CHANNEL_SIDE, _SEED_SIDE, _START_SIDE, _POSTER_SIDE = 150, 150, 230, 520  # pixels of tiles
-_FRAMES = 60  # of an animation, at most
+_FRAMES = 40  # of an animation, at most
 
 
 class Wanted(NamedTuple):

@@ -55,8 +55,8 @@ def watched(run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int,
     Raises:
       InputError: if the run's images are not there, or no mask fits.
     """
-    store, _ = load(run.config.data_dir, run.config.max_bad)
     made = phantom.phantom() if run.config.data_dir is None else None
+    store = ImageStore(made.images, made.table) if made else load(run.config.data_dir, run.config.max_bad)[0]
     boxes = _boxes(store, made)
     chosen = {seed: _names(run.folder, seed, store, set(boxes["image"]), most, most_boxed) for seed in seeds}
     lungs, rows, source = _lungs(store, made, masks, sorted({name for names in chosen.values() for name in names}))
@@ -93,8 +93,9 @@ def _boxes(store: ImageStore, made: phantom.Phantom | None) -> pd.DataFrame:
 def _names(folder: Path, seed: int, store: ImageStore, boxed: set[str], most: int, most_boxed: int) -> list[str]:
     """Of one seed: images of patients whom it was not trained on, those with boxes first."""
     val, train = (
-        pd.read_csv(folder / name, dtype={"image": str, "patient": str}).query("seed == @seed")
+        table[table["seed"] == seed]
         for name in ("predictions.csv", "training_predictions.csv")
+        for table in [pd.read_csv(folder / name, dtype={"image": str, "patient": str})]
     )
     unknown = set(store.table["image"][~store.table["patient"].isin(train["patient"])])
     first = sorted(boxed & unknown)[:most_boxed]
