@@ -125,7 +125,7 @@ def test_integrated_gradients_of_alexnet_are_complete(random_network):
 
 def test_noise_is_a_share_of_the_range_and_each_samples_own(small):
     """The gradient of x^2 / 2 is x, so the mean gradient less the image is the mean noise."""
-    images = np.stack([np.linspace(0, top, 4000, dtype=np.float32).reshape(50, 80) for top in (100, 200, 200)])
+    images = np.stack([np.linspace(20, 20 + top, 4000, dtype=np.float32).reshape(50, 80) for top in (100, 200, 200)])
 
     def noise(images, samples=1, share=0.1):
         mean = saliency.smooth_grad(jax.random.key(3), lambda p, x: (x**2).sum() / 2, None, images, samples, share)
