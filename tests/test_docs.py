@@ -51,3 +51,15 @@ def test_the_readmes_evaluation_runs(small_run, capsys):
     own = pd.read_csv(small_run / "results.csv").set_index("seed").loc[3]
     for name in performance.NAMES:
         assert float(known["figures"][name]) == pytest.approx(own[name], rel=2e-3, nan_ok=True), name  # steep slopes
+
+
+@pytest.mark.slow
+def test_the_readmes_dreams_run(small_run, small_phantom):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = [block for block in blocks if "saliency.METHODS" in block]
+    known: dict = {"images": small_phantom.images}
+    code = code.replace("runs/p_vs_nf", str(small_run)).replace("run.head(0)", "run.head(3)")
+    exec(compile(code, "README.md", "exec"), known)
+    assert known["dreams"].image.shape == (1, 445, 445)
+    assert known["dreams"].scores.shape == (1, 31)
+    assert known["maps"].shape == (8, 227, 227)
