@@ -33,6 +33,7 @@ _MODULES = (
     "dream",
     "dream_fourier",
     "evaluate",
+    "inspection",
     "metrics",
     "network",
     "objectives",

@@ -41,6 +41,7 @@ class DreamConfig:
     layers: str = flag("conv2,conv3,conv5,fc7", "layers of which channels are dreamt, with commas")
     channels: int = flag(8, "channels of each layer: those that pneumonia raises most, or the first", lower=1, upper=64)
     patients: int = flag(2, "radiographs of either class that are changed, beside the mean one", lower=0, upper=20)
+    images: str = flag("", "names of radiographs that are changed in place of those, with commas")
     key: int = flag(0, "of the noise and the transformations", lower=0)
     weights: str | None = flag(None, "where the weights that the run was trained from lie now; none: where they lay")
 
@@ -63,8 +64,9 @@ def main(argv: list[str] | None = None) -> None:
         runs = [load_run(folder, config.weights) for folder in folders]
         devices.start(cache_dir() / "programs")
         wanted = dream_pages.Wanted(
-            config.seeds, tuple(config.layers.split(",")), config.channels, config.patients, _setting(config)
-        )
+            config.seeds, tuple(config.layers.split(",")), config.channels, config.patients,
+            tuple(name for name in config.images.split(",") if name), _setting(config),
+        )  # fmt: skip
         made = [dream_pages.make(run, wanted) for run in runs]
         for own in made:
             dream_pages.write(own.run.folder, own, [(other.run.title, other.first) for other in made])

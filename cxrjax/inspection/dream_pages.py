@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from cxrjax.inspection import dreaming, record, sheets
 from cxrjax.inspection.dreaming import Heads, Setting
 from cxrjax.progress import Clock
 from cxrjax.trained import TrainedRun
+from cxrjax.types import InputError
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,8 @@ class Wanted(NamedTuple):
     seeds: int  # 0: all
     layers: tuple[str, ...]
     channels: int  # of each layer
-    patients: int  # of either class
+    patients: int  # radiographs of either class that are changed
+    images: tuple[str, ...]  # in place of these; (): none
     setting: Setting
 
 
@@ -51,7 +54,8 @@ def make(run: TrainedRun, wanted: Wanted) -> Made:
       ValueError: if a layer has not as many channels as wanted.
       InputError: if the run's images or checkpoints are not there.
     """
-    found, setting = dreaming.heads(run, wanted.seeds), wanted.setting
+    chosen, setting = _chosen(run, run.seeds[0], wanted), wanted.setting  # first of all, since names may be wrong
+    found = dreaming.heads(run, wanted.seeds)
     frames: dict[str, list[np.ndarray]] = {name: [] for name in dreaming.PARAMETRISATIONS}
     dreams, seen = {}, []
     for name in dreaming.PARAMETRISATIONS:
@@ -61,7 +65,7 @@ def make(run: TrainedRun, wanted: Wanted) -> Made:
         _warn(run.title, name, dreams[name], found.seeds)
     other = run.config.negative_class
     pictures = {"seeds": _seeds(dreams, found.seeds, other), "layers": _layers(run, found, wanted)}
-    pictures["starts"] = _starts(run, found, wanted)
+    pictures["starts"] = _starts(found, *chosen, setting)
     transfer = pd.concat(seen, ignore_index=True)
     transfer["aim"] = transfer["aim"].replace("other", other)
     numbers = {name: dreaming.numbers(dreams[name], part) for name, part in zip(dreams, seen, strict=True)}
@@ -183,25 +187,36 @@ def _telling(found: Heads, layer: str, count: int) -> tuple[int, ...]:
     return tuple(int(i) for i in np.argsort(-gain.reshape(-1, gain.shape[-1]).sum(0), kind="stable")[:count])
 
 
-def _starts(run: TrainedRun, found: Heads, wanted: Wanted) -> np.ndarray:
-    """Rows: mean radiograph and patients' images; columns: start, away, towards, and what changed."""
+def _chosen(run: TrainedRun, seed: int, wanted: Wanted) -> tuple[np.ndarray, list[str]]:
+    """Radiographs to be changed, [n, 227, 227] f32, and what they are: the mean one of a seed's validation, patients'.
+
+    Raises:
+      InputError: if an image is wanted that the run's data do not hold.
+    """
     store, _ = load(run.config.data_dir, run.config.max_bad)
     known = pd.read_csv(run.folder / "predictions.csv", dtype={"image": str})
-    known = known[known["seed"] == found.seeds[0]].reset_index(drop=True)
+    known = known[known["seed"] == seed].reset_index(drop=True)
     place = {name: row for row, name in enumerate(store.table["image"])}
     corner = slice(augment.CENTRE, augment.CENTRE + augment.CROP)
 
-    def images(names: pd.Series) -> np.ndarray:
-        return np.stack([np.asarray(store.images[place[name]][corner, corner], np.float32) for name in names])
+    def images(names: Iterable[str]) -> list[np.ndarray]:
+        return [np.asarray(store.images[place[name]][corner, corner], np.float32) for name in names]
 
-    chosen = [(label, known[known["label"] == label]) for label in (1, 0)]
-    picked = [(label, rows.iloc[_undecided(rows["score"])[: wanted.patients]]) for label, rows in chosen]
-    start, names = [images(known["image"]).mean(0)], ["mean of the validation images"]
-    for label, rows in picked:
-        if len(rows):
-            start += list(images(rows["image"]))
-            names += [f"{'P' if label else run.config.negative_class}: {name}" for name in rows["image"]]
-    made = dreaming.radiographs(found, np.stack(start), wanted.setting)
+    if missing := [name for name in wanted.images if name not in place]:
+        raise InputError(f"--images must name images of the run's data, got {missing[0]!r}")
+    names = list(wanted.images)
+    for label in (1, 0) if not names else ():
+        rows = known[known["label"] == label]
+        names += rows["image"].iloc[_undecided(rows["score"])[: wanted.patients]].tolist()
+    labels = store.table.set_index("image")["labels"]
+    told = [f"{name}: {labels[name].replace('|', ', ') or 'no label'}" for name in names]
+    mean = np.mean(images(known["image"]), axis=0)
+    return np.stack([mean, *images(names)]), ["mean of the validation images", *told]
+
+
+def _starts(found: Heads, start: np.ndarray, names: list[str], setting: Setting) -> np.ndarray:
+    """Rows: radiographs; columns: start, away from and towards pneumonia, and what changed."""
+    made = dreaming.radiographs(found, start, setting)
     tiles = [
         [_u8(s), _u8(a), _u8(t), sheets.difference(s, a), sheets.difference(s, t)]
         for s, a, t in zip(made.start, made.away, made.towards, strict=True)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,10 @@ import pandas as pd
 import pytest
 
 from cxrjax import dream, dream_fourier, network, objectives
-from cxrjax.inspection import dreaming, record
+from cxrjax.inspection import dream_pages, dreaming, record
+from cxrjax.store import open_store
 from cxrjax.trained import load_run
+from cxrjax.types import InputError
 from experiments import deep_dream
 
 SHORT = dreaming.Setting(dream.Options(2, 1), dream_fourier.Options(2))
@@ -79,6 +82,25 @@ def test_radiographs_move_both_ways(heads):
     size = np.sqrt(((changed.towards - images) ** 2).mean((1, 2)))
     assert (size > 1).all()
     assert (size < 5).all()  # two steps of 2 grey levels
+
+
+def test_radiographs_are_the_undecided_ones_or_those_named(run):
+    wanted = dream_pages.Wanted(0, ("conv2",), 1, 2, (), SHORT)
+    start, names = dream_pages._chosen(run, 3, wanted)
+    known = pd.read_csv(run.folder / "predictions.csv").query("seed == 3").reset_index(drop=True)
+    for label, some in ((1, names[1:3]), (0, names[3:])):
+        own = known[known["label"] == label]
+        nearest = own["image"][(own["score"] - 0.5).abs().sort_values(kind="stable").index[:2]]
+        assert [name.split(":")[0] for name in some] == list(nearest)
+    pixels = open_store(Path(run.config.data_dir)).images[:, 14:241, 14:241]
+    places = dict(zip(open_store(Path(run.config.data_dir)).table["image"], range(len(pixels)), strict=True))
+    np.testing.assert_allclose(start[0], np.mean([pixels[places[name]] for name in known["image"]], 0), atol=1e-3)
+    last = sorted(places)[-1]
+    start, names = dream_pages._chosen(run, 3, wanted._replace(images=(last,)))
+    assert len(names) == 2
+    np.testing.assert_array_equal(start[1], pixels[places[last]])
+    with pytest.raises(InputError, match=r"--images must name images of the run's data, got 'nobody.png'"):
+        dream_pages._chosen(run, 3, wanted._replace(images=("nobody.png",)))
 
 
 @pytest.mark.slow
