@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrjax import checkpoint, load_run, rundir, scoring, seed_groups, summary
+from cxrjax import checkpoint, load_run, rundir, runner, scoring, seed_groups, summary
 from cxrjax.alexnet import LAYERS
 from cxrjax.datasets.load import load
 from cxrjax.reporting import report
-from cxrjax.types import ExperimentConfig, InputError
+from cxrjax.store import BOX_COLUMNS, open_store, patients_with_box, write_store
+from cxrjax.types import About, ExperimentConfig, InputError
 from experiments import _cli, p_vs_nf, p_vs_np
 from tests.test_trained import CLOSE, worst
 
@@ -243,6 +244,37 @@ def test_bad_input_is_one_line_and_exit_status_2(nih, tmp_path, capsys, flag, me
     assert message in error
     assert "Traceback" not in error
     assert not (out / "config.json").exists()
+
+
+def test_boxes_that_are_not_there_cannot_be_held_out(nih, tmp_path, capsys):
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'run'}", "--hold_out_boxes", *FAST) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: --hold_out_boxes needs boxes of pneumonia (BBox_List_2017.csv)")
+    assert not (tmp_path / "run").exists()
+
+
+def test_patients_with_a_box_are_in_no_training(small_phantom, tmp_path):
+    """A box around one patient's pneumonia: that patient leaves every training side, and no other does."""
+    positive = small_phantom.table[:45][small_phantom.table["labels"][:45].str.contains("Pneumonia")]
+    patient, image = positive["patient"].iloc[0], positive["image"].iloc[0]
+    folder = tmp_path / "store"
+    write_store(folder, small_phantom.table[:45], small_phantom.images[:45], About("phantom", {}, {}, {}))
+    box = pd.DataFrame([(image, "Pneumonia", 0.1, 0.1, 0.2, 0.2)], columns=list(BOX_COLUMNS))
+    box.to_csv(folder / "boxes.csv", index=False)
+    store = open_store(folder)
+    assert patients_with_box(store, "Pneumonia").tolist() == [patient]
+    assert patients_with_box(store, "Mass").tolist() == []
+    config = ExperimentConfig("p_vs_nf", "NF", data_dir=str(folder), weights="random", retrain_from="fc8", seeds=3)
+    about = About("phantom", {}, {}, {})
+    plain = runner.prepare(config, store, about, None)
+    held = runner.prepare(dataclasses.replace(config, hold_out_boxes=True), store, about, None)
+    away = 0
+    for c, with_all, without in zip(plain.cohorts, plain.splits, held.splits, strict=True):
+        np.testing.assert_array_equal(with_all.val, without.val)
+        expected = [i for i in with_all.train if c.patient[i] != patient]
+        assert list(without.train) == expected
+        away += len(with_all.train) - len(expected)
+    assert away > 0
 
 
 def test_a_bank_needs_a_frozen_trunk(nih, capsys):
