@@ -36,7 +36,7 @@ def initial(key):
     return {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2))}}
 
 trunk = bank.Trunk(blocks, blocks, jnp.float32(1), (196,), np.dtype(np.float32), "blocks")
-net = Network(trunk, head, initial, ("fc8",), True)
+net = Network(trunk, head, initial, ("fc8",), True, None, None)
 rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (40, 256, 256), dtype=np.uint8)
 labels = rng.integers(0, 2, 40, dtype=np.int32)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax import bank, devices, seed_groups
+from cxrjax import bank, convert, devices, seed_groups
+from cxrjax.alexnet import AlexNet
 from cxrjax.network import Network
 from cxrjax.types import Schedule
 
@@ -19,7 +20,7 @@ def net(dense=True):
         return {"fc8": {"kernel": jnp.zeros((2500, 1000))}}
 
     trunk = bank.Trunk(lambda p, x: x, lambda p, x: x, {}, (1024,), np.dtype(np.float32), "none")
-    return Network(trunk, lambda p, x, k: x, initial, ("fc8",), dense)
+    return Network(trunk, lambda p, x, k: x, initial, ("fc8",), dense, AlexNet(2), convert.TORCHVISION)
 
 
 def test_bytes_of_a_seed_by_hand():

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax import augment, bank, checkpoint, inputs, network, pipeline, store, trainer
+from cxrjax import augment, bank, checkpoint, convert, inputs, network, pipeline, store, trainer
+from cxrjax.alexnet import AlexNet
 from cxrjax.types import InputError, Schedule, SeedData
 
 SCHEDULE = Schedule(epochs=3, batch_size=8, learning_rate=0.1, momentum=0.9, augment_bank=0)
@@ -31,7 +32,7 @@ def _initial(key):
 
 
 TRUNK = bank.Trunk(_blocks, _blocks, {}, (196,), np.dtype(np.float32), "blocks")
-NET = network.Network(TRUNK, _head, _initial, ("fc8",), dense=True)
+NET = network.Network(TRUNK, _head, _initial, ("fc8",), True, AlexNet(2), convert.TORCHVISION)
 
 
 @pytest.fixture(scope="module")
