@@ -14,8 +14,9 @@ def test_pytorch_dreams_the_same_images():
     own, theirs = (build(config).run() for build in (benchmark_dream._own, benchmark_dream._theirs))
     assert own.image.shape == (2, 250, 250)
     for seed in range(2):
-        # Of 255 grey levels; a step moves the image by 12. Where ReLU and maxima tie, two float32 sums may part.
-        assert np.abs(np.asarray(own.image[seed]) - theirs[seed].numpy()).mean() < 0.1
+        # Grey levels, of the 12 that each step moves the image: where ReLU and maxima almost tie, float32 sums in
+        # another order part the gradients, and 0.03 to 0.11 were seen. Another direction differs by some 10.
+        assert np.abs(np.asarray(own.image[seed]) - theirs[seed].numpy()).mean() < 0.5
 
 
 def test_the_benchmark_writes_what_it_says(tmp_path):

@@ -47,7 +47,7 @@ def maps(size: tuple[int, int] = (1400, 1600)) -> MapRecord:
             ("box", "energy", "grad_cam", "trained", 40, 30, 0.2, 0.15, 0.25, *NONE, None, False, 3, ""),
             ("box", "energy", "grad_cam", "centre", 40, 30, 0.3, 0.25, 0.35, -0.1, -0.15, -0.05, False, False, 0, ""),
             ("lungs", "pointing", "gradient", "trained", 5, 4, 0.75, np.nan, np.nan, *NONE, None, True, 0,
-             "value: the figure is the same in every image"),
+             "value: the figure is the same in every patient"),
             ("lungs", "pointing", "gradient", ATTACK, 5, 4, 0.5, 0.3, 0.7, 0.25, np.nan, np.nan, False, True, 0,
              f"difference: all images are of one patient; {ATTACK}"),
         ],

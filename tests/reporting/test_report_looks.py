@@ -154,8 +154,8 @@ def test_reasons_and_notes(whole):
     for told in (
         ("Grad-CAM, Boxes around a pneumonia, Share of the map's energy inside, this network: 3 maps are zero",
          "Grad-CAM, Cajas alrededor de una neumonía, Parte de la energía del mapa que cae adentro, esta red: 3 mapas"),
-        ("this network: the figure is the same in every image.",
-         "esta red: la cifra es la misma en todas las imágenes."),
+        ("this network: the figure is the same in every patient.",
+         "esta red: la cifra es la misma en todos los pacientes."),
         ("1 map is constant and is left out.", "1 mapa es constante y queda excluido."),
         ("grad_cam, lungs: not compared with shuffled_labels, of", "grad_cam, pulmones: sin comparación con"),
     ):  # fmt: skip
