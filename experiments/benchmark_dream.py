@@ -5,7 +5,7 @@
 The pneumonia neuron of each of --seeds networks, retrained from fc6, is raised from noise with the defaults of
 `cxrjax.dream` (three octaves of ten iterations), all in one call; PyTorch makes the same steps one network after the
 other, channels last, gradients of the image alone. In turn, so that a drift of the machine's speed meets both. The time
-does not depend on the values of the weights, which are random. Four minutes on 2 idle CPU cores; expected there: PyTorch
+does not depend on the values of the weights, which are random. Four minutes on 2 idle CPU cores; expected: PyTorch
 takes 1.16 times as long.
 """
 
