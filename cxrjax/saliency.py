@@ -21,9 +21,6 @@ from cxrjax.network import Network
 from cxrjax.objectives import Objective
 from cxrjax.types import Array, Params
 
-STEPS, STRIDE = 32, 16
-"""Of integrated gradients and occlusion in `METHODS`, for many images: where a map lies does not change with 4 times as
-many, its sum does by some 1 %."""
 CHUNK = 64  # images in one call of a compiled program, unless B is more
 
 Method: TypeAlias = Callable[[jax.Array, Network, Params, Array, jax.Array], jax.Array]
@@ -213,7 +210,7 @@ METHODS: dict[str, Method] = {
     "grad_cam": _grad_cam,
     "occlusion": _occlusion,
 }
-"""Every method with its default options, but `STEPS` and `STRIDE`; SmoothGrad alone uses the key."""
+"""Every method with its default options; SmoothGrad alone uses the key."""
 
 
 @functools.lru_cache(maxsize=4)
