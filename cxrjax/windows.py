@@ -73,7 +73,8 @@ def convolution(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **o
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
     stride = strides[0]
-    if stride == 1 or options.get("feature_group_count", 1) > 1:
+    dilations = [*(options.get("lhs_dilation") or ()), *(options.get("rhs_dilation") or ())]
+    if stride == 1 or options.get("feature_group_count", 1) > 1 or max(dilations, default=1) > 1:
         return plain(x, kernel)
 
     @jax.custom_vjp

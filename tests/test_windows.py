@@ -46,3 +46,13 @@ def test_other_convolutions_are_xlas():
     given = (x, kernel, (2, 2), ((1, 1), (1, 1)))
     out = windows.convolution(*given, **LAYOUT, feature_group_count=2)
     np.testing.assert_array_equal(out, jax.lax.conv_general_dilated(*given, **LAYOUT, feature_group_count=2))
+
+
+def test_gradient_of_a_dilated_convolution_is_xlas():
+    x = jax.random.normal(jax.random.key(0), (1, 17, 17, 3))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
+    given = ((2, 2), ((0, 0), (0, 0)))
+    options = {**LAYOUT, "rhs_dilation": (2, 2)}
+    own = jax.grad(lambda x: (windows.convolution(x, kernel, *given, **options) ** 2).sum())(x)
+    expected = jax.grad(lambda x: (jax.lax.conv_general_dilated(x, kernel, *given, **options) ** 2).sum())(x)
+    np.testing.assert_array_equal(own, expected)
