@@ -118,16 +118,16 @@ def dream(
     if options.iterations < 1:
         raise ValueError(f"iterations must be 1 or more, got {options.iterations}")
     params = jax.device_put(params)
-    climb, see = _programs(objective, options, Axes.of(axes))
+    climb, picture, value = _programs(objective, options, Axes.of(axes))
     spectrum, scores, alive = jnp.asarray(start, jnp.float32), [], jnp.ones(len(start), bool)
     state = jax.vmap(_adam(options).init)(spectrum)
     for step in range(options.iterations):
         spectrum, state, score, alive = climb(params, jax.random.fold_in(key, step), spectrum, state)
         scores.append(score)
         if on_step:
-            on_step(step + 1, see(params, spectrum)[0])
-    image, score = see(params, spectrum)
-    return Dreams(image, jnp.stack([*scores, score], axis=1), ~alive)
+            on_step(step + 1, picture(spectrum))
+    image = picture(spectrum)
+    return Dreams(image, jnp.stack([*scores, value(params, image)], axis=1), ~alive)
 
 
 def _adam(options: Options) -> optax.GradientTransformation:
@@ -135,17 +135,12 @@ def _adam(options: Options) -> optax.GradientTransformation:
 
 
 @functools.lru_cache(maxsize=16)
-def _programs(objective: Objective, options: Options, axes: Axes) -> tuple[Any, Any]:
-    """One iteration of all dreams, and their images with their objective, compiled."""
-
-    def see(params: Any, spectrum: jax.Array) -> tuple[jax.Array, jax.Array]:
-        image = image_of(spectrum, options.decay)
-        return image, objective(params, image)
-
+def _programs(objective: Objective, options: Options, axes: Axes) -> tuple[Any, Any, Any]:
+    """One iteration of all dreams, their images, and the objective of these, compiled."""
     one = functools.partial(ascend, objective, options)
-    lifted = (jax.vmap(one, (axes.tree(), None, 0, 0)), jax.vmap(see, (axes.tree(), 0)))
-    climb, seen = (jax.jit(f, compiler_options=devices.convolution_options()) for f in lifted)
-    return climb, seen
+    lifted = (jax.vmap(one, (axes.tree(), None, 0, 0)), jax.vmap(objective, (axes.tree(), 0)))
+    climb, value = (jax.jit(f, compiler_options=devices.convolution_options()) for f in lifted)
+    return climb, jax.jit(jax.vmap(functools.partial(image_of, decay=options.decay))), value
 
 
 def ascend(
