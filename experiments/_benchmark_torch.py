@@ -150,8 +150,7 @@ class Parts:
     def _evaluation(self) -> Callable[[], Any]:
         """The whole network of each seed, since a plain loop over seeds shares nothing."""
         heads = [learner.head.eval() for learner in self.learners()]
-        corner = slice(augment.CENTRE, augment.CENTRE + augment.CROP)
-        batches = self.images[:, corner, corner].split(self.chosen.batch)
+        batches = self.images[:, augment.MIDDLE, augment.MIDDLE].split(self.chosen.batch)
 
         def run() -> Any:
             with torch.no_grad():
@@ -192,12 +191,11 @@ class PlainEpoch:
 
     def _validate(self) -> float:
         """Accuracy on the centre crops."""
-        corner = slice(augment.CENTRE, augment.CENTRE + augment.CROP)
         correct = torch.zeros((), device=self.device)
         self.learner.head.eval()
         with torch.no_grad():
             for index in torch.arange(self.sizes.train, len(self.images), device=self.device).split(self.batch):
-                inputs = self.program.trunk(self.images[index][:, corner, corner])
+                inputs = self.program.trunk(self.images[index][:, augment.MIDDLE, augment.MIDDLE])
                 logits = self.program.logits(self.learner.head, inputs)
                 correct += (logits.argmax(1) == self.labels[index]).sum()
         return correct.item() / self.sizes.val

@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from cxrjax.types import InputError
+
+
+def make_folder(out: str) -> Path:
+    """The folder of a benchmark's results.
+
+    Raises:
+      InputError: if it cannot be one.
+    """
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out={out} cannot be made a folder: {error.strerror}") from error
+    return Path(out)
+
+
+def prepare_environment(compare: str) -> None:
+    """Lets two frameworks share a machine; must come before either is imported.
+
+    JAX would take three quarters of a GPU's memory for itself. OpenMP's threads, which PyTorch's CPU kernels use,
+    may spin on for a while after each parallel region and take the cores from XLA's threads: with the policy ACTIVE
+    head steps of both sides took 1.4 times as long as with PASSIVE (one run each, 2 busy CPU cores).
+    """
+    if compare == "none":
+        return
+    if importlib.util.find_spec("torch") is None:
+        raise InputError('--compare=torch: PyTorch is not installed; run `pip install "cxrjax[torch]"`')
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 
 class Work(NamedTuple):

@@ -12,11 +12,10 @@ takes 1.16 times as long.
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrjax.types import flag
-from experiments import _cli, benchmark_step
+from experiments import _cli, _timing
 
 if TYPE_CHECKING:
     from experiments._timing import Work
@@ -48,8 +47,8 @@ def run(config: BenchmarkConfig) -> str:
     Raises:
       InputError: if PyTorch is asked for and not installed, or the folder cannot be made.
     """
-    folder = benchmark_step.folder(config.out)
-    benchmark_step.prepare_environment(config.compare)
+    folder = _timing.make_folder(config.out)
+    _timing.prepare_environment(config.compare)
     import jax
 
     from cxrjax import files
@@ -71,7 +70,7 @@ def run(config: BenchmarkConfig) -> str:
         compared = ratio(timings["PyTorch"], timings["cxrjax"])
         found["ratio"] = compared._asdict()
         line += f", PyTorch {timings['PyTorch'].median_s:.1f} s, {compared.median_of_repeats:.2f} times as long"
-    files.write_json(Path(folder) / "benchmark.json", found)
+    files.write_json(folder / "benchmark.json", found)
     return f"{line}; wrote {folder / 'benchmark.json'}"
 
 
@@ -112,7 +111,8 @@ def _theirs(config: BenchmarkConfig) -> Work:
     from experiments._timing import Work
 
     device = _benchmark_torch.prepare()
-    net, initial = network.cut(None, "fc6"), jax.jit(network.cut(None, "fc6").initial)
+    net = network.cut(None, "fc6")
+    initial = jax.jit(net.initial)
     trunk, heads = None, []
     for seed in range(config.seeds):
         params = network.layers(net, initial(initial_key(seed)))

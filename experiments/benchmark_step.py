@@ -13,14 +13,11 @@ depend on what they show, nor on the values of the weights. Needs neither Tensor
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrjax.types import InputError, flag
-from experiments import _cli
+from experiments import _cli, _timing
 
 if TYPE_CHECKING:
     from experiments._benchmark_parts import Setting
@@ -72,8 +69,8 @@ def run(config: BenchmarkConfig) -> str:
       InputError: naming what is wrong with a flag.
     """
     batches, seeds = counts("batch_sizes", config.batch_sizes), counts("seeds", config.seeds)
-    place = folder(config.out)
-    prepare_environment(config.compare)
+    folder = _timing.make_folder(config.out)
+    _timing.prepare_environment(config.compare)
     from cxrjax import files
     from experiments import _benchmark_parts, _benchmark_table, _ceilings
     from experiments._timing import say
@@ -99,9 +96,9 @@ def run(config: BenchmarkConfig) -> str:
     protocol = _protocol(config, weights, batches[0]) if config.protocol else None
     results = _benchmark_table.content(config, ceilings, rows, protocol)
     table = _benchmark_table.markdown(results)
-    files.write_json(place / "benchmark.json", results)
-    files.write_text(place / "benchmark.md", table)
-    return f"{table}\nwrote {place / 'benchmark.json'} and benchmark.md\n"
+    files.write_json(folder / "benchmark.json", results)
+    files.write_text(folder / "benchmark.md", table)
+    return f"{table}\nwrote {folder / 'benchmark.json'} and benchmark.md\n"
 
 
 def counts(name: str, text: str) -> tuple[int, ...]:
@@ -117,32 +114,6 @@ def counts(name: str, text: str) -> tuple[int, ...]:
     if not all(word.isdecimal() and int(word) > 0 for word in words):
         raise InputError(f"--{name} must be whole numbers above 0 with commas between them, got {text!r}")
     return tuple(dict.fromkeys(int(word) for word in words))
-
-
-def folder(out: str) -> Path:
-    """Makes the folder of the results."""
-    made = Path(out)
-    try:
-        made.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out={out} cannot be made a folder: {error.strerror}") from error
-    return made
-
-
-def prepare_environment(compare: str) -> None:
-    """Lets two frameworks share a machine; must come before either is imported.
-
-    JAX would take three quarters of a GPU's memory for itself. OpenMP's threads, which PyTorch's CPU kernels use,
-    may spin on for a while after each parallel region and take the cores from XLA's threads: with the policy ACTIVE
-    head steps of both sides took 1.4 times as long as with PASSIVE (one run each, 2 busy CPU cores).
-    """
-    if compare == "none":
-        return
-    if importlib.util.find_spec("torch") is None:
-        raise InputError('--compare=torch: PyTorch is not installed; run `pip install "cxrjax[torch]"`')
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("KMP_BLOCKTIME", "0")
 
 
 def _others(config: BenchmarkConfig) -> dict[str, Other]:

@@ -77,9 +77,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _check_layers(text: str) -> None:
-    known = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
-    if unknown := [name for name in text.split(",") if name not in known]:
-        raise InputError(f"--layers must be of {','.join(known)}, got {unknown[0]!r}")
+    from cxrjax.alexnet import LAYERS
+
+    if unknown := [name for name in text.split(",") if name not in LAYERS]:
+        raise InputError(f"--layers must be of {','.join(LAYERS)}, got {unknown[0]!r}")
 
 
 def _setting(config: DreamConfig) -> Setting:

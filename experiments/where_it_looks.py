@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         found = looking.look(known, seeds, seen, methods, config.dreams)
         map_pages.write(Path(config.run), seen, found, missing, dataclasses.asdict(config))
         report.write_pages(run.folder, results.reopen(run.folder))
-        print("\n".join(found.verdicts))
+        print("\n".join(verdict.text for verdict in found.verdicts))
         print(f"maps: {run.folder / 'maps'}; report: {run.folder / 'report.html'}")
         print(map_pages.last_line(run.title, found))
 
