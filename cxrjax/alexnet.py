@@ -83,6 +83,19 @@ def layer_before(name: str) -> str | None:
     return LAYERS[index - 1] if index else None
 
 
+def channels_of(net: AlexNet, layer: str) -> int:
+    """Channels, units or classes of a layer.
+
+    Raises:
+      ValueError: if `layer` is not in `LAYERS`.
+    """
+    if layer not in LAYERS:
+        raise ValueError(f"layer must be one of {', '.join(LAYERS)}, got {layer!r}")
+    if layer in CONVOLUTIONS[net.variant]:
+        return CONVOLUTIONS[net.variant][layer].features
+    return WIDTHS.get(layer, net.num_classes)
+
+
 class AlexNet(nn.Module):
     """Layers `first` to `last` of AlexNet.
 

@@ -17,6 +17,7 @@ SOURCE = 256
 CROP = 227
 OFFSETS = SOURCE - CROP + 1  # 0..29
 CENTRE = (SOURCE - CROP) // 2  # 14, as torchvision's CenterCrop and MATLAB's centerCropWindow2d round
+MIDDLE = slice(CENTRE, CENTRE + CROP)  # rows, or columns, of the centre crop
 
 
 @jax.jit

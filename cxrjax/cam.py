@@ -37,6 +37,21 @@ def grad_cam(net: Network, params: Params, images: Array, direction: jax.Array, 
     return _cam(Alike(net), layer)(jax.device_put(params), checked(images), direction)
 
 
+def slope(
+    net: Network, params: Params, images: jax.Array, direction: jax.Array, layer: str
+) -> tuple[jax.Array, jax.Array]:
+    """How much the score logits @ direction rises with each of a layer's activations, and these, both [B, h, w, C]
+    (or [B, C]); the arguments as `grad_cam`'s, of any layer but fc8.
+    """
+
+    def score(added: jax.Array) -> tuple[jax.Array, jax.Array]:
+        seen = network.see(net, params, images, {layer: added})
+        return (seen.logits @ direction).sum(), seen.activations[layer]
+
+    shape = jax.eval_shape(functools.partial(network.see, net), params, images).activations[layer]
+    return jax.grad(score, has_aux=True)(jnp.zeros(shape.shape, shape.dtype))
+
+
 def centres(variant: Variant, layer: str = "conv5") -> tuple[float, int]:
     """First and pitch of a layer's cells: cell i is centred at pixel first + i pitch, in rows as in columns.
 
@@ -111,13 +126,8 @@ def _cam(alike: Alike, layer: str) -> Any:
     """(params, images, direction) -> Grad-CAM, compiled."""
 
     def one(params: Params, image: jax.Array, direction: jax.Array) -> jax.Array:
-        def score(added: jax.Array) -> tuple[jax.Array, jax.Array]:
-            seen = network.see(alike.net, params, image[None], {layer: added})
-            return seen.logits[0] @ direction, seen.activations[layer]
-
-        shape = jax.eval_shape(functools.partial(network.see, alike.net), params, image[None]).activations[layer]
-        slope, activation = jax.grad(score, has_aux=True)(jnp.zeros(shape.shape, shape.dtype))
-        weights = slope.astype(jnp.float32).mean((0, 1, 2))
+        gradient, activation = slope(alike.net, params, image[None], direction, layer)
+        weights = gradient.astype(jnp.float32).mean((0, 1, 2))
         return jax.nn.relu(activation[0].astype(jnp.float32) @ weights)
 
     return jax.jit(jax.vmap(one, (None, 0, None)), compiler_options=devices.convolution_options())

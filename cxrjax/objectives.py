@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from cxrjax import network
-from cxrjax.alexnet import LAYERS
-from cxrjax.augment import CROP
+from cxrjax.alexnet import channels_of
 
 Objective: TypeAlias = Callable[[Any, jax.Array], jax.Array]
 """(params, image [H, W] grey or [H, W, 3] RGB, 0..255) -> a number []."""
@@ -37,8 +36,7 @@ def along(
     Raises:
       ValueError: if the network has no such layer, or if fc6, fc7 or fc8, which have no map, are given a place.
     """
-    if layer not in LAYERS:
-        raise ValueError(f"layer must be one of {', '.join(LAYERS)}, got {layer!r}")
+    channels_of(net.whole, layer)  # refuses a layer that there is not
     if place is not None and layer.startswith("fc"):
         raise ValueError(f"place must be None for {layer}, which has no map, got {place}")
 
@@ -57,10 +55,9 @@ def direction(net: network.Network, layer: str, channel: int) -> jax.Array:
     """1 at one channel and 0 elsewhere, [C] f32, for `along`; of fc8 a channel is a class, and 1 is pneumonia.
 
     Raises:
-      ValueError: if the layer has no such channel.
+      ValueError: if the network has no such layer, or the layer no such channel.
     """
-    image = jax.ShapeDtypeStruct((1, CROP, CROP, 3), jnp.float32)
-    channels = jax.eval_shape(net.whole.init, jax.random.key(0), image)["params"][layer]["kernel"].shape[-1]
+    channels = channels_of(net.whole, layer)
     if not 0 <= channel < channels:
         raise ValueError(f"channel of {layer} must be in 0..{channels - 1}, got {channel}")
     return jnp.zeros(channels).at[channel].set(1)

@@ -133,11 +133,16 @@ def read_boxes(folder: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"image": str}) if path.is_file() else no_boxes()
 
 
-def patients_with_box(store: ImageStore, finding: str) -> np.ndarray:
-    """Patients, [P] str, of whom at least one image has a box around this finding; none of a store without a folder."""
+def boxes_around(store: ImageStore, finding: str) -> pd.DataFrame:
+    """`read_boxes` of one finding and of the store's images; none of a store without a folder."""
     boxes = read_boxes(store.folder) if store.folder else no_boxes()
-    images = boxes["image"][boxes["finding"] == finding]
-    return np.asarray(store.table["patient"][store.table["image"].isin(images)].unique(), str)
+    return boxes[(boxes["finding"] == finding) & boxes["image"].isin(store.table["image"])].reset_index(drop=True)
+
+
+def patients_with_box(store: ImageStore, finding: str) -> np.ndarray:
+    """Patients, [P] str, of whom at least one image has a box around this finding."""
+    boxed = store.table["image"].isin(boxes_around(store, finding)["image"])
+    return np.asarray(store.table["patient"][boxed].unique(), str)
 
 
 def no_boxes() -> pd.DataFrame:

@@ -307,3 +307,13 @@ def test_what_is_added_to_activations_goes_on():
     more, now = net.apply({"params": params}, x, added={"fc7": jnp.ones((1, 4096))})
     np.testing.assert_allclose(now["fc7"], seen["fc7"] + 1, atol=1e-6)
     np.testing.assert_allclose(more - plain, params["fc8"]["kernel"].sum(0)[None], atol=1e-3)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_channels_are_those_of_the_kernels(variant):
+    net = alexnet.AlexNet(7, variant)
+    kernels = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 227, 227, 3)))["params"]
+    for layer in alexnet.LAYERS:
+        assert alexnet.channels_of(net, layer) == kernels[layer]["kernel"].shape[-1]
+    with pytest.raises(ValueError, match=r"layer must be one of conv1, .*, got 'fc9'"):
+        alexnet.channels_of(net, "fc9")

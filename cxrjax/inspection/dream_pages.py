@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,8 @@ import jax
 import numpy as np
 import pandas as pd
 
-from cxrjax import augment, dream, files, network, objectives
+from cxrjax import augment, cam, dream, objectives, tables
+from cxrjax.analysis import run_files
 from cxrjax.datasets.load import load
 from cxrjax.inspection import dreaming, record, sheets
 from cxrjax.inspection.dreaming import Heads, Setting
@@ -96,10 +96,9 @@ def write(folder: Path, made: Made, firsts: list[tuple[str, np.ndarray]]) -> Non
     """Writes the record of a run; `firsts` are the titles and first dreams of all runs, for the poster's figure."""
     titles, images = zip(*firsts, strict=True)
     poster = sheets.sheet([images], [""], titles, _POSTER_SIDE)
-    place = folder / record.DREAMS
-    place.mkdir(parents=True, exist_ok=True)
-    files.write_bytes(place / "ascent.gif", made.ascent)
-    record.write(place, {"poster": poster, **made.pictures}, {"transfer": made.transfer}, made.numbers)
+    pictures = {"poster": poster, **made.pictures}
+    further = {"ascent.gif": made.ascent}
+    record.write(folder / record.DREAMS, pictures, {"transfer": made.transfer}, made.numbers, further)
 
 
 def last_line(made: Made) -> str:
@@ -173,17 +172,10 @@ def _telling(found: Heads, layer: str, count: int) -> tuple[int, ...]:
 
     By the gradient of its log odds with respect to their activations at grey noise, largest first; of fc8 all classes.
     """
-    image = dream.noise(jax.random.key(1))[None]
-    odds = objectives.log_odds(found.net)
-    layers = found.of(0)
-    shape = jax.eval_shape(lambda p: network.see(found.net, p, image).activations[layer], layers)
     if layer == "fc8":
-        return tuple(range(min(count, shape.shape[-1])))
-
-    def score(added: jax.Array) -> jax.Array:
-        return (network.see(found.net, layers, image, {layer: added}).logits @ odds).sum()
-
-    gain = np.asarray(jax.grad(score)(np.zeros(shape.shape, np.float32)))
+        return tuple(range(min(count, found.net.whole.num_classes)))
+    image = dream.noise(jax.random.key(1))[None]
+    gain = np.asarray(cam.slope(found.net, found.of(0), image, objectives.log_odds(found.net), layer)[0])
     return tuple(int(i) for i in np.argsort(-gain.reshape(-1, gain.shape[-1]).sum(0), kind="stable")[:count])
 
 
@@ -194,24 +186,20 @@ def _chosen(run: TrainedRun, seed: int, wanted: Wanted) -> tuple[np.ndarray, lis
       InputError: if an image is wanted that the run's data do not hold.
     """
     store, _ = load(run.config.data_dir, run.config.max_bad)
-    known = pd.read_csv(run.folder / "predictions.csv", dtype={"image": str})
+    known = run_files.read(run.folder).predictions
     known = known[known["seed"] == seed].reset_index(drop=True)
-    place = {name: row for row, name in enumerate(store.table["image"])}
-    corner = slice(augment.CENTRE, augment.CENTRE + augment.CROP)
-
-    def images(names: Iterable[str]) -> list[np.ndarray]:
-        return [np.asarray(store.images[place[name]][corner, corner], np.float32) for name in names]
-
-    if missing := [name for name in wanted.images if name not in place]:
+    labels = store.table.set_index("image")["labels"]
+    if missing := [name for name in wanted.images if name not in labels]:
         raise InputError(f"--images must name images of the run's data, got {missing[0]!r}")
     names = list(wanted.images)
     for label in (1, 0) if not names else ():
         rows = known[known["label"] == label]
         names += rows["image"].iloc[_undecided(rows["score"])[: wanted.patients]].tolist()
-    labels = store.table.set_index("image")["labels"]
     told = [f"{name}: {labels[name].replace('|', ', ') or 'no label'}" for name in names]
-    mean = np.mean(images(known["image"]), axis=0)
-    return np.stack([mean, *images(names)]), ["mean of the validation images", *told]
+    pixels = tables.pictures(store, {*known["image"], *names})
+    crops = {name: np.asarray(image[augment.MIDDLE, augment.MIDDLE], np.float32) for name, image in pixels.items()}
+    mean = np.mean([crops[name] for name in known["image"]], axis=0)
+    return np.stack([mean, *(crops[name] for name in names)]), ["mean of the validation images", *told]
 
 
 def _starts(found: Heads, start: np.ndarray, names: list[str], setting: Setting) -> np.ndarray:

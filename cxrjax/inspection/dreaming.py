@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from cxrjax import augment, dream, dream_fourier, network, objectives
+from cxrjax import devices, dream, dream_fourier, network, objectives
 from cxrjax.analysis import similarity
 from cxrjax.trained import TrainedRun
 from cxrjax.types import Params
@@ -20,7 +18,6 @@ AIMS = ("P", "other")  # classes that are dreamt: pneumonia, and the run's negat
 OCTAVES, FOURIER = "octaves", "fourier"
 PARAMETRISATIONS = (OCTAVES, FOURIER)
 _GENTLE = 2.0  # grey levels an iteration, root mean square, of a radiograph that is to stay one
-_GENTLE_RATE = 0.01  # of Adam, the same in frequency space
 _FED = 32  # images a call when dreams are fed back
 
 
@@ -142,29 +139,18 @@ def transfer(found: Heads, dreams: dream.Dreams, parametrisation: str) -> pd.Dat
     """
     images = np.asarray(dreams.image.round().astype(jnp.uint8))
     odds = objectives.log_odds(found.net)
+    see = jax.jit(
+        lambda layers, images: network.see(found.net, layers, images).logits,
+        compiler_options=devices.convolution_options(),
+    )
     rows = []
     for column, seen_by in enumerate(found.seeds):
         layers = found.of(column)
-        logits = np.concatenate([_logits(found.net)(layers, images[i : i + _FED]) for i in range(0, len(images), _FED)])
+        logits = np.concatenate([see(layers, images[i : i + _FED]) for i in range(0, len(images), _FED)])
         for i, score in enumerate(logits @ np.asarray(odds)):
             aim, dreamt_by = AIMS[i // len(found.seeds)], found.seeds[i % len(found.seeds)]
             rows.append((parametrisation, aim, dreamt_by, seen_by, float(score), bool((score > 0) == (aim == "P"))))
     return pd.DataFrame(rows, columns=["parametrisation", "aim", "dreamt_by", "seen_by", "score", "right"])
-
-
-def _logits(net: network.Network) -> Callable[[Params, np.ndarray], np.ndarray]:
-    compiled = _compiled(net.whole, net.preprocessing)
-    return lambda layers, images: np.asarray(compiled(layers, images))
-
-
-@functools.lru_cache(maxsize=4)
-def _compiled(whole: Any, preprocessing: Any) -> Any:
-    from cxrjax import devices
-
-    def run(layers: Params, images: jax.Array) -> jax.Array:
-        return whole.apply({"params": layers}, augment.normalise(images, preprocessing))[0]
-
-    return jax.jit(run, compiler_options=devices.convolution_options())
 
 
 def numbers(dreams: dream.Dreams, seen: pd.DataFrame) -> dict[str, float | int | None]:

@@ -41,7 +41,7 @@ class Found(NamedTuple):
     focus: pd.DataFrame  # `focus.Focus.table`
     agreement: pd.DataFrame  # `agreement.Agreement.table`
     figures: pd.DataFrame  # a row for each map, `looks.COLUMNS`
-    verdicts: list[str]
+    verdicts: list[focus.Verdict]
     notes: list[str]
     shown: dict[str, dict[str, np.ndarray]]
     """Of some images with boxes: name -> method -> map [227, 227] by the first seed that explains it."""
@@ -110,7 +110,7 @@ def look(
         table,
         agreed.table,
         pd.concat(rows, ignore_index=True),
-        [verdict.text for verdict in focus.verdicts(table)],
+        focus.verdicts(table),
         [note for one in found for note in one.notes] + agreed.notes,
         {name: maps for name, maps in shown.items() if maps},
     )

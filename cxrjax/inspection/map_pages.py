@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from cxrjax import augment
-from cxrjax.analysis import focus
 from cxrjax.inspection import record, sheets
 from cxrjax.inspection.looking import Found
 from cxrjax.inspection.watched import Watched
@@ -24,7 +23,7 @@ def write(folder: Path, seen: Watched, found: Found, missing: list[str], setting
         "images": len({int(place) for places in seen.of_seed.values() for place in places}),
         "lungs": seen.lung_source,
         "notes": [*seen.notes, *missing, *found.notes],
-        "verdicts": found.verdicts,
+        "verdicts": [verdict.text for verdict in found.verdicts],
     }
     pictures = {"overlays": overlays(seen, found)} if found.shown else {}
     tables = {"focus": found.focus, "agreement": found.agreement, "figures": found.figures}
@@ -56,6 +55,6 @@ def _boxes(seen: Watched, name: str) -> list[tuple[float, ...]]:
 
 def last_line(title: str, found: Found) -> str:
     """What a person wants to know, in one line."""
-    judged = focus.verdicts(found.focus)
-    good = [f"{one.method} ({one.figure}, {one.target})" for one in judged if one.everything]
-    return f"{title}: {len(good)} of {len(judged)} figures beat all controls and baselines: {', '.join(good) or 'none'}"
+    good = [f"{one.method} ({one.figure}, {one.target})" for one in found.verdicts if one.everything]
+    count = f"{len(good)} of {len(found.verdicts)} figures beat all controls and baselines"
+    return f"{title}: {count}: {', '.join(good) or 'none'}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,20 +21,27 @@ _NUMBERS = "numbers.json"  # written last: its presence says that the rest is th
 
 
 def write(
-    folder: Path, pictures: dict[str, np.ndarray], tables: dict[str, pd.DataFrame], numbers: dict[str, Any]
+    folder: Path,
+    pictures: dict[str, np.ndarray],
+    tables: dict[str, pd.DataFrame],
+    numbers: dict[str, Any],
+    further: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
-    """Writes pictures NAME.png, tables NAME.csv, and numbers.json last.
+    """Writes pictures NAME.png, tables NAME.csv, further files, and numbers.json last.
 
     Args:
       folder: of the record, made if it is not there.
       pictures: [H, W] or [H, W, 3] u8.
       tables: without an index of interest.
       numbers: for JSON.
+      further: file name -> what it holds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _NUMBERS).unlink(missing_ok=True)
     for name, picture in pictures.items():
         files.write_bytes(folder / f"{name}.png", page.png(picture))
+    for name, content in further.items():
+        files.write_bytes(folder / name, content)
     for name, table in tables.items():
         files.write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
     files.write_json(folder / _NUMBERS, numbers)

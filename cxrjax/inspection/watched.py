@@ -10,18 +10,17 @@ import numpy as np
 import pandas as pd
 
 from cxrjax import augment
-from cxrjax.analysis import localisation
+from cxrjax.analysis import localisation, run_files
 from cxrjax.analysis.looks import BOX, LUNGS, Regions
 from cxrjax.datasets import lung_fields, phantom
 from cxrjax.datasets.load import load
-from cxrjax.store import BOX_COLUMNS, no_boxes, read_boxes
+from cxrjax.store import BOX_COLUMNS, boxes_around
 from cxrjax.trained import TrainedRun
-from cxrjax.types import ImageStore, InputError
+from cxrjax.types import ImageStore, InputError, RunTables
 
 log = logging.getLogger(__name__)
 
 _FINDING = "Pneumonia"
-_CORNER = slice(augment.CENTRE, augment.CENTRE + augment.CROP)
 
 
 class Watched(NamedTuple):
@@ -58,7 +57,8 @@ def watched(run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int,
     made = phantom.phantom() if run.config.data_dir is None else None
     store = ImageStore(made.images, made.table) if made else load(run.config.data_dir, run.config.max_bad)[0]
     boxes = _boxes(store, made)
-    chosen = {seed: _names(run.folder, seed, store, set(boxes["image"]), most, most_boxed) for seed in seeds}
+    tables = run_files.read(run.folder)
+    chosen = {seed: _names(tables, seed, store, set(boxes["image"]), most, most_boxed) for seed in seeds}
     lungs, rows, source = _lungs(store, made, masks, sorted({name for names in chosen.values() for name in names}))
     names = store.table["image"].to_numpy(str)[rows]
     place = {name: i for i, name in enumerate(names)}
@@ -68,7 +68,7 @@ def watched(run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int,
     if not len(names):
         raise InputError(f"{run.folder}: no image with pneumonia is left to be explained")
     patient = store.table["patient"].to_numpy(str)[rows]
-    pixels = np.stack([np.asarray(store.images[row][_CORNER, _CORNER]) for row in rows])
+    pixels = np.stack([np.asarray(store.images[row][augment.MIDDLE, augment.MIDDLE]) for row in rows])
     of_seed = {seed: np.array([place[n] for n in some if n in place], int) for seed, some in chosen.items()}
     regions = _box_regions(boxes, names, patient, notes)
     return Watched(
@@ -86,17 +86,12 @@ def _boxes(store: ImageStore, made: phantom.Phantom | None) -> pd.DataFrame:
             for box in own
         ]
         return pd.DataFrame(rows, columns=list(BOX_COLUMNS))
-    known = read_boxes(store.folder) if store.folder else no_boxes()
-    return known[(known["finding"] == _FINDING) & known["image"].isin(store.table["image"])].reset_index(drop=True)
+    return boxes_around(store, _FINDING)
 
 
-def _names(folder: Path, seed: int, store: ImageStore, boxed: set[str], most: int, most_boxed: int) -> list[str]:
+def _names(tables: RunTables, seed: int, store: ImageStore, boxed: set[str], most: int, most_boxed: int) -> list[str]:
     """Of one seed: images of patients whom it was not trained on, those with boxes first."""
-    val, train = (
-        table[table["seed"] == seed]
-        for name in ("predictions.csv", "training_predictions.csv")
-        for table in [pd.read_csv(folder / name, dtype={"image": str, "patient": str})]
-    )
+    val, train = (table[table["seed"] == seed] for table in (tables.predictions, tables.training))
     unknown = set(store.table["image"][~store.table["patient"].isin(train["patient"])])
     first = sorted(boxed & unknown)[:most_boxed]
     others = sorted((set(val["image"][val["label"] == 1]) & unknown) - boxed)

@@ -107,6 +107,10 @@ def test_bad_input_is_one_line_and_exit_status_2(flags, message, capsys):
     assert message in told
 
 
+def test_the_program_takes_every_method():
+    assert tuple(saliency.METHODS) == where_it_looks._METHODS
+
+
 def test_moved_runs_find_their_controls(run, tmp_path):
     moved = run._replace(folder=tmp_path, config=dataclasses.replace(run.config, out="elsewhere"))
     _, notes = looking.candidates(moved, None)
