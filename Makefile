@@ -22,6 +22,7 @@ slow: .venv/dev$(EXTRAS).stamp
 lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 weights/alexnet-imagenet/weights.json: | .venv/demo.stamp

@@ -11,11 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cxrjax import augment, checkpoint, convert, devices, dream, evaluate, network, objectives, trainer
-from cxrjax import plan as planning
-from cxrjax.alexnet import AlexNet, Variant, layer_before
-from cxrjax.roofline import Count, dream_step, evaluation, head_step, times, trunk, whole_step
-from cxrjax.types import Batch, InputError, Plan, Weights, WeightsInfo
+from cxrjax.base import devices
+from cxrjax.base.types import InputError
+from cxrjax.interpret import dream, objectives
+from cxrjax.models import augment, pretrained, transfer
+from cxrjax.models.alexnet import AlexNet, Variant, layer_before
+from cxrjax.models.pretrained import Weights, WeightsInfo
+from cxrjax.runs.roofline import Count, dream_step, evaluation, head_step, times, trunk, whole_step
+from cxrjax.training import evaluate, inputs, loop
+from cxrjax.training import plan as planning
+from cxrjax.training.plan import Plan
+from cxrjax.training.step import Batch
 from experiments._timing import Work
 
 CLASSES = 2
@@ -49,13 +55,13 @@ def load_weights(folder: str, retrain_from: str) -> Weights | None:
       InputError: if the folder holds no weights.
     """
     if folder != "random":
-        return checkpoint.load_weights(folder)
+        return pretrained.load_weights(folder)
     last = layer_before(retrain_from)
     if last is None:
         return None
     example = jnp.zeros((1, augment.CROP, augment.CROP, 3), jnp.float32)
     params = jax.jit(AlexNet(last=last).init)(jax.random.key(0), example)["params"]
-    return Weights(params, WeightsInfo("random", "", "", "torchvision", tuple(params), convert.TORCHVISION))
+    return Weights(params, WeightsInfo("random", "", "", "torchvision", tuple(params), pretrained.TORCHVISION))
 
 
 def setting(weights: Weights | None, retrain_from: str, dtype: str, batch: int, seeds: int, steps: int) -> Setting:
@@ -70,9 +76,9 @@ def setting(weights: Weights | None, retrain_from: str, dtype: str, batch: int, 
     return Setting(weights, retrain_from, dtype, batch, seeds, steps, images, labels, plan)
 
 
-def cut(chosen: Setting) -> network.Network:
+def cut(chosen: Setting) -> transfer.Network:
     """The network of a setting; the one place where the dtype goes in."""
-    return network.cut(chosen.weights, chosen.retrain_from, CLASSES, dtype=chosen.dtype)
+    return transfer.cut(chosen.weights, chosen.retrain_from, CLASSES, dtype=chosen.dtype)
 
 
 def initial_key(seed: int) -> jax.Array:
@@ -111,7 +117,7 @@ def _trunk(chosen: Setting) -> Callable[[], Any]:
     """Crop, flip, normalise and frozen layers over a batch; the batches of one seed."""
     net, images = cut(chosen), jnp.asarray(chosen.images)
     plan = Plan(*(leaf[0] for leaf in chosen.plan))
-    return lambda: [net.trunk(pixels) for pixels in augment.batches(images, plan)]
+    return lambda: [net.trunk(pixels) for pixels in inputs.batches(images, plan)]
 
 
 def _head(chosen: Setting) -> Callable[[], Any]:
@@ -127,13 +133,13 @@ def _step(chosen: Setting) -> Callable[[], Any]:
     return _advancing(net, chosen, lambda: _activations(net, images, chosen.plan))
 
 
-def _advancing(net: network.Network, chosen: Setting, inputs: Callable[[], jax.Array]) -> Callable[[], Any]:
+def _advancing(net: transfer.Network, chosen: Setting, inputs: Callable[[], jax.Array]) -> Callable[[], Any]:
     """The trainer's compiled steps, each call going on from where the last one came to."""
     optimiser = optax.sgd(RATE)
-    advance = trainer.advance(net, optimiser)
+    advance = loop.advance(net, optimiser)
     labels, mask = jnp.asarray(chosen.labels[chosen.plan.index]), jnp.asarray(chosen.plan.mask)
 
-    state = jax.jit(trainer.initial_states(net, optimiser))(np.arange(chosen.seeds, dtype=np.uint32))
+    state = jax.jit(loop.initial_states(net, optimiser))(np.arange(chosen.seeds, dtype=np.uint32))
 
     def run() -> Any:
         nonlocal state
@@ -143,18 +149,18 @@ def _advancing(net: network.Network, chosen: Setting, inputs: Callable[[], jax.A
     return run
 
 
-def _activations(net: network.Network, images: jax.Array, plan: Plan) -> jax.Array:
+def _activations(net: transfer.Network, images: jax.Array, plan: Plan) -> jax.Array:
     """What enters the head for all seeds and steps, [S, T, B, ...], the trunk run batch by batch as in training."""
     seeds, steps = plan.index.shape[:2]
     flat = Plan(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in plan))
-    stacked = jnp.stack([net.trunk(pixels) for pixels in augment.batches(images, flat)])
+    stacked = jnp.stack([net.trunk(pixels) for pixels in inputs.batches(images, flat)])
     return stacked.reshape(seeds, steps, *stacked.shape[1:])
 
 
 def _dream(chosen: Setting) -> Callable[[], Any]:
     """Iterations of gradient ascent on one image of 227 pixels."""
     net = cut(chosen)
-    params = (network.layers(net, jax.jit(net.initial)(initial_key(0))), objectives.direction(net, "fc8", 1))
+    params = (transfer.layers(net, jax.jit(net.initial)(initial_key(0))), objectives.direction(net, "fc8", 1))
     objective = objectives.along(net)
     ascend = jax.jit(functools.partial(dream.ascend, objective), compiler_options=devices.convolution_options())
     start = jnp.asarray(first_image(chosen))
@@ -180,7 +186,7 @@ def _evaluation(chosen: Setting) -> Callable[[], Any]:
     params = jax.jit(jax.vmap(net.initial))(jnp.stack([initial_key(seed) for seed in range(chosen.seeds)]))
 
     def run() -> Any:
-        batches = (net.trunk(pixels) for pixels in augment.batches(images, centre))
+        batches = (net.trunk(pixels) for pixels in inputs.batches(images, centre))
         return [evaluate.logits(net.head, params, jnp.broadcast_to(x, (chosen.seeds, *x.shape))) for x in batches]
 
     return run

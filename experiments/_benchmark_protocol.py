@@ -1,6 +1,6 @@
 """The poster's protocol over many seeds, timed in part and extrapolated: bank and epochs, against a loop in PyTorch.
 
-cxrjax: `trainer.fit` as it is, all seeds side by side, with a bank of augmentations. Its first epoch holds compilation,
+cxrjax: `loop.fit` as it is, all seeds side by side, with a bank of augmentations. Its first epoch holds compilation,
 the whole bank and the trunk over the validation images; the later ones are measured and extrapolated. PyTorch: one
 seed's epochs with fresh augmentation of resident images, each followed by its validation; a loop over seeds takes that
 many times longer. One epoch of each in turn; either clock stands while the other side runs.
@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax import augment, trainer
-from cxrjax.types import Schedule, SeedData
+from cxrjax.models import augment
+from cxrjax.training import inputs, loop
+from cxrjax.training.plan import Schedule, SeedData
 from experiments._benchmark_parts import RATE, Setting, cut
 from experiments._timing import say
 
@@ -59,7 +60,7 @@ def measure(chosen: Setting, sizes: Sizes, other: Callable[[], Epoch] | None) ->
     theirs: list[Epoch] = []
     start = time.perf_counter()
 
-    def on_epoch(progress: trainer.Progress) -> None:
+    def on_epoch(progress: loop.Progress) -> None:
         nonlocal start
         jax.block_until_ready(progress.states)
         own.append(time.perf_counter() - start)
@@ -81,9 +82,9 @@ def pixels(sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, 2, count, dtype=np.int32)
 
 
-def _fit(chosen: Setting, sizes: Sizes, on_epoch: Callable[[trainer.Progress], None]) -> None:
+def _fit(chosen: Setting, sizes: Sizes, on_epoch: Callable[[loop.Progress], None]) -> None:
     images, labels = pixels(sizes)
-    feed = functools.partial(augment.batches, jnp.asarray(images))
+    feed = functools.partial(inputs.batches, jnp.asarray(images))
     orders = [np.random.default_rng(seed).permutation(len(images)).astype(np.int32) for seed in range(sizes.seeds)]
     runs = [
         SeedData(seed, np.sort(order[: sizes.train]), np.sort(order[sizes.train :]))
@@ -92,7 +93,7 @@ def _fit(chosen: Setting, sizes: Sizes, on_epoch: Callable[[trainer.Progress], N
     schedule = Schedule(
         epochs=sizes.measured + 1, batch_size=chosen.batch, learning_rate=RATE, momentum=0.0, augment_bank=sizes.slots
     )
-    trainer.fit(cut(chosen), feed, labels, runs, schedule, on_epoch=on_epoch)
+    loop.fit(cut(chosen), feed, labels, runs, schedule, on_epoch=on_epoch)
 
 
 def _extrapolate(sizes: Sizes, own: list[float], theirs: list[Epoch]) -> dict[str, Any]:

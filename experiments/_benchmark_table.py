@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from cxrjax import roofline
+from cxrjax.runs import roofline
 from experiments._timing import Ratio, Timing
 
 OWN = "cxrjax"

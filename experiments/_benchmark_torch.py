@@ -11,8 +11,9 @@ import jax
 import numpy as np
 import torch
 
-from cxrjax import augment, convert
-from cxrjax.types import InputError, Preprocessing
+from cxrjax.base.types import InputError
+from cxrjax.models import augment, pretrained
+from cxrjax.models.pretrained import Preprocessing
 from experiments import _benchmark_protocol as protocol
 from experiments import _torch_reference as reference
 from experiments._benchmark_parts import CLASSES, RATE, Setting, cut, first_image, initial_key
@@ -105,7 +106,7 @@ class Parts:
         return reference.cut(model, self.chosen.retrain_from)
 
     def _preprocessing(self) -> Preprocessing:
-        return self.chosen.weights.info.preprocessing if self.chosen.weights else convert.TORCHVISION
+        return self.chosen.weights.info.preprocessing if self.chosen.weights else pretrained.TORCHVISION
 
     def _each(self) -> list[tuple[int, int]]:
         """(step, seed) in the order of the work."""

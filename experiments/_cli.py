@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from absl import flags
 
-from cxrjax.types import ExperimentConfig, InputError
+from cxrjax.base.config import ExperimentConfig, run_path
+from cxrjax.base.types import InputError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -34,13 +35,14 @@ def main(config: ExperimentConfig, description: str, argv: list[str] | None = No
     with one_line_for_mistakes("; the same command continues"):
         parsed = parse(config, description, argv)
         log_to_stderr()
-        from cxrjax import devices, rundir, runner, summary
-        from cxrjax.datasets.load import cache_dir
+        from cxrjax.base import devices
+        from cxrjax.data.load import cache_dir
+        from cxrjax.runs import experiment, summary
 
         devices.start(cache_dir() / "programs")
-        results = runner.run(parsed)
+        results = experiment.run(parsed)
         if devices.is_first():
-            print(f"report: {rundir.path(parsed) / 'report.html'}")
+            print(f"report: {run_path(parsed) / 'report.html'}")
             print(summary.last_line(results.summary))
 
 

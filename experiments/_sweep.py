@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from cxrjax.types import InputError
+from cxrjax.base.types import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cxrjax.sweeps.finished import Run
-    from cxrjax.sweeps.sweep import Outcome, Task
+    from cxrjax.runs.finished import Run
+    from cxrjax.runs.sweep import Outcome, Task
 
 CLASSES: dict[str, Literal["NF", "NP"]] = {"p_vs_nf": "NF", "p_vs_np": "NP"}  # experiment -> its negatives
 
@@ -34,7 +34,7 @@ def reused(folders: str) -> list[Run]:
     Raises:
       InputError: if a folder is not that of a finished run.
     """
-    from cxrjax.sweeps import finished
+    from cxrjax.runs import finished
 
     return finished.gather(word for word in map(str.strip, folders.split(",")) if word)
 
@@ -64,8 +64,8 @@ def run(tasks: list[Task], folder: Path, name: str, show: Callable[[list[Outcome
     Raises:
       InputError: at the end, if a row failed.
     """
-    from cxrjax import devices
-    from cxrjax.sweeps import cost, sweep, sweep_tables
+    from cxrjax.base import devices
+    from cxrjax.runs import cost, sweep, sweep_tables
 
     started = time.monotonic()
     if any(task.status == sweep.WAITING for task in tasks):
@@ -90,7 +90,7 @@ def run(tasks: list[Task], folder: Path, name: str, show: Callable[[list[Outcome
 
 
 def _write(folder: Path, name: str, shown: Shown) -> None:
-    from cxrjax import files
+    from cxrjax.base import files
 
     files.write_text(folder / f"{name}.csv", shown.csv)
     files.write_text(folder / f"{name}.md", shown.markdown)

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cxrjax import dream
-from cxrjax.alexnet import LAYERS, POOLED
-from cxrjax.augment import CROP
-from cxrjax.types import Params, Preprocessing
+from cxrjax.base.types import Params
+from cxrjax.interpret import dream
+from cxrjax.models.alexnet import LAYERS, POOLED
+from cxrjax.models.augment import CROP
+from cxrjax.models.pretrained import Preprocessing
 
 Tensor: TypeAlias = Any  # torch.Tensor; PyTorch's types are not checked
 Module: TypeAlias = Any
@@ -78,7 +79,7 @@ def _caffe(num_classes: int) -> tuple[list[Module], list[Module]]:
 
 
 def state_dict(params: Params) -> dict[str, Tensor]:
-    """Layers in cxrjax's layout as a state dict: undoes `convert.from_state_dict`.
+    """Layers in cxrjax's layout as a state dict: undoes `pretrained.from_state_dict`.
 
     Args:
       params: convolutions HWIO, dense kernels [in, out], fc6 reading height, width, channel.

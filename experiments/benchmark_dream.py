@@ -3,8 +3,8 @@
   python -m experiments.benchmark_dream --compare=torch
 
 The pneumonia neuron of each of --seeds networks, retrained from fc6, is raised from noise with the defaults of
-`cxrjax.dream` (three octaves of ten iterations), all in one call; PyTorch makes the same steps one network after the
-other, channels last, gradients of the image alone. In turn, so that a drift of the machine's speed meets both. The time
+`cxrjax.interpret.dream` (three octaves of ten iterations), all in one call; PyTorch makes the same steps one network after
+the other, channels last, gradients of the image alone. In turn, so that a drift of the machine's speed meets both. The time
 does not depend on the values of the weights, which are random. Four minutes on 2 idle CPU cores; expected: PyTorch
 takes 1.16 times as long.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from cxrjax.types import flag
+from cxrjax.base.config import flag
 from experiments import _cli, _timing
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(config: BenchmarkConfig) -> str:
     _timing.prepare_environment(config.compare)
     import jax
 
-    from cxrjax import files
+    from cxrjax.base import files
     from experiments._timing import interleave, ratio, say
 
     works = {"cxrjax": _own(config)}
@@ -78,15 +78,16 @@ def _own(config: BenchmarkConfig) -> Work:
     import jax
     import jax.numpy as jnp
 
-    from cxrjax import dream, network, objectives
+    from cxrjax.interpret import dream, objectives
+    from cxrjax.models import transfer
     from experiments._benchmark_parts import initial_key
     from experiments._timing import Work
 
-    net = network.cut(None, "fc6")
+    net = transfer.cut(None, "fc6")
     heads = jax.jit(jax.vmap(net.initial))(jnp.stack([initial_key(seed) for seed in range(config.seeds)]))
-    params = (network.layers(net, heads), objectives.direction(net, "fc8", 1))
+    params = (transfer.layers(net, heads), objectives.direction(net, "fc8", 1))
     aim, start = objectives.along(net), jnp.broadcast_to(_start(), (config.seeds, *_start().shape))
-    axes = (network.seed_axes(net), None)
+    axes = (transfer.seed_axes(net), None)
     options = dream.Options(config.iterations, config.octaves, config.scale)
     return Work(lambda: dream.dream(aim, params, start, options, axes), jax.block_until_ready, 1)
 
@@ -95,7 +96,7 @@ def _start() -> Any:
     """The noise that both sides begin with, [227, 227] f32."""
     import jax
 
-    from cxrjax import dream
+    from cxrjax.interpret import dream
 
     return dream.noise(jax.random.key(0))
 
@@ -105,20 +106,21 @@ def _theirs(config: BenchmarkConfig) -> Work:
     import numpy as np
     import torch
 
-    from cxrjax import convert, dream, network
+    from cxrjax.interpret import dream
+    from cxrjax.models import pretrained, transfer
     from experiments import _benchmark_torch, _torch_reference
     from experiments._benchmark_parts import initial_key
     from experiments._timing import Work
 
     device = _benchmark_torch.prepare()
-    net = network.cut(None, "fc6")
+    net = transfer.cut(None, "fc6")
     initial = jax.jit(net.initial)
     trunk, heads = None, []
     for seed in range(config.seeds):
-        params = network.layers(net, initial(initial_key(seed)))
+        params = transfer.layers(net, initial(initial_key(seed)))
         trunk, head = _torch_reference.cut(_torch_reference.filled("torchvision", 2, params, device), "fc6")
         heads.append(head.eval().requires_grad_(False))
-    program = _torch_reference.program(trunk, convert.TORCHVISION, device, "float32", _benchmark_torch.eager)
+    program = _torch_reference.program(trunk, pretrained.TORCHVISION, device, "float32", _benchmark_torch.eager)
     start = torch.from_numpy(np.array(_start())).to(device)
     sizes = dream.octave_sizes(len(start), config.octaves, config.scale)
 

@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxrjax.types import InputError, Reduction, flag
+from cxrjax.base.config import flag
+from cxrjax.base.types import InputError
+from cxrjax.data.decode import Reduction
 from experiments import _cli
 
 if TYPE_CHECKING:
-    from cxrjax.datasets.source import Source
+    from cxrjax.data.sources.base import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         config = _cli.parse(BenchmarkConfig(), __doc__ or "", argv)
         if not config.source:
             raise InputError("--source must be given (--help lists the flags)")
-        from cxrjax.datasets.load import find
+        from cxrjax.data.load import find
 
         files = [file.path for file in find(Path(config.source)).files]
         if not files:
@@ -57,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
 @contextmanager
 def _repeated(files: list[Path], count: int) -> Iterator[Source]:
     """A folder of links to the files, each as often as need be; read once, so that no measurement waits for a disk."""
-    from cxrjax.datasets.load import find
+    from cxrjax.data.load import find
 
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
@@ -71,7 +73,7 @@ def _measure(source: Source, config: BenchmarkConfig) -> tuple[list[float], list
     """Images/s of the loop and of prepare, in turn."""
     from PIL import Image
 
-    from cxrjax.datasets.prepare import prepare
+    from cxrjax.data.prepare import prepare
 
     loop, ours = [], []
     for _ in range(config.repeats):

@@ -16,7 +16,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cxrjax.types import InputError, flag
+from cxrjax.base.config import flag
+from cxrjax.base.types import InputError
 from experiments import _cli, _timing
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def run(config: BenchmarkConfig) -> str:
     batches, seeds = counts("batch_sizes", config.batch_sizes), counts("seeds", config.seeds)
     folder = _timing.make_folder(config.out)
     _timing.prepare_environment(config.compare)
-    from cxrjax import files
+    from cxrjax.base import files
     from experiments import _benchmark_parts, _benchmark_table, _ceilings
     from experiments._timing import say
 
@@ -137,7 +138,7 @@ def _part(
     config: BenchmarkConfig, part: str, chosen: Setting, ceilings: dict[str, float], others: dict[str, Other]
 ) -> list[dict[str, Any]]:
     """Rows of one part: cxrjax and PyTorch's programs in turn."""
-    from cxrjax import roofline
+    from cxrjax.runs import roofline
     from experiments import _benchmark_parts, _benchmark_table
     from experiments._timing import interleave, ratio, say
 

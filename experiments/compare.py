@@ -15,7 +15,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from cxrjax.types import InputError, flag
+from cxrjax.base.config import flag
+from cxrjax.base.types import InputError
 from experiments import _cli
 
 
@@ -33,13 +34,14 @@ def main(argv: list[str] | None = None) -> None:
         config = _cli.parse(CompareConfig(), __doc__ or "", argv, arguments="runs")
         if len(config.runs) != 2:
             raise InputError(f"two folders of finished runs must be given, got {len(config.runs)} (--help tells more)")
-        from cxrjax import files
         from cxrjax.analysis import comparison
+        from cxrjax.base import files
+        from cxrjax.runs import finished
 
         a, b = (Path(run) for run in config.runs)
         if config.out and any(Path(config.out).resolve().is_relative_to(run.resolve()) for run in (a, b)):
             raise InputError(f"--out={config.out} lies in one of the runs, whose files are never changed")
-        made = comparison.compare(comparison.read(a), comparison.read(b))
+        made = comparison.compare(finished.read_compared(a), finished.read_compared(b))
         if config.out:
             try:
                 files.write_text(Path(config.out), made.figures.to_csv(index=False, float_format="%.7g"))

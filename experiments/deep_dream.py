@@ -20,11 +20,12 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxrjax.types import InputError, flag
+from cxrjax.base.config import flag
+from cxrjax.base.types import InputError
 from experiments import _cli
 
 if TYPE_CHECKING:
-    from cxrjax.inspection.dreaming import Setting
+    from cxrjax.runs.dreams import Setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +56,11 @@ def main(argv: list[str] | None = None) -> None:
             raise InputError("--run must be given: the folder of a finished run, or two with a comma between them")
         _check_layers(config.layers)
         _cli.log_to_stderr()
-        from cxrjax import devices, results
-        from cxrjax.datasets.load import cache_dir
-        from cxrjax.inspection import dream_pages
-        from cxrjax.reporting import report
-        from cxrjax.trained import load_run
+        from cxrjax.base import devices
+        from cxrjax.data.load import cache_dir
+        from cxrjax.report import report
+        from cxrjax.runs import dream_pages, results
+        from cxrjax.runs.trained import load_run
 
         runs = [load_run(folder, config.weights) for folder in folders]
         devices.start(cache_dir() / "programs")
@@ -77,15 +78,15 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _check_layers(text: str) -> None:
-    from cxrjax.alexnet import LAYERS
+    from cxrjax.models.alexnet import LAYERS
 
     if unknown := [name for name in text.split(",") if name not in LAYERS]:
         raise InputError(f"--layers must be of {','.join(LAYERS)}, got {unknown[0]!r}")
 
 
 def _setting(config: DreamConfig) -> Setting:
-    from cxrjax import dream, dream_fourier
-    from cxrjax.inspection.dreaming import Setting
+    from cxrjax.interpret import dream, dream_fourier
+    from cxrjax.runs.dreams import Setting
 
     octaves = dream.Options(config.iterations, config.octaves, config.scale)
     fourier = dream_fourier.Options(config.fourier_iterations)

@@ -14,7 +14,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from cxrjax.types import InputError, flag
+from cxrjax.base.config import flag
+from cxrjax.base.types import InputError
 from experiments import _cli
 
 
@@ -39,8 +40,8 @@ def main(argv: list[str] | None = None) -> None:
     with _cli.one_line_for_mistakes():
         config = _cli.parse(DescribeConfig(), __doc__ or "", argv)
         _cli.log_to_stderr()
-        from cxrjax import describe
-        from cxrjax.datasets.load import load
+        from cxrjax.data.load import load
+        from cxrjax.runs import describe
 
         out = Path(config.out)
         _refuse(out, config.data_dir)

@@ -8,7 +8,7 @@ Expected on 1,173 NIH images with --epochs=60 --augment_bank=8: 73.2 ± 3.2 %, A
 Without --data_dir it runs on the embedded phantom, which needs no download.
 """
 
-from cxrjax.types import ExperimentConfig
+from cxrjax.base.config import ExperimentConfig
 from experiments import _cli
 
 CONFIG = ExperimentConfig(name="p_vs_nf", negative_class="NF")

@@ -20,7 +20,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from cxrjax.types import InputError, flag
+from cxrjax.base.config import flag
+from cxrjax.base.types import InputError
 from experiments import _cli
 
 
@@ -47,9 +48,10 @@ def main(argv: list[str] | None = None) -> None:
         if not config.run or not config.images:
             raise InputError("--run and at least one image or folder must be given (--help lists the flags)")
         _cli.log_to_stderr()
-        from cxrjax import devices, predict
-        from cxrjax.datasets.load import cache_dir
-        from cxrjax.trained import load_run
+        from cxrjax.base import devices
+        from cxrjax.data.load import cache_dir
+        from cxrjax.runs import predict
+        from cxrjax.runs.trained import load_run
 
         threshold = _threshold(config.threshold)
         images = predict.gather(config.images)
@@ -87,7 +89,7 @@ def _refuse(out: str | None, images: list[Path]) -> None:
 
 
 def _write(out: str | None, text: str) -> None:
-    from cxrjax import files
+    from cxrjax.base import files
 
     if not out:
         sys.stdout.write(text)

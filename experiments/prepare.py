@@ -15,7 +15,9 @@ import dataclasses
 import re
 from pathlib import Path
 
-from cxrjax.types import InputError, Reduction, flag
+from cxrjax.base.config import flag
+from cxrjax.base.types import InputError
+from cxrjax.data.decode import Reduction
 from experiments import _cli
 
 
@@ -60,8 +62,9 @@ def main(argv: list[str] | None = None) -> None:
         classes = {name.upper(): label for name, label in _pairs("classes", config.classes).items()}
         columns, pattern = _pairs("columns", config.columns), _pattern(config.patient_regex)
         _cli.log_to_stderr()
-        from cxrjax.datasets import listing, load
-        from cxrjax.datasets.prepare import prepare
+        from cxrjax.data import load
+        from cxrjax.data.prepare import prepare
+        from cxrjax.data.sources import listing
 
         unknown = sorted(set(columns) - set(listing.KNOWN))
         if unknown:

@@ -25,11 +25,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from cxrjax.types import ExperimentConfig, WeightsInfo, flag
+from cxrjax.base.config import ExperimentConfig, flag
+from cxrjax.models.pretrained import WeightsInfo
 from experiments import _cli, _sweep
 
 if TYPE_CHECKING:
-    from cxrjax.sweeps.sweep import Outcome
+    from cxrjax.runs.sweep import Outcome
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +55,9 @@ def main(argv: list[str] | None = None) -> None:
     with _cli.one_line_for_mistakes("; the same command continues"):
         config = _cli.parse(ReadingsConfig(), __doc__ or "", argv)
         _cli.log_to_stderr()
-        from cxrjax import devices
-        from cxrjax.datasets.load import cache_dir
-        from cxrjax.sweeps import readings, sweep
+        from cxrjax.base import devices
+        from cxrjax.data.load import cache_dir
+        from cxrjax.runs import readings, sweep
 
         chosen, reuse = readings.choose(config.rows), _sweep.reused(config.reuse)
         devices.start(cache_dir() / "programs")
@@ -84,7 +85,7 @@ def _base(config: ReadingsConfig) -> ExperimentConfig:
 
 
 def _show(task: str, info: WeightsInfo | None, outcomes: list[Outcome], minutes: float) -> _sweep.Shown:
-    from cxrjax.sweeps import readings, sweep_tables
+    from cxrjax.runs import readings, sweep_tables
 
     made = readings.table(outcomes, task)
     return _sweep.Shown(

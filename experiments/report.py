@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from cxrjax.types import ExperimentConfig, InputError, flag
+from cxrjax.base.config import ExperimentConfig, flag
+from cxrjax.base.types import InputError
 from experiments import _cli
 
 _AS_BEFORE = "; none: as the run had it"
@@ -37,8 +38,8 @@ def main(argv: list[str] | None = None) -> None:
         if not config.run:
             raise InputError("--run must be given: the folder of a finished run")
         _cli.log_to_stderr()
-        from cxrjax import results, summary
-        from cxrjax.reporting import report
+        from cxrjax.report import report
+        from cxrjax.runs import results, summary
 
         folder = Path(config.run)
         given = {name: value for name, value in dataclasses.asdict(config).items() if name != "run"}

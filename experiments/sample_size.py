@@ -22,12 +22,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from cxrjax.types import ExperimentConfig, flag
+from cxrjax.base.config import ExperimentConfig, flag
 from experiments import _cli, _sweep
 
 if TYPE_CHECKING:
-    from cxrjax.sweeps.sample_size import Design
-    from cxrjax.sweeps.sweep import Outcome
+    from cxrjax.runs.sample_size import Design
+    from cxrjax.runs.sweep import Outcome
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +55,9 @@ def main(argv: list[str] | None = None) -> None:
     with _cli.one_line_for_mistakes("; the same command continues"):
         config = _cli.parse(SampleSizeConfig(), __doc__ or "", argv)
         _cli.log_to_stderr()
-        from cxrjax import devices
-        from cxrjax.datasets.load import cache_dir
-        from cxrjax.sweeps import sample_size, sweep
+        from cxrjax.base import devices
+        from cxrjax.data.load import cache_dir
+        from cxrjax.runs import sample_size, sweep
 
         reuse = _sweep.reused(config.reuse)
         devices.start(cache_dir() / "programs")
@@ -83,7 +83,7 @@ def _base(config: SampleSizeConfig) -> ExperimentConfig:
 
 
 def _show(config: SampleSizeConfig, design: Design, outcomes: list[Outcome], minutes: float) -> _sweep.Shown:
-    from cxrjax.sweeps import sample_size, sweep_tables
+    from cxrjax.runs import sample_size, sweep_tables
 
     made = sample_size.table(outcomes, design)
     return _sweep.Shown(

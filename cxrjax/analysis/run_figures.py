@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import pandas as pd
 
-from cxrjax import bootstrap, discrimination, performance, statistics
 from cxrjax.analysis.seed_figures import Scored
-from cxrjax.bootstrap import Figures, Images
-from cxrjax.statistics import Estimate
-from cxrjax.types import Array
+from cxrjax.base.types import Array
+from cxrjax.metrics import bootstrap, discrimination, registry, resampled_t
+from cxrjax.metrics.bootstrap import Figures, Images
+from cxrjax.metrics.resampled_t import Estimate
 
 RULES = ("fixed", "chosen")  # threshold 0.5; each seed's own
 _CHOSEN = "chosen "  # before the names of decisions at the chosen thresholds, in one program with the others
@@ -43,9 +43,9 @@ def table(
     for (data, scored), estimates in zip(sets.items(), pooled, strict=True):
         for rule, seeds in zip(RULES, (scored.fixed, scored.chosen), strict=True):
             reasons = _reasons(scored, rule, estimates)
-            for name in performance.NAMES:
+            for name in registry.NAMES:
                 values = seeds[name].to_numpy()
-                summary = statistics.over_runs(values, n_train, n_val, performance.ends(name))
+                summary = resampled_t.over_runs(values, n_train, n_val, registry.ends(name))
                 estimate = estimates[_key(rule, name)]
                 rows.append(
                     {
@@ -92,8 +92,8 @@ def _both_rules(prevalence: float) -> Figures:
 
     def figures(label: Array, score: Array, weight: Array) -> dict[str, jax.Array]:
         given = (label, score[0], weight)
-        chosen = performance.of_decisions(*given, score[1], prevalence)
-        return performance.figures(*given, discrimination.THRESHOLD, prevalence) | {
+        chosen = registry.of_decisions(*given, score[1], prevalence)
+        return registry.figures(*given, discrimination.THRESHOLD, prevalence) | {
             _CHOSEN + name: value for name, value in chosen.items()
         }
 
@@ -101,12 +101,12 @@ def _both_rules(prevalence: float) -> Figures:
 
 
 def _key(rule: str, name: str) -> str:
-    return _CHOSEN + name if rule == "chosen" and name in performance.DECISIONS else name
+    return _CHOSEN + name if rule == "chosen" and name in registry.DECISIONS else name
 
 
 def _reasons(scored: Scored, rule: str, estimates: dict[str, Estimate]) -> dict[str, str]:
     """Why pooled figures are undefined."""
     images = _pooled(scored)
     threshold = discrimination.THRESHOLD if rule == "fixed" else images.score[1]
-    names = [name for name in performance.NAMES if np.isnan(estimates[_key(rule, name)].value)]
-    return performance.reasons(names, images.label, images.score[0], np.ones(len(images.label)), threshold)
+    names = [name for name in registry.NAMES if np.isnan(estimates[_key(rule, name)].value)]
+    return registry.reasons(names, images.label, images.score[0], np.ones(len(images.label)), threshold)

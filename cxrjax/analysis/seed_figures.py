@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pandas as pd
 
-from cxrjax import bootstrap, delong, discrimination, performance, statistics
-from cxrjax.bootstrap import Images
-from cxrjax.statistics import Estimate
-from cxrjax.types import Array
+from cxrjax.base.types import Array
+from cxrjax.metrics import bootstrap, delong, discrimination, registry, resampled_t
+from cxrjax.metrics.bootstrap import Images
+from cxrjax.metrics.resampled_t import Estimate
 
 _WIDTH = 256  # images are padded to multiples of it, so that sets of like size share one compiled program
-_figures = jax.jit(performance.figures)
+_figures = jax.jit(registry.figures)
 
 
 class Scored(NamedTuple):
@@ -23,7 +23,7 @@ class Scored(NamedTuple):
 
     runs: dict[int, Images]  # seed -> its images
     thresholds: pd.Series  # by seed
-    fixed: pd.DataFrame  # by seed: `performance.NAMES` at 0.5
+    fixed: pd.DataFrame  # by seed: `registry.NAMES` at 0.5
     chosen: pd.DataFrame  # the same at the seed's threshold
 
 
@@ -40,11 +40,11 @@ def by_seed(predictions: pd.DataFrame) -> dict[int, Images]:
 def thresholds(training: pd.DataFrame, sensitivity: float) -> pd.Series:
     """Of each seed the threshold with that sensitivity on its training images, by seed.
 
-    On the validation images it would flatter the result, see `statistics.threshold_for_sensitivity`.
+    On the validation images it would flatter the result, see `resampled_t.threshold_for_sensitivity`.
     """
     return pd.Series(
         {
-            seed: statistics.threshold_for_sensitivity(own.label, own.score, sensitivity)
+            seed: resampled_t.threshold_for_sensitivity(own.label, own.score, sensitivity)
             for seed, own in by_seed(training).items()
         },
         dtype=float,
@@ -69,13 +69,13 @@ def scored(predictions: pd.DataFrame, thresholds: pd.Series, prevalence: float) 
 
 
 def at_half(predictions: pd.DataFrame) -> pd.DataFrame:
-    """`performance.NAMES` of every seed at threshold 0.5, PPV and NPV beside at NIH's prevalence; by seed."""
+    """`registry.NAMES` of every seed at threshold 0.5, PPV and NPV beside at NIH's prevalence; by seed."""
     runs = by_seed(predictions)
-    return figures(runs, dict.fromkeys(runs, discrimination.THRESHOLD), performance.NIH_PREVALENCE)
+    return figures(runs, dict.fromkeys(runs, discrimination.THRESHOLD), registry.NIH_PREVALENCE)
 
 
 def figures(runs: Mapping[int, Images], thresholds: Mapping[int, float], prevalence: float) -> pd.DataFrame:
-    """`performance.NAMES` of every run, by seed.
+    """`registry.NAMES` of every run, by seed.
 
     One run after the other through one program: padded to a common width they need neither another one for another
     number of runs nor one for the runs of an arm.
@@ -92,7 +92,7 @@ def figures(runs: Mapping[int, Images], thresholds: Mapping[int, float], prevale
             np.float32(thresholds[seed]),
             np.float32(prevalence),
         )
-    return pd.DataFrame.from_dict(jax.device_get(found), orient="index", dtype=float)[list(performance.NAMES)]
+    return pd.DataFrame.from_dict(jax.device_get(found), orient="index", dtype=float)[list(registry.NAMES)]
 
 
 def auroc_intervals(key: jax.Array, sets: Sequence[Scored]) -> list[pd.DataFrame]:

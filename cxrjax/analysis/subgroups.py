@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pandas as pd
 
-from cxrjax import bootstrap, discrimination, groupings
-from cxrjax.bootstrap import Images
-from cxrjax.statistics import Estimate
-from cxrjax.types import Array
+from cxrjax.analysis import groups as groupings
+from cxrjax.base.types import Array
+from cxrjax.metrics import bootstrap, discrimination
+from cxrjax.metrics.bootstrap import Images
+from cxrjax.metrics.resampled_t import Estimate
 
 MIN_PATIENTS, MIN_OF_A_CLASS = 20, 5  # a group with fewer patients, or images of a class, is small
 _FIGURES = ("accuracy", "sensitivity", "specificity", "auroc")

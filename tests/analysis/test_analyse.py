@@ -8,7 +8,7 @@ import pytest
 
 from cxrjax import types
 from cxrjax.analysis import analyse
-from tests import run_tables
+from tests.analysis import run_tables
 
 
 def test_every_promised_column_is_there(analysed):

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrjax import delong, statistics
-from cxrjax.analysis import comparison, run_files, seed_figures
-from cxrjax.types import InputError
+from cxrjax.analysis import comparison, seed_figures
+from cxrjax.analysis import tables as run_files
+from cxrjax.base.types import InputError
+from cxrjax.metrics import delong, resampled_t
+from cxrjax.runs import finished
 from experiments import compare as command
-from tests import run_tables
+from tests.analysis import run_tables
 
 CONFIG = run_tables.CONFIG
 
@@ -51,7 +53,7 @@ def figures(tables):
 
 @pytest.fixture(scope="module")
 def runs(folders):
-    return {name: comparison.read(folder) for name, folder in folders.items()}
+    return {name: finished.read_compared(folder) for name, folder in folders.items()}
 
 
 def test_figures_agree_with_the_corrected_t(case, runs):
@@ -60,7 +62,7 @@ def test_figures_agree_with_the_corrected_t(case, runs):
     assert list(made.figures["figure"]) == [*comparison.FIGURES, "auroc_delong"]
     for row in made.figures[:-1].to_dict("records"):
         x, y = (run[row["figure"]].to_numpy() for run in (a, b))
-        test = statistics.compare_runs(x, y, a["n_train"].mean(), a["n_val"].mean())
+        test = resampled_t.compare_runs(x, y, a["n_train"].mean(), a["n_val"].mean())
         assert (row["a"], row["b"], row["seeds"]) == (pytest.approx(x.mean()), pytest.approx(y.mean()), 4)
         found = tuple(row[name] for name in ("difference", "low", "high", "statistic", "p"))
         assert found == pytest.approx(test[:5])
@@ -156,7 +158,7 @@ def test_runs_that_cannot_be_compared_are_refused(runs, kind):
 def test_the_command_line_prints_and_writes(folders, tmp_path, capsys):
     command.main([str(folders["a"]), str(folders["b"]), f"--out={tmp_path / 'out.csv'}"])
     told = capsys.readouterr().out
-    made = comparison.compare(*(comparison.read(folders[name]) for name in "ab"))
+    made = comparison.compare(*(finished.read_compared(folders[name]) for name in "ab"))
     assert f"a: {folders['a']}" in told
     assert all(note in told for note in made.notes)
     row = next(line for line in told.splitlines() if line.strip().startswith("accuracy"))
@@ -188,4 +190,4 @@ def test_a_run_without_its_tables_is_named(folders, tmp_path, case, analysed):
     folder = save(tmp_path / "run", CONFIG, case.tables, analysed)
     (folder / "predictions.csv").unlink()
     with pytest.raises(InputError, match=r"predictions\.csv is missing"):
-        comparison.read(folder)
+        finished.read_compared(folder)

@@ -8,11 +8,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from cxrjax import cohort, statistics
 from cxrjax.analysis import floors, seed_figures
-from cxrjax.datasets.load import load
-from cxrjax.types import RunTables
-from tests import run_tables
+from cxrjax.analysis.schema import RunTables
+from cxrjax.data import cohort
+from cxrjax.data.load import load
+from cxrjax.metrics import resampled_t
+from tests.analysis import run_tables
 
 BARE = {"view": "", "age": np.nan, "sex": "", "followup": 0}
 
@@ -49,7 +50,7 @@ def test_an_arm_stands_beside_the_network_by_the_corrected_t(case, analysed):
         row = row_of(analysed.floors, arm)
         for name, figure in (("accuracy", accuracy), ("auroc", auroc)):
             floor, own = (by_seed(t.predictions, figure) for t in (case.arms[arm], case.tables))
-            test = statistics.compare_runs(floor, own, *sizes)
+            test = resampled_t.compare_runs(floor, own, *sizes)
             assert (row[name], row[f"{name}_sd"]) == pytest.approx((floor.mean(), floor.std(ddof=1)), rel=1e-4)
             assert row[f"{name}_difference"] == pytest.approx(own.mean() - floor.mean(), rel=1e-4)
             found = [row[f"{name}_{end}"] for end in ("difference_low", "difference_high", "p")]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cxrjax import statistics
 from cxrjax.analysis import leakage
+from cxrjax.metrics import resampled_t
 
 
 def test_every_figure_of_both_splits(case, analysed):
@@ -16,7 +16,7 @@ def test_every_figure_of_both_splits(case, analysed):
         for t in (case.tables, by_image)
     ]
     n_train, n_val = (np.mean([case.tables.seeds[n].mean(), by_image.seeds[n].mean()]) for n in ("n_train", "n_val"))
-    test = statistics.compare_runs(*accuracies, n_train, n_val)
+    test = resampled_t.compare_runs(*accuracies, n_train, n_val)
     row = found.loc["accuracy"]
     assert (row["patient"], row["image"]) == pytest.approx(tuple(a.mean() for a in accuracies))
     assert tuple(row[["difference", "low", "high", "p"]]) == pytest.approx((*test[:3], test.p))

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrjax import augment, store
 from cxrjax.analysis import localisation
+from cxrjax.models import augment
+from cxrjax.storage import store
 
 
 def boxes(*rows):
@@ -55,9 +56,9 @@ def test_the_crop_is_that_of_validation():
     image = np.arange(256 * 256).reshape(1, 256, 256)
     centre = [[augment.CENTRE, augment.CENTRE]]
     expected = augment.crop_flip(image, np.array(centre, np.int32), np.array([False]))
-    np.testing.assert_array_equal(localisation.crop_masks(image), expected)
-    np.testing.assert_array_equal(localisation.crop_masks(localisation.crop_masks(image)), expected)
-    whole = localisation.box_masks(boxes(("a", (0.25, 0.5, 0.125, 0.125))), ["a"]).masks[0]
+    np.testing.assert_array_equal(localisation.crop_masks(image, 227), expected)
+    np.testing.assert_array_equal(localisation.crop_masks(localisation.crop_masks(image, 227), 227), expected)
+    whole = localisation.box_masks(boxes(("a", (0.25, 0.5, 0.125, 0.125))), ["a"], 256, 227).masks[0]
     assert whole.shape == (227, 227)
     np.testing.assert_array_equal(np.flatnonzero(whole.any(axis=0)), np.arange(64 - 14, 96 - 14))
     np.testing.assert_array_equal(np.flatnonzero(whole.any(axis=1)), np.arange(128 - 14, 160 - 14))
@@ -114,7 +115,7 @@ def test_figures_go_with_their_images():
 
 
 def test_the_centre_prior_is_a_gaussian_in_the_middle():
-    prior = localisation.centre_prior()
+    prior = localisation.centre_prior(227)
     assert prior.shape == (227, 227) and prior[113, 113] == prior.max() == 1
     assert prior[113, 113 + 57] == pytest.approx(np.exp(-0.5 * (57 / (227 * 0.25)) ** 2))  # one SD further right
     for turned in (prior.T, prior[::-1], prior[:, ::-1]):
@@ -140,10 +141,16 @@ def test_mean_positions_leave_out_all_images_of_the_patient():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: localisation.crop_masks(np.zeros((1, 256, 250), bool)), r"masks must be \[n, side, side\].*250"),
-        (lambda: localisation.crop_masks(np.zeros((1, 200, 200), bool)), "at least 227"),
-        (lambda: localisation.box_masks(boxes(("a", (0, 0, 1, 1))), ["a", "b"]), "got none for 1, b among them"),
-        (lambda: localisation.box_masks(boxes(("a", (0, 0, np.nan, 1))), ["a"]), "boxes must be finite.*of a"),
+        (lambda: localisation.crop_masks(np.zeros((1, 256, 250), bool), 227), r"masks must be \[n, side, side\].*250"),
+        (lambda: localisation.crop_masks(np.zeros((1, 200, 200), bool), 227), "at least 227"),
+        (
+            lambda: localisation.box_masks(boxes(("a", (0, 0, 1, 1))), ["a", "b"], 256, 227),
+            "got none for 1, b among them",
+        ),
+        (
+            lambda: localisation.box_masks(boxes(("a", (0, 0, np.nan, 1))), ["a"], 256, 227),
+            "boxes must be finite.*of a",
+        ),
         (lambda: figure((1, 2, 2), (1, 2, 3)), r"alike, got \(1, 2, 2\) and \(1, 2, 3\)"),
         (lambda: localisation.energy_share(-np.ones((1, 2, 2)), np.ones((1, 2, 2), bool)), "nonnegative.*got -1"),
         (lambda: localisation.energy_share(np.full((1, 2, 2), np.nan), np.ones((1, 2, 2), bool)), "finite, got nan"),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cxrjax import bootstrap
 from cxrjax.analysis import patient_means
+from cxrjax.metrics import bootstrap
 
 
 def test_draws_are_of_patients_with_all_their_images(monkeypatch):

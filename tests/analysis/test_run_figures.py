@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import matthews_corrcoef, recall_score, roc_auc_score
 
-from cxrjax import performance
 from cxrjax.analysis import run_figures, seed_figures
-from tests.run_tables import CONFIG
+from cxrjax.metrics import registry
+from tests.analysis.run_tables import CONFIG
 
 
 def figure(table, name, data="internal", rule="fixed"):
@@ -31,7 +31,7 @@ def made(predictions, thresholds=None):
 
 def test_each_set_and_rule_has_every_figure_once(analysed):
     found = analysed.figures[["data", "rule", "figure"]].apply(tuple, axis=1)
-    expected = [(d, r, n) for d in ("internal", "external") for r in ("fixed", "chosen") for n in performance.NAMES]
+    expected = [(d, r, n) for d in ("internal", "external") for r in ("fixed", "chosen") for n in registry.NAMES]
     assert list(found) == expected
 
 

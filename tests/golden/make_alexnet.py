@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests import torch_alexnet
+from tests.models import torch_alexnet
 
 SIZES = {"torchvision": (224, 227, 300), "caffe": (227,)}
 

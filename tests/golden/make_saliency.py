@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests import torch_alexnet, torch_saliency
+from tests.interpret import torch_saliency
+from tests.models import torch_alexnet
 
 COUNT = 2000  # values of each map
 

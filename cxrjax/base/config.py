@@ -1,0 +1,125 @@
+"""The configuration of an experiment: its fields are the flags of the command line.
+
+Nothing is imported at run time but the standard library, so that command lines can be parsed at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any, Literal
+
+
+def flag(default: Any, text: str, **rules: Any) -> Any:
+    """A field that is also a flag: its help text and the rules of its value (choices, lower, upper)."""
+    return dataclasses.field(default=default, metadata={"help": text, **rules})
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment: what `python -m experiments.NAME` takes. Fields with a help text are its flags."""
+
+    name: str  # p_vs_nf
+    negative_class: Literal["NP", "NF"]
+    data_dir: str | None = flag(
+        None,
+        "NIH folder as downloaded, class folders, a CSV of images, or a store by experiments.prepare; none: the "
+        "embedded phantom",
+    )
+    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none")
+    seeds: int = flag(10, "number of runs, each with its own draw, split, weights and augmentation", lower=1)
+    first_seed: int = flag(0, "seed of the first run; the next has the next number", lower=0, upper=4_000_000_000)
+    epochs: int = flag(120, "passes over the training images", lower=1)
+    batch_size: int = flag(64, "images a step", lower=1)
+    learning_rate: float = flag(0.001, "of stochastic gradient descent", lower=0.0)
+    momentum: float = flag(0.0, "of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999)
+    negatives: str = flag(
+        "auto",
+        "negatives drawn for each run: a number, or auto for round(positives * 800 / 593), the poster's ratio",
+    )
+    val_fraction: float = flag(0.2, "share of the images used for validation, above 0 and below 1", lower=0, upper=1)
+    split_by: str = flag(
+        "patient",
+        "patient keeps each patient on one side; image is the poster's protocol; both: patient, and the same seeds by "
+        "image beside it (in OUT/arms), which shows how much leakage flatters; official is the data's own split (test "
+        "is used for validation, and is the same in all runs)",
+        choices=("patient", "image", "both", "official"),
+    )
+    view: str = flag("all", "projections used", choices=("all", "PA", "AP"))
+    retrain_from: str = flag("fc6", "first layer that is retrained", choices=("fc6", "fc7", "fc8", "conv1"))
+    augment_bank: int = flag(0, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
+    input: str = flag(
+        "auto",
+        "tfdata: a tf.data pipeline; resident: images on the device; auto: tfdata where TensorFlow is installed. "
+        "All give the same numbers",
+        choices=("auto", "tfdata", "resident"),
+    )
+    flip: bool = flag(True, "mirror training images left to right with probability 1/2")
+    train_patients: int = flag(
+        0, "train on this many patients of each run's training side, drawn anew for each seed; 0: on all", lower=0
+    )
+    hold_out_boxes: bool = flag(
+        False,
+        "leave the patients with a box around a pneumonia (NIH's BBox_List_2017.csv) out of every run's training, so "
+        "that experiments.where_it_looks may score all boxes by all seeds; validation stays the same",
+    )
+    control: str = flag(
+        "none",
+        "shuffled_labels: training images get each other's labels, so that only chance and mistakes can be found",
+        choices=("none", "shuffled_labels"),
+    )
+    floors: bool = flag(
+        False,
+        "also train what the network must beat, with the same seeds (in OUT/arms): shuffled labels, and a trunk of "
+        "random weights. Takes three times as long; majority and metadata are always there",
+    )
+    wanted_sensitivity: float = flag(
+        0.9, "a second threshold is chosen for it, on training images; the first is 0.5", lower=0.01, upper=1
+    )
+    prevalence: float = flag(
+        0.013,
+        "share of pneumonia for which PPV and NPV are given beside the images' own; 0.013 is NIH's",
+        lower=0,
+        upper=1,
+    )
+    lang: str = flag("en", "language of the report", choices=("en", "es"))
+    seed_batch: int = flag(0, "seeds trained side by side as one program; 0: as many as memory allows", lower=0)
+    dtype: str = flag(
+        "float32",
+        "of activations and the products that make them; bfloat16 is for GPUs. Parameters and update are float32",
+        choices=("float32", "bfloat16"),
+    )
+    external_dir: str | None = flag(None, "second data set, evaluated only; as --data_dir")
+    out: str | None = flag(None, "folder for the results; none: runs/NAME")
+    overwrite: bool = flag(False, "replace a finished run in --out, or an interrupted one of another configuration")
+    max_bad: float = flag(
+        0.01,
+        "share of images that may be unreadable and are left out; with more the data are refused",
+        lower=0,
+        upper=1,
+    )
+
+
+def run_path(config: ExperimentConfig) -> Path:
+    """--out, or runs/NAME."""
+    return Path(config.out or f"runs/{config.name}")
+
+
+def command_line(config: ExperimentConfig) -> str:
+    """The command line that makes the same run anew; what it does not name is at its default.
+
+    >>> command_line(ExperimentConfig("p_vs_nf", "NF", data_dir="my NIH", seeds=3, flip=False))
+    "python -m experiments.p_vs_nf --data_dir='my NIH' --seeds=3 --noflip"
+    """
+    words = [f"python -m experiments.{config.name}"]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        # Repeated as it stands, --overwrite would remove what there is.
+        if "help" not in field.metadata or value == field.default or field.name == "overwrite":
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{field.name}" if value else f"--no{field.name}")
+        else:
+            words.append(f"--{field.name}={shlex.quote(str(value))}")
+    return " ".join(words)

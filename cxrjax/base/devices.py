@@ -1,0 +1,161 @@
+"""Devices as a mesh with axes `seed` and `data`, one process or several; on one device a mesh of one.
+
+Seeds are independent, so the axis `seed` costs no communication; over `data` the gradients of a batch are summed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from cxrjax.base.types import InputError
+
+SEED, DATA = "seed", "data"
+_PROCESS_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
+
+def start(cache: Path) -> None:
+    """Before the first computation: joins the other processes, if there are any, and keeps compiled programs.
+
+    Args:
+      cache: folder of the compiled programs; JAX_COMPILATION_CACHE_DIR, if set, is used instead.
+
+    Raises:
+      InputError: if only some of JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID are set, or one of
+        the last two is no number.
+    """
+    given = {name: os.environ[name] for name in _PROCESS_VARIABLES if os.environ.get(name)}
+    if given:
+        missing = [name for name in _PROCESS_VARIABLES if name not in given]
+        if missing:
+            raise InputError(f"{', '.join(given)} set without {', '.join(missing)}; several processes need all three")
+        address, *numbers = (given[name] for name in _PROCESS_VARIABLES)
+        for name, number in zip(_PROCESS_VARIABLES[1:], numbers, strict=True):
+            if not number.isdigit():
+                raise InputError(f"{name} must be a whole number, got {number!r}")
+        # Passed on by hand: JAX reads the address alone from the environment.
+        jax.distributed.initialize(address, int(numbers[0]), int(numbers[1]))
+    if not jax.config.values["jax_compilation_cache_dir"]:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def is_first() -> bool:
+    """True in the one process that writes a run's files."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when every process has come to the same place, told by its name."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def agree(flag: bool) -> bool:
+    """The first process's flag, in all of them: what depends on a clock must not part them."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.broadcast_one_to_all(np.array(flag)))
+
+
+def told(value: dict[str, Any]) -> dict[str, Any]:
+    """The first process's value (as JSON up to 4096 bytes), in all of them."""
+    if jax.process_count() == 1:
+        return value
+    text = np.frombuffer(json.dumps(value).encode().ljust(4096), np.uint8)
+    return dict(json.loads(np.asarray(multihost_utils.broadcast_one_to_all(text)).tobytes()))
+
+
+@contextlib.contextmanager
+def first_alone() -> Iterator[None]:
+    """The body runs in the first process, and in the others when that has ended: for files that all share.
+
+    Raises:
+      InputError: in the other processes, if the first one's body raised.
+    """
+    if not is_first() and not agree(True):
+        raise InputError("the first process stopped; its message says why")
+    try:
+        yield
+    except BaseException:
+        if is_first():
+            agree(False)
+        raise
+    if is_first():
+        agree(True)
+
+
+def mesh(seeds: int, batch_size: int) -> Mesh:
+    """All devices of all processes, split so that as few as possible idle.
+
+    The axis `data` must divide the batch; of the splits that pad the seeds least, the one with most devices on `seed`
+    is taken.
+    """
+    devices = np.array(jax.devices())
+    count = len(devices)
+    fitting = [n for n in range(1, count + 1) if count % n == 0 and batch_size % (count // n) == 0]
+    on_seed = min(fitting, key=lambda n: (-(-seeds // n) * n, -n))
+    return Mesh(devices.reshape(on_seed, count // on_seed), (SEED, DATA))
+
+
+def padded(seeds: int, mesh: Mesh) -> int:
+    """Number of seeds with the masked ones that fill the axis `seed`."""
+    size = mesh.shape[SEED]
+    return -(-seeds // size) * size
+
+
+def put(mesh: Mesh, array: Any, *axes: Any) -> jax.Array:
+    """An array over the mesh; `axes` name the mesh axes of its leading axes, as in PartitionSpec.
+
+    Every process gives the whole array and keeps its devices' part.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec(*axes))
+    if jax.process_count() == 1:
+        return jax.device_put(array, sharding)
+    whole = np.asarray(array)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
+
+
+def fetch(tree: Any) -> Any:
+    """A tree of arrays over the mesh as whole NumPy arrays, in every process."""
+    if jax.process_count() == 1:
+        return jax.tree.map(np.asarray, tree)
+    return jax.tree.map(lambda x: multihost_utils.process_allgather(x, tiled=True), tree)
+
+
+@functools.cache
+def convolution_options() -> dict[str, str]:
+    """Compiler options, for `jax.jit`, of programs whose time goes into convolutions.
+
+    On CPU XLA of jaxlib 0.10 hands them to YNNPACK unless told not to; its own are faster. AlexNet's trunk, 64 images,
+    2 CPU cores: 645 ms with YNNPACK, 485 without (PyTorch 463). Dense layers are faster with it.
+    """
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda: 0, compiler_options=options)()
+    except jax.errors.JaxRuntimeError:  # a jaxlib that does not know the option
+        return {}
+    return options
+
+
+def memory() -> int:
+    """Bytes of one device's memory: what JAX may use of an accelerator's; on CPU the machine's or container's."""
+    if jax.default_backend() != "cpu":
+        stats = jax.local_devices()[0].memory_stats() or {}
+        return int(stats.get("bytes_limit", 8 * 10**9))  # a small GPU's, where the driver does not tell
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else "max"
+    return min(total, int(text)) if text.isdigit() else total

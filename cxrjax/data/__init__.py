@@ -1,0 +1,1 @@
+"""Radiographs and what is known of them: sources, decoding, preparation, cohorts."""

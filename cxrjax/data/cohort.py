@@ -1,0 +1,225 @@
+"""Who is P, NP and NF; the negatives drawn for a run; its split into training and validation.
+
+P: the label contains Pneumonia. NP: every labelled image without Pneumonia. NF: the label is exactly `No Finding`.
+Draw and split are functions of the seed and the sorted image names alone, whatever the order of the store's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cxrjax.base.types import InputError
+
+
+class Cohort(NamedTuple):
+    """The images of one run, sorted by name."""
+
+    index: np.ndarray  # type: ignore[assignment]  # [N] i32, row of the store
+    label: np.ndarray  # [N] i32, 1 is pneumonia
+    patient: np.ndarray  # [N] str
+
+
+class Split(NamedTuple):
+    """Positions within a Cohort."""
+
+    train: np.ndarray  # [n_train] i32
+    val: np.ndarray  # [n_val] i32
+
+
+POSTER_POSITIVES, POSTER_NEGATIVES = 593, 800
+_DRAW, _SPLIT, _SHUFFLE, _SOME = range(4)  # second entries of the NumPy seeds
+
+
+def classes(labels: pd.Series) -> dict[str, np.ndarray]:
+    """Membership of each class as {"P", "NP", "NF"} -> [N] bool, from labels such as `Infiltration|Pneumonia`."""
+    findings = labels.str.split("|")
+    pneumonia = findings.map(lambda names: "Pneumonia" in names).to_numpy(bool)
+    return {
+        "P": pneumonia,
+        "NP": ~pneumonia & (labels != "").to_numpy(bool),
+        "NF": (labels == "No Finding").to_numpy(bool),
+    }
+
+
+def count(listed: Mapping[str, int]) -> dict[str, int]:
+    """Number of images of each class, {"P", "NP", "NF"} -> images, from images by label as written.
+
+    >>> count({"No Finding": 5, "Effusion": 2, "Edema|Pneumonia": 1})
+    {'P': 1, 'NP': 7, 'NF': 5}
+    """
+    images = np.fromiter(listed.values(), int, len(listed))
+    return {name: int(images[member].sum()) for name, member in classes(pd.Series(list(listed), dtype=str)).items()}
+
+
+def wanted_negatives(negatives: str, positives: int, available: int) -> int:
+    """Number of negatives of one run.
+
+    Args:
+      negatives: a number, taken exactly, or "auto", which keeps the poster's ratio: round(positives * 800 / 593),
+        at most as many as there are.
+      positives: number of P images.
+      available: number of negatives to draw from.
+
+    Raises:
+      InputError: if it is neither, below 1, or more than there are.
+    """
+    if negatives == "auto":
+        return min(round(positives * POSTER_NEGATIVES / POSTER_POSITIVES), available)
+    if not negatives.isdecimal() or int(negatives) < 1:
+        raise InputError(f"--negatives must be auto or a whole number above 0, got {negatives!r}")
+    if int(negatives) > available:
+        raise InputError(f"--negatives={negatives} asks for more negatives than there are: {available}")
+    return int(negatives)
+
+
+def draw(
+    table: pd.DataFrame,
+    negative_class: Literal["NP", "NF"],
+    seed: int,
+    negatives: str = "auto",
+    view: str = "all",
+) -> Cohort:
+    """All positives, and negatives drawn anew for this seed.
+
+    Args:
+      table: an ImageStore's table.
+      negative_class: "NP" or "NF".
+      seed: of the run.
+      negatives: see `wanted_negatives`.
+      view: all, PA or AP.
+
+    Returns:
+      Cohort, sorted by image name.
+
+    Raises:
+      InputError: if there are no positives or no negatives, or fewer negatives than asked for.
+    """
+    order = np.argsort(table["image"].to_numpy(str), kind="stable")
+    member = classes(table["labels"])
+    in_view = np.ones(len(table), bool) if view == "all" else (table["view"] == view).to_numpy(bool)
+    positive, negative = (order[(member[name] & in_view)[order]] for name in ("P", negative_class))
+    for name, rows in (("P", positive), (negative_class, negative)):
+        if not len(rows):
+            raise InputError(f"the data holds no {name} image (view: {view}) among its {len(table)}")
+    wanted = wanted_negatives(negatives, len(positive), len(negative))
+    drawn = np.random.default_rng([seed, _DRAW]).choice(negative, wanted, replace=False)
+    chosen = np.concatenate([positive, drawn])
+    index = order[np.isin(order, chosen)]
+    return Cohort(index.astype(np.int32), member["P"][index].astype(np.int32), table["patient"].to_numpy(str)[index])
+
+
+def split(cohort: Cohort, seed: int, val_fraction: float = 0.2, by: str = "patient") -> Split:
+    """Splits a cohort, both classes alike, into training and validation.
+
+    by="patient": patients are taken in random order for validation as long as they fit into what each class still
+    needs there, so no patient is on both sides and the shares are as near to `val_fraction` as patients allow.
+    (A patient with more images than a class needs thus stays in training.)
+    by="image": images are taken one by one, as the poster seems to have done; patients may be on both sides.
+
+    Raises:
+      InputError: if `val_fraction` leaves a class without training or validation images.
+    """
+    rng = np.random.default_rng([seed, _SPLIT])
+    group = cohort.patient if by == "patient" else np.arange(len(cohort.index))
+    _, group = np.unique(group, return_inverse=True)
+    total = np.bincount(cohort.label, minlength=2)
+    images = np.stack([np.bincount(group[cohort.label == c], minlength=group.max() + 1) for c in (0, 1)], axis=1)
+    left = np.round(total * val_fraction).astype(int)
+    in_val = np.zeros(len(images), bool)
+    for one in rng.permutation(len(images)):
+        if (images[one] <= left).all():
+            in_val[one] = True
+            left -= images[one]
+    val = np.flatnonzero(in_val[group])
+    train = np.flatnonzero(~in_val[group])
+    for side, rows in (("training", train), ("validation", val)):
+        if len(np.unique(cohort.label[rows])) < 2:
+            raise InputError(
+                f"--val_fraction={val_fraction:g} leaves no images of one class for {side}: "
+                f"{total[1]} positives, {total[0]} negatives, split by {by}"
+            )
+    result = Split(train.astype(np.int32), val.astype(np.int32))
+    if by == "patient":
+        check_disjoint(cohort, result)
+    return result
+
+
+def official_split(cohort: Cohort, table: pd.DataFrame) -> Split:
+    """The split that comes with the data: `test` is validation, `train` and `val` are training.
+
+    Args:
+      cohort: of the table.
+      table: an ImageStore's table; its column split is from NIH's lists or from folders train, val and test.
+
+    Raises:
+      InputError: if an image is in none of them, or a class is missing on one side.
+    """
+    side = table["split"].to_numpy(str)[cohort.index]
+    unknown = ~np.isin(side, ("train", "val", "test"))
+    if unknown.any():
+        name = table["image"].to_numpy(str)[cohort.index][unknown][0]
+        raise InputError(
+            f"--split_by=official: {unknown.sum()} of {len(side)} images, {name} among them, are in no official split "
+            "(train_val_list.txt and test_list.txt beside NIH's table, or folders train, val and test)"
+        )
+    result = Split(*(np.flatnonzero(part).astype(np.int32) for part in (side != "test", side == "test")))
+    for name, rows in (("train", result.train), ("test", result.val)):
+        if len(np.unique(cohort.label[rows])) < 2:
+            raise InputError(f"--split_by=official: one class has no image in the official {name} list")
+    return result
+
+
+def shuffled(label: np.ndarray, seed: int) -> np.ndarray:
+    """Labels [n] in random order, for a control: their share stays, what they say of the images is gone."""
+    return np.random.default_rng([seed, _SHUFFLE]).permutation(label)
+
+
+def some_patients(cohort: Cohort, split: Split, patients: int, seed: int) -> Split:
+    """The same split with fewer patients in training: the first `patients` of one random order of them for each seed,
+    so that a smaller number's are among a larger one's.
+
+    Raises:
+      InputError: if there are not as many, or only of one class.
+    """
+    there = np.unique(cohort.patient[split.train])
+    if not 0 < patients <= len(there):
+        raise InputError(
+            f"--train_patients={patients} must be 1 to {len(there)}, the patients in training, seed {seed}"
+        )
+    chosen = np.random.default_rng([seed, _SOME]).permutation(there)[:patients]
+    train = split.train[np.isin(cohort.patient[split.train], chosen)]
+    if len(np.unique(cohort.label[train])) < 2:
+        raise InputError(f"--train_patients={patients} leaves no training image of one class, seed {seed}")
+    return Split(train, split.val)
+
+
+def hold_out(cohort: Cohort, split: Split, patients: np.ndarray) -> Split:
+    """The same split without these patients in training; validation stays as it is.
+
+    Raises:
+      InputError: if training is left without an image of one class.
+    """
+    train = split.train[~np.isin(cohort.patient[split.train], patients)]
+    if len(np.unique(cohort.label[train])) < 2:
+        raise InputError(f"holding {len(patients)} patients out leaves no training image of one class")
+    return Split(train, split.val)
+
+
+def check_disjoint(cohort: Cohort, split: Split) -> None:
+    """Refuses a split with a patient on both sides.
+
+    Raises:
+      ValueError: naming how many patients, and one of them.
+    """
+    both = np.intersect1d(cohort.patient[split.train], cohort.patient[split.val])
+    if len(both):
+        raise ValueError(f"{len(both)} patient(s) are in training and in validation, {both[0]} among them")
+
+
+def contaminated_share(cohort: Cohort, split: Split) -> float:
+    """Share of validation images, 0..1, whose patient also has an image in training."""
+    return float(np.isin(cohort.patient[split.val], cohort.patient[split.train]).mean())

@@ -1,0 +1,155 @@
+"""The bytes of one image file -> 8-bit grey, reduced. Never a half image: what is not whole is refused."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from cxrjax.base.types import InputError
+from cxrjax.data import dicom
+from cxrjax.data.budget import Budget
+from cxrjax.data.dicom import Details
+
+
+class Reduction(NamedTuple):
+    """How an image of any size becomes a square one."""
+
+    size: int = 256  # pixels
+    fit: str = "stretch"  # stretch: the whole image, without its aspect; pad: with black; crop: the central square
+    filter: str = "bilinear"  # Pillow's anti-aliased bilinear, or box (area)
+
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "JPEG2000", "WEBP", "GIF", "PPM")  # none that starts other programs
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2", ".webp", ".gif", ".pgm", *dicom.SUFFIXES)
+MAX_PIXELS = 50_000_000  # the largest detectors have 20 million; several decoded ones must fit into memory
+_TOO_LARGE = f"more than the {MAX_PIXELS // 1_000_000} million pixels allowed"
+_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
+_BYTES, _DEEP_BYTES = 6, 14  # that a pixel takes while it is decoded, with its copies
+_memory = Budget(300_000_000)  # of all threads: the largest images go one at a time, NIH's never wait
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "box": Image.Resampling.BOX}
+Check: TypeAlias = Callable[[Image.Image], None]
+"""Looks at a whole image, upright and of its own size and mode, and raises InputError to refuse it."""
+
+_NOTHING = Details("", "", "", "")
+
+
+class Decoded(NamedTuple):
+    """An image as it enters a store."""
+
+    pixels: np.ndarray  # [size, size] u8, 0 is black
+    details: Details  # of a DICOM header; empty for other files
+
+
+def decode(
+    content: bytes,
+    name: str,
+    reduction: Reduction = Reduction(),  # noqa: B008 - immutable
+    check: Check | None = None,
+) -> Decoded:
+    """Decodes and reduces one image.
+
+    To grey: colour by ITU-R 601 luma, which leaves equal channels as they are; transparency is dropped; 16-bit colour
+    keeps its upper byte; grey of more than 8 bits, integer or float, is scaled linearly from its smallest to its
+    largest value, as its range is not known; DICOM see `dicom.shown`. EXIF orientation is applied. To `reduction.size`:
+    Pillow's anti-aliased bilinear filter or its box, the whole image without keeping its aspect ("stretch", as the
+    poster does), padded with black to a square ("pad"), or its central square ("crop").
+
+    Args:
+      content: of the file.
+      name: of the file; its suffix tells a DICOM file without preamble.
+      reduction: size, fit and filter.
+      check: see `Check`; of a DICOM file it sees what is shown.
+
+    Raises:
+      InputError: saying what is wrong, without naming the file: empty, of no known format, truncated, a checksum that
+        is wrong (PNG), too many pixels, several frames, no finite values; or what `check` says.
+    """
+    if not content:
+        raise InputError("is empty")
+    is_dicom = dicom.is_dicom(content) or name.lower().endswith(dicom.SUFFIXES)
+    try:
+        if is_dicom:
+            header = dicom.read_header(content, MAX_PIXELS)
+            with _memory.hold(_DEEP_BYTES * header.pixels):
+                return Decoded(
+                    _reduce(_checked(Image.fromarray(dicom.shown(header)), check), reduction), header.details
+                )
+        image = _open(content)
+        with _memory.hold((_DEEP_BYTES if image.mode in _DEEP else _BYTES) * image.width * image.height):
+            return Decoded(_reduce(_grey(_checked(_load(image), check)), reduction), _NOTHING)
+    except InputError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise InputError("is not an image of a known format") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"has {_TOO_LARGE}") from error
+    except Exception as error:  # decoders raise whatever they like at damaged data: struct.error, KeyError, ...
+        told = "" if is_dicom else f": {_plain(error)}"  # a header may be quoted there
+        raise InputError(f"cannot be decoded ({type(error).__name__}{told})") from error
+
+
+def _open(content: bytes) -> Image.Image:
+    """A single image of a known format and no more pixels than allowed, not decoded yet."""
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise InputError(f"has {image.width} x {image.height} pixels, {_TOO_LARGE}")
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # MPO: a camera's JPEG and its preview
+        raise InputError("holds several frames")
+    if image.format == "PNG":
+        image.verify()  # checksums, which decoding does not look at
+        image = Image.open(io.BytesIO(content), formats=("PNG",))
+    return image
+
+
+def _load(image: Image.Image) -> Image.Image:
+    """Decodes, and turns upright."""
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _checked(image: Image.Image, check: Check | None) -> Image.Image:
+    if check is not None:
+        check(image)
+    return image
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Mode L, or F with values 0..255."""
+    if image.mode == "L":
+        return image
+    if image.mode in _DEEP:
+        values = np.asarray(image).astype(np.float32)
+        low, high = float(values.min()), float(values.max())
+        if not np.isfinite(values).all():
+            raise InputError("holds values that are not finite")
+        values -= low  # in place: a large detector has 100 MB of them
+        values *= 255 / (high - low) if high > low else 0
+        return Image.fromarray(values)
+    if image.mode in ("CMYK", "YCbCr", "HSV"):
+        image = image.convert("RGB")
+    return image.convert("L")
+
+
+def _reduce(image: Image.Image, reduction: Reduction) -> np.ndarray:
+    size, method = (reduction.size, reduction.size), _FILTERS[reduction.filter]
+    if image.mode == "RGB":
+        image = image.convert("L")
+    if reduction.fit == "pad":
+        image = ImageOps.pad(image, size, method, color=0)
+    elif reduction.fit == "crop":
+        image = ImageOps.fit(image, size, method)
+    elif image.size != size:
+        image = image.resize(size, method)
+    values = np.asarray(image)
+    return values if values.dtype == np.uint8 else np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _plain(error: Exception) -> str:
+    """Its message without the addresses of objects, which change from run to run."""
+    return re.sub(r"<[^>]* at 0x[0-9a-f]+>", "", " ".join(str(error).split()))[:200].strip()

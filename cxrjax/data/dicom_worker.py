@@ -1,0 +1,132 @@
+"""Compressed pixel data decoded in a process of its own, since damaged data take decoders down.
+
+Seen with mutated files: GDCM ends the program by a C++ exception that nobody catches, pydicom goes round for ever at a
+JPEG 2000 box of length 0. In a child they may crash or hang without harm to the images before and after.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import queue
+import resource
+import signal
+import subprocess
+import sys
+from typing import IO
+
+import numpy as np
+
+from cxrjax.base.types import InputError
+
+LIMIT_SECONDS = 60.0  # for one image
+_idle: queue.LifoQueue[subprocess.Popen[bytes]] = queue.LifoQueue()
+
+
+def pixel_array(content: bytes, decoder: str) -> np.ndarray:
+    """What pydicom's `pixel_array` gives for a DICOM file, by a decoder in a child process. Threads may call it.
+
+    Args:
+      content: of the file.
+      decoder: pydicom's name of it, such as gdcm.
+
+    Raises:
+      InputError: if it cannot decode the file, crashes, or takes more than `LIMIT_SECONDS`.
+    """
+    answer = _ask(content, decoder) or _ask(content, decoder)  # twice: the first child may have been killed by others
+    if answer is None:
+        raise InputError(f"{decoder} crashed, or took more than {LIMIT_SECONDS:.0f} s")
+    fault, pixels = answer
+    if fault:
+        raise InputError(fault.decode())
+    return np.asarray(np.load(io.BytesIO(pixels), allow_pickle=False))
+
+
+def _ask(content: bytes, decoder: str) -> tuple[bytes, bytes] | None:
+    """Fault (empty for none) and array file by a child; None if it is gone."""
+    child = _child()
+    try:
+        assert child.stdin is not None and child.stdout is not None, "pipes were asked for"
+        _send(child.stdin, decoder.encode())
+        _send(child.stdin, str(LIMIT_SECONDS).encode())
+        _send(child.stdin, content)
+        fault, pixels = _receive(child.stdout), _receive(child.stdout)
+    except OSError:
+        fault = pixels = None
+    if fault is None or pixels is None:
+        _end(child)
+        return None
+    _idle.put(child)
+    return fault, pixels
+
+
+def _child() -> subprocess.Popen[bytes]:
+    while True:
+        try:
+            idle = _idle.get_nowait()
+        except queue.Empty:
+            break
+        if idle.poll() is None:
+            return idle
+        _end(idle)
+    # What decoders print about damaged data is of no use to anybody.
+    return subprocess.Popen(
+            [sys.executable, "-m", "cxrjax.data.dicom_worker"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    for pipe in (child.stdin, child.stdout):
+        try:
+            if pipe:
+                pipe.close()
+        except OSError:  # what was still to be written to it
+            continue
+    child.wait()
+
+
+@atexit.register
+def close() -> None:
+    """Ends the idle children."""
+    while not _idle.empty():
+        _end(_idle.get_nowait())
+
+
+def _send(pipe: IO[bytes], content: bytes) -> None:
+    pipe.write(len(content).to_bytes(8, "big"))
+    pipe.write(content)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> bytes | None:
+    """A message; None if the other side is gone."""
+    head = pipe.read(8)
+    size = int.from_bytes(head, "big")
+    content = pipe.read(size)
+    return content if len(head) == 8 and len(content) == size else None
+
+
+def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """The child: a decoder's name, a limit in seconds and a file in, a fault (empty for none) and a NumPy array out."""
+    import pydicom
+    from pydicom.pixels import pixel_array as decode
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the whole file
+    while all(request := [_receive(requests) for _ in range(3)]):
+        decoder, limit, content = (part or b"" for part in request)
+        signal.setitimer(signal.ITIMER_REAL, float(limit))  # ends the process, also when its parent is gone
+        fault, buffer = "", io.BytesIO()
+        try:
+            data = pydicom.dcmread(io.BytesIO(content), force=True)
+            np.save(buffer, decode(data, decoding_plugin=decoder.decode()))
+        except Exception as error:  # its message may quote the file
+            fault = f"{decoder.decode()} cannot decode it ({type(error).__name__})"
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _send(answers, fault.encode())
+        _send(answers, buffer.getvalue())
+
+
+if __name__ == "__main__":
+    _serve(sys.stdin.buffer, sys.stdout.buffer)

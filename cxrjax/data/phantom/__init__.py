@@ -1,0 +1,1 @@
+"""The embedded phantom: radiographs drawn by a procedure, no patient's."""

@@ -1,0 +1,1 @@
+"""Where radiographs come from: NIH as released, folders, tables, archives."""

@@ -1,0 +1,154 @@
+"""NIH ChestX-ray14 as it is downloaded: tables, lists of the official split, boxes, images or archives, all or some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from cxrjax.base.types import InputError
+from cxrjax.data.sources import archive
+from cxrjax.data.sources.base import Bad, File, Source, look, numbers, years
+from cxrjax.storage.store import BOX_COLUMNS, COLUMNS, label_counts, no_boxes
+
+FINDINGS = (
+    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
+    "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
+)  # fmt: skip
+BOX_PIXELS = 1024  # boxes are in pixels of images of this width and height
+LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}  # of the official split
+_COLUMNS = {
+    "image": ("Image Index",),
+    "patient": ("Patient ID",),
+    "labels": ("Finding Labels",),
+    "view": ("View Position",),
+    "age": ("Patient Age",),
+    "sex": ("Patient Gender", "Patient Sex"),
+    "followup": ("Follow-up #",),
+}
+_FOLDERS = ("images", "images_*/images", "images_*", ".")
+_FINDING_NAMES = {"Infiltrate": "Infiltration"}  # as the boxes' table spells it
+
+
+def find_table(folder: Path) -> Path | None:
+    """The label table of the folder, `Data_Entry_2017*.csv` (of several, the last: v2020), or None."""
+    return max(folder.glob("Data_Entry_2017*.csv"), default=None)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Reads the table of 2017 or of 2020, whose headers are spelled differently.
+
+    Returns:
+      A row an image with columns image, patient, labels, view, age (years; NIH has some above 120, typing errors
+      kept as they are), sex, followup.
+
+    Raises:
+      InputError: if it is no table or a column is missing.
+    """
+    raw = _read_csv(path)
+    raw.columns = raw.columns.str.strip()
+    columns = {}
+    for name, spellings in _COLUMNS.items():
+        found = [spelling for spelling in spellings if spelling in raw.columns]
+        if not found:
+            raise InputError(f"{path} lacks the column {' or '.join(repr(s) for s in spellings)}")
+        columns[name] = raw[found[0]].str.strip()
+    table = pd.DataFrame(columns)
+    table["age"] = years(table["age"])  # the first table of 2017 writes 058Y, 011M, 013D
+    table["followup"] = numbers(table["followup"])
+    return table
+
+
+def read_split(folder: Path) -> dict[str, str]:
+    """Image -> train or test of the official split, from the lists that are there.
+
+    Raises:
+      InputError: if an image is in both.
+    """
+    sides: dict[str, str] = {}
+    for name, side in LISTS.items():
+        if (folder / name).is_file():
+            for image in (folder / name).read_text(encoding="utf-8", errors="replace").split():
+                if sides.setdefault(image, side) != side:
+                    raise InputError(f"{folder}: {image} is in both {' and '.join(LISTS)}")
+    return sides
+
+
+def read_boxes(folder: Path) -> pd.DataFrame:
+    """Boxes of `BBox_List_2017.csv` as `BOX_COLUMNS`; none if it is not there.
+
+    Raises:
+      InputError: if it is no such table.
+    """
+    path = folder / "BBox_List_2017.csv"
+    if not path.is_file():
+        return no_boxes()
+    raw = _read_csv(path).iloc[:, : len(BOX_COLUMNS)]
+    if raw.shape[1] < len(BOX_COLUMNS):
+        raise InputError(f"{path} must have six columns: image, finding, x, y, width, height")
+    raw.columns = list(BOX_COLUMNS)
+    raw["finding"] = raw["finding"].replace(_FINDING_NAMES)
+    numbers = raw[list(BOX_COLUMNS[2:])].apply(pd.to_numeric, errors="coerce")
+    if numbers.isna().any(axis=None):
+        raise InputError(f"{path}, row {int(numbers.isna().any(axis=1).idxmax()) + 2}: a box must be four numbers")
+    return pd.concat([raw[["image", "finding"]], numbers / BOX_PIXELS], axis=1)
+
+
+def find_images(folder: Path) -> dict[str, list[Path]]:
+    """File name -> paths of every PNG in the layouts of NIH (`images/`) and Kaggle (`images_0NN/images/`)."""
+    found: dict[str, list[Path]] = {}
+    for pattern in _FOLDERS:
+        for path in sorted(folder.glob(f"{pattern}/*.png")):
+            if path not in found.setdefault(path.name, []):
+                found[path.name].append(path)
+    return found
+
+
+def scan(folder: Path) -> Source:
+    """What of the release is present.
+
+    Raises:
+      InputError: if a table is bad, or neither an image of it nor an archive is there.
+    """
+    path = find_table(folder)
+    if path is None:
+        raise InputError(f"{folder} holds no Data_Entry_2017*.csv")
+    table = read_table(path)
+    twice = table[table["image"].duplicated()]
+    problems = [
+        Bad(name, str(path), "duplicate name: the table's first row of it is used", False) for name in twice["image"]
+    ]
+    table = table.drop_duplicates("image").reset_index(drop=True)
+    sides = read_split(folder)
+    table["split"] = [sides.get(image, "") for image in table["image"]]
+    found = find_images(folder)
+    archives = _archives(folder)
+    present = table[table["image"].isin(found)]["image"]
+    if present.empty and not archives:
+        raise InputError(
+            f"{folder}: none of the {len(table)} images of {path.name} is in images/, images_0NN/images/ or a "
+            "images_0NN.tar.gz"
+        )
+    for name in present:
+        problems += [
+            Bad(name, str(other), "duplicate name: only the first file of this name is looked at", False)
+            for other in found[name][1:]
+        ]
+    files = [look(name, found[name][0]) for name in present]
+    boxes = read_boxes(folder)
+    patients = list(table["patient"])
+    listed = label_counts(table)
+    return Source(folder, "NIH folder", table[list(COLUMNS)], patients, files, archives, problems, listed, boxes)
+
+
+def _archives(folder: Path) -> list[File]:
+    """Archives beside the table or in `images/`, as NIH's download page names the place."""
+    paths = [path for place in (folder, folder / "images") if place.is_dir() for path in sorted(place.iterdir())]
+    return [look(path.name, path) for path in paths if archive.is_archive(path) and path.is_file()]
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a table: {error}") from error

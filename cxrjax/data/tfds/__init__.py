@@ -1,0 +1,1 @@
+"""NIH ChestX-ray14 as a TensorFlow Datasets builder, with Apache Beam."""

@@ -1,1 +1,0 @@
-"""Sources of radiographs: each becomes an ImageStore."""

@@ -1,1 +1,0 @@
-"""What a finished run's networks dream of, and where they look."""

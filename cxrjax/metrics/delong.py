@@ -1,0 +1,128 @@
+"""AUROC without a bootstrap: covariance, interval and paired test (DeLong), for patients of several images, too.
+
+label [n], 1 is pneumonia; score [n], only its order counts; patient [n] any names, None: every image is a patient of
+its own. NumPy in float64; there are no weights, so leave out what is absent.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import special, stats
+
+from cxrjax.metrics.resampled_t import Comparison, Estimate
+
+_NO_VARIANCE = "the placement values do not vary, so the estimated variance is 0"
+_ZERO = 1e-30  # rounding; one pair of images that changes sides moves a variance by 1 / n^4, 1e-20 of 100,000 images
+
+
+def placements(label: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Placement value of every image [n], 0..1: the share of the other class that it stands on the right side of.
+
+    A tie counts 1/2. The mean over the positives, and over the negatives, is the AUROC. By mid-ranks in O(n log n)
+    (Sun & Xu 2014, IEEE Signal Processing Letters 21). Both classes must be there.
+    """
+    positive = label == 1
+    value = np.empty(len(label))
+    for own, rising in ((positive, score), (~positive, -score)):
+        value[own] = (stats.rankdata(rising)[own] - stats.rankdata(rising[own])) / (~own).sum()
+    return value
+
+
+def covariance(
+    label: np.ndarray, scores: np.ndarray, patient: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """AUROC of each of K scores of the same images, and their covariance.
+
+    With X and Y [K, P] the sums over a patient's positive and negative images of placement - AUROC, of m and n in all,
+    the covariance is  c(P1) X X' / m^2 + c(P0) Y Y' / n^2 + c(P) (X Y' + Y X') / (m n),  c(k) = k / (k - 1), where P1
+    and P0 patients have positive and negative images (Obuchowski 1997, Biometrics 53). With an image a patient the
+    last term is 0, and the rest DeLong, DeLong & Clarke-Pearson 1988 (Biometrics 44).
+
+    Args:
+      label: [n], 1 is pneumonia.
+      scores: [K, n].
+      patient: [n], or None.
+
+    Returns:
+      [K] and [K, K].
+
+    Raises:
+      ValueError: fewer than two patients have positive images, or negative ones.
+    """
+    if reason := _obstacle(label, patient):
+        raise ValueError(f"label and patient leave no variance to estimate: {reason}")
+    values = np.stack([placements(label, score) for score in scores])
+    return values[:, label == 1].mean(axis=1), _covariance(label, values, patient)
+
+
+def _covariance(label: np.ndarray, values: np.ndarray, patient: np.ndarray | None) -> np.ndarray:
+    """Of the means of `values` [K, n], placements or differences of placements."""
+    positive = label == 1
+    m, n = int(positive.sum()), int((~positive).sum())
+    code = _codes(label, patient)
+    excess = (values - values[:, positive].mean(axis=1, keepdims=True)).T
+    x, y = np.zeros((2, code.max() + 1, len(values)))
+    np.add.at(x, code[positive], excess[positive])
+    np.add.at(y, code[~positive], excess[~positive])
+    cross = _correction(code) * x.T @ y / (m * n)
+    own = _correction(code[positive]) * x.T @ x / m**2 + _correction(code[~positive]) * y.T @ y / n**2
+    return own + cross + cross.T
+
+
+def _codes(label: np.ndarray, patient: np.ndarray | None) -> np.ndarray:
+    return np.arange(len(label)) if patient is None else np.unique(patient, return_inverse=True)[1]
+
+
+def _correction(code: np.ndarray) -> float:
+    patients = len(np.unique(code))
+    return patients / (patients - 1)
+
+
+def _obstacle(label: np.ndarray, patient: np.ndarray | None) -> str:
+    """Why there is no variance; "" if there is."""
+    code = _codes(label, patient)
+    for name, own in (("positive", label == 1), ("negative", label != 1)):
+        if not own.any():
+            return f"no {name} image"
+        if len(np.unique(code[own])) < 2:
+            return f"all {name} images are of one patient"
+    return ""
+
+
+def interval(label: np.ndarray, score: np.ndarray, patient: np.ndarray | None = None, level: float = 0.95) -> Estimate:
+    """AUROC A and its interval, expit(logit(A) ± z sd / (A (1 - A))): on that scale it is more nearly normal.
+
+    The limits are NaN with a reason where there is no variance, as at A = 0 and A = 1.
+    """
+    area = float(placements(label, score)[label == 1].mean()) if len(np.unique(label)) == 2 else math.nan
+    if reason := _obstacle(label, patient):
+        return Estimate(area, math.nan, math.nan, reason)
+    variance = float(covariance(label, score[None], patient)[1][0, 0])
+    if variance <= _ZERO:
+        return Estimate(area, math.nan, math.nan, _NO_VARIANCE)
+    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance) / (area * (1 - area))
+    low, high = special.expit(special.logit(area) + np.array([-half, half]))
+    return Estimate(area, float(low), float(high), "")
+
+
+def compare(
+    label: np.ndarray, score_a: np.ndarray, score_b: np.ndarray, patient: np.ndarray | None = None, level: float = 0.95
+) -> Comparison:
+    """Whether two scores of the same images differ in AUROC: difference b - a, its interval, z and two-sided p.
+
+    NaN with a reason where the difference has no variance, as between scores that rank the images alike.
+    """
+    undefined = (math.nan, math.nan, math.nan, math.nan)
+    if reason := _obstacle(label, patient):
+        return Comparison(math.nan, *undefined, reason)
+    # Not by the covariance of the two: if they rank alike the differences of placements are exactly 0.
+    value = placements(label, score_b) - placements(label, score_a)
+    difference, variance = float(value[label == 1].mean()), float(_covariance(label, value[None], patient)[0, 0])
+    if variance <= _ZERO:
+        return Comparison(difference, *undefined, _NO_VARIANCE)
+    error = math.sqrt(variance)
+    half = float(stats.norm.ppf((1 + level) / 2)) * error
+    p = 2 * float(stats.norm.sf(abs(difference) / error))
+    return Comparison(difference, difference - half, difference + half, difference / error, p, "")

@@ -1,0 +1,183 @@
+"""How well scores tell the classes apart: decisions at a threshold, and ranks. Pure JAX, written for one run.
+
+Every function takes
+
+    label   [N] integers or bool, 1 is pneumonia
+    score   [N] 0..1, compared as float32
+    weight  [N] non-negative multiplicities: an image of weight 2 counts as two equal rows, one of weight 0 is absent
+            (padding, whatever its score)
+
+and returns a scalar f32, NaN where the figure is undefined (`registry.undefined` says why) or a score that counts is
+NaN. An image is called positive if its score lies above the threshold. `jax.vmap` over weights alone, as in
+`cxrjax.metrics.bootstrap`, sorts the scores once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from cxrjax.base.types import Array
+
+THRESHOLD = 0.5  # as in the poster
+
+
+class Counts(NamedTuple):
+    """Sums of weights by label and decision, each [] f32."""
+
+    true_pos: jax.Array
+    false_pos: jax.Array
+    false_neg: jax.Array
+    true_neg: jax.Array
+
+
+def arguments(label: Array, score: Array, weight: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The three as f32 [N]; a NaN score that counts makes its weight NaN, and with it every figure.
+
+    Raises:
+      ValueError: their shapes differ.
+    """
+    if not label.shape == score.shape == weight.shape:
+        raise ValueError(
+            f"label, score and weight must be of one shape, got {label.shape}, {score.shape} and {weight.shape}"
+        )
+    score, weight = jnp.asarray(score, jnp.float32), jnp.asarray(weight, jnp.float32)
+    return jnp.asarray(label, jnp.float32), score, jnp.where(jnp.isnan(score) & (weight > 0), jnp.nan, weight)
+
+
+def counts(label: Array, score: Array, weight: Array, threshold: float | Array = THRESHOLD) -> Counts:
+    """The confusion matrix; weights sum exactly up to 2^24 images."""
+    label, score, weight = arguments(label, score, weight)
+    called, positive = score > threshold, label == 1
+    return Counts(
+        true_pos=jnp.sum(weight * (called & positive)),
+        false_pos=jnp.sum(weight * (called & ~positive)),
+        false_neg=jnp.sum(weight * (~called & positive)),
+        true_neg=jnp.sum(weight * (~called & ~positive)),
+    )
+
+
+def accuracy(label: Array, score: Array, weight: Array, threshold: float | Array = THRESHOLD) -> jax.Array:
+    """Share of right decisions, 0..1."""
+    tp, fp, fn, tn = counts(label, score, weight, threshold)
+    return (tp + tn) / (tp + fp + fn + tn)
+
+
+def fp_share(label: Array, score: Array, weight: Array, threshold: float | Array = THRESHOLD) -> jax.Array:
+    """False positives as a share of ALL images, as the poster reports them; not the false positive rate."""
+    tp, fp, fn, tn = counts(label, score, weight, threshold)
+    return fp / (tp + fp + fn + tn)
+
+
+def fn_share(label: Array, score: Array, weight: Array, threshold: float | Array = THRESHOLD) -> jax.Array:
+    """False negatives as a share of ALL images, as the poster reports them; not the false negative rate."""
+    tp, fp, fn, tn = counts(label, score, weight, threshold)
+    return fn / (tp + fp + fn + tn)
+
+
+def sensitivity(label: Array, score: Array, weight: Array, threshold: float | Array = THRESHOLD) -> jax.Array:
+    """Share of positives that are called positive, 0..1; NaN without positives."""
+    tp, _, fn, _ = counts(label, score, weight, threshold)
+    return tp / (tp + fn)
+
+
+def specificity(label: Array, score: Array, weight: Array, threshold: float | Array = THRESHOLD) -> jax.Array:
+    """Share of negatives that are called negative, 0..1; NaN without negatives."""
+    _, fp, _, tn = counts(label, score, weight, threshold)
+    return tn / (tn + fp)
+
+
+def ppv(label: Array, score: Array, weight: Array, threshold: float | Array = THRESHOLD) -> jax.Array:
+    """Positive predictive value (precision) at the prevalence of these images, 0..1; NaN if none is called positive."""
+    tp, fp, _, _ = counts(label, score, weight, threshold)
+    return tp / (tp + fp)
+
+
+def npv(label: Array, score: Array, weight: Array, threshold: float | Array = THRESHOLD) -> jax.Array:
+    """Negative predictive value at the prevalence of these images, 0..1; NaN if none is called negative."""
+    _, _, fn, tn = counts(label, score, weight, threshold)
+    return tn / (tn + fn)
+
+
+def ppv_at(label: Array, score: Array, weight: Array, threshold: float | Array, prevalence: float | Array) -> jax.Array:
+    """Positive predictive value where a share `prevalence` (0..1) of images is positive, by Bayes' rule.
+
+    se p / (se p + (1 - sp) (1 - p)) with sensitivity se and specificity sp: images drawn to 43 % positives say little
+    of a clinic with 1 %. NaN where se or sp is, or where none is called positive.
+    """
+    tp, fp, fn, tn = counts(label, score, weight, threshold)
+    prevalence = jnp.asarray(prevalence)
+    hit, alarm = prevalence * tp / (tp + fn), (1 - prevalence) * fp / (fp + tn)
+    return hit / (hit + alarm)
+
+
+def npv_at(label: Array, score: Array, weight: Array, threshold: float | Array, prevalence: float | Array) -> jax.Array:
+    """Negative predictive value where a share `prevalence` (0..1) of images is positive; see `ppv_at`."""
+    tp, fp, fn, tn = counts(label, score, weight, threshold)
+    prevalence = jnp.asarray(prevalence)
+    miss, quiet = prevalence * fn / (tp + fn), (1 - prevalence) * tn / (fp + tn)
+    return quiet / (quiet + miss)
+
+
+def f1(label: Array, score: Array, weight: Array, threshold: float | Array = THRESHOLD) -> jax.Array:
+    """Harmonic mean of PPV and sensitivity, 2 TP / (2 TP + FP + FN); NaN if nothing is or is called positive."""
+    tp, fp, fn, _ = counts(label, score, weight, threshold)
+    return 2 * tp / (2 * tp + fp + fn)
+
+
+def mcc(label: Array, score: Array, weight: Array, threshold: float | Array = THRESHOLD) -> jax.Array:
+    """Matthews correlation coefficient of label and decision, -1..1; NaN if either is the same for all images."""
+    tp, fp, fn, tn = counts(label, score, weight, threshold)
+    # Two square roots: the product of four sums of small weights would leave f32.
+    spread = jnp.sqrt((tp + fp) * (tn + fn)) * jnp.sqrt((tp + fn) * (tn + fp))
+    return (tp * tn - fp * fn) / spread
+
+
+class _Ranking(NamedTuple):
+    """Images from the highest score to the lowest."""
+
+    positive: jax.Array  # [N] weight of each if positive, else 0
+    negative: jax.Array  # [N]
+    true_pos: jax.Array  # [N + 1] weight of the positives among the first k
+    false_pos: jax.Array  # [N + 1]
+    above: jax.Array  # [N] i32, how many scores are higher
+    at_or_above: jax.Array  # [N] i32, how many are higher or equal
+
+
+def _ranking(label: Array, score: Array, weight: Array) -> _Ranking:
+    label, score, weight = arguments(label, score, weight)
+    order = jnp.argsort(-score)
+    falling = -score[order]
+    positive, negative = (weight * label)[order], (weight * (1 - label))[order]
+    zero = jnp.zeros(1)
+    return _Ranking(
+        positive,
+        negative,
+        jnp.concatenate([zero, jnp.cumsum(positive)]),
+        jnp.concatenate([zero, jnp.cumsum(negative)]),
+        jnp.searchsorted(falling, falling, side="left"),
+        jnp.searchsorted(falling, falling, side="right"),
+    )
+
+
+def auroc(label: Array, score: Array, weight: Array) -> jax.Array:
+    """Area under the ROC curve, 0..1: P(positive scores above negative) + P(they tie) / 2; NaN of one class.
+
+    The trapezoids under the empirical curve, i.e. the Mann-Whitney statistic (Hanley & McNeil 1982, Radiology 143).
+    """
+    r = _ranking(label, score, weight)
+    higher = (r.true_pos[r.above] + r.true_pos[r.at_or_above]) / (2 * r.true_pos[-1])
+    return jnp.sum(r.negative * higher) / r.false_pos[-1]
+
+
+def auprc(label: Array, score: Array, weight: Array) -> jax.Array:
+    """Average precision, 0..1, the sum over thresholds of (gain in sensitivity) x PPV; NaN without positives.
+
+    As scikit-learn's `average_precision_score`: no interpolation. An uninformative score reaches the prevalence.
+    """
+    r = _ranking(label, score, weight)
+    tp, fp = r.true_pos[r.at_or_above], r.false_pos[r.at_or_above]
+    precision = jnp.where(r.positive > 0, tp / (tp + fp), 0.0)  # 0 / 0 where nothing above counts
+    return jnp.sum(r.positive * precision) / r.true_pos[-1]

@@ -1,0 +1,130 @@
+"""Numbers over runs, and what intervals and tests return; with NumPy and scikit-learn."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class Summary(NamedTuple):
+    """A figure over runs."""
+
+    mean: float
+    sd: float  # sample standard deviation, NaN of one run
+    low: float  # 95 % interval of the mean
+    high: float
+
+
+class Estimate(NamedTuple):
+    """A figure of one set of images."""
+
+    value: float
+    low: float  # ends of the interval, NaN where it is undefined
+    high: float
+    reason: str  # why value or interval is NaN; "" where all are defined
+
+
+class Comparison(NamedTuple):
+    """A difference b - a of two figures."""
+
+    difference: float
+    low: float  # ends of the interval of the difference
+    high: float
+    statistic: float  # z or t under the hypothesis of no difference
+    p: float  # two-sided
+    reason: str  # why one of them is NaN; "" where all are defined
+
+
+def over_runs(values: np.ndarray, n_train: float, n_val: float, ends: tuple[float, float] = (0.0, 1.0)) -> Summary:
+    """Mean, SD and 95 % interval of a figure over runs that split the same images anew.
+
+    The interval is the corrected resampled t of Nadeau & Bengio 2003 (Machine Learning 52, eq. 9): runs share
+    images, so the variance of the mean is (1/J + n_val/n_train) sd^2, not sd^2/J; Student's t, J - 1 degrees.
+    It is cut to the figure's range.
+
+    Args:
+      values: [J], the figure of each run; runs that are NaN are left out.
+      n_train: training images of a run (mean over runs).
+      n_val: validation images of a run (mean over runs).
+      ends: of the figure's range: 0 and 1 of a share; see `registry.ends`.
+    """
+    values = values[~np.isnan(values)]
+    runs = len(values)
+    if runs < 2:
+        mean = float(values[0]) if runs else math.nan
+        return Summary(mean, math.nan, math.nan, math.nan)
+    mean, sd = float(values.mean()), float(values.std(ddof=1))
+    half = float(stats.t.ppf(0.975, runs - 1)) * _error_of_mean(values, n_train, n_val)
+    return Summary(mean, sd, max(mean - half, ends[0]), min(mean + half, ends[1]))
+
+
+def compare_runs(a: np.ndarray, b: np.ndarray, n_train: float, n_val: float, level: float = 0.95) -> Comparison:
+    """Whether a figure differs between two experiments whose runs have the same seeds, hence the same splits.
+
+    The corrected resampled t-test of Nadeau & Bengio 2003: t = mean(b - a) / sqrt((1/J + n_val/n_train) var(b - a)),
+    J - 1 degrees; the plain paired t-test calls far too many differences significant, since runs share images.
+    NaN with a reason for fewer than two pairs, or if the differences do not vary.
+
+    Args:
+      a: [J], the figure of each run of the one experiment.
+      b: [J], of the other, in the same order; pairs with a NaN are left out.
+      n_train: training images of a run (mean over runs).
+      n_val: validation images of a run (mean over runs).
+      level: of the interval of the difference.
+
+    Raises:
+      ValueError: a and b differ in length.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"a and b must have a figure for each of the same runs, got {a.shape} and {b.shape}")
+    values = (b - a)[~np.isnan(b - a)]
+    runs = len(values)
+    mean = float(values.mean()) if runs else math.nan
+    if runs < 2:
+        return Comparison(mean, math.nan, math.nan, math.nan, math.nan, "fewer than two pairs of runs")
+    error = _error_of_mean(values, n_train, n_val)
+    if error <= 1e-12:  # differences of figures in 0..1, which float64 holds to 1e-16
+        return Comparison(mean, math.nan, math.nan, math.nan, math.nan, "the differences do not vary")
+    half = float(stats.t.ppf((1 + level) / 2, runs - 1)) * error
+    p = 2 * float(stats.t.sf(abs(mean) / error, runs - 1))
+    return Comparison(mean, mean - half, mean + half, mean / error, p, "")
+
+
+def _error_of_mean(values: np.ndarray, n_train: float, n_val: float) -> float:
+    """Standard error of the mean of runs that share images (Nadeau & Bengio 2003, eq. 9)."""
+    return float(values.std(ddof=1)) * math.sqrt(1 / len(values) + n_val / n_train)
+
+
+def threshold_for_sensitivity(label: np.ndarray, score: np.ndarray, sensitivity: float) -> float:
+    """The highest threshold at which at least a share `sensitivity` of the positives lies above it.
+
+    Choose it on training scores: on the images of the result it would flatter the result. It is the middle between
+    the lowest score that must be called positive and the next lower one of any image, -1 < 0 counting as one, so that
+    rounding to float32 changes no decision.
+
+    >>> threshold_for_sensitivity(np.array([1, 1, 0, 0]), np.array([0.75, 0.5, 0.25, 0.125]), 1.0)
+    0.375
+
+    Args:
+      label: [n], 1 is pneumonia.
+      score: [n], 0..1.
+      sensitivity: above 0, at most 1.
+
+    Raises:
+      ValueError: sensitivity is out of range, no image is positive, or a score is not in 0..1.
+    """
+    score = np.asarray(score, np.float32)
+    falling = np.sort(score[label == 1])[::-1]
+    if not 0 < sensitivity <= 1:
+        raise ValueError(f"sensitivity must be above 0 and at most 1, got {sensitivity}")
+    if not falling.size:
+        raise ValueError("label must hold a positive image, got none")
+    if not ((score >= 0) & (score <= 1)).all():
+        raise ValueError(f"score must lie in 0..1, got {score.min()} to {score.max()}")
+    lowest = falling[math.ceil(sensitivity * falling.size - 1e-9) - 1]  # 0.55 * 100 is 55.00000000000001
+    below = np.max(score[score < lowest], initial=np.float32(-1))
+    middle = np.float32((float(lowest) + float(below)) / 2)
+    return float(middle if middle < lowest else below)

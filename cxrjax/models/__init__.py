@@ -1,0 +1,1 @@
+"""Networks: layers, weights read strictly, transfer (trunk and head), augmentation."""

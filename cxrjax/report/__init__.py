@@ -1,0 +1,1 @@
+"""Words, numbers, pages and plots; the only matplotlib and Jinja."""

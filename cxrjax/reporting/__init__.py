@@ -1,1 +1,0 @@
-"""Results -> pages, figures, model card and checklist, in words of a language."""

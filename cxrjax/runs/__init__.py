@@ -1,0 +1,1 @@
+"""A run from configuration to files, and what is done with a finished one."""

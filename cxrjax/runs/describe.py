@@ -1,0 +1,302 @@
+"""A data set at a glance: who is in it, where the classes differ beside the lungs, what is missing, bad or there twice.
+
+Tables are DataFrames, contact sheets arrays; `write` makes files of them. P, NP and NF are those of
+`cxrjax.data.cohort` (NF is part of NP); "other" is NP without NF.
+Shares are 0..1, and NaN where there is nothing to take a share of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cxrjax.analysis import groups as groupings
+from cxrjax.base import files
+from cxrjax.data import cohort
+from cxrjax.report import page
+from cxrjax.report.figures import contact_sheet
+from cxrjax.report.language import ENGLISH
+from cxrjax.storage.store import BAD_COLUMNS, About, ImageStore, hash_rows, read_bad_images
+
+CLEAR_DIFFERENCE, CLEAR_ERRORS = 0.10, 2.5  # of two shares, and in its standard errors
+SHOWN = 100  # rows of a long table on the page; its file has them all
+_SHEETS = {"P": "contact_p", "NF": "contact_nf", "other": "contact_other", "unlabelled": "contact_unlabelled"}
+
+
+class Description(NamedTuple):
+    """What is known of a data set; each table is documented where it is made."""
+
+    about: About
+    classes: pd.DataFrame
+    groups: pd.DataFrame
+    differences: pd.DataFrame
+    findings: pd.DataFrame
+    images_a_patient: pd.DataFrame
+    most_images: int  # of one patient
+    duplicates: pd.DataFrame
+    bad: pd.DataFrame  # what was left out or is doubtful: `store.BAD_COLUMNS`
+
+
+def describe(store: ImageStore, about: About) -> Description:
+    """All tables of a data set; reads every pixel once, an image at a time."""
+    table = store.table
+    classes, groups = class_counts(table, about.listed), group_counts(table)
+    patients = dict(zip(classes["class"], classes["patients"], strict=True))
+    return Description(
+        about,
+        classes,
+        groups,
+        clear_differences(groups, patients),
+        findings(table),
+        images_a_patient(table),
+        int(table["patient"].value_counts().max()),
+        duplicates(store),
+        bad_images(store, about),
+    )
+
+
+def members(labels: pd.Series) -> dict[str, np.ndarray]:
+    """Membership of P, NP, NF, other and unlabelled as {class: [N] bool}, from labels as in a store."""
+    known = cohort.classes(labels)
+    return {**known, "other": known["NP"] & ~known["NF"], "unlabelled": (labels == "").to_numpy(bool)}
+
+
+def class_counts(table: pd.DataFrame, listed: Mapping[str, int]) -> pd.DataFrame:
+    """Size of each class.
+
+    Args:
+      table: of a store.
+      listed: `About.listed`, label as written -> images in the source's table.
+
+    Returns:
+      A row for P, NP, NF, other, unlabelled and all: class, images, patients, listed, missing (listed but not there:
+      never downloaded, or bad); the last two are NA where nothing is listed.
+    """
+    in_list = members(pd.Series(list(listed), dtype=str))
+    number = np.fromiter(listed.values(), int, len(listed))
+    rows = []
+    for name, member in {**members(table["labels"]), "all": np.ones(len(table), bool)}.items():
+        expected = number[in_list.get(name, np.ones(len(number), bool))].sum() if listed else pd.NA
+        rows.append((name, int(member.sum()), table["patient"][member].nunique(), expected))
+    result = pd.DataFrame(rows, columns=["class", "images", "patients", "listed"]).astype({"listed": "Int64"})
+    return result.assign(missing=result["listed"] - result["images"])
+
+
+def group_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """Images by view, sex, age, follow-up and split, crossed with the classes.
+
+    Returns:
+      A row a group: variable, group, images, patients, then images of P, NP, NF, other, unlabelled, then share_P,
+      share_NP, share_NF, share_other: which share of that class's images is in this group.
+    """
+    member = pd.DataFrame(members(table["labels"]), index=table.index)
+    parts = []
+    for variable, group in _groupings(table).items():
+        by = group.rename("group")
+        part = member.groupby(by, observed=True).sum()
+        part.insert(0, "images", by.value_counts())
+        part.insert(1, "patients", table["patient"].groupby(by, observed=True).nunique())
+        part.insert(0, "variable", variable)
+        parts.append(part.reset_index().astype({"group": str}))
+    result = pd.concat(parts, ignore_index=True)
+    for name in ("P", "NP", "NF", "other"):
+        result[f"share_{name}"] = result[name] / (member[name].sum() or np.nan)
+    return result[["variable", "group", *result.columns.drop(["variable", "group"])]]
+
+
+def _groupings(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """Variable -> group of each image, a categorical in the order of a table."""
+    return {
+        "view": groupings.named(table["view"]),
+        "sex": groupings.named(table["sex"]),
+        "age": groupings.age_band(table["age"]),
+        "follow-up": groupings.followup_band(table["followup"]),
+        "split": groupings.named(table["split"]),
+    }
+
+
+def clear_differences(groups: pd.DataFrame, patients: Mapping[str, int]) -> pd.DataFrame:
+    """Where view, sex, age or follow-up differ between P and NF or NP, so that a network may learn them instead.
+
+    Two shares differ clearly if they do by `CLEAR_DIFFERENCE` and by `CLEAR_ERRORS` standard errors of two proportions,
+    in which patients count, since the images of one are alike. Of each variable the group that differs most is told.
+
+    Args:
+      groups: see `group_counts`.
+      patients: of each class.
+
+    Returns:
+      A row a variable with a clear difference: variable, group, share_P, share_NF, share_NP.
+    """
+    p, n = groups["share_P"], patients["P"]
+    gaps = pd.DataFrame({name: _clear_gap(p, groups[f"share_{name}"], n, patients[name]) for name in ("NF", "NP")})
+    most = gaps.max(axis=1).round(9).where(groups["variable"] != "split").dropna()  # of AP and PA alike the first
+    rows = most.groupby(groups["variable"], sort=False).idxmax()
+    return groups.loc[rows, ["variable", "group", "share_P", "share_NF", "share_NP"]].reset_index(drop=True)
+
+
+def _clear_gap(p: pd.Series, q: pd.Series, n: int, m: int) -> pd.Series:
+    """Absolute differences of shares of n and of m patients, NaN where not clear."""
+    gap, pooled = (p - q).abs(), (p * n + q * m) / ((n + m) or np.nan)
+    error = (pooled * (1 - pooled).clip(lower=0) * (n + m) / (n * m or np.nan)) ** 0.5
+    return gap.where((gap >= CLEAR_DIFFERENCE) & (gap > CLEAR_ERRORS * error))
+
+
+def findings(table: pd.DataFrame) -> pd.DataFrame:
+    """How often each label occurs, and with pneumonia.
+
+    Returns:
+      A row a label, most frequent beside pneumonia first: finding, images, patients, alone (images with no other
+      label), in_P (images), share_of_P, in_NP, share_of_NP.
+    """
+    member = members(table["labels"])
+    each = pd.DataFrame({"image": np.arange(len(table)), "patient": table["patient"].to_numpy(), "in_P": member["P"]})
+    each["finding"] = [sorted(set(labels.split("|"))) for labels in table["labels"]]
+    each["alone"] = each["finding"].str.len() == 1
+    each = each[~member["unlabelled"]].explode("finding")
+    result = each.groupby("finding", as_index=False).agg(
+        images=("image", "size"), patients=("patient", "nunique"), alone=("alone", "sum"), in_P=("in_P", "sum")
+    )
+    result["share_of_P"] = result["in_P"] / (member["P"].sum() or np.nan)
+    result["in_NP"] = result["images"] - result["in_P"]
+    result["share_of_NP"] = result["in_NP"] / (member["NP"].sum() or np.nan)
+    return result.sort_values(["in_P", "images", "finding"], ascending=[False, False, True], ignore_index=True)
+
+
+def images_a_patient(table: pd.DataFrame) -> pd.DataFrame:
+    """Patients by how many images they have: images_a_patient (a band), patients, images."""
+    number = table["patient"].value_counts()
+    by = number.groupby(groupings.images_band(number).rename("images_a_patient"), observed=False)
+    return by.agg(patients="size", images="sum").reset_index().astype({"images_a_patient": str})
+
+
+def duplicates(store: ImageStore) -> pd.DataFrame:
+    """Groups of images whose pixels are equal.
+
+    Returns:
+      A row an image that is not alone: group (0, 1, ... as they come), image, patient, labels, across_patients and
+      across_labels (bool, of its group).
+    """
+    hashes = hash_rows(store.images, np.arange(len(store.images)))
+    digests = pd.Series([hashes[row] for row in range(len(hashes))], dtype=object)
+    result = store.table[["image", "patient", "labels"]].reset_index(drop=True)
+    result.insert(0, "group", digests)
+    result = result[digests.duplicated(keep=False)]
+    result = result.assign(group=pd.factorize(result["group"])[0])
+    for name, column in (("across_patients", "patient"), ("across_labels", "labels")):
+        result[name] = result.groupby("group")[column].transform("nunique") > 1
+    return result.sort_values("group", kind="stable", ignore_index=True)
+
+
+def bad_images(store: ImageStore, about: About) -> pd.DataFrame:
+    """What was left out or is doubtful, as `store.read_bad_images`; of a store in memory only what `about` says."""
+    if store.folder:
+        return read_bad_images(store.folder)
+    rows = [(image, image, True, reason) for image, reason in about.bad_images.items()]
+    return pd.DataFrame(rows, columns=list(BAD_COLUMNS)).astype({"left_out": bool})
+
+
+def contact_sheets(store: ImageStore, seed: int) -> dict[str, np.ndarray]:
+    """Some images of each class that has any: class (P, NF, other, unlabelled) -> u8 [height, width]."""
+    member = members(store.table["labels"])
+    return {
+        name: contact_sheet.draw(
+            store.images,
+            store.table,
+            rows,
+            f"{name}: {len(rows)} of {member[name].sum():,} images, drawn with seed {seed}",
+        )
+        for name in _SHEETS
+        if len(rows := contact_sheet.drawn_rows(store.table, member[name], seed))
+    }
+
+
+def summary(made: Description) -> dict[str, Any]:
+    """What describe.json holds: the counts, and `notes`, sentences that a user of the data should know."""
+    sizes = made.classes.astype(object).where(made.classes.notna(), None).set_index("class")
+    groups = made.duplicates.drop_duplicates("group")
+    return {
+        "source": made.about.source,
+        "made": made.about.made,
+        "classes": sizes.to_dict("index"),
+        "most_images_of_a_patient": made.most_images,
+        "left_out": int(made.bad["left_out"].sum()),
+        "doubtful": int((~made.bad["left_out"]).sum()),
+        "duplicates": {
+            "groups": len(groups),
+            "images": len(made.duplicates),
+            "across_patients": int(groups["across_patients"].sum()),
+            "across_labels": int(groups["across_labels"].sum()),
+        },
+        "notes": notes(made),
+    }
+
+
+def notes(made: Description) -> list[str]:
+    """Sentences on what may mislead a network or its user."""
+    told = []
+    for row in made.differences.to_dict("records"):
+        shares = [
+            f"{100 * row[f'share_{name}']:.0f} % of {name}" for name in ("P", "NF", "NP") if row[f"share_{name}"] >= 0
+        ]
+        what = f"{row['variable'].capitalize()}: “{row['group']}” is {', '.join(shares)}"
+        told.append(f"{what}; a network can go by what comes with it instead of the disease.")
+    groups = made.duplicates.drop_duplicates("group")
+    for column, what in (("patients", "patients, so a split by patient may not part them"), ("labels", "labels")):
+        if number := int(groups[f"across_{column}"].sum()):
+            told.append(f"{number} group(s) of equal images have different {what}.")
+    if wrong := int(made.groups["images"][made.groups["group"] == groupings.IMPOSSIBLE_AGE].sum()):
+        told.append(f"{wrong} image(s) have an age {groupings.IMPOSSIBLE_AGE} years, a typing error.")
+    if without := int(made.classes["images"][made.classes["class"] == "unlabelled"].sum()):
+        told.append(f"{without} image(s) have no label and belong to no class.")
+    return told
+
+
+def sentence(made: Description, where: Path) -> str:
+    """The description in one line; `where` is its page."""
+    found = summary(made)
+    images, twice = {name: row["images"] for name, row in found["classes"].items()}, found["duplicates"]
+    unlabelled = f", {images['unlabelled']} unlabelled" if images["unlabelled"] else ""
+    differing = f"P differs in {', '.join(made.differences['variable'])}; " if len(made.differences) else ""
+    return (
+        f"describe: {images['all']} images of {found['classes']['all']['patients']} patients; {images['P']} P, "
+        f"{images['NP']} NP ({images['NF']} NF){unlabelled}; {found['left_out']} bad, {found['doubtful']} doubtful; "
+        f"{twice['groups']} group(s) of equal images, {twice['across_patients']} across patients; "
+        f"{differing}page: {where}"
+    )
+
+
+def html(made: Description, pictures: Mapping[str, bytes]) -> str:
+    """One HTML page with its pictures (class -> PNG) inside."""
+    tables = {name: table for name, table in made._asdict().items() if isinstance(table, pd.DataFrame)}
+    return page.render(
+        "describe.html.jinja",
+        language=ENGLISH,
+        **{name: table.astype(object).to_dict("records") for name, table in tables.items()},
+        summary=summary(made),
+        pictures={name: page.inline(png) for name, png in pictures.items()},
+        shown=SHOWN,
+        clear={"points": round(100 * CLEAR_DIFFERENCE), "errors": CLEAR_ERRORS},
+    )
+
+
+def write(folder: Path, made: Description, sheets: Mapping[str, np.ndarray]) -> None:
+    """Writes tables, sheets, describe.json and, last, describe.html; a sheet of an earlier data set does not stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("classes", "groups", "findings", "images_a_patient", "duplicates"):
+        table: pd.DataFrame = getattr(made, name)
+        files.write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.7g"))
+    pictures = {}
+    for name, file in _SHEETS.items():
+        path = folder / f"{file}.png"
+        if name in sheets:
+            pictures[name] = page.png(sheets[name])
+            files.write_bytes(path, pictures[name])
+        else:
+            path.unlink(missing_ok=True)
+    files.write_json(folder / "describe.json", summary(made))
+    files.write_text(folder / "describe.html", html(made, pictures))

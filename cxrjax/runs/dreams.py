@@ -1,0 +1,176 @@
+"""The dreams of a finished run: both classes of every seed in one call, channels of layers, radiographs that change."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from cxrjax.analysis import similarity
+from cxrjax.base import devices
+from cxrjax.base.types import Params
+from cxrjax.interpret import dream, dream_fourier, objectives
+from cxrjax.models import transfer as network
+from cxrjax.runs.trained import TrainedRun
+
+AIMS = ("P", "other")  # classes that are dreamt: pneumonia, and the run's negative class
+OCTAVES, FOURIER = "octaves", "fourier"
+PARAMETRISATIONS = (OCTAVES, FOURIER)
+_GENTLE = 2.0  # grey levels an iteration, root mean square, of a radiograph that is to stay one
+_FED = 32  # images a call when dreams are fed back
+
+
+class Setting(NamedTuple):
+    """How everything is dreamt."""
+
+    octaves: dream.Options = dream.Options()
+    fourier: dream_fourier.Options = dream_fourier.Options()
+    colour: bool = False
+    key: int = 0  # of the noise and of the transformations
+
+
+class Heads(NamedTuple):
+    """The networks that dream."""
+
+    net: network.Network
+    seeds: tuple[int, ...]
+    layers: Params  # `transfer.layers` of all seeds' heads, which carry the axis S
+
+    def of(self, place: int) -> Params:
+        """Layers of one seed, by its place."""
+        axes = network.seed_axes(self.net)
+        return {name: jax.tree.map(lambda x: x[place], v) if axes[name] == 0 else v for name, v in self.layers.items()}
+
+
+def heads(run: TrainedRun, most: int = 0) -> Heads:
+    """The first `most` seeds' networks in memory, 218 MB each from fc6; 0: all."""
+    seeds = run.seeds[: most or None]
+    stacked = jax.tree.map(lambda *x: np.stack(x), *[run.head(seed) for seed in seeds])
+    return Heads(run.net, seeds, jax.device_put(network.layers(run.net, stacked)))
+
+
+def classes(found: Heads, parametrisation: str, setting: Setting, on_step: dream.OnStep | None = None) -> dream.Dreams:
+    """Each seed's neuron of pneumonia in fc8, then each seed's of the other class, from the same noise: D = 2 S.
+
+    Args:
+      found: the networks.
+      parametrisation: one of `PARAMETRISATIONS`.
+      setting: see `Setting`.
+      on_step: see `dream.dream`; gets the dreams of one class at a time.
+    """
+    aim = objectives.along(found.net)
+    axes = (network.seed_axes(found.net), None)
+    made = [
+        _ascend(
+            parametrisation, aim, (found.layers, objectives.direction(found.net, "fc8", label)), axes,
+            len(found.seeds), setting, on_step,
+        )
+        for label in (1, 0)
+    ]  # fmt: skip
+    return dream.Dreams(*(jnp.concatenate(parts) for parts in zip(*made, strict=True)))
+
+
+def channels(found: Heads, layer: str, chosen: tuple[int, ...], parametrisation: str, setting: Setting) -> dream.Dreams:
+    """Single channels of a layer of the first seed's network, D = as many as chosen.
+
+    Raises:
+      ValueError: if the layer has no such channel.
+    """
+    aims = jnp.stack([objectives.direction(found.net, layer, channel) for channel in chosen])
+    return _ascend(
+        parametrisation, objectives.along(found.net, layer), (found.of(0), aims), (None, 0), len(chosen), setting, None
+    )
+
+
+def _ascend(
+    parametrisation: str,
+    aim: objectives.Objective,
+    params: Any,
+    axes: Any,
+    count: int,
+    setting: Setting,
+    on_step: dream.OnStep | None,
+) -> dream.Dreams:
+    """From noise that is the same for all dreams, so that they differ by their networks alone."""
+    key = jax.random.key(setting.key)
+    if parametrisation == OCTAVES:
+        start = dream.noise(key, colour=setting.colour)
+        return dream.dream(aim, params, _repeated(start, count), setting.octaves, axes, on_step)
+    keys = jax.random.split(key)
+    start = dream_fourier.noise(keys[0], colour=setting.colour)
+    return dream_fourier.dream(keys[1], aim, params, _repeated(start, count), setting.fourier, axes, on_step)
+
+
+def _repeated(start: jax.Array, count: int) -> jax.Array:
+    return jnp.broadcast_to(start, (count, *start.shape))
+
+
+class Changed(NamedTuple):
+    """Radiographs dreamt away from and towards pneumonia."""
+
+    start: np.ndarray  # [n, 227, 227] f32, 0..255
+    away: np.ndarray  # the same
+    towards: np.ndarray
+    scores: np.ndarray  # [3, n], log odds of pneumonia of the three
+
+
+def radiographs(found: Heads, images: np.ndarray, setting: Setting) -> Changed:
+    """Images [n, 227, 227], 0..255, changed in small steps along the first seed's log odds of pneumonia.
+
+    One octave: a radiograph keeps its size, and what changes in it is no finer than it.
+    """
+    aim = objectives.along(found.net)
+    odds = objectives.log_odds(found.net)
+    start = jnp.asarray(images, jnp.float32)
+    gentle = setting.octaves._replace(step=_GENTLE, octaves=1)
+    away, towards = (dream.dream(aim, (found.of(0), sign * odds), start, gentle) for sign in (-1.0, 1.0))
+    scores = [towards.scores[:, 0], -away.scores[:, -1], towards.scores[:, -1]]
+    return Changed(np.asarray(start), np.asarray(away.image), np.asarray(towards.image), np.asarray(jnp.stack(scores)))
+
+
+def transfer(found: Heads, dreams: dream.Dreams, parametrisation: str) -> pd.DataFrame:
+    """The dreams of `classes` as 8-bit images, seen by every seed's network: `DreamRecord.transfer`.
+
+    Args:
+      found: the networks, which dreamt them.
+      dreams: D = 2 S.
+      parametrisation: by its name.
+    """
+    images = np.asarray(dreams.image.round().astype(jnp.uint8))
+    odds = objectives.log_odds(found.net)
+    see = jax.jit(
+        lambda layers, images: network.see(found.net, layers, images).logits,
+        compiler_options=devices.convolution_options(),
+    )
+    rows = []
+    for column, seen_by in enumerate(found.seeds):
+        layers = found.of(column)
+        logits = np.concatenate([see(layers, images[i : i + _FED]) for i in range(0, len(images), _FED)])
+        for i, score in enumerate(logits @ np.asarray(odds)):
+            aim, dreamt_by = AIMS[i // len(found.seeds)], found.seeds[i % len(found.seeds)]
+            rows.append((parametrisation, aim, dreamt_by, seen_by, float(score), bool((score > 0) == (aim == "P"))))
+    return pd.DataFrame(rows, columns=["parametrisation", "aim", "dreamt_by", "seen_by", "score", "right"])
+
+
+def numbers(dreams: dream.Dreams, seen: pd.DataFrame) -> dict[str, float | int | None]:
+    """Own and transfer accuracy, dead dreams, and how alike the seeds' dreams of pneumonia are (`DreamRecord.numbers`).
+
+    Of one seed transfer and stability are None.
+
+    Args:
+      dreams: see `classes`.
+      seen: see `transfer`.
+    """
+    own = seen["dreamt_by"] == seen["seen_by"]
+    seeds = len(dreams.image) // 2
+    pictures = np.asarray(dreams.image[:seeds])
+    grey = pictures if pictures.ndim == 3 else pictures.mean(-1)
+    return {
+        "own_accuracy": float(seen["right"][own].mean()),
+        "transfer_accuracy": float(seen["right"][~own].mean()) if seeds > 1 else None,
+        "dead": int(dreams.dead.sum()),
+        "stability": similarity.mean_pairwise(similarity.ranks(similarity.reduce_maps(grey))) if seeds > 1 else None,
+    }

@@ -1,0 +1,176 @@
+"""Where the networks of a finished run look, and their controls: maps, figures, tables, one network after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from cxrjax.analysis import agreement, focus, looks
+from cxrjax.base.progress import Clock
+from cxrjax.base.types import InputError, Params
+from cxrjax.interpret import dream, objectives, saliency
+from cxrjax.models import transfer
+from cxrjax.models.augment import CROP
+from cxrjax.runs import arms, run_folder
+from cxrjax.runs.explained import Watched
+from cxrjax.runs.trained import TrainedRun, load_run
+from cxrjax.training import plan
+
+log = logging.getLogger(__name__)
+
+DREAM = "dream"  # as a method: where an image changes that raises pneumonia from noise
+ARMS = (arms.SHUFFLED_LABELS, arms.RANDOM_TRUNK)  # controls that were trained, by their names in `looks.CONTROLS`
+_OVERLAYS = 4  # images that are shown
+
+
+class Candidate(NamedTuple):
+    """A network of each seed, trained or a control."""
+
+    name: str  # `looks.TRAINED` or one of `looks.CONTROLS`
+    net: transfer.Network
+    head: Callable[[int], Params]
+
+
+class Found(NamedTuple):
+    """What `look` measures."""
+
+    focus: pd.DataFrame  # `focus.Focus.table`
+    agreement: pd.DataFrame  # `agreement.Agreement.table`
+    figures: pd.DataFrame  # a row for each map, `looks.COLUMNS`
+    verdicts: list[focus.Verdict]
+    notes: list[str]
+    shown: dict[str, dict[str, np.ndarray]]
+    """Of some images with boxes: name -> method -> map [227, 227] by the first seed that explains it."""
+
+
+def candidates(run: TrainedRun, weights: str | None) -> tuple[list[Candidate], list[str]]:
+    """The trained networks and their controls, and what is missing.
+
+    The head of random weights is the one that each seed began with; networks of shuffled labels and of a random trunk
+    are the run's arms, where it was made with --floors.
+    """
+    found = [
+        Candidate(looks.TRAINED, run.net, run.head),
+        Candidate("random_head", run.net, lambda seed: _initial(run.net, seed)),
+    ]
+    notes = []
+    for name in ARMS:
+        folder = arms.folder(dataclasses.replace(run.config, out=str(run.folder)), name)  # it may have been moved
+        if not run_folder.is_finished(folder):
+            notes.append(f"No control {name}: the run has none (--floors trains it).")
+            continue
+        try:
+            other = load_run(folder, None if name == arms.RANDOM_TRUNK else weights)
+        except InputError as error:
+            notes.append(f"No control {name}: {error}")
+            continue
+        found.append(Candidate(name, other.net, other.head))
+    return found, notes
+
+
+def _initial(net: transfer.Network, seed: int) -> Params:
+    return jax.jit(net.initial)(plan.stream(jax.random.key(seed), plan.INITIAL_WEIGHTS))
+
+
+def look(
+    known: list[Candidate], seeds: tuple[int, ...], seen: Watched, methods: tuple[str, ...], dreams: bool
+) -> Found:
+    """Maps of every network, seed, method and image; figures as they come.
+
+    Maps explain the log odds of pneumonia. Of dreams from noise counts where they changed, against where lungs mostly
+    lie (`Watched.mean_lungs`); each seed's is one "patient" of its intervals.
+
+    Args:
+      known: see `candidates`; the trained networks first.
+      seeds: of these.
+      seen: see `explained.watched`.
+      methods: of `saliency.METHODS`.
+      dreams: also measure where dreams of pneumonia change the image.
+    """
+    regions = [seen.lungs] + ([seen.boxes] if seen.boxes else [])
+    rows, reduced, shown = [], [], _to_show(seen)
+    if methods:
+        for maps in _maps(known, seeds, seen, methods):
+            rows += [looks.figures(maps, region) for region in regions]
+            reduced.append(looks.reduce(maps))
+            _kept(shown, maps)
+        rows += [looks.baselines(region) for region in regions]
+    agreed = agreement.table(reduced)
+    found = [focus.table(pd.concat(rows, ignore_index=True))] if rows else []
+    if dreams:
+        log.info("where dreams of pneumonia change the image")
+        rows.append(_dreams(known, seeds, seen.mean_lungs))
+        found.append(focus.table(rows[-1]))
+    table = pd.concat([one.table for one in found], ignore_index=True)
+    return Found(
+        table,
+        agreed.table,
+        pd.concat(rows, ignore_index=True),
+        focus.verdicts(table),
+        [note for one in found for note in one.notes] + agreed.notes,
+        {name: maps for name, maps in shown.items() if maps},
+    )
+
+
+def _maps(
+    known: list[Candidate], seeds: tuple[int, ...], seen: Watched, methods: tuple[str, ...]
+) -> Iterator[looks.Maps]:
+    total = len(known) * len(methods) * sum(len(seen.of_seed[seed]) for seed in seeds)
+    clock, behind = Clock(total), 0
+    for candidate in known:
+        odds = objectives.log_odds(candidate.net)
+        for seed in seeds:
+            places = seen.of_seed[seed]
+            if not len(places):
+                continue
+            layers = jax.device_put(transfer.layers(candidate.net, candidate.head(seed)))
+            for method in methods:
+                made = saliency.METHODS[method](jax.random.key(seed), candidate.net, layers, seen.pixels[places], odds)
+                yield looks.Maps(
+                    candidate.name, method, np.full(len(places), seed), seen.image[places], seen.patient[places],
+                    np.asarray(made),
+                )  # fmt: skip
+                behind += len(places)
+                if told := clock.tick(behind):
+                    log.info("%s, seed %d, %s: %d of %d maps, %s", candidate.name, seed, method, behind, total, told)
+
+
+def _kept(shown: dict[str, dict[str, np.ndarray]], maps: looks.Maps) -> None:
+    """Takes the trained networks' maps of what is to be shown; the first seed's stays."""
+    for name, one in zip(maps.image, maps.maps, strict=True):
+        if maps.network == looks.TRAINED and name in shown:
+            shown[name].setdefault(maps.method, one)
+
+
+def _to_show(seen: Watched) -> dict[str, dict[str, np.ndarray]]:
+    """The first images by name that have a box and are explained."""
+    explained = {str(seen.image[place]) for places in seen.of_seed.values() for place in places}
+    boxed = set() if seen.boxes is None else set(map(str, seen.boxes.image))
+    return {name: {} for name in sorted(explained & boxed)[:_OVERLAYS]}
+
+
+def _dreams(known: list[Candidate], seeds: tuple[int, ...], lungs: np.ndarray) -> pd.DataFrame:
+    """Figures of the squared change from noise to dream, of every network and seed, and of the baselines."""
+    names = np.array([f"dream of seed {seed}" for seed in seeds])
+    regions = looks.Regions(looks.LUNGS, names, names, np.broadcast_to(lungs, (len(seeds), CROP, CROP)))
+    rows = []
+    for candidate in known:
+        aim = objectives.along(candidate.net)
+        start = dream.noise(jax.random.key(0))
+        odds = objectives.log_odds(candidate.net)
+        energy = []
+        for seed in seeds:  # one head at a time, 218 MB
+            layers = transfer.layers(candidate.net, candidate.head(seed))
+            image = dream.dream(aim, (layers, odds), start[None]).image[0]
+            change = image - jax.image.resize(start, image.shape, "bilinear")
+            energy.append(jax.image.resize(change**2, (CROP, CROP), "linear"))
+        maps = np.maximum(np.asarray(jnp.stack(energy)), 0)
+        rows.append(looks.figures(looks.Maps(candidate.name, DREAM, np.array(seeds), names, names, maps), regions))
+    return pd.concat([*rows, looks.baselines(regions)], ignore_index=True)

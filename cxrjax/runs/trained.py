@@ -1,0 +1,142 @@
+"""A finished run, ready for use: `run = load_run("runs/p_vs_nf")`, then `scores = run(images)`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from cxrjax.base import tasks
+from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.types import InputError, Params
+from cxrjax.models import augment, pretrained, transfer
+from cxrjax.models.pretrained import Weights
+from cxrjax.runs import run_folder
+from cxrjax.storage import checkpoint
+from cxrjax.training import bank, evaluate, inputs, seed_batches
+
+_BLOCK = 1024  # images whose pixels and activations are held at once: 67 MB and, from fc6, 38 MB
+
+
+class TrainedRun(NamedTuple):
+    """A finished run: one trunk, and the head of each seed.
+
+    For `dream` and `saliency`: `objectives.along(run.net)` with `(network.layers(run.net, run.head(0)),
+    objectives.direction(run.net, "fc8", 1))` is its pneumonia neuron.
+    """
+
+    folder: Path
+    config: ExperimentConfig
+    title: str  # P vs NF
+    seeds: tuple[int, ...]
+    threshold: (
+        float  # chosen on training images for the run's wanted sensitivity, mean over seeds; the fixed one is 0.5
+    )
+    net: transfer.Network
+    head: Callable[[int], Params]  # seed -> parameters of its head, NumPy
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Probability of pneumonia by each seed's network, from the centre crop and without dropout.
+
+        An image that a seed was trained on scores better than a new one. The heads are read one after the other, so
+        many images in one call are cheaper than many calls; see `load_run`'s `keep`.
+
+        Args:
+          images: [N, 256, 256] u8, 0 is black, as a store holds them; a memory map will do.
+
+        Returns:
+          [N, S] f32, 0..1, a column for each of `seeds`.
+
+        Raises:
+          ValueError: if `images` has another shape or type.
+          InputError: if a checkpoint is damaged.
+        """
+        side = augment.SOURCE
+        if images.ndim != 3 or images.shape[1:] != (side, side) or images.dtype != np.uint8:
+            raise ValueError(f"images must be uint8 [N, {side}, {side}], got {images.dtype} {list(images.shape)}")
+        scores = np.empty((len(images), len(self.seeds)), np.float32)
+        for start in range(0, len(images), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            features = _features(self.net.trunk, images[block])
+            for column, seed in enumerate(self.seeds):
+                one = jax.tree.map(lambda x: x[None], self.head(seed))
+                scores[block, column] = evaluate.of_rows(self.net.head, one, features, np.arange(len(images[block])))
+        return scores
+
+
+def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool = False) -> TrainedRun:
+    """Opens a finished run.
+
+    The trunk comes from the weights that the run was given, which must be the same still: their SHA-256 is compared
+    with the run's, as is each head's. A run of random weights draws its trunk again, which another version of JAX may
+    do otherwise. Scores are those of the run's predictions.csv up to rounding (float32: 1e-6); another kind of device
+    rounds differently.
+
+    Args:
+      folder: `--out` of the experiment.
+      weights: where its weights lie now; None: where they lay.
+      keep: heads stay in memory once read (218 MB a seed from fc6); else each block of 1,024 images reads them again
+        (0.8 s a seed), and one is held at a time.
+
+    Raises:
+      InputError: if the folder holds no finished run, or its weights or checkpoints are missing or not the same.
+    """
+    folder = Path(folder)
+    config, settled = run_folder.read_finished(folder)
+    found = _weights(folder, str(weights or config.weights), settled["weights_sha256"])
+    known = _known(folder)
+    hashes = dict(zip(known["seed"].astype(int), known["params_sha256"], strict=True))
+    seeds = tuple(range(config.first_seed, config.first_seed + config.seeds))
+    for seed in seeds:
+        if seed not in hashes or not seed_batches.place_of(folder / "checkpoints", seed).is_dir():
+            raise InputError(f"{folder}: seed {seed} must be in results.csv and in checkpoints, and is not")
+
+    def head(seed: int) -> Params:
+        return _head(seed_batches.place_of(folder / "checkpoints", seed), hashes[seed])
+
+    net = transfer.cut(found, config.retrain_from, dtype=config.dtype)
+    threshold, read = float(known["threshold"].mean()), functools.cache(head) if keep else head
+    return TrainedRun(folder, config, tasks.title(config.name), seeds, threshold, net, read)
+
+
+def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:
+    """What the trunk is made of, if it is what the run had."""
+    try:
+        weights = None if place == "random" else pretrained.load_weights(place)
+    except InputError as error:
+        raise InputError(f"{folder} needs the weights that it was trained from: {error}") from error
+    now = None if weights is None else checkpoint.digest(weights.params)
+    if now != expected:
+        was, got = (f"SHA-256 {value}" if value else "random" for value in (expected, now))
+        raise InputError(f"{folder} needs the weights that it was trained from ({was}), and {place} is not ({got})")
+    return weights
+
+
+def _known(folder: Path) -> pd.DataFrame:
+    """A row a seed: seed, SHA-256 of its head, threshold."""
+    try:
+        table = pd.read_csv(folder / "results.csv", dtype={"params_sha256": str})
+        return table[["seed", "params_sha256", "threshold"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{folder / 'results.csv'} must name each seed's params_sha256 and threshold: {error}"
+        ) from error
+
+
+def _head(place: Path, expected: str) -> Params:
+    params: Params = jax.tree.map(lambda x: x[0], seed_batches.load(place).params)
+    if checkpoint.digest(params) != expected:
+        raise InputError(f"{place} must hold the parameters that results.csv names by their SHA-256, and does not")
+    return params
+
+
+def _features(trunk: transfer.Trunk, images: np.ndarray) -> bank.Bank:
+    """What enters the head of [n, 256, 256] u8, exactly as in validation."""
+    pixels = jnp.asarray(images)
+    return bank.build_centre(trunk, lambda plan: inputs.batches(pixels, plan), np.arange(len(images)), len(images))

@@ -1,0 +1,1 @@
+"""What stays on disk: checkpoints (the only Orbax), a cache of arrays, the image store."""

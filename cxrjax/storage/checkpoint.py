@@ -1,0 +1,208 @@
+"""Trees of arrays as Orbax checkpoints on disk; the only module that imports Orbax.
+
+Orbax takes over two seconds to import, so that happens when a checkpoint is written or read, not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrjax.base.types import InputError
+
+log = logging.getLogger(__name__)
+
+
+def save_tree(folder: str | Path, tree: Any, overwrite: bool = False) -> None:
+    """Writes a tree of arrays; the folder appears complete or not at all.
+
+    Args:
+      folder: to be made; its parents are made too.
+      tree: dicts, lists, tuples and NamedTuples of JAX or NumPy arrays and scalars of any numeric dtype, none
+        of length 0. Of typed PRNG keys, save `jax.random.key_data(key)`.
+      overwrite: replaces the folder if there is one.
+
+    Raises:
+      InputError: if the folder exists and `overwrite` is False.
+      ValueError: if an array is empty, which Orbax cannot store.
+    """
+    with replacing(folder, overwrite) as temporary:
+        write(temporary, tree)
+
+
+def load_tree(folder: str | Path, like: Any = None) -> Any:
+    """Reads what `save_tree` wrote: the same values, shapes and dtypes, as NumPy arrays on this host.
+
+    Args:
+      folder: of the checkpoint.
+      like: a tree of the structure that was saved, of anything with a `.shape`; the result has its containers
+        (NamedTuples) back. Without it NamedTuples return as dicts, tuples as lists, and empty ones as None.
+
+    Raises:
+      InputError: if the folder is missing, is no checkpoint or is damaged, or `like` has another structure or
+        shape.
+    """
+    import jax
+    import orbax.checkpoint as ocp
+
+    path = Path(folder).resolve()
+    if not (path / "_METADATA").is_file():
+        raise InputError(f"{folder}: must be a folder with an Orbax checkpoint, and there is none")
+    with _quiet(), _checkpointer() as checkpointer:
+        try:
+            metadata = checkpointer.metadata(path).item_metadata  # None where Orbax cannot read it
+            if metadata is None:
+                raise ValueError("the metadata or the data are damaged")
+            tree = metadata.tree if like is None else like
+            # Without a type Orbax restores the devices of the machine that saved, and warns.
+            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            result = checkpointer.restore(path, ocp.args.PyTreeRestore(item=like, restore_args=arguments))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{folder}: cannot be read: {_first_line(error)}") from error
+    if like is not None:
+        _check_shapes(folder, result, like)
+    return result
+
+
+class Series:
+    """Checkpoints of one training, by step, each whole or absent; the last two are kept.
+
+    In the background writing goes on while training continues, which helps where training is an accelerator's work.
+    """
+
+    def __init__(self, folder: str | Path, background: bool = False, clean: bool = True) -> None:
+        """Opens the folder, making it if need be; `clean` removes what a killed process left half-written."""
+        import orbax.checkpoint as ocp
+
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2,
+            enable_async_checkpointing=background,
+            cleanup_tmp_directories=clean,
+            create=False,
+            multiprocessing_options=_alone(),
+        )
+        self._folder = Path(folder).resolve()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with _quiet():
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    def save(self, step: int, tree: Any) -> None:
+        """Writes a tree of NumPy arrays, none of them empty."""
+        import orbax.checkpoint as ocp
+
+        with _quiet():
+            self._manager.save(step, args=ocp.args.PyTreeSave(tree))
+
+    def latest(self) -> Any:
+        """The tree of the last step that can be read, in NumPy; None if there is none."""
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return load_tree(self._folder / str(step) / "default")
+            except InputError as error:
+                log.warning("left out: %s", error)
+        return None
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        with _quiet():
+            self._manager.close()
+
+
+def _checkpointer() -> Any:
+    import orbax.checkpoint as ocp
+
+    options = _alone()
+    return ocp.Checkpointer(
+        ocp.PyTreeCheckpointHandler(multiprocessing_options=options), multiprocessing_options=options
+    )
+
+
+def _alone() -> Any:
+    """Orbax without barriers: of several processes, the one that calls acts for itself."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+    )
+
+
+def digest(tree: Any) -> str:
+    """SHA-256 of a tree's names, types, shapes and bytes (little endian), in hex."""
+    import jax
+
+    total = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        total.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
+
+
+def write(path: Path, tree: Any) -> None:
+    """Writes a tree of arrays to a path that does not exist yet."""
+    import jax
+
+    # Orbax knows arrays, not NumPy's scalars; on this host it stores no sharding.
+    arrays = jax.tree.map(np.asarray, jax.device_get(tree))
+    with _quiet(), _checkpointer() as checkpointer:
+        checkpointer.save(path.resolve(), arrays)
+
+
+@contextlib.contextmanager
+def replacing(folder: str | Path, overwrite: bool, marker: str = "_METADATA") -> Iterator[Path]:
+    """Yields a path that does not exist yet; what is written there becomes `folder` if nothing was raised.
+
+    A folder without `marker` is not replaced: it may be somebody's work under a mistyped name.
+    """
+    path = Path(folder).resolve()
+    if path.exists() and not overwrite:
+        raise InputError(f"{folder}: exists already; remove it, or ask to overwrite it")
+    if path.exists() and not (path / marker).exists():
+        raise InputError(f"{folder}: only a checkpoint is overwritten, and this is something else")
+    # A sibling, because a rename works within one file system only. It also holds what Orbax leaves when it fails.
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary / "new"
+        if path.exists():
+            path.rename(temporary / "old")
+        (temporary / "new").rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back what Orbax logs through absl: ten lines a checkpoint, and warnings of what we raise anyway."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _check_shapes(folder: str | Path, found: Any, like: Any) -> None:
+    import jax
+
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
+    for path, got, want in zip(paths, jax.tree.leaves(found), jax.tree.leaves(like), strict=True):
+        if np.shape(got) != np.shape(want):
+            raise InputError(f"{folder}: {path} must have shape {np.shape(want)}, got {np.shape(got)}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

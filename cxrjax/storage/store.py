@@ -1,0 +1,276 @@
+"""ImageStore on disk, a folder.
+
+`images.npy`, uint8 [N, size, size]; `table.csv`, a row an image; `about.json`, where they come from;
+`bad_images.csv`, what was left out or is doubtful; `boxes.csv`, boxes of findings as shares of the image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cxrjax.base import files
+from cxrjax.base.types import InputError
+
+
+class ImageStore(NamedTuple):
+    """Reduced radiographs and what is known of them; row i of both belongs together."""
+
+    images: np.ndarray  # [N, size, size] u8, a memory map, size 256 unless asked; 0 is black
+    table: pd.DataFrame  # [N] image, patient, labels, view, age, sex, followup, split
+    folder: Path | None = None  # of a store on disk, which may hold more: `store.read_bad_images`, `read_boxes`
+
+
+class About(NamedTuple):
+    """Where a store's images come from; written beside them as `about.json`."""
+
+    source: str  # the folder as the user gave it, or "phantom"
+    listed: dict[str, int]  # label as written -> images with it in the source's table, present or not
+    made: dict[str, Any]  # size, fit, filter and versions of what decoded the images; empty if drawn
+    bad_images: dict[str, str]  # image -> why it was left out; from `bad_images.csv`
+
+
+SIZE = 256  # what the experiments take
+COLUMNS = ("image", "patient", "labels", "view", "age", "sex", "followup", "split")
+BOX_COLUMNS = ("image", "finding", "x", "y", "width", "height")
+FILES = ("images.npy", "table.csv", "about.json", "bad_images.csv", "boxes.csv")
+BAD_COLUMNS = ("image", "origin", "left_out", "reason")
+_TEXT = dict.fromkeys(("image", "patient", "labels", "view", "sex", "split"), str)
+_ROWS_AT_ONCE = 256  # 16 MB
+_HEADER_BYTES = 128  # NumPy pads the header, so that the first axis may grow in place
+
+
+def is_store(folder: Path) -> bool:
+    """True if `folder` holds the files of a store."""
+    return all((folder / name).is_file() for name in ("images.npy", "table.csv", "about.json"))
+
+
+def open_store(folder: Path, size: int | None = SIZE) -> ImageStore:
+    """Opens a store without reading its pixels.
+
+    Args:
+      folder: of the store.
+      size: width and height that its images must have; None: any.
+
+    Raises:
+      InputError: if a file or a column is missing, the two disagree about the number of images, or the size is another.
+    """
+    if not is_store(folder):
+        raise InputError(f"{folder} is not an image store: it must hold images.npy, table.csv and about.json")
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        table = pd.read_csv(folder / "table.csv", dtype=_TEXT, keep_default_na=False, na_values={"age": [""]})
+    except (ValueError, OSError) as error:
+        raise InputError(f"{folder} cannot be read as an image store: {error}") from error
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise InputError(f"{folder / 'table.csv'} lacks the column(s) {', '.join(missing)}")
+    square = images.ndim == 3 and images.shape[1] == images.shape[2]
+    if not square or len(images) != len(table) or images.dtype != np.uint8:
+        raise InputError(
+            f"{folder}: images.npy must be uint8 [N, size, size] with a row for each of the table's; "
+            f"it is {images.dtype} {list(images.shape)} beside {len(table)} rows"
+        )
+    if size not in (None, images.shape[1]):
+        raise InputError(f"{folder} has images of {images.shape[1]} pixels; experiments take {size} (prepare's --size)")
+    return ImageStore(images, table, folder)
+
+
+def read_rows(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Images [n, size, size] u8 of `rows` [n], by file I/O where `images` is a store's memory map.
+
+    A memory map's pages count as this process's memory once they are touched, and random access touches all.
+    """
+    base: object = images.base  # a part of a memory map has the map as its base, and an offset that is not its own
+    if not (isinstance(images, np.memmap) and isinstance(base, mmap.mmap) and images.filename):
+        return np.asarray(images[rows])
+    out = np.empty((len(rows), *images.shape[1:]), np.uint8)
+    file = os.open(images.filename, os.O_RDONLY)
+    try:
+        for place, row in enumerate(rows):
+            if os.preadv(file, [out[place].data], images.offset + int(row) * out[0].nbytes) != out[0].nbytes:
+                raise OSError(f"{images.filename} ends before row {row}")
+    finally:
+        os.close(file)
+    return out
+
+
+def hash_rows(images: np.ndarray, rows: np.ndarray) -> dict[int, bytes]:
+    """Row -> SHA-256 of its pixels."""
+    found: dict[int, bytes] = {}
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = rows[start : start + _ROWS_AT_ONCE]
+        found.update(
+            zip(map(int, part), (hashlib.sha256(x.data).digest() for x in read_rows(images, part)), strict=True)
+        )
+    return found
+
+
+def label_counts(table: pd.DataFrame) -> dict[str, int]:
+    """Number of images by label as written."""
+    return {str(label): int(images) for label, images in table["labels"].value_counts().items()}
+
+
+def read_about(folder: Path) -> About:
+    """Where the images of a store come from.
+
+    Raises:
+      InputError: if `about.json` or `bad_images.csv` is damaged.
+    """
+    try:
+        known = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        bad = read_bad_images(folder)
+        lost = bad[bad["left_out"]]
+        return About(**known, bad_images=dict(zip(lost["image"], lost["reason"], strict=True)))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{folder} is a damaged store, or one of another version: {error}") from error
+
+
+def read_bad_images(folder: Path) -> pd.DataFrame:
+    """What was left out of a store or is doubtful: image, origin, left_out (bool), reason."""
+    path = folder / "bad_images.csv"
+    types = {name: bool if name == "left_out" else str for name in BAD_COLUMNS}
+    if not path.is_file():
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
+    return pd.read_csv(path, dtype=types, keep_default_na=False)
+
+
+def read_boxes(folder: Path) -> pd.DataFrame:
+    """Boxes of findings: image, finding, x, y (upper left corner), width, height as shares of the image, 0..1."""
+    path = folder / "boxes.csv"
+    return pd.read_csv(path, dtype={"image": str}) if path.is_file() else no_boxes()
+
+
+def boxes_around(store: ImageStore, finding: str) -> pd.DataFrame:
+    """`read_boxes` of one finding and of the store's images; none of a store without a folder."""
+    boxes = read_boxes(store.folder) if store.folder else no_boxes()
+    return boxes[(boxes["finding"] == finding) & boxes["image"].isin(store.table["image"])].reset_index(drop=True)
+
+
+def patients_with_box(store: ImageStore, finding: str) -> np.ndarray:
+    """Patients, [P] str, of whom at least one image has a box around this finding."""
+    boxed = store.table["image"].isin(boxes_around(store, finding)["image"])
+    return np.asarray(store.table["patient"][boxed].unique(), str)
+
+
+def no_boxes() -> pd.DataFrame:
+    """A table of boxes without a row."""
+    return pd.DataFrame(columns=list(BOX_COLUMNS))
+
+
+def write_store(folder: Path, table: pd.DataFrame, images: Iterable[np.ndarray], about: About) -> None:
+    """Writes images that are at hand as a store and renames it into place when it is whole.
+
+    Args:
+      folder: where the store will be; must not exist yet.
+      table: one row an image, with the columns of `COLUMNS`.
+      images: for each row a uint8 [256, 256]; an iterator will do.
+      about: where they come from.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        with contextlib.closing(Rows(partial / "rows.npy", SIZE)) as rows:
+            for image in images:
+                rows.append(image)
+            rows.finish(range(rows.count), partial / "images.npy")
+        write_tables(partial, table, about)
+        open_store(partial)
+        partial.chmod(0o755)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def write_tables(
+    folder: Path, table: pd.DataFrame, about: About, bad: pd.DataFrame | None = None, boxes: pd.DataFrame | None = None
+) -> None:
+    """Writes what stands beside the images; `bad` has the columns `BAD_COLUMNS`, `boxes` those of `BOX_COLUMNS`."""
+    files.write_text(folder / "table.csv", table[list(COLUMNS)].to_csv(index=False))
+    if bad is not None:
+        files.write_text(folder / "bad_images.csv", bad[list(BAD_COLUMNS)].to_csv(index=False))
+    if boxes is not None and len(boxes):
+        files.write_text(folder / "boxes.csv", boxes[list(BOX_COLUMNS)].to_csv(index=False, float_format="%.6g"))
+    known = {name: value for name, value in about._asdict().items() if name != "bad_images"}
+    files.write_json(folder / "about.json", known)
+
+
+class Rows:
+    """`images.npy` as it grows: rows are appended with file I/O, not through a growing memory map, whose pages would
+    count as this process's memory."""
+
+    def __init__(self, path: Path, size: int, count: int = 0) -> None:
+        """Opens the file behind its first `count` rows of uint8 [size, size]; what lies behind them is cut off.
+
+        Raises:
+          ValueError: if it has fewer.
+        """
+        if not self.holds(path, size, count):
+            raise ValueError(f"{path} has fewer than {count} rows")
+        self.count = count
+        self._path, self._size = path, size
+        path.touch()
+        self._file = path.open("r+b")
+        if path.stat().st_size < _HEADER_BYTES:
+            self._write_header(0)
+        self._file.truncate(_HEADER_BYTES + count * size * size)
+        self._file.seek(0, os.SEEK_END)
+
+    @staticmethod
+    def holds(path: Path, size: int, count: int) -> bool:
+        """True if the file has at least `count` rows."""
+        return not count or (path.is_file() and path.stat().st_size >= _HEADER_BYTES + count * size * size)
+
+    def append(self, image: np.ndarray) -> int:
+        """Appends an image and returns its row."""
+        if image.shape != (self._size, self._size) or image.dtype != np.uint8:
+            raise ValueError(f"images must be uint8 [{self._size}, {self._size}], got {image.dtype} {image.shape}")
+        self._file.write(np.ascontiguousarray(image).data)
+        self.count += 1
+        return self.count - 1
+
+    def sync(self) -> None:
+        """Waits until all rows are on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def finish(self, order: Sequence[int], target: Path) -> None:
+        """Makes `target` an array of the rows `order`: this file itself where they stand so already, else a copy.
+
+        After a kill on the way either this file is as it was, or it is gone and is `target`, in the order it had.
+        """
+        if list(order) == list(range(self.count)):
+            self._write_header(self.count)
+            self.sync()
+            self._path.replace(target)
+            return
+        self._file.flush()
+        copy, row_bytes = self._path.with_suffix(".copy"), self._size**2
+        with contextlib.closing(Rows(copy, self._size)) as ordered:
+            for row in order:
+                ordered._file.write(os.pread(self._file.fileno(), row_bytes, _HEADER_BYTES + row * row_bytes))
+            ordered.count = len(order)
+            ordered.finish(range(len(order)), target)
+
+    def close(self) -> None:
+        """Closes the file; rows behind the last `sync` may be lost."""
+        self._file.close()
+
+    def _write_header(self, count: int) -> None:
+        self._file.seek(0)
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, self._size, self._size)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        if self._file.tell() != _HEADER_BYTES:
+            raise ValueError(f"NumPy's header has {self._file.tell()} bytes, not {_HEADER_BYTES}")

@@ -1,1 +1,0 @@
-"""Tables of runs: one question answered by several configurations, each a run of its own."""

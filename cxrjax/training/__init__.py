@@ -1,0 +1,1 @@
+"""The engine: plan, bank, inputs, step, loop, groups of seeds."""

@@ -1,0 +1,186 @@
+"""Seeds trained in groups that fit into memory: saved while they train, continued after an interruption, found again.
+
+`checkpoints/seed_003` is a trained seed; `checkpoints/partial_000-009` the state of a group on its way.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from cxrjax.base import devices
+from cxrjax.models.transfer import Network
+from cxrjax.storage import checkpoint
+from cxrjax.training import bank, inputs, loop
+from cxrjax.training.plan import Schedule, SeedData
+
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS = 300  # between two saved states; one of ten seeds is 2 GB
+BASE_BYTES = 1_200_000_000  # of the process, whatever the seeds
+
+
+def train(
+    net: Network,
+    feed: bank.Feed,
+    labels: np.ndarray,
+    runs: list[SeedData],
+    schedule: Schedule,
+    seed_batch: int,
+    cache: bank.Cache,
+    folder: Path,
+) -> Iterator[loop.Fitted]:
+    """Trains what is not trained yet, `seed_batch` seeds side by side; yields each seed's result, S = 1, in order.
+
+    Args:
+      net, feed, labels, runs, schedule, cache: see `loop.fit`.
+      seed_batch: seeds trained as one program.
+      folder: of the checkpoints; all processes must see it.
+
+    Raises:
+      trainer.Diverged: if a loss is no longer finite.
+    """
+    for start in range(0, len(runs), seed_batch):
+        group = runs[start : start + seed_batch]
+        partial = folder / f"partial_{group[0].seed:03d}-{group[-1].seed:03d}"
+        places = [place_of(folder, run.seed) for run in group]
+        names = f"{group[0].seed} to {group[-1].seed}" if len(group) > 1 else f"{group[0].seed}"
+        if all(place.is_dir() for place in places):
+            log.info("seed %s: trained already", names)
+            _remove(partial)
+        else:
+            log.info("seed %s: training for %d epochs", names, schedule.epochs)
+            _train_group(net, feed, labels, group, schedule, cache, partial, places)
+        yield from (load(place) for place in places)
+
+
+def trained_share(folder: Path, epochs: int, seeds: int) -> float:
+    """Share, 0..1, of the epochs of all seeds that an interrupted run has behind it; `folder` holds its checkpoints."""
+    behind = epochs * sum(1 for _ in folder.glob("seed_*"))
+    for partial in folder.glob("partial_*"):
+        first, last = map(int, partial.name.removeprefix("partial_").split("-"))
+        saved = (int(step.name) for step in partial.iterdir() if step.name.isdigit())
+        behind += max(saved, default=0) * (last - first + 1)
+    return min(1.0, behind / (epochs * seeds))
+
+
+def bytes_per_seed(net: Network, schedule: Schedule) -> int:
+    """Memory that a seed adds to a group: parameters, gradient, a copy in the loop, momentum; activations twice.
+
+    0.73 GB for batches of 64 from fc6. Five seeds were seen to peak at 5.2 GB on CPU, 1.2 GB of it whatever the seeds.
+    """
+    params = sum(4 * leaf.size for leaf in jax.tree.leaves(jax.eval_shape(net.initial, jax.random.key(0))))
+    example = schedule.batch_size * int(np.prod(net.trunk.shape)) * net.trunk.dtype.itemsize
+    return params * (3 + bool(schedule.momentum)) + 2 * inputs.SEGMENT * example
+
+
+def default_seed_batch(net: Network, schedule: Schedule, seeds: int) -> int:
+    """Seeds trained side by side: what half of the accelerators' or a quarter of the machine's memory holds.
+
+    On CPU side by side is no faster (121 ms a step and seed, one alone 118), so most memory is left to others. Groups
+    are of like size. One seed where the head holds convolutions: with weights of their own per seed they would become
+    grouped ones, 2 to 5 times slower than one seed after the other.
+    """
+    if not net.dense:
+        return 1
+    on_cpu = jax.default_backend() == "cpu"
+    room = devices.memory() / 4 - BASE_BYTES if on_cpu else devices.memory() / 2
+    each = bytes_per_seed(net, schedule)
+
+    def fits(count: int) -> bool:
+        mesh = devices.mesh(count, schedule.batch_size)
+        held = devices.padded(count, mesh) // mesh.shape[devices.SEED]  # by every device
+        return held * each * (mesh.size if on_cpu else 1) <= room  # devices of a CPU share its memory
+
+    largest = max((count for count in range(1, seeds + 1) if fits(count)), default=1)
+    even = -(-seeds // -(-seeds // largest))
+    return even if fits(even) else largest
+
+
+def _train_group(
+    net: Network,
+    feed: bank.Feed,
+    labels: np.ndarray,
+    group: list[SeedData],
+    schedule: Schedule,
+    cache: bank.Cache,
+    partial: Path,
+    places: list[Path],
+) -> None:
+    """Trains a group from where it had come to, and saves each of its seeds."""
+    series = checkpoint.Series(partial, background=jax.default_backend() != "cpu", clean=devices.is_first())
+    watch = _watcher(schedule.epochs, series)
+    try:
+        fitted = loop.fit(net, feed, labels, group, schedule, cache, series.latest(), watch)
+    finally:
+        series.close()
+    if devices.is_first():
+        for i, place in enumerate(places):
+            checkpoint.save_tree(place, _pack(fitted, i), overwrite=True)
+    devices.wait_for_all(partial.name)
+    _remove(partial)
+
+
+def _remove(partial: Path) -> None:
+    """The state of a group whose seeds are saved; also after a kill between the two."""
+    if devices.is_first():
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _watcher(epochs: int, series: checkpoint.Series) -> Callable[[loop.Progress], None]:
+    """Logs every epoch with the time left, and saves the state every few minutes."""
+    saved = time.monotonic()
+    start: tuple[int, float] | None = None  # after the first epoch, which holds trunk and compilation
+
+    def watch(progress: loop.Progress) -> None:
+        nonlocal saved, start
+        now = time.monotonic()
+        start = start or (progress.epochs, now)
+        done = progress.epochs - start[0]
+        left = f"{(now - start[1]) / done * (epochs - progress.epochs) / 60:.1f} min left" if done else ""
+        figures = [float(np.mean(curve[:, -1])) for curve in progress.history]
+        log.info(
+            "epoch %d/%d  training loss %.3f, accuracy %.1f %%  validation loss %.3f, accuracy %.1f %%  "
+            "waited for input %.1f %%  %s",
+            progress.epochs, epochs, figures[0], 100 * figures[1], figures[2], 100 * figures[3],
+            100 * progress.waited, left,
+        )  # fmt: skip
+        if devices.agree(now - saved > SAVE_SECONDS and progress.epochs < epochs):
+            packed = loop.pack(progress)
+            if devices.is_first():
+                series.save(progress.epochs, packed)
+            saved = time.monotonic()
+
+    return watch
+
+
+def _pack(fitted: loop.Fitted, i: int) -> Any:
+    """Seed i of what training gave, as a tree of plain arrays."""
+    return {
+        "params": jax.tree.map(lambda x: x[i], fitted.params),
+        "history": {name: curve[i] for name, curve in fitted.history._asdict().items()},
+        "val_logits": fitted.val_logits[i],
+    }
+
+
+def place_of(folder: Path, seed: int) -> Path:
+    """Checkpoint of a trained seed in the folder of the checkpoints."""
+    return folder / f"seed_{seed:03d}"
+
+
+def load(place: Path) -> loop.Fitted:
+    """A trained seed, as `loop.fit` gives it for S = 1.
+
+    Raises:
+      InputError: if the checkpoint is missing or damaged.
+    """
+    packed = checkpoint.load_tree(place)
+    history = loop.History(**{name: curve[None] for name, curve in packed["history"].items()})
+    return loop.Fitted(jax.tree.map(lambda x: x[None], packed["params"]), history, [packed["val_logits"]])

@@ -1,0 +1,74 @@
+"""The tf.data pipeline: executes a Plan. The only module that imports TensorFlow, and only when used."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxrjax.base.types import InputError
+from cxrjax.models.augment import CROP
+from cxrjax.storage.store import read_rows
+from cxrjax.training.plan import Plan
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+PREFETCH = 8  # batches ready ahead, 26 MB of 64 images
+
+
+def available() -> bool:
+    """True if TensorFlow is installed; does not import it."""
+    return importlib.util.find_spec("tensorflow") is not None
+
+
+def require() -> None:
+    """Refuses --input=tfdata where it cannot work.
+
+    Raises:
+      InputError: if TensorFlow is not installed.
+    """
+    if not available():
+        raise InputError("--input=tfdata needs TensorFlow, which is not installed; --input=resident does without")
+
+
+def batches(images: np.ndarray, plan: Plan) -> Iterator[np.ndarray]:
+    """Gather, crop, flip, batch, prefetch: the pixels that `inputs.batches` gives for the same plan.
+
+    Args:
+      images: [N, 256, 256] u8; may be a memory map, only the planned rows are read.
+      plan: leaves [T, B, ...].
+
+    Yields:
+      [B, 227, 227] u8 for each of the T steps.
+
+    Raises:
+      InputError: if TensorFlow is not installed.
+    """
+    require()
+    yield from _dataset(images, plan).as_numpy_iterator()
+
+
+def _dataset(images: np.ndarray, plan: Plan) -> tf.data.Dataset:
+    # It would tell of its start in four lines, and of arithmetic that is not used here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")  # else TensorFlow takes the memory that JAX trains in
+
+    def load(index: tf.Tensor, offset: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
+        image = tf.numpy_function(lambda row: read_rows(images, row[None])[0], [index], tf.uint8, stateful=False)
+        window = tf.slice(tf.ensure_shape(image, images.shape[1:]), offset, (CROP, CROP))
+        return tf.cond(flip, lambda: tf.reverse(window, [1]), lambda: window)
+
+    examples = tuple(np.asarray(x).reshape(-1, *x.shape[2:]) for x in (plan.index, plan.offset, plan.flip))
+    return (
+        tf.data.Dataset.from_tensor_slices(examples)
+        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(plan.index.shape[1], drop_remainder=True)
+        .prefetch(PREFETCH)  # AUTOTUNE may fill half of the machine's memory
+    )

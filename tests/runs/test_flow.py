@@ -1,0 +1,122 @@
+"""Every stage is the one before less what is excluded between them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cxrjax.data import cohort
+from cxrjax.runs import flow
+from cxrjax.storage.store import About, label_counts
+from tests.analysis import run_tables
+
+COUNTS = ["images", "positives", "negatives"]
+ORDER = [
+    "listed", "not_present", "unreadable", "unlabelled", "other_view", "other_class", "eligible", "not_drawn", "drawn",
+    "train_excluded", "train", "val",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table():
+    """With images without a label and of an unknown view."""
+    found = run_tables.data(100)
+    found.loc[[3, 50], "labels"] = ""
+    found.loc[[5, 60, 61], "view"] = ""
+    return found
+
+
+def made(table, negative_class="NF", view="all", negatives="auto", patients=None, bad=(), missing=None, runs=3):
+    """The flow of three runs; `patients`: only so many of training stay, `missing`: label -> images not there."""
+    config = dataclasses.replace(run_tables.CONFIG, negative_class=negative_class, view=view, negatives=negatives)
+    cohorts = [cohort.draw(table, negative_class, seed, negatives, view) for seed in range(runs)]
+    splits = [cohort.split(c, seed) for seed, c in enumerate(cohorts)]
+    if patients:
+        splits = [
+            s._replace(train=s.train[np.isin(c.patient[s.train], np.unique(c.patient[s.train])[:patients])])
+            for c, s in zip(cohorts, splits, strict=True)
+        ]
+    listed = label_counts(table)
+    for label, number in (missing or {}).items():
+        listed[label] = listed.get(label, 0) + number
+    about = About("somewhere", listed, {}, dict.fromkeys(bad, "is empty"))
+    return flow.flow(config, about, table, cohorts, splits).set_index("stage"), cohorts, splits
+
+
+SETTINGS = [
+    {},
+    {"negative_class": "NP"},
+    {"view": "AP", "negatives": "20"},
+    {"negative_class": "NP", "view": "PA", "negatives": "30", "patients": 15},
+    {"missing": {"Pneumonia": 7, "No Finding": 2, "Mass": 3}},
+    {"missing": {"Edema|Pneumonia": 1, "No Finding": 2}, "bad": ("x", "y", "z")},
+]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_numbers_add_up(table, setting):
+    found, cohorts, splits = made(table, **setting)
+    assert list(found.index) == ORDER
+    assert list(found.index[found["excluded"]]) == list(flow.EXCLUDED)
+    left = None
+    for stage, row in found.iterrows():
+        if row["excluded"]:
+            left = left - row[COUNTS]
+        elif stage == "train":
+            assert list(row[COUNTS] + found.loc["val", COUNTS]) == pytest.approx(list(left))
+        elif stage != "val":
+            assert left is None or list(row[COUNTS]) == pytest.approx(list(left))
+            left = row[COUNTS]
+    for stage, sizes in (
+        ("drawn", [len(c.index) for c in cohorts]),
+        ("train", [len(s.train) for s in splits]),
+        ("val", [len(s.val) for s in splits]),
+    ):
+        assert found.loc[stage, "images"] == pytest.approx(np.mean(sizes))
+    positives = np.mean([c.label[s.val].sum() for c, s in zip(cohorts, splits, strict=True)])
+    assert found.loc["val", "positives"] == pytest.approx(positives)
+
+
+def test_stages_by_hand(table):
+    found, _, _ = made(table, view="AP", missing={"Edema|Pneumonia": 4, "Effusion": 5})
+    assert found.loc["not_present", COUNTS].tolist() == [9, 4, 0]
+    assert np.isnan(found.loc["not_present", "patients"])
+    assert found.loc["unreadable"].tolist() == [True, 0, 0, 0, 0]
+    assert found.loc["unlabelled", COUNTS].tolist() == [2, 0, 0]
+    labelled = table[table["labels"] != ""]
+    other = labelled[labelled["view"] != "AP"]
+    pneumonia = other["labels"].str.contains("Pneumonia").sum()
+    assert found.loc["other_view"].tolist() == [
+        True, len(other), pneumonia, (other["labels"] == "No Finding").sum(), other["patient"].nunique()
+    ]  # fmt: skip
+    assert found.loc["other_class", "images"] == ((labelled["view"] == "AP") & (labelled["labels"] == "Effusion")).sum()
+
+
+def test_patients_who_are_left_out_are_counted(table):
+    found, _, _ = made(table, patients=10)
+    assert found.loc["train", "patients"] == 10
+    whole, _, _ = made(table)
+    assert found.loc["train_excluded", "patients"] == pytest.approx(whole.loc["train", "patients"] - 10)
+    assert found.loc["val"].equals(whole.loc["val"])
+
+
+def test_the_class_of_a_bad_image_is_told_only_where_it_is_known(table):
+    """Three listed images are not there; their labels are known, which of them is bad is not."""
+    missing = {"Pneumonia": 2, "No Finding": 1}
+    found, _, _ = made(table, missing=missing, bad=("x", "y", "z"))
+    assert found.loc["unreadable", COUNTS].tolist() == [3, 2, 1]
+    assert found.loc["not_present", COUNTS].tolist() == [0, 0, 0]
+    found, _, _ = made(table, missing=missing, bad=("x",))
+    assert found.loc["not_present", "images"] == 2 and found.loc["unreadable", "images"] == 1
+    assert found.loc[["not_present", "unreadable"], ["positives", "negatives"]].isna().all(axis=None)
+
+
+def test_a_source_without_a_table_lists_what_it_has(table):
+    config = run_tables.CONFIG
+    drawn = cohort.draw(table, "NF", 0)
+    split = cohort.split(drawn, 0)
+    for bad in ({}, {"x": "is empty"}):
+        found = flow.flow(config, About("x", {}, {}, bad), table, [drawn], [split]).set_index("stage")
+        assert found.loc["listed", "images"] == len(table) + len(bad)
+        assert found.loc["not_present", "images"] == 0
+        assert found.loc["unreadable", "images"] == len(bad)

@@ -1,0 +1,119 @@
+"""Maps of a small run and its controls: from maps to tables, and the program that writes them."""
+
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from cxrjax.analysis import looks
+from cxrjax.interpret import saliency
+from cxrjax.models import transfer
+from cxrjax.runs import explained, record
+from cxrjax.runs import maps as looking
+from cxrjax.runs.trained import load_run
+from experiments import where_it_looks
+
+QUICK = ("gradient", "grad_cam")
+
+
+@pytest.fixture(scope="module")
+def run(small_run):
+    return load_run(small_run)
+
+
+@pytest.fixture(scope="module")
+def seen(run):
+    return explained.watched(run, run.seeds, 3, 0, None)
+
+
+@pytest.fixture(scope="module")
+def found(run, seen):
+    known, _ = looking.candidates(run, None)
+    return looking.look(known, run.seeds, seen, QUICK, dreams=False)
+
+
+def test_controls_are_the_first_weights_and_what_the_run_trained(run):
+    known, notes = looking.candidates(run, None)
+    assert [one.name for one in known] == ["trained", "random_head"]
+    assert len(notes) == 2
+    assert "No control shuffled_labels" in notes[0]
+    first = known[1].head(3)
+    assert not np.allclose(first["fc8"]["kernel"], run.head(3)["fc8"]["kernel"])
+    assert np.abs(first["fc8"]["kernel"]).max() <= 4096**-0.5
+
+
+def test_a_figure_is_that_of_its_map(run, seen, found):
+    row = found.figures.query("network == 'trained' and method == 'gradient' and target == 'lungs'").iloc[0]
+    place = list(seen.image).index(row["image"])
+    direction = np.array([-1.0, 1.0], np.float32)
+    layers = transfer.layers(run.net, run.head(int(row["seed"])))
+    made = saliency.METHODS["gradient"](jax.random.key(0), run.net, layers, seen.pixels[[place]], direction)[0]
+    share = float(np.asarray(made)[seen.lungs.masks[place]].sum() / np.asarray(made).sum())
+    assert row["energy"] == pytest.approx(share, rel=1e-3)
+
+
+def test_tables_hold_every_network_method_and_figure(found):
+    keys = set(zip(found.focus["method"], found.focus["network"], found.focus["figure"], strict=True))
+    networks = ("trained", "random_head", "area", "centre")
+    assert keys == {(m, n, f) for m in QUICK for n in networks for f in ("energy", "pointing")}
+    assert set(found.focus["target"]) == {"lungs"}
+    assert len(found.verdicts) == 4
+    against = set(found.agreement["against"])
+    assert "random_head" in against
+    assert found.shown == {}  # no box
+
+
+def test_dreams_are_measured_against_the_mean_lungs(run, seen):
+    known, _ = looking.candidates(run, None)
+    rows = looking._dreams(known[:1], run.seeds[:1], seen.mean_lungs)
+    assert set(rows["network"]) == {"trained", "area", "centre"}
+    own = rows[rows["network"] == "trained"].iloc[0]
+    assert own["area"] == pytest.approx(seen.mean_lungs.mean())
+    assert 0 < own["energy"] < 1
+    assert set(rows["method"]) <= {looking.DREAM, ""}
+    assert list(rows["target"].unique()) == [looks.LUNGS]
+
+
+@pytest.mark.slow
+def test_the_program_writes_everything(small_run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(small_run, folder)
+    where_it_looks.main([f"--run={folder}", "--methods=gradient,grad_cam", "--images=2", "--nodreams"])
+    assert {path.name for path in (folder / "maps").iterdir()} == {
+        "focus.csv", "agreement.csv", "figures.csv", "numbers.json",
+    }  # fmt: skip
+    maps = record.read_maps(folder)
+    assert maps.numbers["settings"]["images"] == 2
+    assert any("No control random_trunk" in note for note in maps.numbers["notes"])
+    assert 'id="looks"' in (folder / "report.html").read_text()
+    assert "figures beat all controls and baselines" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--run must be given"),
+        (["--run=nowhere"], "nowhere must be the folder of a finished run"),
+        (["--run=nowhere", "--methods=guess"], "--methods must be of gradient,smooth_grad"),
+        (["--run=nowhere", "--methods=none", "--nodreams"], "leaves nothing to be measured"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_2(flags, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        where_it_looks.main(flags)
+    assert stop.value.code == 2
+    told = capsys.readouterr().err.strip()
+    assert len(told.splitlines()) == 1
+    assert message in told
+
+
+def test_the_program_takes_every_method():
+    assert tuple(saliency.METHODS) == where_it_looks._METHODS
+
+
+def test_moved_runs_find_their_controls(run, tmp_path):
+    moved = run._replace(folder=tmp_path, config=dataclasses.replace(run.config, out="elsewhere"))
+    _, notes = looking.candidates(moved, None)
+    assert len(notes) == 2

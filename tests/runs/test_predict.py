@@ -1,0 +1,170 @@
+"""Images from the command line to a table of scores."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cxrjax import load_run
+from cxrjax.metrics import discrimination
+from cxrjax.runs import predict
+from experiments import _cli
+from experiments import predict as program
+from tests.data.test_screening import colour_photo
+
+DISCLAIMER = "research software, not a medical device"
+
+
+def call(*argv):
+    """Exit status of a command line; 0 if it returns."""
+    try:
+        program.main([str(x) for x in argv])
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+@pytest.fixture(scope="module")
+def folder(small_phantom, tmp_path_factory):
+    """Three radiographs, one of them below; a photo, a tiny one, a blank one, a text that says it is a PNG; notes."""
+    root = tmp_path_factory.mktemp("images")
+    (root / "sub").mkdir()
+    for name, image in zip(("a.png", "b.bmp", "sub/c.png"), small_phantom.images, strict=False):
+        Image.fromarray(image).save(root / name)
+    colour_photo().save(root / "photo.jpg")
+    Image.fromarray(small_phantom.images[0]).resize((100, 100)).save(root / "tiny.png")
+    Image.new("L", (256, 256), 90).save(root / "white.png")
+    (root / "text.png").write_text("no image")
+    (root / "notes.txt").write_text("not looked at")
+    return root
+
+
+@pytest.fixture(scope="module")
+def scores(small_run, small_phantom):
+    """[3, S] of the three radiographs, by the library."""
+    return load_run(small_run)(small_phantom.images[:3]).astype(float)
+
+
+def test_a_folder_becomes_a_table(small_run, folder, scores, capsys):
+    assert call(f"--run={small_run}", folder) == 0
+    output = capsys.readouterr()
+    told = output.err.strip().splitlines()[-1]
+    assert told == f"3 predicted, 4 refused; {DISCLAIMER}"
+    assert DISCLAIMER not in output.out
+    table = pd.read_csv(io.StringIO(output.out), keep_default_na=False)
+    assert list(table.columns) == list(predict.COLUMNS) == ["image", "score", "sd", "decision", "refused"]
+    names = ["a.png", "b.bmp", "photo.jpg", "sub/c.png", "text.png", "tiny.png", "white.png"]
+    assert list(table["image"]) == [str(folder / name) for name in names]
+    good = table[table["refused"] == ""]
+    assert list(good["image"]) == [str(folder / name) for name in ("a.png", "b.bmp", "sub/c.png")]
+    np.testing.assert_allclose(good["score"].astype(float), scores.mean(axis=1), atol=1e-6)  # six decimals
+    np.testing.assert_allclose(good["sd"].astype(float), abs(scores[:, 0] - scores[:, 1]) / np.sqrt(2), atol=1e-6)
+    bad = table[table["refused"] != ""]
+    assert (bad[["score", "sd", "decision"]] == "").all(axis=None)
+    for reason, start in zip(
+        bad["refused"], ("is in colour", "is not an image", "has 100 x 100", "is blank"), strict=True
+    ):
+        assert reason.startswith(start)
+
+
+def test_decisions_follow_the_threshold(small_run, folder, scores, tmp_path, capsys):
+    """Flags may stand behind the images."""
+    mean = np.sort(scores.mean(axis=1))
+    out = tmp_path / "out.csv"
+    argv = (folder / "a.png", folder / "b.bmp", f"--run={small_run}", folder / "sub", f"--out={out}")
+    assert call(*argv, f"--threshold={(mean[0] + mean[1]) / 2}") == 0
+    table = pd.read_csv(out)
+    assert list(table["decision"]) == list((scores.mean(axis=1) > mean[0]).astype(int))
+    assert table["refused"].isna().all()
+    assert capsys.readouterr().out == ""
+
+
+def test_decisions_at_the_runs_own_threshold(small_run, folder, scores, tmp_path):
+    """It is the mean over seeds of those that were chosen on training images."""
+    out = tmp_path / "out.csv"
+    assert call(folder, f"--run={small_run}", "--threshold=chosen", f"--out={out}") == 0
+    chosen = pd.read_csv(small_run / "results.csv")["threshold"].mean()
+    decided = pd.read_csv(out)["decision"].dropna()
+    assert list(decided) == list((scores.mean(axis=1) > chosen).astype(int))
+
+
+def test_anything_is_accepted_if_asked(small_run, folder, tmp_path):
+    """Only what cannot be read is refused then."""
+    assert call(f"--run={small_run}", "--accept_anything", f"--out={tmp_path / 'x.csv'}", "--", folder) == 0
+    table = pd.read_csv(tmp_path / "x.csv")
+    assert list(table["refused"].dropna()) == ["is not an image of a known format"]
+    assert table["score"].notna().sum() == 6
+    assert table["decision"].notna().sum() == 6
+
+
+def test_all_refused_is_no_mistake(small_run, folder, capsys):
+    assert call(f"--run={small_run}", folder / "tiny.png") == 0
+    output = capsys.readouterr()
+    assert output.out.splitlines()[1].endswith("tiny.png,,,,has 100 x 100 pixels; each side must have at least 128")
+    assert "0 predicted, 1 refused" in output.err
+
+
+class OneSeed:
+    """Stands for a run of one seed: the score is the upper left pixel."""
+
+    seeds = (0,)
+
+    def __call__(self, images):
+        return images[:, :1, 0].astype(np.float32) / 255
+
+
+def test_blocks_keep_the_order_and_one_seed_has_no_sd(folder, small_phantom, monkeypatch):
+    paths = predict.gather([folder / "sub", folder, folder / "a.png"])
+    whole = predict.predict(OneSeed(), paths)
+    monkeypatch.setattr(predict, "_BLOCK", 2)
+    pd.testing.assert_frame_equal(predict.predict(OneSeed(), paths), whole)
+    assert [paths.index(path) for path in paths if path.name == "c.png"] == [0, 0]
+    good = whole[whole["refused"] == ""]
+    corners = small_phantom.images[[2, 0, 1, 2, 0], 0, 0] / 255
+    np.testing.assert_allclose(good["score"], corners, rtol=1e-6)
+    assert whole["sd"].isna().all()
+
+
+def test_a_folder_that_cannot_be_read_is_a_row(monkeypatch, folder):
+    fault = predict.Bad("locked", "locked", "folder cannot be read: Permission denied")
+    monkeypatch.setattr(predict, "images_under", lambda place: ([], [fault]))
+    table = predict.predict(OneSeed(), predict.gather([folder]))
+    assert table[["image", "refused"]].to_numpy().tolist() == [["locked", "folder cannot be read: Permission denied"]]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--run={run}",), "--run and at least one image or folder must be given"),
+        (("a.png",), "--run and at least one image or folder must be given"),
+        (("--run={folder}", "{folder}/a.png"), "must be the folder of a finished run, and it holds no config.json"),
+        (("--run={run}", "{folder}/nowhere.png"), "nowhere.png does not exist"),
+        (("--run={run}", "{run}/checkpoints"), "checkpoints holds no image"),
+        (("--run={run}", "{folder}", "--threshold=2"), "--threshold must be a number from 0 to 1, or chosen, got '2'"),
+        (("--run={run}", "{folder}", "--threshold=nan"), "or chosen, got 'nan'"),
+        (("--run={run}", "{folder}", "--threshold=best"), "or chosen, got 'best'"),
+        (("--run={run}", "{folder}", "--treshold=0.4"), "treshold"),
+        (("--run={run}", "{folder}", "--weights=gone"), "needs the weights that it was trained from: gone"),
+        (("--run={run}", "{folder}", "--out={folder}/a.png"), "a.png is one of the images"),
+        (("--run={run}", "{folder}", "--out={folder}/no/x.csv"), "must be a file in a folder that exists"),
+        (("--run={run}", "{folder}", "--out={folder}"), "must be a file in a folder that exists"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_2(small_run, folder, capsys, argv, message):
+    assert call(*(part.format(run=small_run, folder=folder) for part in argv)) == 2
+    output = capsys.readouterr()
+    error = output.err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert not output.out
+
+
+def test_the_threshold_is_that_of_the_experiments():
+    assert float(program.PredictConfig().threshold) == discrimination.THRESHOLD
+
+
+def test_arguments_go_where_they_are_asked_for():
+    parsed = _cli.parse(program.PredictConfig(), "", ["a", "--run=r", "b", "--", "--c"], arguments="images")
+    assert (parsed.images, parsed.run) == (("a", "b", "--c"), "r")

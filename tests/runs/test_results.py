@@ -1,0 +1,117 @@
+"""Results out of a finished run's folder: the report once more, without training."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrjax.base.types import InputError
+from cxrjax.runs import arms, results, run_folder
+from experiments import report as program
+
+KEPT = ("predictions.csv", "training_predictions.csv", "history.csv", "images.csv", "flow.csv", "config.json")
+
+
+@pytest.fixture
+def copy(small_run, tmp_path):
+    """A run that may be changed, moved to another place."""
+    return shutil.copytree(small_run, tmp_path / "moved")
+
+
+def call(*argv):
+    """Exit status of the command line; 0 if it returns."""
+    try:
+        program.main(list(map(str, argv)))
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+def test_the_report_of_a_run_is_the_same_once_more(copy):
+    before = {path.name: path.read_bytes() for path in copy.glob("*.csv")}
+    told = json.loads((copy / "summary.json").read_text())
+    assert call(f"--run={copy}") == 0
+    again = {path.name: path.read_bytes() for path in copy.glob("*.csv")}
+    assert set(again) == set(before)
+    for name in KEPT[:-1]:
+        assert again[name] == before[name], name
+    for name in set(before) - set(KEPT):  # scores were written with seven digits
+        pd.testing.assert_frame_equal(pd.read_csv(copy / name), _table(before[name]), rtol=2e-3)
+    now = json.loads((copy / "summary.json").read_text())
+    assert now.keys() == told.keys()
+    assert (now["data"], now["minutes"], now["notes"]) == (told["data"], told["minutes"], told["notes"])
+
+
+def _table(content):
+    return pd.read_csv(io.BytesIO(content))
+
+
+def test_language_threshold_and_prevalence_change_the_report_alone(copy, capsys):
+    before = {name: (copy / name).read_bytes() for name in KEPT}
+    low, high = {}, {}
+    for wanted, found in ((0.5, low), (1.0, high)):
+        assert call(f"--run={copy}", "--lang=es", f"--wanted_sensitivity={wanted}", "--prevalence=0.5") == 0
+        found.update(pd.read_csv(copy / "results.csv").to_dict("list"))
+    assert '<html lang="es">' in (copy / "report.html").read_text()
+    assert (np.array(low["threshold"]) > np.array(high["threshold"])).all()
+    assert high["train_sensitivity_chosen"] == [1, 1]
+    assert high["ppv_at_prevalence"] != high["ppv"]
+    assert {name: (copy / name).read_bytes() for name in KEPT} == before
+    assert capsys.readouterr().out.splitlines()[-1].startswith("P vs NF: accuracy ")
+
+
+def test_without_its_images_the_report_has_no_pictures(copy, caplog):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"data_dir": str(copy / "gone")}))
+    found = results.reopen(copy)
+    assert found.pictures == {}
+    assert "goes without pictures" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (None, "must be the folder of a finished run, and there is no such folder"),
+        ("summary.json", "this one was interrupted or is under way"),
+        ("images.csv", "images.csv is missing"),
+        ("environment.json", "holds a damaged run, or one of another version"),
+    ],
+)
+def test_what_is_no_whole_run_is_one_line_and_exit_status_2(copy, capsys, damage, message):
+    place = copy
+    if damage is None:
+        place = copy / "nowhere"
+    else:
+        (copy / damage).unlink()
+    assert call(f"--run={place}") == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and message in error
+    with pytest.raises(InputError):
+        results.reopen(place)
+
+
+@pytest.mark.slow
+def test_arms_are_runs_of_their_own_and_stand_beside_the_network(run_small):
+    """All four runs, and the report out of the folders of all."""
+    folder = run_small(floors=True, split_by="both", augment_bank=1)
+    floors = pd.read_csv(folder / "floors.csv").set_index("floor")
+    leakage = pd.read_csv(folder / "leakage.csv").set_index("figure")
+    for name in (arms.SHUFFLED_LABELS, arms.RANDOM_TRUNK, arms.SPLIT_BY_IMAGE):
+        arm = folder / "arms" / name
+        assert run_folder.is_finished(arm)
+        own = pd.read_csv(arm / "results.csv")
+        if name in floors.index:
+            assert floors["accuracy"][name] == pytest.approx(own["accuracy"].mean(), abs=1e-6)
+        else:
+            assert leakage["image"]["accuracy"] == pytest.approx(own["accuracy"].mean(), abs=1e-6)
+    draws = [
+        set(pd.concat([pd.read_csv(place / f"{name}predictions.csv") for name in ("", "training_")])["image"])
+        for place in (folder, folder / "arms" / arms.SPLIT_BY_IMAGE)
+    ]
+    assert draws[0] == draws[1]
+    again = results.reopen(folder)
+    assert again.analysis.floors["available"].all()
+    assert again.analysis.leakage is not None

@@ -1,0 +1,119 @@
+"""Entries on disk by key, against arrays in memory, with kills at the worst moments."""
+
+import hashlib
+import os
+import threading
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cxrjax.base.types import InputError
+from cxrjax.storage import array_cache
+
+SHAPE = (2, 3)
+FLOAT = np.dtype(np.float32)
+
+
+def key(i):
+    return hashlib.sha256(str(i).encode()).digest()
+
+
+def value(i):
+    return np.full(SHAPE, i, FLOAT)
+
+
+class Source:
+    """Entries of numbers, in blocks of two; counts what it was asked for."""
+
+    def __init__(self, numbers, stop_before=None):
+        self.numbers, self.stop_before, self.computed = numbers, stop_before, []
+
+    def __call__(self, places):
+        wanted = [self.numbers[i] for i in places]
+        for start in range(0, len(wanted), 2):
+            if self.stop_before is not None and start >= self.stop_before:
+                raise KeyboardInterrupt
+            self.computed += wanted[start : start + 2]
+            yield np.stack([value(i) for i in wanted[start : start + 2]])
+
+
+def ensure(folder, numbers, **kwargs):
+    source = Source(numbers, **kwargs)
+    values, place = array_cache.ensure(folder, [key(i) for i in numbers], SHAPE, FLOAT, source)
+    np.testing.assert_array_equal(values[place], [value(i) for i in numbers])
+    return source.computed
+
+
+def test_only_what_is_missing_is_computed(tmp_path):
+    assert ensure(tmp_path, [3, 1, 2]) == [3, 1, 2]
+    assert ensure(tmp_path, [2, 3]) == []
+    assert ensure(tmp_path, [5, 1, 4, 3]) == [5, 4]
+    assert ensure(tmp_path, [1, 2, 3, 4, 5]) == []
+
+
+def test_bfloat16_goes_there_and_back(tmp_path):
+    rough = np.arange(6).reshape(1, *SHAPE).astype(jnp.bfloat16)
+    values, place = array_cache.ensure(tmp_path, [key(0)], SHAPE, rough.dtype, lambda places: iter([rough]))
+    assert values.dtype == rough.dtype
+    np.testing.assert_array_equal(values[place], rough)
+
+
+def test_whole_blocks_survive_an_interruption(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        ensure(tmp_path, [1, 2, 3, 4, 5], stop_before=4)
+    assert ensure(tmp_path, [1, 2, 3, 4, 5]) == [5]
+
+
+@pytest.mark.parametrize("torn", ["values without keys", "half a key", "keys without values"])
+def test_what_a_kill_left_behind_is_written_over(tmp_path, torn):
+    ensure(tmp_path, [1, 2])
+    if torn == "values without keys":
+        with (tmp_path / "values.bin").open("ab") as file:
+            file.write(b"\xff" * 37)
+    elif torn == "half a key":
+        with (tmp_path / "keys.bin").open("ab") as file:
+            file.write(b"\xff" * 15)
+    else:
+        os.truncate(tmp_path / "values.bin", value(1).nbytes + 5)
+    computed = ensure(tmp_path, [1, 2, 3])
+    assert computed == ([2, 3] if torn == "keys without values" else [3])
+    assert ensure(tmp_path, [3, 2, 1]) == []
+
+
+def test_a_second_process_waits_and_finds_all(tmp_path):
+    """flock holds between two openings of a file, so threads stand for processes."""
+    entered, leave = threading.Event(), threading.Event()
+
+    class Slow(Source):
+        def __call__(self, places):
+            entered.set()
+            assert leave.wait(10)
+            yield from super().__call__(places)
+
+    keys = [key(i) for i in (1, 2)]
+    first = threading.Thread(target=array_cache.ensure, args=(tmp_path, keys, SHAPE, FLOAT, Slow([1, 2])))
+    first.start()
+    assert entered.wait(10)
+    computed = []
+    second = threading.Thread(target=lambda: computed.append(ensure(tmp_path, [1, 2])))
+    second.start()
+    second.join(0.3)
+    assert second.is_alive()
+    leave.set()
+    first.join(10)
+    second.join(10)
+    assert computed == [[]]
+
+
+def test_a_full_disk_is_an_error_with_sizes(tmp_path, monkeypatch):
+    monkeypatch.setattr(array_cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=2**20))
+    with pytest.raises(InputError, match=r"need 1\.0 GB of disk and 0\.0 GB are free"):
+        array_cache.ensure(tmp_path, [key(0)], (2**28,), FLOAT, Source([0]))
+    assert not (tmp_path / "keys.bin").exists()
+
+
+def test_a_short_computation_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="an entry for each of 2 keys, got 0"):
+        array_cache.ensure(tmp_path, [key(0), key(1)], SHAPE, FLOAT, lambda places: iter(()))

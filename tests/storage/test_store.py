@@ -1,0 +1,158 @@
+import contextlib
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrjax.base import files
+from cxrjax.base.types import InputError
+from cxrjax.storage import store
+from cxrjax.storage.store import About
+
+ABOUT = About("here", {"Pneumonia": 3}, {"size": 256}, {})
+
+
+def table(n):
+    return pd.DataFrame(
+        {
+            "image": [f"{i}.png" for i in range(n)],
+            "patient": "007",
+            "labels": "Pneumonia",
+            "view": "PA",
+            "age": 50,
+            "sex": "F",
+            "followup": 0,
+            "split": "train",
+        }
+    )
+
+
+def test_round_trip_and_memory_map(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 256, 256), dtype=np.uint8)
+    store.write_store(tmp_path / "s", table(3), iter(images), ABOUT)
+    opened = store.open_store(tmp_path / "s")
+    assert isinstance(opened.images, np.memmap)
+    np.testing.assert_array_equal(opened.images, images)
+    pd.testing.assert_frame_equal(opened.table, table(3), check_dtype=False)
+    assert opened.table["patient"][0] == "007"  # leading zeros survive
+    assert store.read_about(tmp_path / "s") == ABOUT
+    assert len(store.read_bad_images(tmp_path / "s")) == len(store.read_boxes(tmp_path / "s")) == 0
+
+
+def test_what_was_left_out_is_told(tmp_path):
+    store.write_store(tmp_path / "s", table(1), [np.zeros((256, 256), np.uint8)], ABOUT)
+    bad = pd.DataFrame(
+        [("x.png", "a/x.png", True, "broken, quite"), ("0.png", "0.png", False, "same pixels as NA")],
+        columns=list(store.BAD_COLUMNS),
+    )
+    store.write_tables(tmp_path / "s", table(1), ABOUT, bad)
+    assert store.read_about(tmp_path / "s").bad_images == {"x.png": "broken, quite"}
+    pd.testing.assert_frame_equal(store.read_bad_images(tmp_path / "s"), bad, check_dtype=False)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0], [2]])
+def test_rows_in_any_order(tmp_path, order):
+    images = np.random.default_rng(0).integers(0, 256, (4, 4, 4), dtype=np.uint8)
+    with contextlib.closing(store.Rows(tmp_path / "rows.npy", 4)) as rows:
+        assert [rows.append(image) for image in images] == [0, 1, 2, 3]
+        rows.finish(order, tmp_path / "images.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "images.npy"), images[order])
+    copied = ["images.npy"] if order == [0, 1, 2, 3] else ["images.npy", "rows.npy"]  # a copy leaves the rows
+    assert sorted(p.name for p in tmp_path.iterdir()) == copied
+
+
+def test_rows_that_are_not_there_are_never_made_up(tmp_path):
+    with pytest.raises(ValueError, match="fewer than 1 rows"):
+        store.Rows(tmp_path / "rows.npy", 4, count=1)
+
+
+def test_rows_behind_the_count_are_cut_off(tmp_path):
+    """A kill leaves rows that no ledger speaks of, the last of them cut short."""
+    path = tmp_path / "rows.npy"
+    with contextlib.closing(store.Rows(path, 4)) as rows:
+        for value in (1, 2, 3):
+            rows.append(np.full((4, 4), value, np.uint8))
+    path.write_bytes(path.read_bytes()[:-5])
+    with contextlib.closing(store.Rows(path, 4, count=1)) as rows:
+        rows.append(np.full((4, 4), 9, np.uint8))
+        rows.finish([0, 1], tmp_path / "images.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "images.npy")[:, 0, 0], [1, 9])
+
+
+def test_an_interrupted_store_leaves_nothing(tmp_path):
+    def images():
+        yield np.zeros((256, 256), np.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.write_store(tmp_path / "s", table(2), images(), ABOUT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_image_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"got float64 \[?\(?4, 4"):
+        store.write_store(tmp_path / "s", table(1), [np.zeros((4, 4))], ABOUT)
+
+
+def test_another_size_is_refused_unless_asked_for(tmp_path):
+    folder = tmp_path / "s"
+    store.write_store(folder, table(1), [np.zeros((256, 256), np.uint8)], ABOUT)
+    np.save(folder / "images.npy", np.zeros((1, 64, 64), np.uint8))
+    with pytest.raises(InputError, match="images of 64 pixels; experiments take 256"):
+        store.open_store(folder)
+    assert store.open_store(folder, size=None).images.shape == (1, 64, 64)
+
+
+def test_damaged_stores_are_refused(tmp_path):
+    store.write_store(tmp_path / "s", table(1), [np.zeros((256, 256), np.uint8)], ABOUT)
+    text = (tmp_path / "s" / "table.csv").read_text()
+    (tmp_path / "s" / "table.csv").write_text(text.replace("labels", "label"))
+    with pytest.raises(InputError, match=r"lacks the column\(s\) labels"):
+        store.open_store(tmp_path / "s")
+    (tmp_path / "s" / "table.csv").write_text(text + text.splitlines()[1] + "\n")
+    with pytest.raises(InputError, match="beside 2 rows"):
+        store.open_store(tmp_path / "s")
+    (tmp_path / "s" / "images.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(InputError, match="cannot be read"):
+        store.open_store(tmp_path / "s")
+    for text in ("{", '{"source": "x"}', '{"source": "x", "listed": {}, "made": {}, "more": 1}'):
+        (tmp_path / "s" / "about.json").write_text(text)
+        with pytest.raises(InputError, match="damaged store"):
+            store.read_about(tmp_path / "s")
+    (tmp_path / "s" / "about.json").unlink()
+    with pytest.raises(InputError, match="not an image store"):
+        store.open_store(tmp_path / "s")
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
+    files.write_text(tmp_path / "a", "old")
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    with pytest.raises(OSError, match="disk"):
+        files.write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_rows_are_read_alike_from_memory_file_and_part_of_a_file(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (9, 4, 4), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    rows = np.array([7, 0, 7, 3])
+    for given, expected in ((images, images), (mapped, images), (mapped[1:], images[1:]), (mapped[::-1], images[::-1])):
+        np.testing.assert_array_equal(store.read_rows(given, rows), expected[rows])
+
+
+def test_a_file_that_is_too_short_gives_no_half_row(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((9, 4, 4), np.uint8))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-3])
+    with pytest.raises(OSError, match="ends before row 8"):
+        store.read_rows(mapped, np.array([8]))
+
+
+def test_hashes_of_rows_are_those_of_their_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_ROWS_AT_ONCE", 2)
+    images = np.random.default_rng(0).integers(0, 256, (5, 4, 4), dtype=np.uint8)
+    found = store.hash_rows(images, np.array([4, 0, 2]))
+    assert found == {i: hashlib.sha256(images[i].tobytes()).digest() for i in (0, 2, 4)}

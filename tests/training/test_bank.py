@@ -1,0 +1,110 @@
+"""A bank in memory, on disk and rebuilt in part, against the trunk called image by image."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cxrjax.models import transfer
+from cxrjax.storage import store
+from cxrjax.training import bank, inputs
+from cxrjax.training import plan as planning
+
+ROWS = np.array([7, 2, 30, 11, 25], np.int32)
+
+
+@jax.jit
+def _sums(params, images):
+    """[B, 227, 227] -> [B, 227] row sums: of integers, so exact; an offset and a flip both show."""
+    weights = jnp.arange(227, dtype=jnp.float32)
+    return jnp.einsum("bhw,w->bh", jnp.asarray(images, jnp.float32), weights) * params
+
+
+TRUNK = transfer.Trunk(_sums, _sums, jnp.float32(1), (227,), np.dtype(np.float32), "sums")
+
+
+@pytest.fixture(scope="module")
+def feed(noise):
+    return functools.partial(inputs.batches, jnp.asarray(noise))
+
+
+def expected(noise, slots):
+    """[n, K, 227] by hand: crop, flip, sum."""
+    plan = planning.bank(ROWS, slots)
+    out = np.zeros((*plan.mask.shape, 227), np.float32)
+    for i, k in np.ndindex(*plan.mask.shape):
+        y, x = np.asarray(plan.offset)[i, k]
+        window = noise[ROWS[i], y : y + 227, x : x + 227].astype(np.float32)
+        out[i, k] = (window[:, ::-1] if plan.flip[i, k] else window) @ np.arange(227, dtype=np.float32)
+    return out
+
+
+def cached(folder, images):
+    return bank.Cache(folder, store.hash_rows(images, np.arange(len(images))))
+
+
+@pytest.mark.parametrize("slots", [1, 3, 16, pytest.param(70, marks=pytest.mark.slow)])
+def test_entries_are_the_trunk_of_each_augmentation(noise, feed, slots):
+    filled = bank.build(TRUNK, feed, ROWS, slots, len(noise))
+    index, slot = np.broadcast_arrays(ROWS[:, None], np.arange(slots)[None, :])
+    np.testing.assert_allclose(bank.gather(filled, index, slot), expected(noise, slots), rtol=1e-6)
+
+
+def test_centre_is_a_bank_of_one_slot(noise, feed):
+    filled = bank.build_centre(TRUNK, feed, ROWS, len(noise))
+    window = noise[ROWS, 14 : 14 + 227, 14 : 14 + 227].astype(np.float32) @ np.arange(227, dtype=np.float32)
+    np.testing.assert_allclose(bank.gather(filled, ROWS, np.zeros_like(ROWS)), window, rtol=1e-6)
+
+
+def counting(feed):
+    seen = []
+
+    def counted(plan):
+        seen.append(np.unique(np.asarray(plan.index)).tolist())
+        return feed(plan)
+
+    return counted, seen
+
+
+def test_the_cache_gives_the_same_and_computes_once(noise, feed, tmp_path):
+    cache = cached(tmp_path, noise)
+    feed, seen = counting(feed)
+    part = bank.build(TRUNK, feed, ROWS[:2], 3, len(noise), cache)
+    whole = bank.build(TRUNK, feed, ROWS, 3, len(noise), cache)
+    again = bank.build(TRUNK, feed, ROWS[::-1], 3, len(noise), cache)
+    assert seen == [[2, 7], [11, 25, 30]]
+    fresh = bank.build(TRUNK, feed, ROWS, 3, len(noise))
+    slot = np.arange(5) % 3
+    for filled in (whole, again):
+        np.testing.assert_array_equal(bank.gather(filled, ROWS, slot), bank.gather(fresh, ROWS, slot))
+    np.testing.assert_array_equal(bank.gather(part, ROWS[:2], slot[:2]), bank.gather(fresh, ROWS[:2], slot[:2]))
+
+
+def test_other_pixels_weights_slots_or_types_are_other_entries(noise, feed, tmp_path):
+    feed, seen = counting(feed)
+    changed = noise.copy()
+    changed[7, 0, 0] ^= 1
+    bank.build(TRUNK, feed, ROWS, 3, len(noise), cached(tmp_path, noise))
+    bank.build(TRUNK, feed, ROWS, 3, len(noise), cached(tmp_path, changed))
+    assert seen[1:] == [[7]]
+    bank.build(TRUNK._replace(identity="other"), feed, ROWS, 3, len(noise), cached(tmp_path, noise))
+    bank.build(TRUNK, feed, ROWS, 4, len(noise), cached(tmp_path, noise))
+    bank.build_centre(TRUNK, feed, ROWS, len(noise), cached(tmp_path, noise))
+    assert seen[2:] == [sorted(ROWS.tolist())] * 3
+
+
+def test_rows_are_resident_where_they_fit(noise, feed, tmp_path):
+    filled = bank.build(TRUNK, feed, ROWS, 3, len(noise), cached(tmp_path, noise))
+    size = len(ROWS) * 3 * 227 * 4
+    assert bank.on_device(filled, size - 1) is filled
+    resident = bank.on_device(filled, size)
+    assert isinstance(resident.features, jax.Array)
+    np.testing.assert_array_equal(bank.gather(resident, ROWS, ROWS % 3), bank.gather(filled, ROWS, ROWS % 3))
+
+
+def test_a_row_that_is_not_there_is_named(noise, feed):
+    filled = bank.build(TRUNK, feed, ROWS, 1, len(noise))
+    with pytest.raises(KeyError, match="row 3 of the store"):
+        bank.gather(filled, np.array([7, 3]), np.array([0, 0]))

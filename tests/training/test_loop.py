@@ -1,0 +1,181 @@
+"""The loop on a small network over real pixels: exactness of seeds, pipelines, banks and resumption."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cxrjax.base.types import InputError
+from cxrjax.models import pretrained, transfer
+from cxrjax.models.alexnet import AlexNet
+from cxrjax.storage import checkpoint, store
+from cxrjax.training import bank, inputs, loop, tf_input
+from cxrjax.training.plan import Schedule, SeedData
+
+SCHEDULE = Schedule(epochs=3, batch_size=8, learning_rate=0.1, momentum=0.9, augment_bank=0)
+
+
+@jax.jit
+def _blocks(_, images):
+    """Block means of 227 pixels: sensitive to the offset, and to the flip."""
+    x = jnp.asarray(images, jnp.float32)[:, :224, :224] / 255 - 0.5
+    return x.reshape(-1, 14, 16, 14, 16).mean(axis=(2, 4)).reshape(-1, 196)
+
+
+def _head(params, x, key):
+    if key is not None:
+        x = jnp.where(jax.random.bernoulli(key, 0.5, x.shape), 2 * x, 0)
+    return x @ params["fc8"]["kernel"] + params["fc8"]["bias"].reshape(1, 2)
+
+
+def _initial(key):
+    return {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2)), "bias": jnp.zeros(2)}}
+
+
+TRUNK = transfer.Trunk(_blocks, _blocks, {}, (196,), np.dtype(np.float32), "blocks")
+NET = transfer.Network(TRUNK, _head, _initial, ("fc8",), True, AlexNet(2), pretrained.TORCHVISION)
+
+
+@pytest.fixture(scope="module")
+def images(small_phantom):
+    return small_phantom.images
+
+
+@pytest.fixture(scope="module")
+def labels(small_phantom):
+    return small_phantom.table["labels"].str.contains("Pneumonia").to_numpy(np.int32)
+
+
+@pytest.fixture(scope="module")
+def runs(labels):
+    """Of unlike sizes, so that steps and validation are padded; the last has one step fewer."""
+    rng = np.random.default_rng(0)
+    shuffled = [rng.permutation(len(labels)).astype(np.int32)[:66] for _ in range(3)]
+    return [
+        SeedData(s, rows[:n], rows[52 : 52 + v])
+        for s, rows, n, v in zip((5, 6, 7), shuffled, (50, 46, 37), (14, 11, 9), strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def resident(images):
+    return functools.partial(inputs.batches, jnp.asarray(images))
+
+
+@pytest.fixture(scope="module")
+def whole(resident, labels, runs):
+    """All runs side by side, by (dense, slots of the bank); each is trained once for all tests."""
+
+    @functools.cache
+    def fitted(dense=True, bank=0):
+        return loop.fit(NET._replace(dense=dense), resident, labels, runs, SCHEDULE._replace(augment_bank=bank))
+
+    return fitted
+
+
+def same(a, b, seed_of_a=slice(None), tolerance=1e-5):
+    for x, y in zip(a.history, b.history, strict=True):
+        np.testing.assert_allclose(x[seed_of_a], y, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("dense", "bank"), [(True, 0), (True, 2), (False, 0)])
+@pytest.mark.parametrize("i", [0, 2])
+def test_seed_i_of_s_equals_seed_i_alone(whole, resident, labels, runs, dense, bank, i):
+    together = whole(dense, bank)
+    alone = loop.fit(NET._replace(dense=dense), resident, labels, [runs[i]], SCHEDULE._replace(augment_bank=bank))
+    same(together, alone, slice(i, i + 1))
+    assert len(together.val_logits[i]) == len(runs[i].val)
+    # Float32 sums in another order, over 21 steps with momentum.
+    np.testing.assert_allclose(together.val_logits[i], alone.val_logits[0], atol=1e-4)
+
+
+def test_pipelines_train_to_the_same_numbers(whole, images, labels, runs):
+    streamed = loop.fit(NET, functools.partial(tf_input.batches, images), labels, runs, SCHEDULE)
+    same(streamed, whole(), tolerance=0)
+    np.testing.assert_array_equal(streamed.params["fc8"]["kernel"], whole().params["fc8"]["kernel"])
+
+
+def test_scanned_steps_equal_single_ones(whole):
+    same(whole(), whole(dense=False))
+
+
+@pytest.mark.parametrize("bank", [0, 2])
+def test_segments_change_nothing(whole, resident, labels, runs, monkeypatch, bank):
+    monkeypatch.setattr(inputs, "SEGMENT", 3)
+    same(loop.fit(NET, resident, labels, runs, SCHEDULE._replace(augment_bank=bank)), whole(True, bank))
+
+
+def test_resumed_equals_uninterrupted(whole, resident, labels, runs, tmp_path):
+    def stop_after_one(progress):
+        if progress.epochs == 1:
+            checkpoint.save_tree(tmp_path / "partial", loop.pack(progress))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.fit(NET, resident, labels, runs, SCHEDULE, on_epoch=stop_after_one)
+    seen = []
+    saved = checkpoint.load_tree(tmp_path / "partial")
+    resumed = loop.fit(NET, resident, labels, runs, SCHEDULE, None, saved, lambda p: seen.append(p.epochs))
+    assert seen == [2, 3]
+    same(resumed, whole(), tolerance=0)
+    np.testing.assert_array_equal(resumed.params["fc8"]["kernel"], whole().params["fc8"]["kernel"])
+
+
+def test_padding_weighs_nothing(whole, runs):
+    """Every example counts once: the history's accuracy is a whole number of images."""
+    history = whole().history
+    for i, run in enumerate(runs):
+        for curve, n in ((history.train_accuracy, len(run.train)), (history.val_accuracy, len(run.val))):
+            np.testing.assert_allclose(curve[i] * n, np.round(curve[i] * n), atol=1e-4)
+
+
+def test_it_learns(resident, labels, runs):
+    fitted = loop.fit(NET, resident, labels, runs[:1], SCHEDULE._replace(epochs=25, learning_rate=0.02))
+    assert fitted.history.train_loss[0, -1] < 0.7 * fitted.history.train_loss[0, 0]
+
+
+def test_divergence_names_seed_and_epoch(resident, labels, runs):
+    with pytest.raises(InputError, match=r"seed 5, 6, 7: .* not finite in epoch \d"):
+        loop.fit(NET, resident, labels, runs, SCHEDULE._replace(learning_rate=1e38, epochs=9))
+
+
+def test_a_large_validation_set_is_read_in_pieces(resident, labels, runs, whole, tmp_path, images, monkeypatch):
+    """From a bank on disk, some images at a time, never held: the same logits and curves."""
+    monkeypatch.setattr(loop, "HELD_BYTES", 0)
+    monkeypatch.setattr(loop.evaluate, "CHUNK", 4)
+    cache = bank.Cache(tmp_path, store.hash_rows(images, np.arange(len(images))))
+    fitted = loop.fit(NET, resident, labels, runs, SCHEDULE, cache)
+    same(whole(), fitted)
+    for one, other in zip(whole().val_logits, fitted.val_logits, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_waiting_counts_only_while_there_is_no_work(monkeypatch):
+    """A clock by hand: the images take 3, 4 and 5 s; during the second the device was busy. 12 s go by in all."""
+    clock = [0.0]
+    monkeypatch.setattr(inputs.time, "monotonic", lambda: clock[0])
+
+    def slow():
+        for seconds in (3, 4, 5):
+            clock[0] += seconds
+            yield np.zeros(1)
+
+    busy = iter((False, True, False))
+    waiting = inputs.Waiting()
+    assert len(list(waiting.through(slow(), lambda: next(busy)))) == 3
+    assert waiting.share() == pytest.approx(8 / 12)
+
+
+def test_taught_labels_are_learned_and_true_ones_are_validated(resident, labels, runs):
+    """The second seed is taught the opposite; its validation is of the true labels still."""
+    run = runs[0]._replace(val=runs[0].train)
+    opposite = run._replace(taught=1 - labels[run.train])
+    schedule = SCHEDULE._replace(epochs=25, learning_rate=0.02)
+    fitted = loop.fit(NET, resident, labels, [run, opposite], schedule)
+    right, wrong = fitted.history.val_accuracy[:, -1]
+    assert right > 0.7
+    assert wrong < 0.3
+    of_true = [np.mean(x.argmax(-1) == labels[run.train]) for x in fitted.val_logits]
+    np.testing.assert_allclose([right, wrong], of_true, rtol=1e-6)  # float32

@@ -1,0 +1,47 @@
+"""How many seeds are trained side by side."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cxrjax.base import devices
+from cxrjax.models import pretrained, transfer
+from cxrjax.models.alexnet import AlexNet
+from cxrjax.models.transfer import Network
+from cxrjax.training import seed_batches
+from cxrjax.training.plan import Schedule
+
+SCHEDULE = Schedule(epochs=1, batch_size=64, learning_rate=0.1, momentum=0.0, augment_bank=0)
+
+
+def net(dense=True):
+    """10 MB of parameters; activations of 16 steps of 64 images take 4 KB * 1024 = 4 MB."""
+
+    def initial(key):
+        return {"fc8": {"kernel": jnp.zeros((2500, 1000))}}
+
+    trunk = transfer.Trunk(lambda p, x: x, lambda p, x: x, {}, (1024,), np.dtype(np.float32), "none")
+    return Network(trunk, lambda p, x, k: x, initial, ("fc8",), dense, AlexNet(2), pretrained.TORCHVISION)
+
+
+def test_bytes_of_a_seed_by_hand():
+    assert seed_batches.bytes_per_seed(net(), SCHEDULE) == 3 * 10_000_000 + 2 * 16 * 64 * 1024 * 4
+    assert (
+        seed_batches.bytes_per_seed(net(), SCHEDULE._replace(momentum=0.9)) == 4 * 10_000_000 + 2 * 16 * 64 * 1024 * 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("fit", "seeds", "expected"), [(10, 10, 10), (9, 10, 5), (3, 10, 3), (4, 10, 4), (0, 10, 1), (6, 2, 2)]
+)
+def test_groups_fit_and_are_of_like_size(monkeypatch, fit, seeds, expected):
+    room = fit * seed_batches.bytes_per_seed(net(), SCHEDULE) + 1
+    monkeypatch.setattr(devices, "memory", lambda: 4 * (room + seed_batches.BASE_BYTES))
+    assert jax.default_backend() == "cpu"
+    assert seed_batches.default_seed_batch(net(), SCHEDULE, seeds) == expected
+
+
+def test_convolutions_are_trained_one_seed_at_a_time(monkeypatch):
+    monkeypatch.setattr(devices, "memory", lambda: 10**15)
+    assert seed_batches.default_seed_batch(net(dense=False), SCHEDULE, 10) == 1
