@@ -1,1 +1,1 @@
-"""One question a file; each runs as `python -m experiments.NAME`."""
+"""One question a file; each runs as `python -m experiments.NAME`, or as `cxrjax NAME` once installed."""

@@ -22,7 +22,8 @@ from cxrjax.training import evaluate, inputs, loop
 from cxrjax.training import plan as planning
 from cxrjax.training.plan import Plan
 from cxrjax.training.step import Batch
-from experiments._timing import Work
+
+from ._timing import Work
 
 CLASSES = 2
 RATE = 0.001

@@ -21,8 +21,9 @@ import numpy as np
 from cxrjax.models import augment
 from cxrjax.training import inputs, loop
 from cxrjax.training.plan import Schedule, SeedData
-from experiments._benchmark_parts import RATE, Setting, cut
-from experiments._timing import say
+
+from ._benchmark_parts import RATE, Setting, cut
+from ._timing import say
 
 
 class Sizes(NamedTuple):

@@ -12,7 +12,8 @@ from typing import Any
 import jax
 
 from cxrjax.runs import roofline
-from experiments._timing import Ratio, Timing
+
+from ._timing import Ratio, Timing
 
 OWN = "cxrjax"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")

@@ -14,10 +14,11 @@ import torch
 from cxrjax.base.types import InputError
 from cxrjax.models import augment, pretrained
 from cxrjax.models.pretrained import Preprocessing
-from experiments import _benchmark_protocol as protocol
-from experiments import _torch_reference as reference
-from experiments._benchmark_parts import CLASSES, RATE, Setting, cut, first_image, initial_key
-from experiments._timing import Work
+
+from . import _benchmark_protocol as protocol
+from . import _torch_reference as reference
+from ._benchmark_parts import CLASSES, RATE, Setting, cut, first_image, initial_key
+from ._timing import Work
 
 
 def prepare() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from experiments._timing import Work, clock
+from ._timing import Work, clock
 
 _BEST_OF = 5
 

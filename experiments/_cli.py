@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from absl import flags
 
-from cxrjax.base.config import ExperimentConfig, run_path
+from cxrjax.base.config import ExperimentConfig, in_checkout, run_path
 from cxrjax.base.types import InputError
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
     except flags.Error as error:
         raise InputError(f"{error} (--help lists the flags)") from error
     if values.help:
-        print(f"{description.strip()}\n")
+        print(f"{_as_started_here(description.strip())}\n")
         for name in names:
-            text = f"--{name}: {values[name].help} (default: {values[name].default})"
+            text = _as_started_here(f"--{name}: {values[name].help} (default: {values[name].default})")
             print(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="      "))
         sys.exit(0)
     if rest and not arguments:
@@ -96,6 +97,14 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
     if arguments:
         given[arguments] = tuple(rest)
     return dataclasses.replace(config, **given)
+
+
+def _as_started_here(text: str) -> str:
+    """A text that names programs by their module, as in a checkout, with the command that works where the user is."""
+    if in_checkout():
+        return text
+    text = text.replace("weights.convert", "experiments.convert_weights")
+    return re.sub(r"(?:python -m )?experiments\.(\w+)", r"cxrjax \1", text)
 
 
 def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, Any]) -> None:

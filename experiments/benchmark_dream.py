@@ -3,10 +3,10 @@
   python -m experiments.benchmark_dream --compare=torch
 
 The pneumonia neuron of each of --seeds networks, retrained from fc6, is raised from noise with the defaults of
-`cxrjax.interpret.dream` (three octaves of ten iterations), all in one call; PyTorch makes the same steps one network after
-the other, channels last, gradients of the image alone. In turn, so that a drift of the machine's speed meets both. The time
-does not depend on the values of the weights, which are random. Four minutes on 2 idle CPU cores; expected: PyTorch
-takes 1.16 times as long.
+`cxrjax.interpret.dream` (three octaves of ten iterations), all in one call; PyTorch makes the same steps one network
+after the other, channels last, gradients of the image alone. In turn, so that a drift of the machine's speed meets
+both. The time does not depend on the values of the weights, which are random. Four minutes on 2 idle CPU cores;
+expected: PyTorch takes 1.16 times as long.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from cxrjax.base.config import flag
-from experiments import _cli, _timing
+
+from . import _cli, _timing
 
 if TYPE_CHECKING:
-    from experiments._timing import Work
+    from ._timing import Work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,8 @@ def run(config: BenchmarkConfig) -> str:
     import jax
 
     from cxrjax.base import files
-    from experiments._timing import interleave, ratio, say
+
+    from ._timing import interleave, ratio, say
 
     works = {"cxrjax": _own(config)}
     if config.compare == "torch":
@@ -80,8 +82,9 @@ def _own(config: BenchmarkConfig) -> Work:
 
     from cxrjax.interpret import dream, objectives
     from cxrjax.models import transfer
-    from experiments._benchmark_parts import initial_key
-    from experiments._timing import Work
+
+    from ._benchmark_parts import initial_key
+    from ._timing import Work
 
     net = transfer.cut(None, "fc6")
     heads = jax.jit(jax.vmap(net.initial))(jnp.stack([initial_key(seed) for seed in range(config.seeds)]))
@@ -108,9 +111,10 @@ def _theirs(config: BenchmarkConfig) -> Work:
 
     from cxrjax.interpret import dream
     from cxrjax.models import pretrained, transfer
-    from experiments import _benchmark_torch, _torch_reference
-    from experiments._benchmark_parts import initial_key
-    from experiments._timing import Work
+
+    from . import _benchmark_torch, _torch_reference
+    from ._benchmark_parts import initial_key
+    from ._timing import Work
 
     device = _benchmark_torch.prepare()
     net = transfer.cut(None, "fc6")

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from cxrjax.base.config import flag
 from cxrjax.base.types import InputError
 from cxrjax.data.decode import Reduction
-from experiments import _cli
+
+from . import _cli
 
 if TYPE_CHECKING:
     from cxrjax.data.sources.base import Source

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from cxrjax.base.config import flag
 from cxrjax.base.types import InputError
-from experiments import _cli, _timing
+
+from . import _cli, _timing
 
 if TYPE_CHECKING:
-    from experiments._benchmark_parts import Setting
-    from experiments._timing import Work
+    from ._benchmark_parts import Setting
+    from ._timing import Work
 
     Other = Callable[[str, Setting], Work]  # part -> that part in PyTorch
 
@@ -73,8 +74,9 @@ def run(config: BenchmarkConfig) -> str:
     folder = _timing.make_folder(config.out)
     _timing.prepare_environment(config.compare)
     from cxrjax.base import files
-    from experiments import _benchmark_parts, _benchmark_table, _ceilings
-    from experiments._timing import say
+
+    from . import _benchmark_parts, _benchmark_table, _ceilings
+    from ._timing import say
 
     parts = _benchmark_parts.choose(config.parts, config.retrain_from)
     weights = _benchmark_parts.load_weights(config.weights, config.retrain_from)
@@ -121,7 +123,7 @@ def _others(config: BenchmarkConfig) -> dict[str, Other]:
     """PyTorch's programs by name."""
     if config.compare == "none":
         return {}
-    from experiments import _benchmark_torch as theirs
+    from . import _benchmark_torch as theirs
 
     device = theirs.prepare()
     compilers = {"PyTorch eager": theirs.eager}
@@ -139,8 +141,9 @@ def _part(
 ) -> list[dict[str, Any]]:
     """Rows of one part: cxrjax and PyTorch's programs in turn."""
     from cxrjax.runs import roofline
-    from experiments import _benchmark_parts, _benchmark_table
-    from experiments._timing import interleave, ratio, say
+
+    from . import _benchmark_parts, _benchmark_table
+    from ._timing import interleave, ratio, say
 
     own = _benchmark_table.OWN
     works = {own: _benchmark_parts.work(part, chosen)}
@@ -161,7 +164,7 @@ def _part(
 
 
 def _protocol(config: BenchmarkConfig, weights: Any, batch: int) -> dict[str, Any]:
-    from experiments import _benchmark_parts, _benchmark_protocol
+    from . import _benchmark_parts, _benchmark_protocol
 
     sizes = _benchmark_protocol.Sizes(
         config.protocol_seeds, config.train_images, config.val_images, config.epochs, config.augment_bank,
@@ -170,7 +173,7 @@ def _protocol(config: BenchmarkConfig, weights: Any, batch: int) -> dict[str, An
     chosen = _benchmark_parts.setting(weights, config.retrain_from, config.dtype, batch, 1, 1)
     if config.compare == "none":
         return _benchmark_protocol.measure(chosen, sizes, None)
-    from experiments import _benchmark_torch as theirs
+    from . import _benchmark_torch as theirs
 
     return _benchmark_protocol.measure(chosen, sizes, theirs.PlainEpoch(chosen, sizes, theirs.prepare()))
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 
 from cxrjax.base.config import flag
 from cxrjax.base.types import InputError
-from experiments import _cli
+
+from . import _cli
 
 if TYPE_CHECKING:
     from cxrjax.runs.dreams import Setting

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from cxrjax.base.config import flag
 from cxrjax.base.types import InputError
-from experiments import _cli
+
+from . import _cli
 
 
 @dataclasses.dataclass(frozen=True)

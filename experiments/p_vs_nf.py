@@ -9,7 +9,8 @@ Without --data_dir it runs on the embedded phantom, which needs no download.
 """
 
 from cxrjax.base.config import ExperimentConfig
-from experiments import _cli
+
+from . import _cli
 
 CONFIG = ExperimentConfig(name="p_vs_nf", negative_class="NF")
 

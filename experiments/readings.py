@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 
 from cxrjax.base.config import ExperimentConfig, flag
 from cxrjax.models.pretrained import WeightsInfo
-from experiments import _cli, _sweep
+
+from . import _cli, _sweep
 
 if TYPE_CHECKING:
     from cxrjax.runs.sweep import Outcome

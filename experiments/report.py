@@ -13,7 +13,8 @@ from pathlib import Path
 
 from cxrjax.base.config import ExperimentConfig, flag
 from cxrjax.base.types import InputError
-from experiments import _cli
+
+from . import _cli
 
 _AS_BEFORE = "; none: as the run had it"
 _TEXTS = {field.name: field.metadata.get("help") for field in dataclasses.fields(ExperimentConfig)}

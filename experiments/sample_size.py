@@ -23,7 +23,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from cxrjax.base.config import ExperimentConfig, flag
-from experiments import _cli, _sweep
+
+from . import _cli, _sweep
 
 if TYPE_CHECKING:
     from cxrjax.runs.sample_size import Design

@@ -106,13 +106,25 @@ def run_path(config: ExperimentConfig) -> Path:
     return Path(config.out or f"runs/{config.name}")
 
 
+def in_checkout() -> bool:
+    """Whether the working directory is this package's checkout, where `python -m experiments.NAME` runs."""
+    return Path(__file__).resolve().parents[2] == Path.cwd()
+
+
+def program(name: str) -> str:
+    """What starts a program here: its module in a checkout, the installed command `cxrjax` anywhere else."""
+    if not in_checkout():
+        return f"cxrjax {name}"
+    return "python -m weights.convert" if name == "convert_weights" else f"python -m experiments.{name}"
+
+
 def command_line(config: ExperimentConfig) -> str:
     """The command line that makes the same run anew; what it does not name is at its default.
 
-    >>> command_line(ExperimentConfig("p_vs_nf", "NF", data_dir="my NIH", seeds=3, flip=False))
+    >>> command_line(ExperimentConfig("p_vs_nf", "NF", data_dir="my NIH", seeds=3, flip=False))  # in a checkout
     "python -m experiments.p_vs_nf --data_dir='my NIH' --seeds=3 --noflip"
     """
-    words = [f"python -m experiments.{config.name}"]
+    words = [program(config.name)]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         # Repeated as it stands, --overwrite would remove what there is.

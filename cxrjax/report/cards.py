@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from cxrjax.analysis.schema import Results
-from cxrjax.base.config import ExperimentConfig, command_line, run_path
+from cxrjax.base.config import ExperimentConfig, command_line, program, run_path
 from cxrjax.report import card_rows, markdown
 from cxrjax.report.numerals import percent, spread
 
@@ -46,6 +46,7 @@ def _facts(results: Results) -> dict[str, Any]:
         "title": f"P vs {config.negative_class}",
         "command": command_line(config),
         "loading": loading(config),
+        "predict": program("predict"),
         "known_patients": tables.images["patient"].nunique() < len(tables.images),
         "by_patient": config.split_by in ("patient", "both"),
         "packages": results.environment["packages"],

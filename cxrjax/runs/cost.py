@@ -1,8 +1,8 @@
 """How long a run will take here: its arithmetic counted, at speeds that are measured just before.
 
 Counted (`cxrjax.runs.roofline`) are the frozen layers over every augmentation and every centre crop, the head's
-steps of all seeds, and the head over the validation images after every epoch. Speeds are those of two calls on this machine: the
-convolutions over a batch, and training steps of fc6 to fc8 of one seed. With those of 2 idle CPU cores
+steps of all seeds, and the head over the validation images after every epoch. Speeds are those of two calls on this
+machine: the convolutions over a batch, and training steps of fc6 to fc8 of one seed. With those of 2 idle CPU cores
 (`docs/speed.md`) ten seeds, 60 epochs and a bank of 8 on 810 images make 16 minutes, where 17 were measured.
 
 Not counted: activations that the cache holds already, and the time that accelerators gain where seeds run side by

@@ -21,8 +21,8 @@ import pytest
 
 from cxrjax.base.types import InputError
 from cxrjax.models import alexnet, foreign_files, pretrained
+from experiments import convert_weights as program
 from tests.models import torch_alexnet
-from weights import convert as program
 
 ROOT = Path(__file__).parents[1]
 NO_TORCH = "PyTorch is not installed; .safetensors files need none"

@@ -1,0 +1,47 @@
+"""The command `cxrjax`: the programs of this folder by name, from any place where the package is installed.
+
+cxrjax --help
+cxrjax p_vs_nf --data_dir=NIH_FOLDER --seeds=10
+"""
+
+from __future__ import annotations
+
+import ast
+import runpy
+import sys
+import textwrap
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+def main() -> None:
+    """Runs the program that the first argument names, with the others; without one, or with --help, lists them."""
+    name, *rest = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h"):
+        print(listing())
+    elif name in questions():
+        sys.argv = [name, *rest]
+        runpy.run_module(f"{__package__}.{name}", run_name="__main__")
+    else:
+        print(f"error: no program is called {name!r}; `cxrjax --help` lists them", file=sys.stderr)
+        sys.exit(2)
+
+
+def questions() -> dict[str, str]:
+    """Each program and the first line of its docstring; none is imported."""
+    files = sorted(file for file in FOLDER.glob("*.py") if not file.name.startswith("_"))
+    docstrings = {file.stem: ast.get_docstring(ast.parse(file.read_bytes())) or "" for file in files}
+    return {name: text.partition("\n")[0] for name, text in docstrings.items()}
+
+
+def listing() -> str:
+    """What --help shows."""
+    lines = ["cxrjax PROGRAM --flag=value ...; `cxrjax PROGRAM --help` lists the flags of each.", ""]
+    for name, question in questions().items():
+        lines.append(textwrap.fill(f"{name:18s} {question}", 110, initial_indent="  ", subsequent_indent=" " * 21))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The command `cxrjax`, and how programs name each other."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cxrjax.base.config import ExperimentConfig, command_line, program
+from experiments import __main__ as command
+from experiments import _cli
+from tests.conftest import ROOT
+
+
+def test_the_command_lists_every_program_with_its_question(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["cxrjax", "--help"])
+    command.main()
+    lines = " ".join(capsys.readouterr().out.split())
+    files = {file.stem for file in (ROOT / "experiments").glob("[!_]*.py")}
+    assert set(command.questions()) == files and {"p_vs_nf", "convert_weights", "predict"} <= files
+    for name, question in command.questions().items():
+        assert question and f"{name} {question}" in lines
+
+
+def test_the_command_runs_a_program_and_refuses_an_unknown_one(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["cxrjax", "compare", "--what=is_this"])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert stopped.value.code == 2 and "'what'" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["cxrjax", "_cli"])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and "'_cli'" in error and error.count("\n") == 1
+
+
+def test_weights_convert_is_the_same_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "weights.convert", "--source=caffe"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and "--file" in done.stderr
+
+
+def test_programs_are_named_as_they_start_where_the_user_is(monkeypatch, tmp_path, capsys):
+    """By module in the checkout's folder, by the command `cxrjax` elsewhere, in messages as in --help."""
+    config = ExperimentConfig("p_vs_nf", "NF", seeds=3)
+    description = "python -m experiments.prepare --source=A, python -m weights.convert; a store by experiments.prepare"
+    shown = {}
+    for folder in (ROOT, tmp_path):
+        monkeypatch.chdir(folder)
+        with pytest.raises(SystemExit):
+            _cli.parse(config, description, ["--help"])
+        shown[folder] = capsys.readouterr().out.splitlines()[0], command_line(config), program("convert_weights")
+    assert shown[ROOT] == (description, "python -m experiments.p_vs_nf --seeds=3", "python -m weights.convert")
+    assert shown[tmp_path] == (
+        "cxrjax prepare --source=A, cxrjax convert_weights; a store by cxrjax prepare",
+        "cxrjax p_vs_nf --seeds=3",
+        "cxrjax convert_weights",
+    )
