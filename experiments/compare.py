@@ -36,12 +36,14 @@ def main(argv: list[str] | None = None) -> None:
         if len(config.runs) != 2:
             raise InputError(f"two folders of finished runs must be given, got {len(config.runs)} (--help tells more)")
         from cxrjax.analysis import comparison
-        from cxrjax.base import files
+        from cxrjax.base import devices, files
+        from cxrjax.data.load import cache_dir
         from cxrjax.runs import finished
 
         a, b = (Path(run) for run in config.runs)
         if config.out and any(Path(config.out).resolve().is_relative_to(run.resolve()) for run in (a, b)):
             raise InputError(f"--out={config.out} lies in one of the runs, whose files are never changed")
+        devices.start(cache_dir() / "programs")
         made = comparison.compare(finished.read_compared(a), finished.read_compared(b))
         if config.out:
             try:

@@ -63,8 +63,8 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.runs import dream_pages, results
         from cxrjax.runs.trained import load_run
 
-        runs = [load_run(folder, config.weights) for folder in folders]
         devices.start(cache_dir() / "programs")
+        runs = [load_run(folder, config.weights) for folder in folders]
         wanted = dream_pages.Wanted(
             config.seeds, tuple(config.layers.split(",")), config.channels, config.patients,
             tuple(name for name in config.images.split(",") if name), _setting(config),

@@ -39,9 +39,12 @@ def main(argv: list[str] | None = None) -> None:
         if not config.run:
             raise InputError("--run must be given: the folder of a finished run")
         _cli.log_to_stderr()
+        from cxrjax.base import devices
+        from cxrjax.data.load import cache_dir
         from cxrjax.report import report
         from cxrjax.runs import results, summary
 
+        devices.start(cache_dir() / "programs")
         folder = Path(config.run)
         given = {name: value for name, value in dataclasses.asdict(config).items() if name != "run"}
         found = results.reopen(folder, **{name: value for name, value in given.items() if value is not None})

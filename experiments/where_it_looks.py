@@ -58,8 +58,8 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.runs import explained, map_pages, maps, results
         from cxrjax.runs.trained import load_run
 
-        run = load_run(config.run, config.weights)
         devices.start(cache_dir() / "programs")
+        run = load_run(config.run, config.weights)
         seeds = run.seeds[: config.seeds or None]
         seen = explained.watched(run, seeds, config.images, config.boxed, config.masks)
         known, missing = maps.candidates(run, config.weights)

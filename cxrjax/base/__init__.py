@@ -1,1 +1,1 @@
-"""The ground: configuration and its flags, tasks, mistakes of the user's, devices, files, progress."""
+"""The ground: configuration and its flags, tasks, mistakes of the user's, devices, files."""

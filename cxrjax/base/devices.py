@@ -61,38 +61,44 @@ def wait_for_all(what: str) -> None:
         multihost_utils.sync_global_devices(what)
 
 
-def agree(flag: bool) -> bool:
+def broadcast_flag(flag: bool) -> bool:
     """The first process's flag, in all of them: what depends on a clock must not part them."""
     if jax.process_count() == 1:
         return flag
     return bool(multihost_utils.broadcast_one_to_all(np.array(flag)))
 
 
-def told(value: dict[str, Any]) -> dict[str, Any]:
-    """The first process's value (as JSON up to 4096 bytes), in all of them."""
+def broadcast_json(value: dict[str, Any]) -> dict[str, Any]:
+    """The first process's value, in all of them.
+
+    Args:
+      value: what JSON can hold, of any size; an array that is broadcast has one size everywhere, so that goes ahead.
+    """
     if jax.process_count() == 1:
         return value
-    text = np.frombuffer(json.dumps(value).encode().ljust(4096), np.uint8)
-    return dict(json.loads(np.asarray(multihost_utils.broadcast_one_to_all(text)).tobytes()))
+    text = json.dumps(value).encode()
+    size = int(multihost_utils.broadcast_one_to_all(np.array(len(text))))
+    padded_text = np.frombuffer(text.ljust(size)[:size], np.uint8)
+    return dict(json.loads(np.asarray(multihost_utils.broadcast_one_to_all(padded_text)).tobytes()))
 
 
 @contextlib.contextmanager
-def first_alone() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """The body runs in the first process, and in the others when that has ended: for files that all share.
 
     Raises:
       InputError: in the other processes, if the first one's body raised.
     """
-    if not is_first() and not agree(True):
+    if not is_first() and not broadcast_flag(True):
         raise InputError("the first process stopped; its message says why")
     try:
         yield
     except BaseException:
         if is_first():
-            agree(False)
+            broadcast_flag(False)
         raise
     if is_first():
-        agree(True)
+        broadcast_flag(True)
 
 
 def mesh(seeds: int, batch_size: int) -> Mesh:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
-from cxrjax.base import progress
+from cxrjax.base import files
 from cxrjax.base.types import InputError
 from cxrjax.data.decode import Check, Decoded, Reduction, decode
 from cxrjax.data.sources import base as sources
@@ -53,7 +53,7 @@ class Progress:
 
     def __init__(self, total: int) -> None:
         """`total` is the source's `total_bytes`."""
-        self._total, self._images, self._clock = total, 0, progress.Clock(total)
+        self._total, self._images, self._clock = total, 0, files.Clock(total)
 
     def count(self, behind: int) -> None:
         """An image is done, with which `behind` bytes of the source are."""

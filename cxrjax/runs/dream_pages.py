@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import tables as run_files
-from cxrjax.base.progress import Clock
+from cxrjax.base.files import Clock
 from cxrjax.base.types import InputError
 from cxrjax.data.load import load
 from cxrjax.interpret import dream, grad_cam, objectives

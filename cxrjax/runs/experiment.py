@@ -63,7 +63,7 @@ def run(config: ExperimentConfig) -> Results:
       InputError: for any mistake in the configuration or in the files it names.
     """
     check(config)
-    with devices.first_alone():
+    with devices.main_process_first():
         store, about = load(config.data_dir, config.max_bad)
         external = load(config.external_dir, config.max_bad)[0] if config.external_dir else None
     weights = None if config.weights == "random" else pretrained.load_weights(config.weights)
@@ -91,7 +91,7 @@ def _run(
 
 def _arm(name: str, config: ExperimentConfig, store: ImageStore, about: About, weights: Weights | None) -> RunTables:
     """Tables of an arm, which is run unless it is finished."""
-    if devices.agree(run_folder.is_finished(run_path(config))):
+    if devices.broadcast_flag(run_folder.is_finished(run_path(config))):
         log.info("%s: finished already", name)
         return run_files.read(run_path(config))
     log.info("%s: training the same seeds", name)
@@ -102,7 +102,7 @@ def _arm(name: str, config: ExperimentConfig, store: ImageStore, about: About, w
 def _claimed(config: ExperimentConfig, settled: dict[str, Any]) -> Iterator[Path]:
     """The run's folder, claimed by the first process for all."""
     with contextlib.ExitStack() as stack:
-        with devices.first_alone():
+        with devices.main_process_first():
             if devices.is_first():
                 stack.enter_context(run_folder.claim(config, settled))
         yield run_path(config)
@@ -147,7 +147,7 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
         config.epochs, config.batch_size, config.learning_rate, config.momentum, config.augment_bank, config.flip
     )
     hashes = hash_rows(store.images, np.unique(np.concatenate([c.index for c in cohorts])))
-    settled = devices.told(_settle(config, net, schedule, weights) | {"data_sha256": _data_digest(hashes, store.table)})
+    settled = devices.broadcast_json(_settle(config, net, schedule, weights) | {"data_sha256": _data_digest(hashes, store.table)})
     log.info("input: %s; seeds side by side: %d", settled["input"], settled["seed_batch"])
 
     def feed(store: ImageStore) -> bank.Feed:
@@ -178,10 +178,9 @@ def _settle(
 ) -> dict[str, Any]:
     """What the user left open: as an interrupted run had it, else as this machine suggests."""
     before = run_folder.recall(config)
-    usual = before.get("input") or ("tfdata" if tf_input.available() else "resident")
     fitting = before.get("seed_batch") or seed_batches.default_seed_batch(net, schedule, config.seeds)
     return {
-        "input": usual if config.input == "auto" else config.input,
+        "input": (before.get("input") or tf_input.default()) if config.input == "auto" else config.input,
         "seed_batch": min(config.seed_batch or fitting, config.seeds),
         # Devices and programs round differently; one run holds the numbers of one kind only.
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}, jaxlib {jaxlib.__version__}",

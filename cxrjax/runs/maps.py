@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import agreement, focus, looks
-from cxrjax.base.progress import Clock
+from cxrjax.base.files import Clock
 from cxrjax.base.types import InputError, Params
 from cxrjax.interpret import dream, objectives, saliency
 from cxrjax.models import transfer

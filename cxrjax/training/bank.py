@@ -11,9 +11,10 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 
-from cxrjax.base import progress
+from cxrjax.base import devices, files
 from cxrjax.base.types import Array
 from cxrjax.models.transfer import Trunk
 from cxrjax.storage import array_cache
@@ -134,7 +135,7 @@ def _blocks(trunk: Trunk, feed: Feed, plan: Plan, what: str) -> Iterator[np.ndar
     batched = Plan(
         *(np.resize(x, (calls * each, *x.shape[1:])).reshape(calls, each * slots, *x.shape[2:]) for x in plan)
     )
-    clock = progress.Clock(count)
+    clock = files.Clock(count)
     for call, pixels in enumerate(feed(batched)):
         out = np.asarray(trunk(pixels)).reshape(each, slots, *trunk.shape)
         yield out[: count - call * each]
@@ -145,10 +146,11 @@ def _blocks(trunk: Trunk, feed: Feed, plan: Plan, what: str) -> Iterator[np.ndar
 
 
 def _name(trunk: Trunk, what: str) -> str:
-    """Folder of the entries that one trunk on one kind of device computes for one set of slots."""
-    # Devices round differently; a run that resumes elsewhere must not mix their numbers unseen.
-    told = [2, trunk.identity, what, str(trunk.dtype), jax.default_backend(), jax.devices()[0].device_kind]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    """Folder of the entries that one trunk, device and compiler compute for one set of slots."""
+    # Devices, compilers and convolution libraries round differently: a run must not mix their numbers unseen.
+    numerics = [jax.default_backend(), jax.devices()[0].device_kind, jaxlib.__version__, devices.convolution_options()]
+    parts = [3, trunk.identity, what, str(trunk.dtype), *numerics]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _keys(hashes: Mapping[int, bytes], rows: np.ndarray) -> list[bytes]:

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from cxrjax.base import devices, progress
+from cxrjax.base import devices, files
 from cxrjax.base.types import Array, InputError, Params
 from cxrjax.models.transfer import Network
 from cxrjax.training import bank, evaluate, inputs
@@ -196,7 +196,7 @@ def _epoch(
     parts: list[Metrics] = []
     label = taught[np.arange(len(taught))[:, None, None], plan.index]
     start, steps = 0, plan.index.shape[1]
-    clock = progress.Clock(steps)
+    clock = files.Clock(steps)
     for images in segments:
         part = slice(start, start + images.shape[1])
         start = part.stop

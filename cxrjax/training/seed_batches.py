@@ -152,7 +152,7 @@ def _watcher(epochs: int, series: checkpoint.Series) -> Callable[[loop.Progress]
             progress.epochs, epochs, figures[0], 100 * figures[1], figures[2], 100 * figures[3],
             100 * progress.waited, left,
         )  # fmt: skip
-        if devices.agree(now - saved > SAVE_SECONDS and progress.epochs < epochs):
+        if devices.broadcast_flag(now - saved > SAVE_SECONDS and progress.epochs < epochs):
             packed = loop.pack(progress)
             if devices.is_first():
                 series.save(progress.epochs, packed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,12 +18,22 @@ from cxrjax.training.plan import Plan
 if TYPE_CHECKING:
     import tensorflow as tf
 
+log = logging.getLogger(__name__)
+
 PREFETCH = 8  # batches ready ahead, 26 MB of 64 images
 
 
 def available() -> bool:
     """True if TensorFlow is installed; does not import it."""
     return importlib.util.find_spec("tensorflow") is not None
+
+
+def default() -> str:
+    """What --input=auto means here: tfdata, or resident where TensorFlow is not installed, which is logged."""
+    if available():
+        return "tfdata"
+    log.info('--input=auto: TensorFlow is not installed (`pip install "cxrjax[tf]"`), so the input is resident')
+    return "resident"
 
 
 def require() -> None:
@@ -32,7 +43,9 @@ def require() -> None:
       InputError: if TensorFlow is not installed.
     """
     if not available():
-        raise InputError("--input=tfdata needs TensorFlow, which is not installed; --input=resident does without")
+        raise InputError(
+            '--input=tfdata needs TensorFlow, which is not installed: `pip install "cxrjax[tf]"`, or --input=resident'
+        )
 
 
 def batches(images: np.ndarray, plan: Plan) -> Iterator[np.ndarray]:

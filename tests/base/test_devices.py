@@ -16,9 +16,10 @@ from tests.conftest import ROOT
 TRAIN = """
 import functools, json, os, sys
 import jax, jax.numpy as jnp, numpy as np
-from cxrjax import augment, bank, devices, trainer
-from cxrjax.models.transfer import Network
-from cxrjax.types import Schedule, SeedData
+from cxrjax.base import devices
+from cxrjax.models.transfer import Network, Trunk
+from cxrjax.training import inputs, loop
+from cxrjax.training.plan import Schedule, SeedData
 from pathlib import Path
 devices.start(Path(sys.argv[1]))
 
@@ -35,7 +36,7 @@ def head(params, x, key):
 def initial(key):
     return {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2))}}
 
-trunk = bank.Trunk(blocks, blocks, jnp.float32(1), (196,), np.dtype(np.float32), "blocks")
+trunk = Trunk(blocks, blocks, jnp.float32(1), (196,), np.dtype(np.float32), "blocks")
 net = Network(trunk, head, initial, ("fc8",), True, None, None)
 rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (40, 256, 256), dtype=np.uint8)
@@ -45,10 +46,12 @@ runs = [SeedData(s, o[: 24 + s], o[30 : 38 + s % 2]) for s, o in enumerate(order
 feed = functools.partial(inputs.batches, images if jax.process_count() > 1 else jnp.asarray(images))
 out = {"devices": jax.device_count()}
 for slots in (0, 2):
-    fitted = trainer.fit(net, feed, labels, runs, Schedule(2, int(sys.argv[3]), 0.1, 0.9, slots))
+    fitted = loop.fit(net, feed, labels, runs, Schedule(2, int(sys.argv[3]), 0.1, 0.9, slots))
     out[f"history {slots}"] = [np.asarray(x).tolist() for x in fitted.history]
     out[f"params {slots}"] = fitted.params["fc8"]["kernel"].tolist()
     out[f"mesh {slots}"] = dict(devices.mesh(len(runs), int(sys.argv[3])).shape)
+long = {"text": ("x" if devices.is_first() else "yz") * 5000}
+out["broadcast"] = devices.broadcast_json(long) == {"text": "x" * 5000}
 print(json.dumps(out))
 """
 
@@ -105,6 +108,7 @@ def test_two_processes_equal_one(tmp_path):
     ]
     alone = start(tmp_path, 3, 8)
     first, second, one = map(result, (*both, alone))
+    assert first["broadcast"] and second["broadcast"]
     assert first["devices"] == second["devices"] == 2
     same(first, second)
     same(first, one)

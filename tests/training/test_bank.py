@@ -4,9 +4,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 import pytest
 
+from cxrjax.base import devices
 from cxrjax.models import transfer
 from cxrjax.storage import store
 from cxrjax.training import bank, inputs
@@ -108,3 +110,16 @@ def test_a_row_that_is_not_there_is_named(noise, feed):
     filled = bank.build(TRUNK, feed, ROWS, 1, len(noise))
     with pytest.raises(KeyError, match="row 3 of the store"):
         bank.gather(filled, np.array([7, 3]), np.array([0, 0]))
+
+
+def test_another_compiler_or_convolution_library_is_another_entry(noise, feed, tmp_path, monkeypatch):
+    """They round otherwise, so a run after an upgrade must not mix its numbers with those of before."""
+    feed, seen = counting(feed)
+    cache = cached(tmp_path, noise)
+    bank.build(TRUNK, feed, ROWS, 1, len(noise), cache)
+    monkeypatch.setattr(jaxlib, "__version__", "0.0.1")
+    bank.build(TRUNK, feed, ROWS, 1, len(noise), cache)
+    monkeypatch.setattr(devices, "convolution_options", lambda: {"library": "other"})
+    bank.build(TRUNK, feed, ROWS, 1, len(noise), cache)
+    bank.build(TRUNK, feed, ROWS, 1, len(noise), cache)
+    assert len(seen) == 3
