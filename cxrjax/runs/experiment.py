@@ -147,7 +147,9 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
         config.epochs, config.batch_size, config.learning_rate, config.momentum, config.augment_bank, config.flip
     )
     hashes = hash_rows(store.images, np.unique(np.concatenate([c.index for c in cohorts])))
-    settled = devices.broadcast_json(_settle(config, net, schedule, weights) | {"data_sha256": _data_digest(hashes, store.table)})
+    settled = devices.broadcast_json(
+        _settle(config, net, schedule, weights) | {"data_sha256": _data_digest(hashes, store.table)}
+    )
     log.info("input: %s; seeds side by side: %d", settled["input"], settled["seed_batch"])
 
     def feed(store: ImageStore) -> bank.Feed:
