@@ -43,9 +43,9 @@ def table(
     for (data, scored), estimates in zip(sets.items(), pooled, strict=True):
         for rule, seeds in zip(RULES, (scored.fixed, scored.chosen), strict=True):
             reasons = _reasons(scored, rule, estimates)
-            for name in registry.NAMES:
+            for name, metric in registry.METRICS.items():
                 values = seeds[name].to_numpy()
-                summary = resampled_t.over_runs(values, n_train, n_val, registry.ends(name))
+                summary = resampled_t.over_runs(values, n_train, n_val, metric.range)
                 estimate = estimates[_key(rule, name)]
                 rows.append(
                     {
@@ -92,8 +92,9 @@ def _both_rules(prevalence: float) -> Figures:
 
     def figures(label: Array, score: Array, weight: Array) -> dict[str, jax.Array]:
         given = (label, score[0], weight)
-        chosen = registry.of_decisions(*given, score[1], prevalence)
-        return registry.figures(*given, discrimination.THRESHOLD, prevalence) | {
+        decisions = [metric for metric in registry.METRICS.values() if metric.is_decision]
+        chosen = registry.compute(*given, score[1], prevalence, decisions)
+        return registry.compute(*given, discrimination.THRESHOLD, prevalence) | {
             _CHOSEN + name: value for name, value in chosen.items()
         }
 
@@ -101,12 +102,12 @@ def _both_rules(prevalence: float) -> Figures:
 
 
 def _key(rule: str, name: str) -> str:
-    return _CHOSEN + name if rule == "chosen" and name in registry.DECISIONS else name
+    return _CHOSEN + name if rule == "chosen" and registry.METRICS[name].is_decision else name
 
 
 def _reasons(scored: Scored, rule: str, estimates: dict[str, Estimate]) -> dict[str, str]:
     """Why pooled figures are undefined."""
     images = _pooled(scored)
     threshold = discrimination.THRESHOLD if rule == "fixed" else images.score[1]
-    names = [name for name in registry.NAMES if np.isnan(estimates[_key(rule, name)].value)]
+    names = [name for name in registry.METRICS if np.isnan(estimates[_key(rule, name)].value)]
     return registry.reasons(names, images.label, images.score[0], np.ones(len(images.label)), threshold)

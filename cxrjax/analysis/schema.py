@@ -31,13 +31,13 @@ class Analysis(NamedTuple):
     """Figures of a run, each table a CSV file in its folder; shares are 0..1, NaN is undefined."""
 
     seeds: pd.DataFrame
-    """`RunTables.seeds` and, of the validation images: `registry.NAMES` at 0.5; auroc_low and auroc_high (95 %, by
+    """`RunTables.seeds` and, of the validation images: `registry.METRICS` at 0.5; auroc_low and auroc_high (95 %, by
     resampling patients); delong_low and delong_high; threshold (chosen on training images for the wanted sensitivity),
     sensitivity_chosen and specificity_chosen at it; train_sensitivity_chosen."""
     external_seeds: pd.DataFrame | None  # seed, n, and the same figures of the external set
     figures: pd.DataFrame
     """A row for each data (internal, external), rule (fixed: 0.5, chosen: each seed's threshold) and figure of
-    `registry.NAMES`: mean, sd, low, high over seeds (Nadeau & Bengio; no interval for external), pooled over all
+    `registry.METRICS`: mean, sd, low, high over seeds (Nadeau & Bengio; no interval for external), pooled over all
     seeds' scores with pooled_low and pooled_high (by resampling patients), undefined (why pooled or its interval is
     NaN, and in how many seeds the figure is, which mean and sd leave out; or "")."""
     floors: pd.DataFrame

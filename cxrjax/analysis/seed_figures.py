@@ -15,7 +15,7 @@ from cxrjax.metrics.bootstrap import Images
 from cxrjax.metrics.resampled_t import Estimate
 
 _WIDTH = 256  # images are padded to multiples of it, so that sets of like size share one compiled program
-_figures = jax.jit(registry.figures)
+_evaluate = jax.jit(registry.compute, static_argnames="metrics")
 
 
 class Scored(NamedTuple):
@@ -23,7 +23,7 @@ class Scored(NamedTuple):
 
     runs: dict[int, Images]  # seed -> its images
     thresholds: pd.Series  # by seed
-    fixed: pd.DataFrame  # by seed: `registry.NAMES` at 0.5
+    fixed: pd.DataFrame  # by seed: `registry.METRICS` at 0.5
     chosen: pd.DataFrame  # the same at the seed's threshold
 
 
@@ -69,13 +69,13 @@ def scored(predictions: pd.DataFrame, thresholds: pd.Series, prevalence: float) 
 
 
 def at_half(predictions: pd.DataFrame) -> pd.DataFrame:
-    """`registry.NAMES` of every seed at threshold 0.5, PPV and NPV beside at NIH's prevalence; by seed."""
+    """`registry.METRICS` of every seed at threshold 0.5, PPV and NPV beside at NIH's prevalence; by seed."""
     runs = by_seed(predictions)
     return figures(runs, dict.fromkeys(runs, discrimination.THRESHOLD), registry.NIH_PREVALENCE)
 
 
 def figures(runs: Mapping[int, Images], thresholds: Mapping[int, float], prevalence: float) -> pd.DataFrame:
-    """`registry.NAMES` of every run, by seed.
+    """`registry.METRICS` of every run, by seed.
 
     One run after the other through one program: padded to a common width they need neither another one for another
     number of runs nor one for the runs of an arm.
@@ -85,14 +85,15 @@ def figures(runs: Mapping[int, Images], thresholds: Mapping[int, float], prevale
         n = len(images.label)
         tail = (0, -n % _WIDTH)
         weight = np.pad(np.ones(n, np.float32), tail)
-        found[seed] = _figures(
+        found[seed] = _evaluate(
             np.pad(images.label, tail),
             np.pad(images.score, tail),
             weight,
             np.float32(thresholds[seed]),
             np.float32(prevalence),
+            metrics=tuple(registry.METRICS.values()),
         )
-    return pd.DataFrame.from_dict(jax.device_get(found), orient="index", dtype=float)[list(registry.NAMES)]
+    return pd.DataFrame.from_dict(jax.device_get(found), orient="index", dtype=float)[list(registry.METRICS)]
 
 
 def auroc_intervals(key: jax.Array, sets: Sequence[Scored]) -> list[pd.DataFrame]:

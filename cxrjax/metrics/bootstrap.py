@@ -77,7 +77,7 @@ def replicates(
     """The figures with every image counted as often as its patient: name -> [D].
 
     Args:
-      figures: as `registry.figures`, pure JAX.
+      figures: as `registry.compute`, pure JAX.
       label: [N].
       score: [N], or what `figures` takes.
       weight: [N], 0 where padded.
@@ -227,7 +227,7 @@ def intervals(
 
     Args:
       key: typed PRNG key; run i draws by it and i, and the same however many runs there are.
-      figures: e.g. `registry.figures`; pure JAX, compiled once for all runs.
+      figures: e.g. `registry.compute`; pure JAX, compiled once for all runs.
       runs: padded to the longest in turn.
       draws: of patients.
       level: share of such intervals that are to hold the true value.

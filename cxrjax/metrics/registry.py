@@ -1,10 +1,16 @@
-"""All figures of one run's scores, and why one is undefined. The figures are pure JAX; arguments as in
-`cxrjax.metrics.discrimination`."""
+"""The registry of metrics: a row each, and all of them of one run's scores. Pure JAX; arguments as in `discrimination`.
+
+A metric that `register` adds appears in every table that its row names, with its label, its interval and the reason
+where it is undefined, and in the report; nothing else need be edited.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -13,118 +19,200 @@ from cxrjax.base.types import Array
 from cxrjax.metrics import calibration, discrimination
 
 NIH_PREVALENCE = 0.013  # 1,431 of the 112,120 images of NIH's 2020 table carry Pneumonia
-
-# Figures of the table that are undefined where a condition of `_obstacles` holds; the first that holds is the reason.
-_EVERY = ("no image", "a score is not a number")
-_NO_POSITIVE, _NO_NEGATIVE = "no positive image", "no negative image"
-_NONE_CALLED, _ALL_CALLED = "no image is called positive", "no image is called negative"
-_SEPARATE = "the scores of the two classes do not overlap, or are constant"
-_BOTH = (_NO_POSITIVE, _NO_NEGATIVE)
-_OBSTACLES = {
-    "accuracy": (),
-    "fp_share": (),
-    "fn_share": (),
-    "sensitivity": (_NO_POSITIVE,),
-    "specificity": (_NO_NEGATIVE,),
-    "ppv": (_NONE_CALLED,),
-    "npv": (_ALL_CALLED,),
-    "ppv_at_prevalence": (*_BOTH, _NONE_CALLED),
-    "npv_at_prevalence": (*_BOTH, _ALL_CALLED),
-    "f1": (_NO_POSITIVE,),
-    "mcc": (*_BOTH, _NONE_CALLED, _ALL_CALLED),
-    "auroc": _BOTH,
-    "auprc": (_NO_POSITIVE,),
-    "brier": (),
-    "ece": (),
-    "calibration_slope": (*_BOTH, _SEPARATE),
-    "calibration_intercept": (*_BOTH, _SEPARATE),
-    "calibration_in_the_large": _BOTH,
-}
-NAMES = tuple(_OBSTACLES)
+MAIN, SUBGROUPS, FLOORS = "main", "subgroups", "floors"  # tables of `Metric.tables`
 
 
-# Figures of decisions; the others depend on no threshold.
-DECISIONS = (
-    "accuracy", "fp_share", "fn_share", "sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence",
-    "npv_at_prevalence", "f1", "mcc",
-)  # fmt: skip
-_ENDS = {"mcc": (-1.0, 1.0)} | dict.fromkeys(
-    ("calibration_slope", "calibration_intercept", "calibration_in_the_large"), (-math.inf, math.inf)
-)
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """What is known of one metric. Every metric is in the table of all metrics; `tables` names further ones."""
+
+    name: str
+    """Its column or row in tables, e.g. `fp_share`."""
+    function: Callable[..., Any]
+    """(label [N], score [N], weight [N]) -> [] f32, NaN where undefined; parameters `threshold` ([] or [N], 0..1) and
+    `prevalence` ([], 0..1) are given by these names if it has them."""
+    label: str
+    """English name in running text; `%(prevalence)s` is put in by the report."""
+    unit: Literal["%", ""] = ""
+    """%: a share 0..1 that is written in percent."""
+    range: tuple[float, float] = (0.0, 1.0)
+    """Lowest and highest value."""
+    part: str = ""
+    """Field of what `function` returns, where it returns several metrics of one fit."""
+    undefined: tuple[str, ...] = ()
+    """Codes (see `obstacles`) of images for which it is NaN, beside those that make every metric so."""
+    otherwise: str = "unexplained"
+    """Code where it is NaN and none of these holds."""
+    interval: Literal["bca", "logit", "normal", "none"] = "bca"
+    """How `bootstrap` makes its interval."""
+    tables: frozenset[str] = frozenset()
+    """`MAIN`: beside published numbers, in comparisons of two runs and of splits, in sweeps; `SUBGROUPS`; `FLOORS`:
+    tested against floors and, in sweeps, against the first row."""
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is written in percent."""
+        return self.unit == "%"
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Which of threshold and prevalence its function takes."""
+        parameters = inspect.signature(self.function).parameters
+        return tuple(name for name in ("threshold", "prevalence") if name in parameters)
+
+    @property
+    def is_decision(self) -> bool:
+        """Whether it depends on the threshold."""
+        return "threshold" in self.takes
 
 
-def ends(name: str) -> tuple[float, float]:
-    """The ends of the range of one of `NAMES`; most are shares.
+METRICS: dict[str, Metric] = {}  # by name, in the order of tables
 
-    >>> ends("mcc")
-    (-1.0, 1.0)
+
+def register(metric: Metric) -> Metric:
+    """Adds a metric behind the others.
+
+    Raises:
+      ValueError: there is one of this name.
     """
-    return _ENDS.get(name, (0.0, 1.0))
+    if metric.name in METRICS:
+        raise ValueError(f"name must be that of no registered metric, got {metric.name}")
+    METRICS[metric.name] = metric
+    return metric
 
 
-def figures(
+def shown_in(table: str) -> tuple[str, ...]:
+    """Names of the metrics in one of the tables `MAIN`, `SUBGROUPS` and `FLOORS`.
+
+    >>> shown_in(FLOORS)
+    ('accuracy', 'auroc')
+    """
+    return tuple(name for name, metric in METRICS.items() if table in metric.tables)
+
+
+_EVERY = ("no_image", "score_not_a_number")
+_NO_POSITIVE, _NO_NEGATIVE, _NO_OVERLAP = "no_positive_image", "no_negative_image", "no_overlap"
+_NONE, _ALL, _NO_FIT = "none_called_positive", "all_called_positive", "fit_not_converged"
+_BOTH, _FIT = (_NO_POSITIVE, _NO_NEGATIVE), (_NO_POSITIVE, _NO_NEGATIVE, _NO_OVERLAP)
+_ANY = (-math.inf, math.inf)
+_MAIN, _GROUPED = frozenset({MAIN}), frozenset({MAIN, SUBGROUPS})
+_EVERYWHERE = frozenset({MAIN, SUBGROUPS, FLOORS})
+
+for _metric in (
+    Metric("accuracy", discrimination.accuracy, "accuracy", "%", tables=_EVERYWHERE),
+    Metric("fp_share", discrimination.fp_share, "FP, share of all images", "%", tables=_MAIN),
+    Metric("fn_share", discrimination.fn_share, "FN, share of all images", "%", tables=_MAIN),
+    Metric("sensitivity", discrimination.sensitivity, "sensitivity", "%", undefined=(_NO_POSITIVE,), tables=_GROUPED),
+    Metric("specificity", discrimination.specificity, "specificity", "%", undefined=(_NO_NEGATIVE,), tables=_GROUPED),
+    Metric("ppv", discrimination.ppv, "PPV in these images", "%", undefined=(_NONE,)),
+    Metric("npv", discrimination.npv, "NPV in these images", "%", undefined=(_ALL,)),
+    Metric(
+        "ppv_at_prevalence",
+        discrimination.ppv_at,
+        "PPV at a prevalence of %(prevalence)s",
+        "%",
+        undefined=(*_BOTH, _NONE),
+    ),
+    Metric(
+        "npv_at_prevalence",
+        discrimination.npv_at,
+        "NPV at a prevalence of %(prevalence)s",
+        "%",
+        undefined=(*_BOTH, _ALL),
+    ),
+    Metric("f1", discrimination.f1, "F1", undefined=(_NO_POSITIVE,)),
+    Metric("mcc", discrimination.mcc, "Matthews correlation", range=(-1.0, 1.0), undefined=(*_BOTH, _NONE, _ALL)),
+    Metric("auroc", discrimination.auroc, "AUROC", undefined=_BOTH, interval="logit", tables=_EVERYWHERE),
+    Metric("auprc", discrimination.auprc, "AUPRC (average precision)", undefined=(_NO_POSITIVE,)),
+    Metric("brier", calibration.brier, "Brier score"),
+    Metric("ece", calibration.expected_calibration_error, "expected calibration error", interval="none"),
+    Metric(
+        "calibration_slope",
+        calibration.recalibration,
+        "calibration slope (1 is ideal)",
+        part="slope",
+        range=_ANY,
+        undefined=_FIT,
+        otherwise=_NO_FIT,
+        interval="normal",
+    ),
+    Metric(
+        "calibration_intercept",
+        calibration.recalibration,
+        "calibration intercept (0 is ideal)",
+        part="intercept",
+        range=_ANY,
+        undefined=_FIT,
+        otherwise=_NO_FIT,
+        interval="normal",
+    ),
+    Metric(
+        "calibration_in_the_large",
+        calibration.calibration_in_the_large,
+        "calibration in the large (0 is ideal)",
+        range=_ANY,
+        undefined=_BOTH,
+        otherwise=_NO_FIT,
+    ),
+):
+    register(_metric)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Some metrics as one function of label, score and weight [N]: name -> [] f32, NaN where undefined.
+
+    Equal ones hash alike, so that `jax.jit` with the evaluation as a static argument compiles once.
+
+    >>> Evaluation((METRICS["accuracy"],))(np.array([1, 0]), np.array([0.7, 0.6]), np.ones(2))
+    {'accuracy': Array(0.5, dtype=float32)}
+    """
+
+    metrics: tuple[Metric, ...]
+    prevalence: float = NIH_PREVALENCE
+    """0..1, share of positives for which `ppv_at_prevalence` and `npv_at_prevalence` hold."""
+
+    def __call__(
+        self, label: Array, score: Array, weight: Array, threshold: float | Array = discrimination.THRESHOLD
+    ) -> dict[str, jax.Array]:
+        """Arguments as in `discrimination`; threshold: [] or, if images of several networks are pooled, [N]."""
+        return compute(label, score, weight, threshold, self.prevalence, self.metrics)
+
+
+def compute(
     label: Array,
     score: Array,
     weight: Array,
     threshold: float | Array = discrimination.THRESHOLD,
     prevalence: float | Array = NIH_PREVALENCE,
+    metrics: Sequence[Metric] | None = None,
 ) -> dict[str, jax.Array]:
-    """`NAMES` -> [] f32, NaN where undefined.
+    """Metrics of one run: name -> [] f32, NaN where undefined.
 
     Args:
-      label: [N], 1 is pneumonia.
+      label: [N], 1 is positive.
       score: [N] 0..1.
       weight: [N] non-negative multiplicities, 0: absent.
-      threshold: [] or, if images of several networks are pooled, [N]; scores above it are called positive.
+      threshold: [] or, if images of several networks are pooled, [N], 0..1; scores above it are called positive.
       prevalence: 0..1, share of positives for which `ppv_at_prevalence` and `npv_at_prevalence` hold.
+      metrics: those wanted; None: all that are registered.
     """
-    found = of_decisions(label, score, weight, threshold, prevalence) | of_scores(label, score, weight)
-    return {name: found[name] for name in NAMES}
-
-
-def of_decisions(
-    label: Array,
-    score: Array,
-    weight: Array,
-    threshold: float | Array = discrimination.THRESHOLD,
-    prevalence: float | Array = NIH_PREVALENCE,
-) -> dict[str, jax.Array]:
-    """Those of `figures` that depend on the threshold, `DECISIONS`."""
-    given = (label, score, weight)
-    return {
-        "accuracy": discrimination.accuracy(*given, threshold),
-        "fp_share": discrimination.fp_share(*given, threshold),
-        "fn_share": discrimination.fn_share(*given, threshold),
-        "sensitivity": discrimination.sensitivity(*given, threshold),
-        "specificity": discrimination.specificity(*given, threshold),
-        "ppv": discrimination.ppv(*given, threshold),
-        "npv": discrimination.npv(*given, threshold),
-        "ppv_at_prevalence": discrimination.ppv_at(*given, threshold, prevalence),
-        "npv_at_prevalence": discrimination.npv_at(*given, threshold, prevalence),
-        "f1": discrimination.f1(*given, threshold),
-        "mcc": discrimination.mcc(*given, threshold),
-    }
-
-
-def of_scores(label: Array, score: Array, weight: Array) -> dict[str, jax.Array]:
-    """Those of `figures` that depend on no threshold."""
-    given = (label, score, weight)
-    fit = calibration.recalibration(*given)
-    return {
-        "auroc": discrimination.auroc(*given),
-        "auprc": discrimination.auprc(*given),
-        "brier": calibration.brier(*given),
-        "ece": calibration.expected_calibration_error(*given),
-        "calibration_slope": fit.slope,
-        "calibration_intercept": fit.intercept,
-        "calibration_in_the_large": calibration.calibration_in_the_large(*given),
-    }
+    further = {"threshold": threshold, "prevalence": prevalence}
+    values: dict[str, jax.Array] = {}
+    fits: dict[Callable[..., Any], Any] = {}  # what several metrics are parts of is computed once
+    for metric in METRICS.values() if metrics is None else metrics:
+        if metric.function not in fits:
+            given = {name: further[name] for name in metric.takes}
+            fits[metric.function] = metric.function(label, score, weight, **given)
+        value = fits[metric.function]
+        values[metric.name] = getattr(value, metric.part) if metric.part else value
+    return values
 
 
 def undefined(
     label: Array, score: Array, weight: Array, threshold: float | Array = discrimination.THRESHOLD
 ) -> dict[str, str]:
-    """Each of `NAMES` that is NaN -> why, in words; empty if all are defined. Arguments as `figures`, one run.
+    """Each registered metric that is NaN -> the code of why; empty if all are defined. Arguments as `compute`.
 
     >>> undefined(np.ones(3), np.array([0.2, 0.6, 0.7]), np.ones(3))["auroc"]
     'no negative image'
@@ -133,38 +221,58 @@ def undefined(
       ValueError: a label is neither 0 nor 1, a weight is negative or not finite, or a score lies outside 0..1.
     """
     check(label, score, weight)
-    values = jax.device_get(_figures(label, score, weight, threshold))
-    return reasons([name for name in NAMES if np.isnan(values[name])], label, score, weight, threshold)
+    values = jax.device_get(_compute(label, score, weight, threshold, metrics=tuple(METRICS.values())))
+    return reasons([name for name in METRICS if np.isnan(values[name])], label, score, weight, threshold)
 
 
 def reasons(
     names: Sequence[str], label: Array, score: Array, weight: Array, threshold: float | Array = discrimination.THRESHOLD
 ) -> dict[str, str]:
-    """Why these of `NAMES`, which are NaN, are so, in words; the other arguments as `figures`."""
+    """Why these metrics, which are NaN, are so: name -> code; the other arguments as `compute`.
+
+    A code is the first that holds of those of every metric, those of its row, and its row's `otherwise`.
+    """
     if not names:
         return {}
-    found = _obstacles(label, score, weight, threshold)
+    holds = obstacles(label, score, weight, threshold)
     return {
-        name: next((why for why in (*_EVERY, *_OBSTACLES[name]) if found[why]), "the fit did not converge")
+        name: _WORDS[
+            next((code for code in (*_EVERY, *METRICS[name].undefined) if holds[code]), METRICS[name].otherwise)
+        ]
         for name in names
     }
 
 
-_figures, _overlap = jax.jit(figures), jax.jit(calibration.overlap)
+# To become words of the report, which has the codes of cxrjax.base.codes.
+_WORDS = {
+    "no_image": "no image",
+    "score_not_a_number": "a score is not a number",
+    _NO_POSITIVE: "no positive image",
+    _NO_NEGATIVE: "no negative image",
+    _NONE: "no image is called positive",
+    _ALL: "no image is called negative",
+    _NO_OVERLAP: "the scores of the two classes do not overlap, or are constant",
+    _NO_FIT: "the fit did not converge",
+    "unexplained": "no rule explains it",
+}
 
 
-def _obstacles(label: Array, score: Array, weight: Array, threshold: float | Array) -> dict[str, bool]:
+_compute, _overlap = jax.jit(compute, static_argnames="metrics"), jax.jit(calibration.overlap)
+
+
+def obstacles(label: Array, score: Array, weight: Array, threshold: float | Array) -> dict[str, bool]:
+    """Code -> whether it holds of these images; arguments as `compute`."""
     counted = np.asarray(weight) > 0
-    own, scores = np.asarray(label)[counted], np.asarray(score, np.float32)[counted]
+    labels, scores = np.asarray(label)[counted], np.asarray(score, np.float32)[counted]
     called = scores > np.broadcast_to(np.asarray(threshold, np.float32), counted.shape)[counted]
     return {
-        "no image": not own.size,
-        "a score is not a number": bool(np.isnan(scores).any()),
-        _NO_POSITIVE: not (own == 1).any(),
-        _NO_NEGATIVE: not (own == 0).any(),
-        _NONE_CALLED: not called.any(),
-        _ALL_CALLED: bool(called.all()),
-        _SEPARATE: not _overlap(label, score, weight),
+        "no_image": not labels.size,
+        "score_not_a_number": bool(np.isnan(scores).any()),
+        _NO_POSITIVE: not (labels == 1).any(),
+        _NO_NEGATIVE: not (labels == 0).any(),
+        _NONE: not called.any(),
+        _ALL: bool(called.all()),
+        _NO_OVERLAP: not _overlap(label, score, weight),
     }
 
 

@@ -49,7 +49,7 @@ def over_runs(values: np.ndarray, n_train: float, n_val: float, ends: tuple[floa
       values: [J], the figure of each run; runs that are NaN are left out.
       n_train: training images of a run (mean over runs).
       n_val: validation images of a run (mean over runs).
-      ends: of the figure's range: 0 and 1 of a share; see `registry.ends`.
+      ends: lowest and highest value of the figure, as `registry.Metric.range`; 0 and 1 of a share.
     """
     values = values[~np.isnan(values)]
     runs = len(values)

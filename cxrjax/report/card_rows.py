@@ -112,7 +112,7 @@ def figures(table: pd.DataFrame, data: str, rule: str) -> dict[str, Any]:
     rows, reasons = {}, []
     for row in own.to_dict("records"):
         name = row["figure"]
-        if rule == "chosen" and name not in registry.DECISIONS:
+        if rule == "chosen" and not registry.METRICS[name].is_decision:
             continue
         rows[name] = {
             "label": LABELS[name],

@@ -1,6 +1,6 @@
 """Figures as people read them: digits that fit, a dash for what is undefined.
 
-The name of a figure, as in `registry.NAMES`, tells how it is written.
+The name of a figure, as in `registry.METRICS`, tells how it is written.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def figures(results: Results, data: str, t: Language) -> list[Row]:
     rows = []
     for key, (_, percent) in NAMES.items():
         one, other = by_rule["fixed"][key], by_rule["chosen"][key]
-        depends = key in registry.DECISIONS
+        depends = registry.METRICS[key].is_decision
         rows.append(
             Row(
                 key,

@@ -31,7 +31,7 @@ def made(predictions, thresholds=None):
 
 def test_each_set_and_rule_has_every_figure_once(analysed):
     found = analysed.figures[["data", "rule", "figure"]].apply(tuple, axis=1)
-    expected = [(d, r, n) for d in ("internal", "external") for r in ("fixed", "chosen") for n in registry.NAMES]
+    expected = [(d, r, n) for d in ("internal", "external") for r in ("fixed", "chosen") for n in registry.METRICS]
     assert list(found) == expected
 
 

@@ -78,8 +78,8 @@ def test_the_tables_of_a_run_stay_and_figures_stand_beside_them(case, analysed):
     pd.testing.assert_frame_equal(analysed.seeds[columns], case.tables.seeds)
     own = ["auroc_low", "auroc_high", "delong_low", "delong_high", "threshold", "sensitivity_chosen"]
     own += ["specificity_chosen"]
-    assert list(analysed.seeds.columns) == [*columns, *registry.NAMES, *own, "train_sensitivity_chosen"]
-    assert list(analysed.external_seeds.columns) == ["seed", "n", *registry.NAMES, *own]
+    assert list(analysed.seeds.columns) == [*columns, *registry.METRICS, *own, "train_sensitivity_chosen"]
+    assert list(analysed.external_seeds.columns) == ["seed", "n", *registry.METRICS, *own]
 
 
 def test_padding_does_not_count():

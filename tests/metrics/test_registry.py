@@ -17,7 +17,7 @@ OF_BOTH = {"mcc", "auroc", "ppv_at_prevalence", "npv_at_prevalence", "calibratio
 @pytest.fixture(scope="module")
 def over_cases():
     """[300] of each name, as one vmapped program."""
-    return jax.device_get(jax.jit(jax.vmap(registry.figures))(*CASES))
+    return jax.device_get(jax.jit(jax.vmap(registry.compute))(*CASES))
 
 
 def test_each_name_has_its_figure():
@@ -38,8 +38,8 @@ def test_each_name_has_its_figure():
             "calibration_in_the_large": calibration.calibration_in_the_large(*given),
         }
 
-    got = jax.jit(registry.figures)(LABEL, SCORE, ONES, threshold, prevalence)
-    assert set(got) == set(registry.NAMES)
+    got = jax.jit(registry.compute)(LABEL, SCORE, ONES, threshold, prevalence)
+    assert set(got) == set(registry.METRICS)
     expected = jax.jit(one_by_one)(LABEL, SCORE, ONES)
     for name, value in got.items():
         assert value.shape == ()
@@ -48,7 +48,7 @@ def test_each_name_has_its_figure():
 
 
 def test_vmap_over_runs_equals_a_loop(over_cases):
-    one = jax.jit(registry.figures)
+    one = jax.jit(registry.compute)
     for c in range(10):
         for name, value in one(*(values[c] for values in CASES)).items():
             # Newton's last step
@@ -59,7 +59,7 @@ def test_what_is_nan_has_a_reason_and_what_has_a_reason_is_nan(over_cases):
     reasons = set()
     for c in range(100):
         found = registry.undefined(*(values[c] for values in CASES))
-        assert set(found) == {name for name in registry.NAMES if np.isnan(over_cases[name][c])}
+        assert set(found) == {name for name in registry.METRICS if np.isnan(over_cases[name][c])}
         reasons |= set(found.values())
     assert "the fit did not converge" not in reasons
     assert len(reasons) == 6  # all but NaN scores
@@ -68,8 +68,8 @@ def test_what_is_nan_has_a_reason_and_what_has_a_reason_is_nan(over_cases):
 @pytest.mark.parametrize(
     ("label", "score", "weight", "reason", "names"),
     [
-        (LABEL, SCORE, 0 * ONES, "no image", set(registry.NAMES)),
-        (LABEL, SCORE * np.nan, ONES, "a score is not a number", set(registry.NAMES)),
+        (LABEL, SCORE, 0 * ONES, "no image", set(registry.METRICS)),
+        (LABEL, SCORE * np.nan, ONES, "a score is not a number", set(registry.METRICS)),
         (0 * LABEL, SCORE, ONES, "no positive image", {"sensitivity", "auprc"} | OF_BOTH),
         (0 * LABEL + 1, SCORE, ONES, "no negative image", {"specificity"} | OF_BOTH),
         (LABEL, SCORE / 4, ONES, "no image is called positive", {"ppv", "ppv_at_prevalence", "mcc"}),
@@ -90,23 +90,46 @@ def test_the_threshold_decides_what_is_undefined():
 
 def test_each_image_may_have_a_threshold_of_its_own():
     threshold = np.array([0.95, 0.3, 0.7, 0.05], np.float32)  # called: the second and the fourth
-    got = jax.jit(registry.of_decisions)(LABEL, SCORE, ONES, threshold)
+    got = jax.jit(registry.compute)(LABEL, SCORE, ONES, threshold)
     assert (float(got["sensitivity"]), float(got["specificity"])) == (0.5, 0.5)
-    assert set(got) == set(registry.DECISIONS)
     assert registry.undefined(LABEL, SCORE, ONES, SCORE)["ppv"] == "no image is called positive"
 
 
-def test_decisions_and_scores_have_all_figures_between_them():
-    rest = set(registry.NAMES) - set(registry.DECISIONS)
-    assert set(jax.eval_shape(registry.of_scores, LABEL, SCORE, ONES)) == rest
-    assert registry.NAMES[: len(registry.DECISIONS)] == registry.DECISIONS
+def test_rows_say_what_depends_on_the_threshold_and_where_they_show():
+    metrics = registry.METRICS.values()
+    decisions = [metric.name for metric in metrics if metric.is_decision]
+    assert decisions == list(registry.METRICS)[:11] and decisions[-1] == "mcc"
+    low, high = (jax.jit(registry.compute)(LABEL, SCORE, ONES, threshold) for threshold in (0.5, 0.3))
+    assert {name for name in low if low[name] != high[name]} <= set(decisions)
+    main = registry.shown_in(registry.MAIN)
+    assert main == ("accuracy", "fp_share", "fn_share", "sensitivity", "specificity", "auroc")
+    assert registry.shown_in(registry.SUBGROUPS) == ("accuracy", "sensitivity", "specificity", "auroc")
+    assert [metric.name for metric in metrics if metric.is_share][-1] == "npv_at_prevalence"
+
+
+def test_a_metric_from_outside_is_computed_and_explained(monkeypatch):
+    monkeypatch.setattr(registry, "METRICS", dict(registry.METRICS))
+    row = registry.Metric("twice", lambda label, score, weight, threshold: 2 * threshold * score[0], "twice")
+    registry.register(row)
+    assert row.is_decision and not row.is_share
+    assert float(registry.compute(LABEL, SCORE, ONES, 0.25)["twice"]) == pytest.approx(0.45)
+    assert registry.undefined(LABEL, SCORE * np.nan, ONES)["twice"] == "a score is not a number"
+    with pytest.raises(ValueError, match="twice"):
+        registry.register(row)
+
+
+def test_only_fits_say_that_they_did_not_converge():
+    fits = {name for name, row in registry.METRICS.items() if row.otherwise == "fit_not_converged"}
+    assert fits == SLOPES | {"calibration_in_the_large"}
+    told = registry.reasons(["auroc", "calibration_slope"], LABEL, SCORE, ONES)
+    assert told == {"auroc": "no rule explains it", "calibration_slope": "the fit did not converge"}
 
 
 def test_the_ends_of_each_range(over_cases):
-    for name in registry.NAMES:
-        low, high = registry.ends(name)
+    for name, row in registry.METRICS.items():
+        low, high = row.range
         assert np.nanmin(over_cases[name]) >= low - 1e-6 and np.nanmax(over_cases[name]) <= high + 1e-6, name
-    assert registry.ends("auroc") == (0, 1)
+    assert registry.METRICS["auroc"].range == (0, 1)
     assert (over_cases["mcc"] < 0).any() and (over_cases["calibration_slope"] > 1).any()
 
 

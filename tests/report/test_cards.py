@@ -182,7 +182,7 @@ def test_figures_are_those_of_the_analysis():
     assert cell(card, "Accuracy", 3) == f"{100 * accuracy['pooled']:.1f} %"
     assert cell(card, "Accuracy", 4) == f"{100 * accuracy['pooled_low']:.1f} to {100 * accuracy['pooled_high']:.1f} %"
     assert cell(card, "Expected calibration error", 4) == "–"
-    assert set(card_rows.LABELS) == set(registry.NAMES)
+    assert set(card_rows.LABELS) == set(registry.METRICS)
 
 
 def test_an_undefined_figure_is_a_dash_with_its_reason():

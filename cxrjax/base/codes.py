@@ -1,0 +1,112 @@
+"""What a table says without words: codes with values, in text that a CSV file can hold. `cxrjax.report` has the words.
+
+A code stands alone, `no_positive_image`, or with its values, `undefined_in_seeds n=3 of=10`; several are parted by
+`; `. `CODES` has all that metrics and analysis use, with the values of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote, unquote
+
+CODES: Mapping[str, tuple[str, ...]] = {
+    # Why a metric is undefined; `metric` where the column speaks of several.
+    "no_image": (),
+    "score_not_a_number": (),
+    "no_positive_image": (),
+    "no_negative_image": (),
+    "none_called_positive": (),
+    "all_called_positive": (),
+    "no_overlap": (),  # the scores of the two classes do not overlap, or are constant
+    "fit_not_converged": (),
+    "unexplained": (),  # NaN where no rule of its row holds
+    "undefined_in_seeds": ("n", "of"),  # mean and SD leave these seeds out
+    # Why there is no interval, or no test.
+    "undefined": (),  # the metric itself is
+    "one_patient": (),  # all images are of one patient
+    "one_positive_patient": (),  # all positive images are of one patient
+    "one_negative_patient": (),
+    "end_of_range": ("value",),  # the metric is at the end of its range
+    "undefined_in_draws": ("share",),  # of the draws, 0..1
+    "extreme_in_draws": ("share",),  # 0, 1 or undefined in this share of the draws
+    "same_in_every_draw": (),
+    "same_in_every_patient": (),
+    "undefined_without_a_patient": (),  # if some one patient is left out
+    "same_without_any_patient": (),  # whichever patient is left out
+    "too_skewed": ("share",),  # for BCa: share of the draws that exceed the metric
+    "raised_by_resampling": (),  # so that the draws bound nothing
+    "student_t": (),  # the interval is Student's t in place of BCa, for the reason that follows
+    "no_variance": (),  # the placement values do not vary, so that the estimated variance is 0
+    "one_pair": (),  # fewer than two pairs of runs
+    "no_difference_varies": (),  # the differences of the runs are all the same
+    "p_of_seeds": (),  # p is twice the median of the seeds', which share images; no t nor interval follows
+    # Notes of floors.
+    "majority_of_training": (),  # the more frequent class of each seed's training images
+    "metadata": ("used",),  # of view, sex, age, followup: those that vary, parted by commas
+    "no_metadata": (),  # the source tells no view, age, sex or follow-up number that varies
+    "not_trained": (),  # --floors trains it
+    # Notes of a comparison of two runs, a and b.
+    "same_settings": (),
+    "settings_differ": ("names", "a", "b"),  # each parted by commas
+    "only_common_seeds": ("n", "a", "b"),  # of a and of b: its seeds, `0-9`
+    "other_images": (),  # other draws, views or prepared data take part
+    "seeds_validate_other_images": ("n", "of"),  # such a pair shares its seed alone; DeLong's test says nothing of it
+    "delong_significant": ("n", "of"),  # seeds with p < 0.05
+    # Notes of maps.
+    "no_trained_maps": ("method", "target"),  # so that nothing is compared
+    "not_compared": ("method", "target", "networks"),  # there are no maps of these
+    "no_common_metric": ("method", "target", "metric", "network"),  # of an image of which the trained one has one
+    "outside_crop": ("n",),  # images left out, whose region lies outside the crop
+    "maps_without_pair": ("n", "of"),  # only n of the trained network's maps have one beside them
+    "constant_left_out": ("n",),  # images left out, whose maps are constant
+    "maps_absent": ("method", "networks"),
+    "maps_constant": ("method", "network", "against"),  # maps without an order
+    "one_seed_an_image": ("method", "network"),  # no image was mapped by two seeds, so that stability is unknown
+    "no_common_seed": ("method", "network", "against"),  # no image was mapped by both with the same seed
+}
+EXTRA = ("metric", "column")  # values that `tag` adds
+
+
+def code(name: str, **values: object) -> str:
+    """One code as text.
+
+    >>> code("undefined_in_seeds", n=3, of=10)
+    'undefined_in_seeds n=3 of=10'
+
+    Raises:
+      ValueError: there is no such code, or its values are others.
+    """
+    if name not in CODES or set(values) != set(CODES[name]):
+        raise ValueError(f"name must be one of CODES with its values, got {name} with {', '.join(values) or 'none'}")
+    return _text(name, values)
+
+
+def parse(text: str) -> list[tuple[str, dict[str, str]]]:
+    """The codes of a text, each with its values; none of an empty text.
+
+    >>> parse("too_skewed share=0.98; no_image")
+    [('too_skewed', {'share': '0.98'}), ('no_image', {})]
+    """
+    parts = [part.split(" ") for part in text.split("; ") if part]
+    return [
+        (name, {key: unquote(value) for key, _, value in (pair.partition("=") for pair in pairs)})
+        for name, *pairs in parts
+    ]
+
+
+def tag(text: str, **values: object) -> str:
+    """The codes of a text with a further value each: of which metric, of which column they speak.
+
+    >>> tag("no_image; one_patient", metric="auroc")
+    'no_image metric=auroc; one_patient metric=auroc'
+    """
+    return join([_text(name, known | values) for name, known in parse(text)])
+
+
+def join(texts: list[str]) -> str:
+    """Codes as one text; empty ones are left out."""
+    return "; ".join(filter(None, texts))
+
+
+def _text(name: str, values: Mapping[str, object]) -> str:
+    return " ".join([name, *(f"{key}={quote(str(value), safe=',/-:+')}" for key, value in values.items())])
