@@ -14,9 +14,10 @@ import optax
 from cxrjax.base import devices
 from cxrjax.base.types import InputError
 from cxrjax.interpret import dream, objectives
-from cxrjax.models import augment, pretrained, transfer
-from cxrjax.models.alexnet import AlexNet, Variant, layer_before
+from cxrjax.models import augment, pretrained, registry, transfer
+from cxrjax.models.alexnet import Variant
 from cxrjax.models.pretrained import Weights, WeightsInfo
+from cxrjax.models.registry import Model
 from cxrjax.runs.roofline import Count, dream_step, evaluation, head_step, times, trunk, whole_step
 from cxrjax.training import evaluate, inputs, loop
 from cxrjax.training import plan as planning
@@ -44,9 +45,15 @@ class Setting(NamedTuple):
     plan: Plan  # leaves [S, T, B, ...], nothing masked
 
     @property
+    def model(self) -> Model:
+        """The network."""
+        return self.weights.model if self.weights else registry.ALEXNET
+
+    @property
     def variant(self) -> Variant:
-        """Of the network."""
-        return self.weights.info.variant if self.weights else "torchvision"
+        """Of AlexNet."""
+        variant: Variant = dict(self.model.options)["variant"]
+        return variant
 
 
 def load_weights(folder: str, retrain_from: str) -> Weights | None:
@@ -57,12 +64,13 @@ def load_weights(folder: str, retrain_from: str) -> Weights | None:
     """
     if folder != "random":
         return pretrained.load_weights(folder)
-    last = layer_before(retrain_from)
+    model = registry.ALEXNET
+    last = model.before(retrain_from)
     if last is None:
         return None
-    example = jnp.zeros((1, augment.CROP, augment.CROP, 3), jnp.float32)
-    params = jax.jit(AlexNet(last=last).init)(jax.random.key(0), example)["params"]
-    return Weights(params, WeightsInfo("random", "", "", "torchvision", tuple(params), pretrained.TORCHVISION))
+    example = jnp.zeros(model.input_shape(), jnp.float32)
+    params = jax.jit(model.build(stop=last).init)(jax.random.key(0), example)["params"]
+    return Weights(params, WeightsInfo("random", "", "", model.name, tuple(params), model.preprocessing))
 
 
 def setting(weights: Weights | None, retrain_from: str, dtype: str, batch: int, seeds: int, steps: int) -> Setting:
@@ -79,7 +87,7 @@ def setting(weights: Weights | None, retrain_from: str, dtype: str, batch: int, 
 
 def cut(chosen: Setting) -> transfer.Network:
     """The network of a setting; the one place where the dtype goes in."""
-    return transfer.cut(chosen.weights, chosen.retrain_from, CLASSES, dtype=chosen.dtype)
+    return transfer.build_transfer_model(chosen.weights, chosen.retrain_from, CLASSES, dtype=chosen.dtype)
 
 
 def initial_key(seed: int) -> jax.Array:
@@ -161,8 +169,8 @@ def _activations(net: transfer.Network, images: jax.Array, plan: Plan) -> jax.Ar
 def _dream(chosen: Setting) -> Callable[[], Any]:
     """Iterations of gradient ascent on one image of 227 pixels."""
     net = cut(chosen)
-    params = (transfer.layers(net, jax.jit(net.initial)(initial_key(0))), objectives.direction(net, "fc8", 1))
-    objective = objectives.along(net)
+    params = (transfer.layers(net, jax.jit(net.initial)(initial_key(0))), objectives.class_logit(net, 1))
+    objective = objectives.channel_objective(net)
     ascend = jax.jit(functools.partial(dream.ascend, objective), compiler_options=devices.convolution_options())
     start = jnp.asarray(first_image(chosen))
 
@@ -206,7 +214,7 @@ def choose(text: str, retrain_from: str) -> tuple[str, ...]:
     unknown = [name for name in names if name not in _PARTS]
     if unknown:
         raise InputError(f"--parts must be of {','.join(_PARTS)}, got {unknown[0]!r}")
-    chosen = tuple(name for name in names if name != "trunk" or layer_before(retrain_from))
+    chosen = tuple(name for name in names if name != "trunk" or registry.ALEXNET.before(retrain_from))
     if not chosen:
         raise InputError(f"--parts={text}: with --retrain_from={retrain_from} no layer is frozen")
     return chosen

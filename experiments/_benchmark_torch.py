@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from cxrjax.base.types import InputError
-from cxrjax.models import augment, pretrained
-from cxrjax.models.pretrained import Preprocessing
+from cxrjax.models import augment
+from cxrjax.models.registry import Preprocessing
 
 from . import _benchmark_protocol as protocol
 from . import _torch_reference as reference
@@ -107,7 +107,7 @@ class Parts:
         return reference.cut(model, self.chosen.retrain_from)
 
     def _preprocessing(self) -> Preprocessing:
-        return self.chosen.weights.info.preprocessing if self.chosen.weights else pretrained.TORCHVISION
+        return self.chosen.model.preprocessing
 
     def _each(self) -> list[tuple[int, int]]:
         """(step, seed) in the order of the work."""

@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from cxrjax.base.types import Params
 from cxrjax.interpret import dream
-from cxrjax.models.alexnet import LAYERS, POOLED
+from cxrjax.models.alexnet import POOLED
+from cxrjax.models.alexnet import STAGES as LAYERS
 from cxrjax.models.augment import CROP
-from cxrjax.models.pretrained import Preprocessing
+from cxrjax.models.registry import Preprocessing
 
 Tensor: TypeAlias = Any  # torch.Tensor; PyTorch's types are not checked
 Module: TypeAlias = Any

@@ -86,10 +86,10 @@ def _own(config: BenchmarkConfig) -> Work:
     from ._benchmark_parts import initial_key
     from ._timing import Work
 
-    net = transfer.cut(None, "fc6")
+    net = transfer.build_transfer_model(None, "fc6")
     heads = jax.jit(jax.vmap(net.initial))(jnp.stack([initial_key(seed) for seed in range(config.seeds)]))
-    params = (transfer.layers(net, heads), objectives.direction(net, "fc8", 1))
-    aim, start = objectives.along(net), jnp.broadcast_to(_start(), (config.seeds, *_start().shape))
+    params = (transfer.layers(net, heads), objectives.class_logit(net, 1))
+    aim, start = objectives.channel_objective(net), jnp.broadcast_to(_start(), (config.seeds, *_start().shape))
     axes = (transfer.seed_axes(net), None)
     options = dream.Options(config.iterations, config.octaves, config.scale)
     return Work(lambda: dream.dream(aim, params, start, options, axes), jax.block_until_ready, 1)
@@ -110,21 +110,21 @@ def _theirs(config: BenchmarkConfig) -> Work:
     import torch
 
     from cxrjax.interpret import dream
-    from cxrjax.models import pretrained, transfer
+    from cxrjax.models import registry, transfer
 
     from . import _benchmark_torch, _torch_reference
     from ._benchmark_parts import initial_key
     from ._timing import Work
 
     device = _benchmark_torch.prepare()
-    net = transfer.cut(None, "fc6")
+    net = transfer.build_transfer_model(None, "fc6")
     initial = jax.jit(net.initial)
     trunk, heads = None, []
     for seed in range(config.seeds):
         params = transfer.layers(net, initial(initial_key(seed)))
         trunk, head = _torch_reference.cut(_torch_reference.filled("torchvision", 2, params, device), "fc6")
         heads.append(head.eval().requires_grad_(False))
-    program = _torch_reference.program(trunk, pretrained.TORCHVISION, device, "float32", _benchmark_torch.eager)
+    program = _torch_reference.program(trunk, registry.TORCHVISION, device, "float32", _benchmark_torch.eager)
     start = torch.from_numpy(np.array(_start())).to(device)
     sizes = dream.octave_sizes(len(start), config.octaves, config.scale)
 

@@ -14,13 +14,15 @@ import importlib.util
 import sys
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from cxrjax.base.config import flag
 from cxrjax.base.types import InputError
-from cxrjax.models.pretrained import Weights
 
 from . import _cli
+
+if TYPE_CHECKING:
+    from cxrjax.models.pretrained import Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,16 +72,14 @@ def check(weights: Weights) -> tuple[str, ...]:
     Raises:
       InputError: if a layer does not fit.
     """
-    import jax
+    from cxrjax.models import pretrained
 
-    from cxrjax.models import alexnet, pretrained
-
-    classes = len(weights.params["fc8"]["bias"]) if "fc8" in weights.params else 1000
-    model = alexnet.AlexNet(num_classes=classes, variant=weights.info.variant)
-    image = jax.ShapeDtypeStruct((1, 227, 227, 3), "float32")
-    template = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
-    absent = tuple(layer for layer in alexnet.LAYERS if layer not in weights.params)
-    pretrained.match(weights.params, template, optional=absent)
+    model = weights.model
+    if model.logits in weights.params:
+        model = dataclasses.replace(model, num_classes=len(weights.params[model.logits]["bias"]))
+    shapes = model.parameter_shapes()
+    absent = tuple(layer for layer in shapes if layer not in weights.params)
+    pretrained.match(weights.params, shapes, absent, model.stages)
     return absent
 
 

@@ -79,10 +79,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _check_layers(text: str) -> None:
-    from cxrjax.models.alexnet import LAYERS
+    from cxrjax.models.alexnet import STAGES
 
-    if unknown := [name for name in text.split(",") if name not in LAYERS]:
-        raise InputError(f"--layers must be of {','.join(LAYERS)}, got {unknown[0]!r}")
+    if unknown := [name for name in text.split(",") if name not in STAGES]:
+        raise InputError(f"--layers must be of {','.join(STAGES)}, got {unknown[0]!r}")
 
 
 def _setting(config: DreamConfig) -> Setting:

@@ -22,6 +22,7 @@ class ExperimentConfig:
 
     name: str  # p_vs_nf
     negative_class: Literal["NP", "NF"]
+    model: str = "alexnet"  # name of the network where no weights say it, see `cxrjax.models.registry`
     data_dir: str | None = flag(
         None,
         "NIH folder as downloaded, class folders, a CSV of images, or a store by experiments.prepare; none: the "

@@ -11,75 +11,83 @@ import jax.numpy as jnp
 from cxrjax.base import devices
 from cxrjax.base.types import Array, Params
 from cxrjax.models import transfer
-from cxrjax.models.alexnet import CONVOLUTIONS, Variant
+from cxrjax.models.registry import Model
 from cxrjax.models.transfer import Network
 
 
-def grad_cam(net: Network, params: Params, images: Array, direction: jax.Array, layer: str = "conv5") -> jax.Array:
-    """Where a layer's channels that speak for a class are active (Selvaraju et al. 2017, arXiv:1610.02391).
+def grad_cam(net: Network, params: Params, images: Array, direction: jax.Array, stage: str | None = None) -> jax.Array:
+    """Where a stage's channels that speak for a class are active (Selvaraju et al. 2017, arXiv:1610.02391).
 
     relu(sum_c w_c A_c), where A_c is channel c's map after ReLU, before normalisation and pooling, and w_c the mean
     over the map of d score / d A_c. The score is logits @ direction.
 
     Args:
-      net: see `transfer.cut`.
+      net: the network.
       params: of every layer, see `transfer.layers`.
-      images: [B, H, W], grey 0..255, u8 or float; 63 pixels or more a side.
+      images: [B, H, W], grey 0..255, u8 or float, at least `Model.smallest` pixels a side.
       direction: [K] f32 over the logits, see `objectives.log_odds`.
-      layer: conv1 .. conv5.
+      stage: one with a map; None: the model's `cam_stage`, AlexNet's conv5.
 
     Returns:
-      [B, h, w] f32, >= 0, at the layer's resolution; `enlarge` brings it to the image's.
+      [B, h, w] f32, >= 0, at the stage's resolution; `enlarge` brings it to the image's.
 
     Raises:
-      ValueError: if `images` is not [B, H, W], or the layer has no map.
+      ValueError: if `images` is not [B, H, W], or the stage has no map.
     """
-    centres(net.whole.variant, layer)  # refuses a layer without a map
-    return _cam(Alike(net), layer)(jax.device_put(params), checked(images), direction)
+    stage = stage or net.model.cam_stage
+    check_map(net.model, stage)
+    return _compiled()(net.model, stage, jax.device_put(params), checked(images), direction)
 
 
 def slope(
-    net: Network, params: Params, images: jax.Array, direction: jax.Array, layer: str
+    model: Model, params: Params, images: jax.Array, direction: jax.Array, stage: str
 ) -> tuple[jax.Array, jax.Array]:
-    """How much the score logits @ direction rises with each of a layer's activations, and these, both [B, h, w, C]
-    (or [B, C]); the arguments as `grad_cam`'s, of any layer but fc8.
+    """How much the score logits @ direction rises with each of a stage's activations, and these, both [B, h, w, C]
+    (or [B, C]); the arguments as `grad_cam`'s, of any stage but the logits.
     """
 
-    def score(added: jax.Array) -> tuple[jax.Array, jax.Array]:
-        seen = transfer.see(net, params, images, {layer: added})
-        return (seen.logits @ direction).sum(), seen.activations[layer]
+    def score(tap: jax.Array) -> tuple[jax.Array, jax.Array]:
+        seen = transfer.forward(model, {"params": params}, images, taps={stage: tap})
+        return (seen.output @ direction).sum(), seen.activations[stage].after
 
-    shape = jax.eval_shape(functools.partial(transfer.see, net), params, images).activations[layer]
+    run = functools.partial(transfer.forward, model)
+    shape = jax.eval_shape(run, {"params": params}, images).activations[stage].after
     return jax.grad(score, has_aux=True)(jnp.zeros(shape.shape, shape.dtype))
 
 
-def centres(variant: Variant, layer: str = "conv5") -> tuple[float, int]:
-    """First and pitch of a layer's cells: cell i is centred at pixel first + i pitch, in rows as in columns.
+def check_map(model: Model, stage: str) -> None:
+    """Refuses a stage without a map.
+
+    Raises:
+      ValueError: naming those that have one.
+    """
+    maps = [name for name in model.stages if name not in model.dense]
+    if stage not in maps:
+        raise ValueError(f"stage must be one of {', '.join(maps)}, which have a map, got {stage!r}")
+
+
+def centres(model: Model, stage: str) -> tuple[float, int]:
+    """First and pitch of a stage's cells: cell i is centred at pixel first + i pitch, in rows as in columns.
 
     A convolution or pooling of width k, stride s and padding p adds pitch ((k - 1) / 2 - p) to `first` and multiplies
     `pitch` by s (Dumoulin & Visin 2016, arXiv:1603.07285, for one layer). 0 is the centre of the first pixel.
 
-    >>> centres("torchvision"), centres("caffe")
-    ((15.0, 16), (17.0, 16))
+    >>> from cxrjax.models import registry
+    >>> [centres(registry.get(name), "conv5") for name in ("alexnet", "alexnet-caffe")]
+    [(15.0, 16), (17.0, 16)]
 
     Raises:
-      ValueError: if the layer has no map.
+      ValueError: if the stage has no map.
     """
-    layers = CONVOLUTIONS[variant]
-    if layer not in layers:
-        raise ValueError(f"layer must be one of {', '.join(layers)}, which have a map, got {layer!r}")
+    check_map(model, stage)
     first, pitch = 0.0, 1
-    for name, conv in layers.items():
-        first, pitch = first + pitch * ((conv.kernel - 1) / 2 - conv.padding), pitch * conv.stride
-        if name == layer:
-            break
-        if conv.pool:
-            first, pitch = first + pitch, pitch * 2  # `alexnet.max_pool`: 3 wide, no padding at the start
+    for window in model.build().windows(stage):
+        first, pitch = first + pitch * ((window.size - 1) / 2 - window.padding), pitch * window.stride
     return first, pitch
 
 
-def enlarge(maps: jax.Array, shape: tuple[int, ...], variant: Variant, layer: str = "conv5") -> jax.Array:
-    """A layer's maps [B, h, w] at the pixels of the image, [B, H, W]: bilinear between the centres of the cells.
+def enlarge(maps: jax.Array, shape: tuple[int, ...], model: Model, stage: str | None = None) -> jax.Array:
+    """A stage's maps [B, h, w] at the pixels of the image, [B, H, W]: bilinear between the centres of the cells.
 
     Beyond the outermost centres their value holds on. To stretch the map over the image, as is usual, would draw
     conv5's outermost cells 7 and 11 pixels further out (227 pixels, torchvision: at 8 and 218 instead of 15 and 207).
@@ -87,13 +95,13 @@ def enlarge(maps: jax.Array, shape: tuple[int, ...], variant: Variant, layer: st
     Args:
       maps: [B, h, w] f32.
       shape: (H, W) of the image.
-      variant: whose map it is.
-      layer: conv1 .. conv5.
+      model: whose map it is.
+      stage: one with a map; None: the model's `cam_stage`.
 
     Raises:
-      ValueError: if the layer has no map.
+      ValueError: if the stage has no map.
     """
-    first, pitch = centres(variant, layer)
+    first, pitch = centres(model, stage or model.cam_stage)
 
     def matrix(pixels: int, cells: int) -> jax.Array:
         place = jnp.clip((jnp.arange(pixels) - first) / pitch, 0, cells - 1)
@@ -103,35 +111,18 @@ def enlarge(maps: jax.Array, shape: tuple[int, ...], variant: Variant, layer: st
     return jnp.einsum("yh,bhw,xw->byx", rows, maps, columns, precision="highest")
 
 
-class Alike:
-    """A network as key of a cache of programs: what the parameters do not tell decides."""
-
-    def __init__(self, net: Network) -> None:
-        """Of one network."""
-        self.net = net
-
-    def __eq__(self, other: object) -> bool:
-        """Whether one program does for both."""
-        return isinstance(other, Alike) and self._told() == other._told()
-
-    def __hash__(self) -> int:
-        """Of what is compared."""
-        return hash(self._told())
-
-    def _told(self) -> tuple[Any, Any]:
-        return self.net.whole, self.net.preprocessing
+@functools.cache  # the options follow from the backend, which is not known at import
+def _compiled() -> Any:
+    return jax.jit(_grad_cam, static_argnums=(0, 1), compiler_options=devices.convolution_options())
 
 
-@functools.lru_cache(maxsize=8)
-def _cam(alike: Alike, layer: str) -> Any:
-    """(params, images, direction) -> Grad-CAM, compiled."""
-
-    def one(params: Params, image: jax.Array, direction: jax.Array) -> jax.Array:
-        gradient, activation = slope(alike.net, params, image[None], direction, layer)
+def _grad_cam(model: Model, stage: str, params: Params, images: jax.Array, direction: jax.Array) -> jax.Array:
+    def one(image: jax.Array) -> jax.Array:
+        gradient, activation = slope(model, params, image[None], direction, stage)
         weights = gradient.astype(jnp.float32).mean((0, 1, 2))
         return jax.nn.relu(activation[0].astype(jnp.float32) @ weights)
 
-    return jax.jit(jax.vmap(one, (None, 0, None)), compiler_options=devices.convolution_options())
+    return jax.vmap(one)(images)
 
 
 def checked(images: Array) -> jax.Array:

@@ -18,7 +18,7 @@ import numpy as np
 from cxrjax.base import devices
 from cxrjax.base.types import Array, Params
 from cxrjax.interpret import objectives
-from cxrjax.interpret.grad_cam import Alike, checked, enlarge, grad_cam
+from cxrjax.interpret.grad_cam import checked, enlarge, grad_cam
 from cxrjax.interpret.objectives import Objective
 from cxrjax.models.transfer import Network
 
@@ -185,23 +185,25 @@ def energy(maps: jax.Array, signed: bool) -> jax.Array:
 
 
 def _gradient(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
-    return energy(gradient(_score(Alike(net)), (params, direction), images), signed=False)
+    return energy(gradient(objectives.channel_objective(net), (params, direction), images), signed=False)
 
 
 def _smooth_grad(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
-    return energy(smooth_grad(key, _score(Alike(net)), (params, direction), images), signed=False)
+    return energy(smooth_grad(key, objectives.channel_objective(net), (params, direction), images), signed=False)
 
 
 def _integrated(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
-    return energy(integrated_gradients(_score(Alike(net)), (params, direction), images).maps, signed=True)
+    return energy(
+        integrated_gradients(objectives.channel_objective(net), (params, direction), images).maps, signed=True
+    )
 
 
 def _grad_cam(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
-    return enlarge(grad_cam(net, params, images, direction), jnp.shape(images)[1:], net.whole.variant)
+    return enlarge(grad_cam(net, params, images, direction), jnp.shape(images)[1:], net.model)
 
 
 def _occlusion(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
-    return energy(occlusion(_score(Alike(net)), (params, direction), images), signed=True)
+    return energy(occlusion(objectives.channel_objective(net), (params, direction), images), signed=True)
 
 
 METHODS: dict[str, Method] = {
@@ -212,11 +214,6 @@ METHODS: dict[str, Method] = {
     "occlusion": _occlusion,
 }
 """Every method with its default options; SmoothGrad alone uses the key."""
-
-
-@functools.lru_cache(maxsize=4)
-def _score(alike: Alike) -> Objective:
-    return objectives.along(alike.net)
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,6 +1,6 @@
-"""AlexNet as one Flax Linen module that runs from any layer to any later layer.
+"""AlexNet as one Flax Linen module that runs from any stage to any later stage.
 
-A trunk is `AlexNet(last="conv5")`, the head that continues it `AlexNet(first="fc6", num_classes=2)`: the same code.
+A trunk is `AlexNet(stop="conv5")`, the head that continues it `AlexNet(start="fc6", num_classes=2)`: the same code.
 
 Variants:
   torchvision: one tower, 64-192-384-256-256 features, padded, no normalisation (Krizhevsky 2014,
@@ -19,11 +19,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cxrjax.models import layers
+from cxrjax.models import layers, registry
+from cxrjax.models.registry import Activation, Window
 
-LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+STAGES = registry.ALEXNET.stages
+DROPOUT = registry.ALEXNET.dropout
 POOLED = 6  # fc6 reads a 6 x 6 map
-DROPOUT = 0.5
 
 Variant = Literal["torchvision", "caffe"]
 
@@ -56,98 +57,79 @@ CONVOLUTIONS: dict[str, dict[str, Conv]] = {
         "conv5": Conv(256, 3, 1, 1, 2, False, True),
     },
 }
-WIDTHS = {"fc6": 4096, "fc7": 4096}
-
-
-def layers_between(first: str, last: str) -> tuple[str, ...]:
-    """Names of the layers from `first` to `last`, both included.
-
-    >>> layers_between("conv5", "fc7")
-    ('conv5', 'fc6', 'fc7')
-
-    Raises:
-      ValueError: if a name is not in `LAYERS` or `first` comes after `last`.
-    """
-    for argument, name in (("first", first), ("last", last)):
-        if name not in LAYERS:
-            raise ValueError(f"{argument} must be one of {', '.join(LAYERS)}, got {name!r}")
-    start, stop = LAYERS.index(first), LAYERS.index(last)
-    if start > stop:
-        raise ValueError(f"first must not come after last, got first={first!r} and last={last!r}")
-    return LAYERS[start : stop + 1]
-
-
-def layer_before(name: str) -> str | None:
-    """The layer whose output `name` reads; None for conv1, which reads the image."""
-    index = LAYERS.index(name)
-    return LAYERS[index - 1] if index else None
-
-
-def channels_of(net: AlexNet, layer: str) -> int:
-    """Channels, units or classes of a layer.
-
-    Raises:
-      ValueError: if `layer` is not in `LAYERS`.
-    """
-    if layer not in LAYERS:
-        raise ValueError(f"layer must be one of {', '.join(LAYERS)}, got {layer!r}")
-    if layer in CONVOLUTIONS[net.variant]:
-        return CONVOLUTIONS[net.variant][layer].features
-    return WIDTHS.get(layer, net.num_classes)
+POOLING = Window(3, 2, 0)
 
 
 class AlexNet(nn.Module):
-    """Layers `first` to `last` of AlexNet.
+    """Stages `start` to `stop` of AlexNet.
 
-    What passes between two such modules is a layer's finished output: after ReLU, normalisation and pooling;
+    What passes between two such modules is a stage's finished output: after ReLU, normalisation and pooling;
     after conv5 also averaged to 6x6 and flattened row by row, channels last, to 9216 numbers.
 
     Attributes:
       num_classes: outputs of fc8.
       variant: "torchvision" or "caffe".
-      first: first layer to run.
-      last: last layer to run.
+      widths: features of conv1 .. conv5 and units of fc6 and fc7, [7]; None: the published ones.
+      start: first stage to run.
+      stop: last stage to run.
       dtype: of the products and activations; None: of input and parameters together. Parameters are float32.
     """
 
     num_classes: int = 1000
     variant: Variant = "torchvision"
-    first: str = "conv1"
-    last: str = "fc8"
+    widths: tuple[int, ...] | None = None
+    start: str = STAGES[0]
+    stop: str = STAGES[-1]
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, train: bool = False, added: Mapping[str, jax.Array] = MappingProxyType({})
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Runs the layers.
+        self, x: jax.Array, train: bool = False, taps: Mapping[str, jax.Array] = MappingProxyType({})
+    ) -> tuple[jax.Array, dict[str, Activation]]:
+        """Runs the stages.
 
         Args:
-          x: what `first` reads. conv1: [B, H, W, 3] f32, preprocessed, 63 pixels or more a side; conv2..conv5: the
+          x: what `start` reads. conv1: [B, H, W, 3] f32, preprocessed, 63 pixels or more a side; conv2..conv5: the
             map before it; fc6: [B, 9216]; fc7 and fc8: [B, 4096].
           train: True drops units; then `apply` needs `rngs={"dropout": key}`.
-          added: layer -> what is added to its activations before they go on; the gradient with respect to zeros is
+          taps: stage -> what is added to its activations before they go on; the gradient with respect to zeros is
             that of the activations.
 
         Returns:
-          The output of `last` (logits [B, num_classes] if it is fc8), and by layer name the activations right after
-          ReLU, before normalisation and pooling (fc8: the logits).
+          The output of `stop` (logits [B, num_classes] if it is fc8), and the activations by stage.
         """
         if self.variant not in CONVOLUTIONS:
             raise ValueError(f"variant must be one of {', '.join(CONVOLUTIONS)}, got {self.variant!r}")
         activations = {}
-        for name in layers_between(self.first, self.last):
-            if name in CONVOLUTIONS[self.variant]:
-                x, activations[name] = self._convolution(name, x, added.get(name))
-            else:
-                x, activations[name] = self._dense(name, x, train, added.get(name))
+        for stage in registry.between(STAGES, self.start, self.stop):
+            run = self._convolution if stage in CONVOLUTIONS[self.variant] else self._dense
+            x, activations[stage] = run(stage, x, train, taps.get(stage))
         return x, activations
 
-    def _convolution(self, name: str, x: jax.Array, added: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        geometry = CONVOLUTIONS[self.variant][name]
+    def windows(self, stage: str) -> tuple[Window, ...]:
+        """Convolutions and poolings from the image to the map of a convolutional stage."""
+        windows = []
+        for name, conv in CONVOLUTIONS[self.variant].items():
+            windows.append(Window(conv.kernel, conv.stride, conv.padding))
+            if name == stage:
+                break
+            if conv.pool:
+                windows.append(POOLING)
+        return tuple(windows)
+
+    def _width(self, stage: str) -> int:
+        if stage == STAGES[-1]:
+            return self.num_classes
+        published = (*(conv.features for conv in CONVOLUTIONS[self.variant].values()), 4096, 4096)
+        return (self.widths or published)[STAGES.index(stage)]
+
+    def _convolution(
+        self, stage: str, x: jax.Array, train: bool, tap: jax.Array | None
+    ) -> tuple[jax.Array, Activation]:
+        geometry = CONVOLUTIONS[self.variant][stage]
         fan_in = geometry.kernel**2 * x.shape[-1] // geometry.groups
-        x = nn.Conv(
-            geometry.features,
+        before = nn.Conv(
+            self._width(stage),
             (geometry.kernel, geometry.kernel),
             geometry.stride,
             geometry.padding,
@@ -156,33 +138,32 @@ class AlexNet(nn.Module):
             bias_init=_uniform(fan_in),
             dtype=self.dtype,
             conv_general_dilated=layers.convolution,
-            name=name,
+            name=stage,
         )(x)
-        activation = x = _plus(nn.relu(x), added)
+        x = after = _plus(nn.relu(before), tap)
         if geometry.normalise:
             x = local_response_norm(x)
         if geometry.pool:
             x = layers.max_pool(x, ceil=self.variant == "caffe")
-        if name == "conv5":
+        if stage == "conv5":
             x = adaptive_average_pool(x, POOLED)
             x = x.reshape(len(x), -1)
-        return x, activation
+        return x, Activation(before, after)
 
-    def _dense(self, name: str, x: jax.Array, train: bool, added: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        dropout = nn.Dropout(DROPOUT, deterministic=not train, name=f"dropout_{name}")
-        if name != "fc8" and self.variant == "torchvision":
+    def _dense(self, stage: str, x: jax.Array, train: bool, tap: jax.Array | None) -> tuple[jax.Array, Activation]:
+        dropout = nn.Dropout(DROPOUT, deterministic=not train, name=f"dropout_{stage}")
+        is_logits = stage == STAGES[-1]
+        if not is_logits and self.variant == "torchvision":
             x = dropout(x)
-        width = WIDTHS.get(name, self.num_classes)
         init = _uniform(x.shape[-1])
-        x = nn.Dense(width, kernel_init=init, bias_init=init, dtype=self.dtype, name=name)(x)
-        activation = x = _plus(x if name == "fc8" else nn.relu(x), added)
-        if name == "fc8":
-            return x, activation
-        return (dropout(x) if self.variant == "caffe" else x), activation
+        before = nn.Dense(self._width(stage), kernel_init=init, bias_init=init, dtype=self.dtype, name=stage)(x)
+        after = _plus(before if is_logits else nn.relu(before), tap)
+        x = dropout(after) if self.variant == "caffe" and not is_logits else after
+        return x, Activation(before, after)
 
 
-def _plus(x: jax.Array, added: jax.Array | None) -> jax.Array:
-    return x if added is None else x + added
+def _plus(x: jax.Array, tap: jax.Array | None) -> jax.Array:
+    return x if tap is None else x + tap
 
 
 def _uniform(fan_in: int) -> nn.initializers.Initializer:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from cxrjax.base.types import Array
-from cxrjax.models.pretrained import Preprocessing
+from cxrjax.models.registry import Preprocessing
 
 SOURCE = 256
 CROP = 227

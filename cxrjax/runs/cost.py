@@ -61,7 +61,7 @@ class Sizes(NamedTuple):
 
 def measure() -> Speed:
     """Times both kinds of layers; some 10 seconds on 2 CPU cores, most of them compilation."""
-    net = transfer.cut(None, _FC6)
+    net = transfer.build_transfer_model(None, _FC6)
     pixels = jnp.zeros((_BATCH, augment.CROP, augment.CROP), jnp.uint8)
     advance = loop.advance(net, optax.sgd(0.0))
     state = jax.jit(loop.initial_states(net, optax.sgd(0.0)))(np.zeros(1, np.uint32))

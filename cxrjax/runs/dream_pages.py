@@ -175,10 +175,10 @@ def _telling(found: Heads, layer: str, count: int) -> tuple[int, ...]:
 
     By the gradient of its log odds with respect to their activations at grey noise, largest first; of fc8 all classes.
     """
-    if layer == "fc8":
-        return tuple(range(min(count, found.net.whole.num_classes)))
+    if layer == found.net.model.logits:
+        return tuple(range(min(count, found.net.model.num_classes)))
     image = dream.noise(jax.random.key(1))[None]
-    gain = np.asarray(grad_cam.slope(found.net, found.of(0), image, objectives.log_odds(found.net), layer)[0])
+    gain = np.asarray(grad_cam.slope(found.net.model, found.of(0), image, objectives.log_odds(found.net), layer)[0])
     return tuple(int(i) for i in np.argsort(-gain.reshape(-1, gain.shape[-1]).sum(0), kind="stable")[:count])
 
 

@@ -61,11 +61,11 @@ def classes(found: Heads, parametrisation: str, setting: Setting, on_step: dream
       setting: see `Setting`.
       on_step: see `dream.dream`; gets the dreams of one class at a time.
     """
-    aim = objectives.along(found.net)
+    aim = objectives.channel_objective(found.net)
     axes = (network.seed_axes(found.net), None)
     made = [
         _ascend(
-            parametrisation, aim, (found.layers, objectives.direction(found.net, "fc8", label)), axes,
+            parametrisation, aim, (found.layers, objectives.class_logit(found.net, label)), axes,
             len(found.seeds), setting, on_step,
         )
         for label in (1, 0)
@@ -79,9 +79,15 @@ def channels(found: Heads, layer: str, chosen: tuple[int, ...], parametrisation:
     Raises:
       ValueError: if the layer has no such channel.
     """
-    aims = jnp.stack([objectives.direction(found.net, layer, channel) for channel in chosen])
+    aims = jnp.stack([objectives.one_hot(found.net, layer, channel) for channel in chosen])
     return _ascend(
-        parametrisation, objectives.along(found.net, layer), (found.of(0), aims), (None, 0), len(chosen), setting, None
+        parametrisation,
+        objectives.channel_objective(found.net, layer),
+        (found.of(0), aims),
+        (None, 0),
+        len(chosen),
+        setting,
+        None,
     )
 
 
@@ -122,7 +128,7 @@ def radiographs(found: Heads, images: np.ndarray, setting: Setting) -> Changed:
 
     One octave: a radiograph keeps its size, and what changes in it is no finer than it.
     """
-    aim = objectives.along(found.net)
+    aim = objectives.channel_objective(found.net)
     odds = objectives.log_odds(found.net)
     start = jnp.asarray(images, jnp.float32)
     gentle = setting.octaves._replace(step=_GENTLE, octaves=1)
@@ -142,7 +148,7 @@ def transfer(found: Heads, dreams: dream.Dreams, parametrisation: str) -> pd.Dat
     images = np.asarray(dreams.image.round().astype(jnp.uint8))
     odds = objectives.log_odds(found.net)
     see = jax.jit(
-        lambda layers, images: network.see(found.net, layers, images).logits,
+        lambda layers, images: network.forward(found.net.model, {"params": layers}, images).output,
         compiler_options=devices.convolution_options(),
     )
     rows = []

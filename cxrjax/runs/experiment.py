@@ -25,7 +25,7 @@ from cxrjax.base.types import InputError
 from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.data.load import cache_dir, load
-from cxrjax.models import pretrained, transfer
+from cxrjax.models import pretrained, registry, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.report import report
 from cxrjax.runs import arms, flow, results, run_folder, scoring, summary, tables
@@ -141,7 +141,9 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
         config.name, cohorts[0].label.sum(), (1 - cohorts[0].label).sum(), config.negative_class,
         len(splits[0].train), len(splits[0].val), arms.own(config).split_by,
     )  # fmt: skip
-    net = transfer.cut(weights, config.retrain_from, dtype=config.dtype)
+    net = transfer.build_transfer_model(
+        weights, config.retrain_from, model=registry.get(config.model), dtype=config.dtype
+    )
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     schedule = Schedule(
         config.epochs, config.batch_size, config.learning_rate, config.momentum, config.augment_bank, config.flip
@@ -282,7 +284,9 @@ def _results(
     )
     facts = {
         "settled": prepared.settled,
-        "environment": tables.environment(prepared.weights, config.retrain_from, jax.devices()[0].device_kind),
+        "environment": tables.environment(
+            prepared.weights, prepared.net.model, config.retrain_from, jax.devices()[0].device_kind
+        ),
         "data": summary.data(about, store),
         "minutes": (time.monotonic() - started) / 60,
     }

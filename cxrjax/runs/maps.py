@@ -162,7 +162,7 @@ def _dreams(known: list[Candidate], seeds: tuple[int, ...], lungs: np.ndarray) -
     regions = looks.Regions(looks.LUNGS, names, names, np.broadcast_to(lungs, (len(seeds), CROP, CROP)))
     rows = []
     for candidate in known:
-        aim = objectives.along(candidate.net)
+        aim = objectives.channel_objective(candidate.net)
         start = dream.noise(jax.random.key(0))
         odds = objectives.log_odds(candidate.net)
         energy = []

@@ -13,7 +13,7 @@ import pandas as pd
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError
-from cxrjax.models.alexnet import layers_between
+from cxrjax.models import registry
 from cxrjax.models.pretrained import WeightsInfo
 from cxrjax.report import numerals
 from cxrjax.report.markdown import escape
@@ -69,7 +69,7 @@ def _note(base: ExperimentConfig, config: ExperimentConfig) -> str:
 
 
 def _unavailable(name: str, base: ExperimentConfig, info: WeightsInfo | None) -> str:
-    frozen = layers_between("conv1", "fc7")
+    frozen = registry.ALEXNET.between("conv1", "fc7")
     missing = [layer for layer in frozen if info is None or layer not in info.layers]
     if name != "fc8" or not missing:
         return ""

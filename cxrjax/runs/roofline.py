@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cxrjax.models.alexnet import CONVOLUTIONS, LAYERS, POOLED, WIDTHS, Variant, layers_between
+from cxrjax.models.alexnet import CONVOLUTIONS, POOLED, Variant
+from cxrjax.models.alexnet import STAGES as LAYERS
 from cxrjax.models.augment import CROP
+from cxrjax.models.registry import between
 
 _FLOAT32 = 4  # bytes
 
@@ -70,7 +72,7 @@ def layers(variant: Variant, num_classes: int = 2, size: int = CROP) -> tuple[La
         side, channels = pooled, geometry.features
     width = POOLED**2 * channels
     for name in LAYERS[len(found) :]:
-        outputs = WIDTHS.get(name, num_classes)
+        outputs = {"fc6": 4096, "fc7": 4096}.get(name, num_classes)
         found.append(Layer(name, width * outputs, width * outputs + outputs, width, outputs, outputs))
         width = outputs
     return tuple(found)
@@ -158,7 +160,7 @@ def evaluation(variant: Variant, retrain_from: str, batch: int, seeds: int, item
 
 
 def _layers(variant: Variant, first: str, last: str) -> tuple[Layer, ...]:
-    names = layers_between(first, last)
+    names = between(LAYERS, first, last)
     return tuple(layer for layer in layers(variant) if layer.name in names)
 
 

@@ -145,7 +145,7 @@ def _look(row: Row, source: Source, reuse: Sequence[finished.Run]) -> Task:
     if folder:
         return Task(row, folder, DONE, "", _NOTHING)
     weights = _weights(row.config, source)
-    needed = cost.work(row.config, met.sizes, weights.info.variant if weights else "torchvision")
+    needed = cost.work(row.config, met.sizes, dict(weights.model.options)["variant"] if weights else "torchvision")
     share = 1 - seed_batches.trained_share(run.folder / "checkpoints", row.config.epochs, len(met.sizes.train))
     return Task(row, None, WAITING, "", cost.Work(needed.convolution * share, needed.dense * share))
 

@@ -17,6 +17,7 @@ from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.models import transfer
 from cxrjax.models.pretrained import Weights
+from cxrjax.models.registry import Model
 from cxrjax.storage.store import ImageStore
 from cxrjax.training.loop import History
 
@@ -147,7 +148,7 @@ def history(curves: History, first_seed: int) -> pd.DataFrame:
     return pd.concat(parts).sort_values(["seed", "epoch", "split"], ignore_index=True)
 
 
-def environment(weights: Weights | None, retrain_from: str, device: str) -> dict[str, Any]:
+def environment(weights: Weights | None, model: Model, retrain_from: str, device: str) -> dict[str, Any]:
     """What the figures were computed with."""
     versions = {}
     for name in _PACKAGES:
@@ -162,5 +163,5 @@ def environment(weights: Weights | None, retrain_from: str, device: str) -> dict
         "cpu_cores": os.cpu_count(),
         "packages": versions,
         "weights": None if weights is None else dataclasses.asdict(weights.info),
-        "network": transfer.facts(weights, retrain_from),
+        "network": transfer.facts(weights, retrain_from, model),
     }

@@ -15,7 +15,7 @@ import pandas as pd
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError, Params
-from cxrjax.models import augment, pretrained, transfer
+from cxrjax.models import augment, pretrained, registry, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder
 from cxrjax.storage import checkpoint
@@ -27,8 +27,8 @@ _BLOCK = 1024  # images whose pixels and activations are held at once: 67 MB and
 class TrainedRun(NamedTuple):
     """A finished run: one trunk, and the head of each seed.
 
-    For `dream` and `saliency`: `objectives.along(run.net)` with `(network.layers(run.net, run.head(0)),
-    objectives.direction(run.net, "fc8", 1))` is its pneumonia neuron.
+    For `dream` and `saliency`: `objectives.channel_objective(run.net)` with `(transfer.layers(run.net, run.head(0)),
+    objectives.class_logit(run.net, 1))` is its positive neuron.
     """
 
     folder: Path
@@ -100,7 +100,9 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
     def head(seed: int) -> Params:
         return _head(seed_batches.place_of(folder / "checkpoints", seed), hashes[seed])
 
-    net = transfer.cut(found, config.retrain_from, dtype=config.dtype)
+    net = transfer.build_transfer_model(
+        found, config.retrain_from, model=registry.get(config.model), dtype=config.dtype
+    )
     threshold, read = float(known["threshold"].mean()), functools.cache(head) if keep else head
     return TrainedRun(folder, config, tasks.title(config.name), seeds, threshold, net, read)
 

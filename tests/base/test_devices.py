@@ -17,6 +17,7 @@ TRAIN = """
 import functools, json, os, sys
 import jax, jax.numpy as jnp, numpy as np
 from cxrjax.base import devices
+from cxrjax.models.registry import ALEXNET
 from cxrjax.models.transfer import Network, Trunk
 from cxrjax.training import inputs, loop
 from cxrjax.training.plan import Schedule, SeedData
@@ -36,8 +37,8 @@ def head(params, x, key):
 def initial(key):
     return {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2))}}
 
-trunk = Trunk(blocks, blocks, jnp.float32(1), (196,), np.dtype(np.float32), "blocks")
-net = Network(trunk, head, initial, ("fc8",), True, None, None)
+trunk = Trunk(ALEXNET, blocks, jnp.float32(1), (196,), np.dtype(np.float32), "blocks")
+net = Network(ALEXNET, trunk, head, initial, ("fc8",), True)
 rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (40, 256, 256), dtype=np.uint8)
 labels = rng.integers(0, 2, 40, dtype=np.int32)

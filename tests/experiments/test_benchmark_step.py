@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from cxrjax.interpret import dream
-from cxrjax.models import alexnet, augment, pretrained
+from cxrjax.models import alexnet, augment, pretrained, registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.runs import roofline
 from cxrjax.training import step as train
@@ -69,7 +69,7 @@ def test_floor_is_the_slower_of_arithmetic_and_traffic():
 @pytest.mark.parametrize("variant", ["torchvision", "caffe"])
 def test_trunk_agrees_with_xla(variant):
     """XLA leaves out products with padding, up to 9 % of all, and counts element-wise work, some 2 %."""
-    net = alexnet.AlexNet(variant=variant, last="conv5")
+    net = alexnet.AlexNet(variant=variant, stop="conv5")
     image = jax.ShapeDtypeStruct((2, 227, 227, 3), jnp.float32)
     params = jax.eval_shape(net.init, jax.random.key(0), image)
     cost = jax.jit(net.apply).lower(params, image).cost_analysis()
@@ -78,7 +78,7 @@ def test_trunk_agrees_with_xla(variant):
 
 def test_head_step_agrees_with_xla():
     """Matrix products are all but everything at batch 64; dropout's random bits and the loss are within 3 %."""
-    net = alexnet.AlexNet(2, first="fc6")
+    net = alexnet.AlexNet(2, start="fc6")
     inputs = jax.ShapeDtypeStruct((64, 9216), jnp.float32)
     params = jax.eval_shape(net.init, jax.random.key(0), inputs)["params"]
     optimiser = optax.sgd(0.001)
@@ -115,7 +115,7 @@ def both():
     from experiments import _benchmark_torch
 
     params = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))
-    info = WeightsInfo("random", "", "", "torchvision", tuple(params), pretrained.TORCHVISION)
+    info = WeightsInfo("random", "", "", "alexnet", tuple(params), registry.TORCHVISION)
     chosen = _benchmark_parts.setting(Weights(params, info), "fc8", "float32", batch=2, seeds=2, steps=2)
     theirs = _benchmark_torch.Parts(chosen, _benchmark_torch.prepare(), _benchmark_torch.eager)
     return chosen, _benchmark_parts.cut(chosen), theirs

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax.interpret import grad_cam, saliency
-from cxrjax.models import alexnet, pretrained, transfer
+from cxrjax.interpret import grad_cam, objectives, saliency
+from cxrjax.models import alexnet, pretrained, registry, transfer
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from tests.interpret import torch_saliency
 from tests.models import torch_alexnet
 
 TOLERANCE = {"gradient": 1e-4, "grad_cam": 1e-4, "integrated_gradients": 1e-3}
-GOLDEN = Path(__file__).parent / "golden" / "saliency.npz"
+GOLDEN = Path(__file__).parents[1] / "golden" / "saliency.npz"
 DIRECTION = jnp.asarray(torch_saliency.DIRECTION)
 
 
@@ -27,9 +27,9 @@ DIRECTION = jnp.asarray(torch_saliency.DIRECTION)
 def random_network():
     """AlexNet of torchvision with ten classes, the parameters of all its layers, and the score of `METHODS`."""
     params = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))
-    info = WeightsInfo("made up", "", "", "torchvision", alexnet.LAYERS, pretrained.TORCHVISION)
-    net = transfer.cut(Weights(params, info), "fc6", num_classes=torch_alexnet.CLASSES)
-    return net, jax.tree.map(jnp.asarray, params), saliency._score(grad_cam.Alike(net))
+    info = WeightsInfo("made up", "", "", "alexnet", alexnet.STAGES, registry.TORCHVISION)
+    net = transfer.build_transfer_model(Weights(params, info), "fc6", num_classes=torch_alexnet.CLASSES)
+    return net, jax.tree.map(jnp.asarray, params), objectives.channel_objective(net)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,9 @@ def test_integrated_gradients_of_alexnet_are_complete(random_network):
     net, params, score = random_network
     small = {layer: {"kernel": p["kernel"], "bias": 0.1 * p["bias"]} for layer, p in params.items()}
     images = torch_saliency.images(99)[:1]
-    logits = jax.jit(lambda p, x: transfer.see(net, p, x).logits)(small, np.concatenate([images, 0 * images]))
+    logits = jax.jit(lambda p, x: transfer.forward(net.model, {"params": p}, x).output)(
+        small, np.concatenate([images, 0 * images])
+    )
     got = saliency.integrated_gradients(score, (small, logits[0] - logits[1]), images)
     assert float(got.error[0]) < 0.01  # 0.4 %
 
@@ -192,21 +194,22 @@ def test_occlusion_is_the_mean_over_covering_patches(small, patch, stride):
     np.testing.assert_allclose(got, total / count, rtol=1e-4, atol=1e-4 * np.abs(got).max())  # differences of f32
 
 
-@pytest.mark.parametrize(("variant", "first"), [("torchvision", 15), ("caffe", 17)])
-def test_a_cell_lies_at_the_centre_of_what_it_sees(variant, first):
+@pytest.mark.parametrize(("name", "first"), [("alexnet", 15), ("alexnet-caffe", 17)])
+def test_a_cell_lies_at_the_centre_of_what_it_sees(name, first):
     """A dot at a cell's centre, seen through kernels that only add up, gives a map symmetric about the cell."""
-    net = alexnet.AlexNet(variant=variant, last="conv5")
+    model = registry.get(name)
+    net = model.build(stop="conv5")
     image = jnp.zeros((1, 227, 227, 3))
     params = jax.tree.map(
         lambda leaf: jnp.full(leaf.shape, 0.01 if len(leaf.shape) == 4 else 0.0),
         jax.eval_shape(net.init, jax.random.key(0), image)["params"],
     )
-    centre, pitch = grad_cam.centres(variant)
+    centre, pitch = grad_cam.centres(model, "conv5")
     assert (centre, pitch) == (first, 16)
 
     def seen(row, column):
         _, activations = jax.jit(net.apply)({"params": params}, image.at[0, row, column].set(100.0))
-        return np.asarray(activations["conv5"][0, :, :, 0])
+        return np.asarray(activations["conv5"].after[0, :, :, 0])
 
     row, column = (int(centre) + pitch * cell for cell in (6, 5))
     around = seen(row, column)[6 - 3 : 6 + 4, 5 - 3 : 5 + 4]
@@ -220,18 +223,18 @@ def test_a_cell_lies_at_the_centre_of_what_it_sees(variant, first):
 def test_a_layers_cells_by_hand():
     """conv1: 11 wide, padded by 2, so pixel 3, every 4; each pooling adds a pitch and doubles it."""
     want = {"conv1": (3, 4), "conv2": (7, 8), "conv3": (15, 16), "conv5": (15, 16)}
-    assert {layer: grad_cam.centres("torchvision", layer) for layer in want} == want
-    assert grad_cam.centres("caffe", "conv1") == (5, 4)
+    assert {layer: grad_cam.centres(registry.ALEXNET, layer) for layer in want} == want
+    assert grad_cam.centres(registry.ALEXNET_CAFFE, "conv1") == (5, 4)
 
 
 def test_enlarged_maps_by_hand():
     maps = jnp.arange(13.0)[None, :, None] + jnp.zeros((1, 1, 13))
-    rows = np.asarray(grad_cam.enlarge(maps + jnp.zeros_like(maps), (227, 200), "torchvision"))[0]
+    rows = np.asarray(grad_cam.enlarge(maps + jnp.zeros_like(maps), (227, 200), registry.ALEXNET))[0]
     assert rows.shape == (227, 200)
     # Row 15 is cell 0's centre, 23 halfway to cell 1's, 207 the last one's; beyond them nothing changes.
     np.testing.assert_allclose(rows[[0, 15, 19, 23, 31, 207, 226], 100], [0, 0, 0.25, 0.5, 1, 12, 12], rtol=1e-6)
     one = jnp.zeros((1, 13, 13)).at[0, 2, 7].set(1)
-    spot = np.asarray(grad_cam.enlarge(one, (227, 227), "torchvision"))[0]
+    spot = np.asarray(grad_cam.enlarge(one, (227, 227), registry.ALEXNET))[0]
     assert np.unravel_index(spot.argmax(), spot.shape) == (15 + 2 * 16, 15 + 7 * 16)
     assert spot.sum() == pytest.approx(16 * 16, rel=1e-5)
 
@@ -293,7 +296,7 @@ def test_mistakes_are_named(small, random_network):
         (lambda: saliency.integrated_gradients(linear, weights, images[:1], images), "baseline must broadcast"),
         (lambda: saliency.occlusion(linear, weights, images, 3, 4), "got stride=4 and patch=3"),
         (lambda: saliency.occlusion(linear, weights, images, 8, 4), "patch <= 7, the image's side"),
-        (lambda: saliency.grad_cam(net, params, images, DIRECTION, "fc6"), "layer must be one of conv1.*got 'fc6'"),
+        (lambda: saliency.grad_cam(net, params, images, DIRECTION, "fc6"), "stage must be one of conv1.*got 'fc6'"),
     ):
         with pytest.raises(ValueError, match=match):
             call()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrjax.models.pretrained import TORCHVISION
+from cxrjax.models.registry import TORCHVISION
 from tests.models import torch_alexnet
 
 if TYPE_CHECKING:

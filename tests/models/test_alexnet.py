@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax.models import alexnet, layers, pretrained
+from cxrjax.models import alexnet, layers, pretrained, registry
 from tests.models import torch_alexnet
 
-GOLDEN = Path(__file__).parent / "golden" / "alexnet.npz"
+GOLDEN = Path(__file__).parents[1] / "golden" / "alexnet.npz"
 VARIANTS = ("torchvision", "caffe")
 SIZES = [("torchvision", 224), ("torchvision", 227), ("torchvision", 300), ("caffe", 227)]
-CUTS = alexnet.LAYERS[1:]
+CUTS = alexnet.STAGES[1:]
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def params(tmp_path_factory):
 
 def _caffe_names(state):
     """features.0.weight -> conv1_weights; arrays stay as Caffe has them, [out, in, height, width]."""
-    modules = zip(torch_alexnet.MODULES, alexnet.LAYERS, strict=True)
+    modules = zip(torch_alexnet.MODULES, alexnet.STAGES, strict=True)
     return {
         f"{layer}_{ours}": state[f"{module}.{theirs}"]
         for module, layer in modules
@@ -51,13 +51,15 @@ def outputs(params):
     for variant, size in SIZES:
         images = torch_alexnet.random_images(variant, size)
         run = jax.jit(alexnet.AlexNet(torch_alexnet.CLASSES, variant).apply)
-        result[variant, size] = (images, *jax.device_get(run({"params": params[variant]}, images)))
+        logits, activations = jax.device_get(run({"params": params[variant]}, images))
+        result[variant, size] = images, logits, {stage: value.after for stage, value in activations.items()}
     return result
 
 
 def apply(variant, params, x, train=False, key=None, **cut):
     model = alexnet.AlexNet(torch_alexnet.CLASSES, variant, **cut)
-    return model.apply({"params": params}, x, train, rngs=None if key is None else {"dropout": key})
+    out, activations = model.apply({"params": params}, x, train, rngs=None if key is None else {"dropout": key})
+    return out, {stage: value.after for stage, value in activations.items()}
 
 
 def relative(got, want):
@@ -71,7 +73,7 @@ def test_golden(outputs, variant, size):
     _, logits, activations = outputs[variant, size]
     with np.load(GOLDEN) as golden:
         assert relative(logits, golden[f"{variant}/{size}/logits"]) <= 1e-4
-        for layer in alexnet.LAYERS:
+        for layer in alexnet.STAGES:
             sample = torch_alexnet.sample(activations[layer])
             assert relative(sample, golden[f"{variant}/{size}/{layer}"]) <= 1e-4, layer
 
@@ -87,8 +89,8 @@ def test_equals_pytorch(references, outputs, variant, size):
     images, logits, activations = outputs[variant, size]
     want, seen = torch_alexnet.forward(references[variant], images)
     assert relative(logits, want) <= 1e-4
-    assert list(activations) == list(alexnet.LAYERS)
-    for layer in alexnet.LAYERS:
+    assert list(activations) == list(alexnet.STAGES)
+    for layer in alexnet.STAGES:
         assert relative(activations[layer], seen[layer]) <= 1e-4, layer
 
 
@@ -97,7 +99,7 @@ def test_state_dict_file_of_the_true_size(references, params, tmp_path):
     torch.save(references["torchvision"].state_dict(), tmp_path / "a.pth")
     read = pretrained.read_torchvision(tmp_path / "a.pth")
     (tmp_path / "a.pth").unlink()
-    assert list(read) == list(alexnet.LAYERS)
+    assert list(read) == list(alexnet.STAGES)
     assert all(np.array_equal(read[n][k], params["torchvision"][n][k]) for n in read for k in ("kernel", "bias"))
 
 
@@ -112,30 +114,30 @@ def test_smallest_image(references, params, variant):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_trunk_then_head_is_the_whole(outputs, params, variant, cut):
     images, logits, activations = outputs[variant, 227]
-    before = alexnet.layer_before(cut)
-    between, below = apply(variant, _layers(params[variant], "conv1", before), images, last=before)
-    got, above = apply(variant, _layers(params[variant], cut, "fc8"), between, first=cut)
+    before = registry.ALEXNET.before(cut)
+    between, below = apply(variant, _layers(params[variant], "conv1", before), images, stop=before)
+    got, above = apply(variant, _layers(params[variant], cut, "fc8"), between, start=cut)
     # 1e-5: the same sums, which the compiler may order differently in another program
     assert relative(got, logits) <= 1e-5
-    assert [*below, *above] == list(alexnet.LAYERS)
+    assert [*below, *above] == list(alexnet.STAGES)
     assert all(relative(value, activations[layer]) <= 1e-5 for layer, value in (below | above).items())
 
 
 def _layers(params, first, last):
-    return {layer: params[layer] for layer in alexnet.layers_between(first, last)}
+    return {layer: params[layer] for layer in registry.ALEXNET.between(first, last)}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_init_makes_the_layers_asked_for_and_fits_the_published_shapes(variant):
     model = alexnet.AlexNet(2, variant)
     image = jax.ShapeDtypeStruct((1, 227, 227, 3), jnp.float32)
-    made = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
-    assert tuple(made) == alexnet.LAYERS == pretrained.LAYERS
-    for layer, shape in pretrained.KERNELS[variant].items():
-        want = tuple(2 if n is None else n for n in shape)
-        assert made[layer]["kernel"].shape == want
-        assert made[layer]["bias"].shape == want[-1:]
-    head = alexnet.AlexNet(2, variant, first="fc7")
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    assert tuple(shapes) == alexnet.STAGES
+    for layer, want in zip(alexnet.STAGES, torch_alexnet.shapes(variant).values(), strict=True):
+        outputs, inputs = 2 if layer == "fc8" else want[0], want[1:]
+        assert shapes[layer]["kernel"].shape == (*inputs[1:], inputs[0], outputs)
+        assert shapes[layer]["bias"].shape == (outputs,)
+    head = alexnet.AlexNet(2, variant, start="fc7")
     assert set(jax.eval_shape(head.init, jax.random.key(0), jnp.zeros((1, 4096)))["params"]) == {"fc7", "fc8"}
 
 
@@ -146,7 +148,7 @@ def test_parameter_count_is_torchvisions():
 
 
 def test_initial_weights_are_uniform_within_one_over_root_fan_in():
-    model = alexnet.AlexNet(2, "caffe", first="conv2", last="conv2")
+    model = alexnet.AlexNet(2, "caffe", start="conv2", stop="conv2")
     x = jnp.zeros((1, 13, 13, 96))
     layer = model.init(jax.random.key(0), x)["params"]["conv2"]
     bound = (5 * 5 * 48) ** -0.5  # of a group's 48 channels
@@ -159,19 +161,19 @@ def test_initial_weights_are_uniform_within_one_over_root_fan_in():
 
 
 @pytest.mark.parametrize("layer", ["fc6", "fc7"])
-def test_dropout_places(monkeypatch, layer):
+def test_dropout_places(layer):
     """x -> x + 1: dropped inputs give {1, 2x + 1} (torchvision), dropped outputs {0, 2(x + 1)} (Caffe)."""
-    monkeypatch.setitem(alexnet.WIDTHS, layer, 1024)
     x = jnp.linspace(1, 2, 1024)[None]
     params = {layer: {"kernel": jnp.eye(1024), "bias": jnp.ones(1024)}}
     for variant, dropped, kept in (("torchvision", 1, 2 * x + 1), ("caffe", 0, 2 * (x + 1))):
-        out, activations = apply(variant, params, x, True, jax.random.key(0), first=layer, last=layer)
+        cut = {"start": layer, "stop": layer, "widths": (*[8] * 5, 1024, 1024)}
+        out, activations = apply(variant, params, x, True, jax.random.key(0), **cut)
         is_kept = np.isclose(out, kept, rtol=1e-6)
         assert (is_kept | np.isclose(out, dropped)).all()
         # 1024 throws of a coin: 5 SD are 0.08
         assert is_kept.mean() == pytest.approx(0.5, abs=0.08)
         assert (np.asarray(activations[layer]) > 0).all()  # recorded right after ReLU, before Caffe's dropout
-        still, _ = apply(variant, params, x, first=layer, last=layer)
+        still, _ = apply(variant, params, x, **cut)
         np.testing.assert_allclose(still, x + 1, rtol=1e-6)
 
 
@@ -179,7 +181,7 @@ def test_dropout_depends_on_the_key_alone(params):
     x = jnp.ones((1, 4096))
     fc7 = _layers(params["caffe"], "fc7", "fc7")
     one, again, other = (
-        np.asarray(apply("caffe", fc7, x, True, jax.random.key(seed), first="fc7", last="fc7")[0]) for seed in (0, 0, 1)
+        np.asarray(apply("caffe", fc7, x, True, jax.random.key(seed), start="fc7", stop="fc7")[0]) for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
@@ -189,11 +191,11 @@ def test_dropout_depends_on_the_key_alone(params):
 def test_no_dropout_elsewhere(params, variant):
     x = jnp.abs(jax.random.normal(jax.random.key(0), (2, 4096)))
     for train in (False, True):  # no key is needed
-        logits, _ = apply(variant, _layers(params[variant], "fc8", "fc8"), x, train, first="fc8")
-        np.testing.assert_array_equal(logits, apply(variant, params[variant], x, first="fc8")[0])
+        logits, _ = apply(variant, _layers(params[variant], "fc8", "fc8"), x, train, start="fc8")
+        np.testing.assert_array_equal(logits, apply(variant, params[variant], x, start="fc8")[0])
     maps = jax.random.normal(jax.random.key(1), (1, 13, 13, 384 if variant == "caffe" else 256))
-    trained, _ = apply(variant, params[variant], maps, True, first="conv5", last="conv5")
-    np.testing.assert_array_equal(trained, apply(variant, params[variant], maps, first="conv5", last="conv5")[0])
+    trained, _ = apply(variant, params[variant], maps, True, start="conv5", stop="conv5")
+    np.testing.assert_array_equal(trained, apply(variant, params[variant], maps, start="conv5", stop="conv5")[0])
 
 
 def test_vmap_over_weights_is_a_loop(params):
@@ -202,7 +204,7 @@ def test_vmap_over_weights_is_a_loop(params):
     x = jax.random.normal(jax.random.key(0), (2, 7, 7, 96))
 
     def run(params):
-        return apply("caffe", params, x, first="conv2", last="conv2")[0]
+        return apply("caffe", params, x, start="conv2", stop="conv2")[0]
 
     together = jax.vmap(run)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds))
     for got, one in zip(together, seeds, strict=True):
@@ -214,7 +216,7 @@ def test_between_conv5_and_fc6_stands_a_flat_map_channels_last():
     kernel = jnp.zeros((3, 3, 256, 256)).at[1, 1].set(jnp.eye(256))
     params = {"conv5": {"kernel": kernel, "bias": jnp.zeros(256)}}
     x = jnp.arange(13 * 13 * 256, dtype=jnp.float32).reshape(1, 13, 13, 256)
-    out, _ = apply("torchvision", params, x, first="conv5", last="conv5")
+    out, _ = apply("torchvision", params, x, start="conv5", stop="conv5")
     want = np.asarray(x)[0, 2::2, 2::2].reshape(1, 9216)  # values rise along every axis: the window's last corner
     np.testing.assert_array_equal(out, want)
 
@@ -271,27 +273,9 @@ def test_adaptive_average_pool_by_hand():
 
 @pytest.mark.parametrize(("variant", "size"), [("torchvision", 62), ("caffe", 20)])
 def test_image_of_which_nothing_is_left(variant, size):
-    model = alexnet.AlexNet(2, variant, last="conv5")
+    model = alexnet.AlexNet(2, variant, stop="conv5")
     with pytest.raises(ValueError, match=r"must leave 1 pixel or more after conv5, got \(0, 0\)"):
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "message"),
-    [
-        ("conv0", "fc8", "first must be one of conv1, conv2.*got 'conv0'"),
-        ("conv1", "fc9", "last must be one of conv1, conv2.*got 'fc9'"),
-        ("fc7", "conv2", "first must not come after last, got first='fc7' and last='conv2'"),
-    ],
-)
-def test_layers_between_refuses(first, last, message):
-    with pytest.raises(ValueError, match=message):
-        alexnet.layers_between(first, last)
-
-
-def test_layer_before():
-    assert alexnet.layer_before("conv1") is None
-    assert alexnet.layer_before("fc6") == "conv5"
 
 
 def test_unknown_variant_is_refused():
@@ -300,20 +284,11 @@ def test_unknown_variant_is_refused():
 
 
 def test_what_is_added_to_activations_goes_on():
-    net = alexnet.AlexNet(2, first="fc7")
+    net = alexnet.AlexNet(2, start="fc7")
     x = jax.random.normal(jax.random.key(0), (1, 4096))
     params = net.init(jax.random.key(1), x)["params"]
     plain, seen = net.apply({"params": params}, x)
-    more, now = net.apply({"params": params}, x, added={"fc7": jnp.ones((1, 4096))})
-    np.testing.assert_allclose(now["fc7"], seen["fc7"] + 1, atol=1e-6)
+    more, now = net.apply({"params": params}, x, taps={"fc7": jnp.ones((1, 4096))})
+    np.testing.assert_allclose(now["fc7"].after, seen["fc7"].after + 1, atol=1e-6)
+    np.testing.assert_array_equal(now["fc7"].before, seen["fc7"].before)
     np.testing.assert_allclose(more - plain, params["fc8"]["kernel"].sum(0)[None], atol=1e-3)
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_channels_are_those_of_the_kernels(variant):
-    net = alexnet.AlexNet(7, variant)
-    kernels = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 227, 227, 3)))["params"]
-    for layer in alexnet.LAYERS:
-        assert alexnet.channels_of(net, layer) == kernels[layer]["kernel"].shape[-1]
-    with pytest.raises(ValueError, match=r"layer must be one of conv1, .*, got 'fc9'"):
-        alexnet.channels_of(net, "fc9")

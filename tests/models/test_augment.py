@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.models import augment, pretrained
+from cxrjax.models import augment, registry
 from cxrjax.training import inputs, plan, tf_input
 
 
@@ -16,14 +16,14 @@ def test_crop_flip_moves_the_pixels_it_says(noise):
 
 def test_normalise_equals_the_torchvision_recipe_by_hand():
     """(x / 255 - mean) / std for R, G, B, worked out by hand for three greys."""
-    out = np.asarray(augment.normalise(np.array([[[0, 255, 128]]], np.uint8), pretrained.TORCHVISION))
+    out = np.asarray(augment.normalise(np.array([[[0, 255, 128]]], np.uint8), registry.TORCHVISION))
     np.testing.assert_allclose(out[0, 0, 0], [-2.117904, -2.035714, -1.804444], atol=2e-6)
     np.testing.assert_allclose(out[0, 0, 1], [2.248908, 2.428571, 2.640000], atol=2e-6)
     np.testing.assert_allclose(out[0, 0, 2], [0.074065, 0.205182, 0.426492], atol=2e-6)
 
 
 def test_normalise_for_caffe_subtracts_the_mean_of_blue_first():
-    out = np.asarray(augment.normalise(np.array([[[200]]], np.uint8), pretrained.CAFFE))
+    out = np.asarray(augment.normalise(np.array([[[200]]], np.uint8), registry.CAFFE))
     np.testing.assert_allclose(out[0, 0, 0], 200 - np.array([104.00698793, 116.66876762, 122.67891434]), rtol=1e-6)
 
 

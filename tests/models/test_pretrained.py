@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
 import io
@@ -20,21 +21,23 @@ import numpy as np
 import pytest
 
 from cxrjax.base.types import InputError
-from cxrjax.models import alexnet, foreign_files, pretrained
+from cxrjax.models import alexnet, foreign_files, pretrained, registry
 from experiments import convert_weights as program
 from tests.models import torch_alexnet
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NO_TORCH = "PyTorch is not installed; .safetensors files need none"
 
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch):
     """Three units in fc6 and two in fc7: files of 10 MB in place of 240; nothing else depends on the width."""
-    for kernels in pretrained.KERNELS.values():
-        monkeypatch.setitem(kernels, "fc6", (9216, 3))
-        monkeypatch.setitem(kernels, "fc7", (3, 2))
-        monkeypatch.setitem(kernels, "fc8", (2, None))
+    for name in ("ALEXNET", "ALEXNET_CAFFE"):
+        model = getattr(registry, name)
+        shapes = torch_alexnet.CONV_SHAPES[dict(model.options)["variant"]]
+        widths = (*(shape[0] for shape in shapes), 3, 2)
+        other = dataclasses.replace(model, options=(*model.options, ("widths", widths)))
+        monkeypatch.setattr(registry, name, other)
 
 
 def make_state(variant):
@@ -57,7 +60,7 @@ def states():
 def by_index(state):
     """Our params of a channels-first state dict, by another route than transposition: einsum and an index table."""
     params = {}
-    for layer, module in zip(alexnet.LAYERS, torch_alexnet.MODULES, strict=True):
+    for layer, module in zip(alexnet.STAGES, torch_alexnet.MODULES, strict=True):
         kernel = np.einsum("oihw->hwio" if layer.startswith("conv") else "oi->io", state[f"{module}.weight"])
         if layer == "fc6":
             channel_first = np.arange(9216).reshape(256, 6, 6)
@@ -109,8 +112,8 @@ def test_safetensors(tmp_path, states):
     assert_same(weights.params, by_index(states["torchvision"]))
     assert weights.info.sha256 == sha256_of(file)
     assert weights.info.file == "a.safetensors"
-    assert weights.info.layers == alexnet.LAYERS
-    assert (weights.info.variant, weights.info.preprocessing) == ("torchvision", pretrained.TORCHVISION)
+    assert weights.info.layers == alexnet.STAGES
+    assert (weights.info.model, weights.info.preprocessing) == ("alexnet", registry.TORCHVISION)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -227,7 +230,7 @@ def caffe_pairs(state, layout):
     """layer -> (weights, biases) in Caffe's layout, or in TensorFlow's as our params have it."""
     if layout == "tensorflow":
         return {layer: (pair["kernel"], pair["bias"]) for layer, pair in by_index(state).items()}
-    modules = zip(alexnet.LAYERS, torch_alexnet.MODULES, strict=True)
+    modules = zip(alexnet.STAGES, torch_alexnet.MODULES, strict=True)
     return {layer: (state[f"{module}.weight"], state[f"{module}.bias"]) for layer, module in modules}
 
 
@@ -242,7 +245,7 @@ def test_npz(tmp_path, states, layout):
     file = save_npz(tmp_path / "a.npz", caffe_pairs(states["caffe"], layout))
     weights = pretrained.read("caffe", file, sha256_of(file))
     assert_same(weights.params, by_index(states["caffe"]))
-    assert (weights.info.variant, weights.info.preprocessing) == ("caffe", pretrained.CAFFE)
+    assert (weights.info.model, weights.info.preprocessing) == ("alexnet-caffe", registry.CAFFE)
     assert weights.info.preprocessing.channels == "BGR"
 
 
@@ -463,7 +466,7 @@ def shaped(**kernels):
 
 def test_match_takes_what_the_template_has():
     params = shaped(conv1=(3, 4), fc7=(5, 6), fc8=(6, 1000))
-    got, fresh = pretrained.match(params, shaped(conv1=(3, 4), fc7=(5, 6)))
+    got, fresh = pretrained.match(params, shaped(conv1=(3, 4), fc7=(5, 6)), others=("fc8",))
     assert (list(got), fresh) == (["conv1", "fc7"], ())
     assert got["conv1"] is params["conv1"]
 
@@ -585,17 +588,17 @@ def test_weights_that_the_network_cannot_hold_are_not_written(capsys, tmp_path, 
 
 @pytest.mark.parametrize("variant", ["torchvision", "caffe"])
 def test_all_eight_layers_to_a_checkpoint(capsys, monkeypatch, tmp_path, states, variant):
-    monkeypatch.setattr(alexnet, "WIDTHS", {"fc6": 3, "fc7": 2})
+    monkeypatch.setattr(registry, "_MODELS", {m.name: m for m in (registry.ALEXNET, registry.ALEXNET_CAFFE)})
     if variant == "torchvision":
         file = save_safetensors(tmp_path / "a.safetensors", states[variant])
     else:
         file = save_npz(tmp_path / "a.npz", caffe_pairs(states[variant], "caffe"))
     status, out, err = run(capsys, f"--source={variant}", f"--file={file}", f"--out={tmp_path / 'out'}")
     assert (status, err) == (0, "")
-    assert f"{', '.join(alexnet.LAYERS)}; SHA-256 of {file}: {sha256_of(file)}" in out
+    assert f"{', '.join(alexnet.STAGES)}; SHA-256 of {file}: {sha256_of(file)}" in out
     weights = pretrained.load_weights(tmp_path / "out")
     assert_same(weights.params, by_index(states[variant]))
-    assert weights.info.variant == variant
+    assert weights.info.model == {"torchvision": "alexnet", "caffe": "alexnet-caffe"}[variant]
 
 
 # Downloads

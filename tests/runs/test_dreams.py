@@ -47,8 +47,8 @@ def test_one_call_dreams_for_every_seed_and_class(run, heads, made):
     assert made.image.shape == (4, 227, 227)
     start = dream.noise(jax.random.key(0))[None]
     for i, (label, place) in enumerate([(1, 0), (1, 1), (0, 0), (0, 1)]):
-        params = (heads.of(place), objectives.direction(run.net, "fc8", label))
-        alone = dream.dream(objectives.along(run.net), params, start, SHORT.octaves)
+        params = (heads.of(place), objectives.one_hot(run.net, "fc8", label))
+        alone = dream.dream(objectives.channel_objective(run.net), params, start, SHORT.octaves)
         np.testing.assert_allclose(made.scores[i, 0], alone.scores[0, 0], rtol=1e-3, atol=1e-5)
         assert np.abs(np.asarray(made.image[i] - alone.image[0])).mean() < 0.1  # of 24 that it moved
         assert made.scores[i, -1] > made.scores[i, 0]

