@@ -25,7 +25,7 @@ from cxrjax.data.decode import Reduction
 from . import _cli
 
 if TYPE_CHECKING:
-    from cxrjax.data.sources.base import Source
+    from cxrjax.data.sources import Source
 
 
 @dataclasses.dataclass(frozen=True)

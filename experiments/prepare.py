@@ -65,11 +65,11 @@ def main(argv: list[str] | None = None) -> None:
         _cli.log_to_stderr()
         from cxrjax.data import load
         from cxrjax.data.prepare import prepare
-        from cxrjax.data.sources import listing
+        from cxrjax.data.sources import folder
 
-        unknown = sorted(set(columns) - set(listing.KNOWN))
+        unknown = sorted(set(columns) - set(folder.KNOWN))
         if unknown:
-            raise InputError(f"--columns knows {', '.join(listing.KNOWN)}, not {', '.join(unknown)}")
+            raise InputError(f"--columns knows {', '.join(folder.KNOWN)}, not {', '.join(unknown)}")
         source = load.find(Path(config.source), load.Naming(classes, columns, pattern))
         out = Path(config.out)
         reduction = Reduction(config.size, config.fit, config.filter)

@@ -15,7 +15,7 @@ import pytest
 from cxrjax.analysis import analyse
 from cxrjax.analysis.schema import Analysis
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.data.phantom import phantom
+from cxrjax.data import phantom
 from cxrjax.report import report
 from cxrjax.runs import experiment, scoring
 from cxrjax.storage.store import About, write_store

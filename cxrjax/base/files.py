@@ -6,10 +6,13 @@ A file is written to a temporary name beside the target, then renamed.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+log = logging.getLogger(__name__)
 
 LOG_SECONDS = 10.0
 
@@ -60,3 +63,19 @@ class Clock:
         self._logged = now
         left = (now - self.started) * (self._total - done) / max(done - self._first, 1)
         return f"{left / 60:.1f} min left"
+
+
+def lock(file: IO[str], waiting: str) -> None:
+    """Holds an open file against other processes until it is closed.
+
+    Args:
+      file: that all of them open for writing.
+      waiting: what is logged where another process holds it and this one has to wait.
+    """
+    import fcntl  # POSIX alone; imported here so that everything else works without it
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.info(waiting)
+        fcntl.flock(file, fcntl.LOCK_EX)

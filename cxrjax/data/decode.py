@@ -1,27 +1,51 @@
-"""The bytes of one image file -> 8-bit grey, reduced. Never a half image: what is not whole is refused."""
+"""One image file -> 8-bit grey, reduced, never a half image; and whether it may be a chest radiograph at all."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cxrjax.base.types import InputError
 from cxrjax.data import dicom
-from cxrjax.data.budget import Budget
 from cxrjax.data.dicom import Details
 
 
 class Reduction(NamedTuple):
     """How an image of any size becomes a square one."""
 
-    size: int = 256  # pixels
+    size: int = 256  # pixels, the poster's
     fit: str = "stretch"  # stretch: the whole image, without its aspect; pad: with black; crop: the central square
     filter: str = "bilinear"  # Pillow's anti-aliased bilinear, or box (area)
+
+
+class Budget:
+    """Bytes that threads share: one that needs much waits until others have given back theirs."""
+
+    def __init__(self, total: int) -> None:
+        """`total` bytes."""
+        self._total = self._free = total
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def hold(self, amount: int) -> Iterator[None]:
+        """Holds `amount` bytes inside the block, once they are free; who asks for more than all gets all."""
+        amount = min(amount, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= amount)
+            self._free -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()
 
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "JPEG2000", "WEBP", "GIF", "PPM")  # none that starts other programs
@@ -34,8 +58,6 @@ _memory = Budget(300_000_000)  # of all threads: the largest images go one at a 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "box": Image.Resampling.BOX}
 Check: TypeAlias = Callable[[Image.Image], None]
 """Looks at a whole image, upright and of its own size and mode, and raises InputError to refuse it."""
-
-_NOTHING = Details("", "", "", "")
 
 
 class Decoded(NamedTuple):
@@ -76,21 +98,22 @@ def decode(
         if is_dicom:
             header = dicom.read_header(content, MAX_PIXELS)
             with _memory.hold(_DEEP_BYTES * header.pixels):
-                return Decoded(
-                    _reduce(_checked(Image.fromarray(dicom.shown(header)), check), reduction), header.details
-                )
+                image = _checked(Image.fromarray(dicom.shown(header)), check)
+                return Decoded(_reduce(image, reduction), header.details)
         image = _open(content)
         with _memory.hold((_DEEP_BYTES if image.mode in _DEEP else _BYTES) * image.width * image.height):
-            return Decoded(_reduce(_grey(_checked(_load(image), check)), reduction), _NOTHING)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return Decoded(_reduce(_grey(_checked(image, check)), reduction), Details())
     except InputError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise InputError("is not an image of a known format") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"has {_TOO_LARGE}") from error
     except Exception as error:  # decoders raise whatever they like at damaged data: struct.error, KeyError, ...
-        told = "" if is_dicom else f": {_plain(error)}"  # a header may be quoted there
-        raise InputError(f"cannot be decoded ({type(error).__name__}{told})") from error
+        message = "" if is_dicom else f": {_plain(error)}"  # a header may be quoted there
+        raise InputError(f"cannot be decoded ({type(error).__name__}{message})") from error
 
 
 def _open(content: bytes) -> Image.Image:
@@ -103,13 +126,6 @@ def _open(content: bytes) -> Image.Image:
     if image.format == "PNG":
         image.verify()  # checksums, which decoding does not look at
         image = Image.open(io.BytesIO(content), formats=("PNG",))
-    return image
-
-
-def _load(image: Image.Image) -> Image.Image:
-    """Decodes, and turns upright."""
-    image.load()
-    ImageOps.exif_transpose(image, in_place=True)
     return image
 
 
@@ -137,9 +153,10 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _reduce(image: Image.Image, reduction: Reduction) -> np.ndarray:
-    size, method = (reduction.size, reduction.size), _FILTERS[reduction.filter]
+    """[size, size] u8 of an image in mode L, RGB, or F with values 0..255."""
     if image.mode == "RGB":
         image = image.convert("L")
+    size, method = (reduction.size, reduction.size), _FILTERS[reduction.filter]
     if reduction.fit == "pad":
         image = ImageOps.pad(image, size, method, color=0)
     elif reduction.fit == "crop":
@@ -153,3 +170,52 @@ def _reduce(image: Image.Image, reduction: Reduction) -> np.ndarray:
 def _plain(error: Exception) -> str:
     """Its message without the addresses of objects, which change from run to run."""
     return re.sub(r"<[^>]* at 0x[0-9a-f]+>", "", " ".join(str(error).split()))[:200].strip()
+
+
+# May this be a chest radiograph? Rules that no radiograph breaks and many other pictures do; they cannot tell a chest
+# from a hand, nor a grey photograph from a radiograph. Measured on 1,328 images of NIH (256 and 1024 pixels, five RGBA)
+# and Kermany et al. (224 pixels, RGB JPEG) and on five DICOM files: shorter sides of 224 pixels and more; channels that
+# are equal in every pixel; reduced, 99 and more grey levels from the 1st to the 99th percentile.
+MIN_SIDE = 128  # pixels of the shorter side; half of what the network is given
+CHROMA = 32  # grey levels between a coloured pixel's largest and smallest channel; JPEG makes a few out of grey
+COLOURED = 0.1  # share of coloured pixels; letters, arrows and logos in colour take less
+MIN_CONTRAST = 16  # grey levels between the 1st and the 99th percentile
+_GRID = 128  # pixels are looked at in so many rows and columns
+_GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+
+
+def check_opened(image: Image.Image) -> None:
+    """Refuses what is too small or in colour; for `decode`'s `check`.
+
+    Args:
+      image: decoded, of its own size, any mode; transparency is not looked at.
+
+    Raises:
+      InputError: naming the rule and the figure, not the file.
+    """
+    if min(image.size) < MIN_SIDE:
+        raise InputError(f"has {image.width} x {image.height} pixels; each side must have at least {MIN_SIDE}")
+    share = coloured(image)
+    if share > COLOURED:
+        raise InputError(f"is in colour: {100 * share:.0f} % of its pixels, and radiographs are grey")
+
+
+def check_reduced(pixels: np.ndarray) -> None:
+    """Refuses [size, size] u8 that shows nothing.
+
+    Raises:
+      InputError: naming the rule and the figure, not the file.
+    """
+    low, high = np.percentile(pixels, (1, 99))
+    if high - low < MIN_CONTRAST:
+        raise InputError(f"is blank: 98 % of its pixels lie within {high - low:.0f} of 255 grey levels")
+
+
+def coloured(image: Image.Image) -> float:
+    """Share of the pixels, 0..1, whose channels (RGB) differ by more than `CHROMA`; of a grid of pixels as they are."""
+    if image.mode in _GREY:
+        return 0.0
+    # Nearest neighbours alone work on palettes, and do not weigh colours by transparency.
+    grid = image.resize((_GRID, _GRID), Image.Resampling.NEAREST)
+    channels = np.asarray(grid.convert("RGB")).astype(np.int16)
+    return float((channels.max(-1) - channels.min(-1) > CHROMA).mean())

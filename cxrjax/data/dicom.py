@@ -32,10 +32,10 @@ from cxrjax.data import dicom_worker
 class Details(NamedTuple):
     """What the header of an image says; "" where it says nothing."""
 
-    patient: str
-    age: str  # as written, 058Y
-    sex: str
-    view: str
+    patient: str = ""
+    age: str = ""  # as written, 058Y
+    sex: str = ""
+    view: str = ""
 
 
 SUFFIXES = (".dcm", ".dicom", ".ima")

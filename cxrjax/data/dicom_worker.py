@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import io
 import queue
-import resource
 import signal
 import subprocess
 import sys
@@ -110,6 +109,8 @@ def _receive(pipe: IO[bytes]) -> bytes | None:
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """The child: a decoder's name, a limit in seconds and a file in, a fault (empty for none) and a NumPy array out."""
+    import resource  # with `setitimer` POSIX alone
+
     import pydicom
     from pydicom.pixels import pixel_array as decode
 

@@ -12,8 +12,7 @@ from typing import NamedTuple
 from cxrjax.base.types import InputError
 from cxrjax.data.decode import Reduction
 from cxrjax.data.prepare import prepare
-from cxrjax.data.sources import archive, folder, listing, nih
-from cxrjax.data.sources.base import CLASSES, Source
+from cxrjax.data.sources import CLASSES, Source, archive, folder, nih
 from cxrjax.storage.store import About, ImageStore, is_store, label_counts, open_store, read_about
 
 log = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ class Naming(NamedTuple):
 
     classes: dict[str, str] = CLASSES  # upper-case name of a folder or label -> NIH label
     columns: dict[str, str] = {}  # our name of a CSV column -> theirs  # noqa: RUF012 - never written to
-    patient: re.Pattern[str] | None = None  # see `base.patient_of`
+    patient: re.Pattern[str] | None = None  # see `sources.patient_of`
 
 
 def cache_dir() -> Path:
@@ -33,7 +32,7 @@ def cache_dir() -> Path:
 
 
 def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immutable
-    """Tells what a source is and looks what is there, without reading an image.
+    """Tells what a source is and lists what is there, without reading an image.
 
     In this order: an NIH folder (`Data_Entry_2017*.csv`), a folder with one CSV that has the columns path and label,
     class folders, any folder with images, which then have no label; or such a CSV, or one image file.
@@ -48,43 +47,47 @@ def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immu
 
 
 def _find(place: Path, naming: Naming) -> Source:
+    """The first layout that fits; a new source is a line here."""
+    classes, columns, pattern = naming
     if place.is_file():
         if place.suffix.lower() == ".csv":
-            return listing.scan(place, naming.classes, naming.columns, naming.patient)
-        return folder.scan(place, naming.classes, naming.patient)
+            return folder.scan_table(place, classes, columns, pattern)
+        return folder.scan_images(place, classes, pattern)
     if not place.is_dir():
         raise InputError(f"{place} does not exist")
     if nih.find_table(place):
         return nih.scan(place)
-    labelled = folder.class_folders(place, naming.classes)
-    table = listing.find_table(place, naming.columns, required=not labelled or bool(naming.columns))
+    labelled = folder.class_folders(place, classes)
+    table = folder.find_table(place, columns, required=not labelled or bool(columns))
     if table:
-        return listing.scan(table, naming.classes, naming.columns, naming.patient)
+        return folder.scan_table(table, classes, columns, pattern)
     if not labelled and any(archive.is_archive(path) for path in place.iterdir()):
         raise InputError(f"{place} holds archives but no Data_Entry_2017*.csv, which names their images and labels")
-    return folder.scan(place, naming.classes, naming.patient)
+    return folder.scan_images(place, classes, pattern)
 
 
-def load(data_dir: str | None, max_bad: float = 0.01) -> tuple[ImageStore, About]:
+def load(data_dir: str | None, max_bad: float = 0.01, size: int = Reduction().size) -> tuple[ImageStore, About]:
     """Opens a data set; a raw one is prepared into the cache first, and found there the next time.
 
     Args:
-      data_dir: prepared store, or what `find` knows; None is the embedded phantom.
+      data_dir: prepared store, or what `find` knows; None is the embedded phantom, of 256 pixels.
       max_bad: share of images, 0..1, that may be bad; they are left out.
+      size: width and height of the images in pixels; a store of another size is refused.
 
     Raises:
-      InputError: if it is missing or of no known kind, or too many images are bad.
+      InputError: if it is missing or of no known kind, too many images are bad, or a store has another size.
     """
     if data_dir is None:
-        return _load_phantom()
+        return _phantom()
     place = Path(data_dir)
     if is_store(place):
-        return open_store(place), read_about(place)
-    source = find(place)
-    prepared = cache_dir() / "stores" / f"{place.resolve().name}-{_fingerprint(source)}"
+        return open_store(place, size), read_about(place)
+    source, reduction = find(place), Reduction(size)
+    other = "" if reduction == Reduction() else f"-{size}"
+    prepared = cache_dir() / "stores" / f"{place.resolve().name}-{_fingerprint(source)}{other}"
     if not is_store(prepared):
         log.info("%s: preparing %s into %s", source.kind, place, prepared)
-        outcome = prepare(source, prepared, Reduction(), max_bad)
+        outcome = prepare(source, prepared, reduction, max_bad)
         if outcome:
             log.info("%d images prepared, %d bad, %d doubtful", outcome.images, outcome.bad, outcome.doubtful)
     return _checked(prepared, max_bad)
@@ -110,8 +113,8 @@ def _fingerprint(source: Source) -> str:
     return digest.hexdigest()[:16]
 
 
-def _load_phantom() -> tuple[ImageStore, About]:
-    from cxrjax.data.phantom import phantom
+def _phantom() -> tuple[ImageStore, About]:
+    from cxrjax.data import phantom
 
-    made = phantom.phantom()
-    return ImageStore(made.images, made.table), About("phantom", label_counts(made.table), {}, {})
+    drawn = phantom.embedded()
+    return ImageStore(drawn.images, drawn.table.copy()), About("phantom", label_counts(drawn.table), {}, {})

@@ -1,16 +1,14 @@
 """A source -> ImageStore: decoded on all cores, continued after a kill at any moment, never a half image.
 
-The store grows in `.NAME.partial` beside its place. Rows reach the disk before the ledger's lines that speak of them;
-what a kill leaves behind the last line is cut off. At the end the store is put together in `.NAME.partial/store`, from
-where one rename takes it to its place; until then nothing is lost that would have to be read again.
+What is read gathers in `.NAME.partial` beside the store's place (`reading.Partial`). At the end the store is put
+together in `.NAME.partial/store`, from where one rename takes it to its place; until then nothing is lost that would
+have to be read again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -22,24 +20,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
 from cxrjax.base import files
 from cxrjax.base.types import InputError
-from cxrjax.data import reading
+from cxrjax.data import reading, sources
 from cxrjax.data.decode import Decoded, Reduction
 from cxrjax.data.dicom import Details, NoImage
-from cxrjax.data.ledger import Done, Ledger
-from cxrjax.data.sources import base as sources
-from cxrjax.data.sources.base import Bad, End, Same, Source
-from cxrjax.storage.store import BAD_COLUMNS, COLUMNS, FILES, About, Rows, is_store, write_tables
+from cxrjax.data.reading import Done, Partial
+from cxrjax.data.sources import Bad, End, Same, Source
+from cxrjax.storage.store import BAD_COLUMNS, COLUMNS, FILES, About, is_store, write_images, write_tables
 
 log = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 1.0  # between two moments from which a killed preparation goes on
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_SETTINGS, _LEDGER, _ROWS, _LOCK = "settings.json", "ledger.jsonl", "rows.npy", ".lock"
+_SETTINGS, _LOCK = "settings.json", ".lock"
 _STORE, _OLD = "store", "old"  # the new store before, an old one after it is in its place
 
 
@@ -78,15 +76,15 @@ def prepare(
     _refuse(out, overwrite)
     there = is_store(out)
     try:
-        with _claimed(out) as partial:
+        with _claimed(out) as folder:
             if is_store(out) and not there:
                 return None
-            _begin(partial, source, reduction, overwrite)
+            _begin(folder, source, reduction, overwrite)
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 warnings.filterwarnings("ignore", module="pydicom")  # they may quote the file
-                outcome = _fill(partial, source, reduction, max_bad, workers or _cores())
-            _place(partial, out)
+                outcome = _fill(folder, source, reduction, max_bad, workers or _cores())
+            _place(folder, out)
             return outcome._replace(seconds=time.monotonic() - started)
     except OSError as error:
         if error.errno not in _FULL:
@@ -114,47 +112,40 @@ def _refuse(out: Path, overwrite: bool) -> None:
 @contextlib.contextmanager
 def _claimed(out: Path) -> Iterator[Path]:
     """The folder in which the store grows, held against other processes; the next one waits."""
-    partial = out.parent / f".{out.name}.partial"
+    folder = out.parent / f".{out.name}.partial"
     while True:
-        partial.mkdir(parents=True, exist_ok=True)
-        with (partial / _LOCK).open("w") as lock:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / _LOCK).open("w") as lock:
+            files.lock(lock, f"another process is preparing {out}; waiting for it")
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("another process is preparing %s; waiting for it", out)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            try:
-                held = os.path.samestat((partial / _LOCK).stat(), os.fstat(lock.fileno()))
+                held = os.path.samestat((folder / _LOCK).stat(), os.fstat(lock.fileno()))
             except OSError:
                 held = False
             if held:  # else the other process has finished and its lock is gone with its folder
-                yield partial
+                yield folder
                 if is_store(out):
-                    shutil.rmtree(partial, ignore_errors=True)  # its lock goes last or with it
+                    shutil.rmtree(folder, ignore_errors=True)  # its lock goes last or with it
                 return
 
 
-def _begin(partial: Path, source: Source, reduction: Reduction, overwrite: bool) -> None:
+def _begin(folder: Path, source: Source, reduction: Reduction, overwrite: bool) -> None:
     """Refuses or empties what an attempt with other settings left behind."""
-    settings = {"source": str(source.place.resolve()), **_made(reduction)}
-    path = partial / _SETTINGS
+    settings = {"source": str(source.place.resolve()), **_provenance(reduction)}
+    path = folder / _SETTINGS
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else settings
     differing = [f"{k} (was {before.get(k)!r}, now {settings[k]!r})" for k in settings if before.get(k) != settings[k]]
     if differing and not overwrite:
         raise InputError(
-            f"{partial} holds an interrupted store of other settings: {', '.join(differing)}; --overwrite starts anew"
+            f"{folder} holds an interrupted store of other settings: {', '.join(differing)}; --overwrite starts anew"
         )
-    inside, rows = partial / _STORE, partial / _ROWS
-    if not rows.exists() and (inside / "images.npy").exists():  # killed between the last two renames
-        (inside / "images.npy").replace(rows)
-    shutil.rmtree(inside, ignore_errors=True)
+    shutil.rmtree(folder / _STORE, ignore_errors=True)
     if differing or not path.is_file():
-        for name in (_SETTINGS, _LEDGER, _ROWS):  # in this order: what is left after a kill is not taken for whole
-            (partial / name).unlink(missing_ok=True)
+        for name in (_SETTINGS, Partial.LEDGER, Partial.ROWS):  # what is left after a kill is not taken for whole
+            (folder / name).unlink(missing_ok=True)
     files.write_json(path, settings)
 
 
-def _made(reduction: Reduction) -> dict[str, object]:
+def _provenance(reduction: Reduction) -> dict[str, object]:
     """What the pixels depend on beside the source."""
     versions = {}
     for name in ("cxrjax", "pillow", "pydicom"):
@@ -163,126 +154,114 @@ def _made(reduction: Reduction) -> dict[str, object]:
     return {**reduction._asdict(), "versions": versions}
 
 
-def _place(partial: Path, out: Path) -> None:
-    """Takes a whole store to its place, and an old one out of it; `partial` is removed later."""
+def _place(folder: Path, out: Path) -> None:
+    """Takes a whole store to its place, and an old one out of it; `folder` is removed later."""
     if out.is_dir():
-        shutil.rmtree(partial / _OLD, ignore_errors=True)
-        out.rename(partial / _OLD)
-    (partial / _STORE).rename(out)
+        shutil.rmtree(folder / _OLD, ignore_errors=True)
+        out.rename(folder / _OLD)
+    (folder / _STORE).rename(out)
 
 
-def _fill(partial: Path, source: Source, reduction: Reduction, max_bad: float, workers: int) -> Outcome:
+def _fill(folder: Path, source: Source, reduction: Reduction, max_bad: float, workers: int) -> Outcome:
     """Reads what is not in the partial store yet and puts the store together."""
-    with contextlib.ExitStack() as stack:
-        ledger = stack.enter_context(contextlib.closing(Ledger(partial / _LEDGER)))
-        if not Rows.holds(partial / _ROWS, reduction.size, ledger.rows()):
-            ledger.forget()
-        rows = stack.enter_context(contextlib.closing(Rows(partial / _ROWS, reduction.size, ledger.rows())))
-        if ledger.done:
-            log.info("going on behind %d images that are done", len(ledger.done))
-        done, bad, read = _read_all(source, reduction, workers, ledger, rows)
-        table, order = _table(source, done)
-        bad += _duplicates(table, done)
-        listed = _listed(bad)
-        lost = int(listed["left_out"].sum())
-        _check(partial, listed, lost, len(table), max_bad)
-        about = About(str(source.place), source.listed, _made(reduction), {})
-        boxes = source.boxes[source.boxes["image"].isin(set(table["image"]))]
-        inside = partial / _STORE
+    with contextlib.closing(Partial(folder, reduction.size)) as partial:
+        if partial.done:
+            log.info("going on behind %d images that are done", len(partial.done))
+        images, bad, read = _read_all(source, reduction, workers, partial)
+        done = [partial.done[image] for image in source.table["image"] if image in images]
+        table = _table(source, done)
+        bad_images = _bad_table(bad + _duplicates(table, done))
+        left_out = int(bad_images["left_out"].sum())
+        _check(folder, bad_images, left_out, len(table), max_bad)
+        about = About(str(source.place), source.listed, _provenance(reduction), {})
+        boxes = source.boxes[source.boxes["image"].isin(images)]
+        inside = folder / _STORE
         inside.mkdir()
-        write_tables(inside, table, about, listed, boxes if reduction.fit == "stretch" else None)
-        rows.finish(order, inside / "images.npy")
-    return Outcome(len(table), lost, len(listed) - lost, read, 0.0)
+        write_tables(inside, table, about, bad_images, boxes if reduction.fit == "stretch" else None)
+        write_images(inside / "images.npy", partial.pixels(table["image"]), len(table))
+    return Outcome(len(table), left_out, len(bad_images) - left_out, read, 0.0)
 
 
-def _listed(bad: list[Bad]) -> pd.DataFrame:
+def _bad_table(bad: list[Bad]) -> pd.DataFrame:
     """`BAD_COLUMNS`, sorted."""
-    rows = [(sources.printable(one.image), sources.printable(one.origin), one.left_out, one.reason) for one in bad]
+    rows = [(sources.printable(b.image), sources.printable(b.origin), b.left_out, b.reason) for b in bad]
     return pd.DataFrame(rows, columns=list(BAD_COLUMNS)).sort_values(["image", "origin"], kind="stable")
 
 
-def _check(partial: Path, listed: pd.DataFrame, lost: int, images: int, max_bad: float) -> None:
-    share = lost / max(lost + images, 1)
+def _check(folder: Path, bad_images: pd.DataFrame, left_out: int, images: int, max_bad: float) -> None:
+    """Refuses a store without an image or with too many bad ones, and lists them in `bad_images.csv`."""
+    share = left_out / max(left_out + images, 1)
     if images and share <= max_bad:
         return
-    files.write_text(partial / "bad_images.csv", listed.to_csv(index=False))
-    first = listed[listed["left_out"]].iloc[0] if lost else None
-    why = "" if first is None else f"{first['origin']} {first['reason']}"
-    where = partial / "bad_images.csv"
-    if not lost:
+    path = folder / "bad_images.csv"
+    files.write_text(path, bad_images.to_csv(index=False))
+    if not left_out:
         raise InputError("the archives hold none of the images that the table lists")
-    if not images:
-        raise InputError(f"none of the {lost} images can be used; the first: {why}; all are listed in {where}")
-    raise InputError(
-        f"{lost} of {lost + images} images ({100 * share:.1f} %) are bad, more than --max_bad={max_bad:g} allows; the "
-        f"first: {why}; all are listed in {where}"
-    )
+    first = bad_images[bad_images["left_out"]].iloc[0]
+    what = f"none of the {left_out} images can be used"
+    if images:
+        percent = f"{100 * share:.1f} %"
+        what = f"{left_out} of {left_out + images} images ({percent}) are bad, more than --max_bad={max_bad:g} allows"
+    raise InputError(f"{what}; the first: {first['origin']} {first['reason']}; all are listed in {path}")
 
 
-def _read_all(
-    source: Source, reduction: Reduction, workers: int, ledger: Ledger, rows: Rows
-) -> tuple[dict[str, Done], list[Bad], int]:
-    """Decodes what the ledger does not have and commits it every second.
+def _read_all(source: Source, reduction: Reduction, workers: int, partial: Partial) -> tuple[set[str], list[Bad], int]:
+    """Decodes what `partial` does not have and commits it every second.
 
     Returns:
-      What is good now, by image; what is wrong with the source; the number of images that were read.
+      The images that are good now; what is wrong with the source; the number of images that were read.
     """
+    images: set[str] = set()
     bad: list[Bad] = []
-    same: set[str] = set()
     faulty: set[str] = set()  # stamps of archives that must be read again next time
-    fresh: dict[str, Done] = {}
-    waiting: list[Done] = []  # in `rows`, not in the ledger yet
-    archives: dict[str, str] = {}
+    read = 0
     progress = reading.Progress(sources.total_bytes(source))
     committed = time.monotonic()
-    for item, result in reading.decoded(sources.entries(source, ledger), reduction, workers):
+    items = sources.entries(source, partial.stamps, partial.ended)
+    for item, result in reading.decoded(items, reduction, workers):
         if isinstance(item, Same):
-            same.add(item.image)
+            images.add(item.image)
         elif isinstance(item, End):
             if item.stamp not in faulty:
-                archives[item.archive] = item.stamp
+                partial.end(item.archive, item.stamp)
         elif isinstance(item, Bad):
             bad.append(item)
         else:
             progress.count(item.behind)
             if isinstance(result, Decoded):
-                digest = hashlib.sha256(result.pixels.tobytes()).hexdigest()
-                fresh[item.image] = Done(item.image, item.stamp, rows.append(result.pixels), digest, result.details)
-                waiting.append(fresh[item.image])
+                partial.append(item.image, item.stamp, result)
+                images.add(item.image)
+                read += 1
             else:
                 bad.append(Bad(item.image, item.origin, str(result), not isinstance(result, NoImage)))
                 faulty.add(item.stamp)
         if time.monotonic() - committed > COMMIT_SECONDS:
-            rows.sync()
-            ledger.write(waiting, archives)
-            waiting, archives, committed = [], {}, time.monotonic()
-    rows.sync()
-    ledger.write(waiting, archives)
-    return {**{image: ledger.done[image] for image in same}, **fresh}, bad, len(fresh)
+            partial.commit()
+            committed = time.monotonic()
+    partial.commit()
+    return images, bad, read
 
 
-def _table(source: Source, done: dict[str, Done]) -> tuple[pd.DataFrame, list[int]]:
-    """The rows of what is there, with what DICOM headers add, and their places in order of arrival."""
-    known = source.table.assign(by_name=source.patients)
-    table = known[known["image"].isin(done)].reset_index(drop=True)
-    headers = pd.DataFrame([done[image].details for image in table["image"]], columns=list(Details._fields), dtype=str)
+def _table(source: Source, done: list[Done]) -> pd.DataFrame:
+    """The table's rows of these images, in its order, with what their DICOM headers add."""
+    table = source.table.assign(by_name=source.patients)
+    table = table[table["image"].isin({image.image for image in done})].reset_index(drop=True)
+    headers = pd.DataFrame([image.details for image in done], columns=list(Details._fields), dtype=str)
     for name in ("patient", "sex", "view"):
         table[name] = table[name].where(table[name] != "", headers[name])
     table["age"] = pd.to_numeric(table["age"]).fillna(sources.years(headers["age"]))
     table["patient"] = table["patient"].where(table["patient"] != "", table["by_name"])
-    return table[list(COLUMNS)], [done[image].row for image in table["image"]]
+    return table[list(COLUMNS)]
 
 
-def _duplicates(table: pd.DataFrame, done: dict[str, Done]) -> list[Bad]:
+def _duplicates(table: pd.DataFrame, done: list[Done]) -> list[Bad]:
     """Images whose pixels stood before in the table, under another label or patient."""
-    first = table.groupby(table["image"].map(lambda image: done[image].sha256))[
-        ["image", "patient", "labels"]
-    ].transform("first")
-    found = []
-    for name, what in (("patient", "patient"), ("labels", "label")):
-        differing = table[name] != first[name]
-        columns = (table["image"], first["image"], table[name], first[name])
-        for image, other, own, others in zip(*(column[differing].astype(str) for column in columns), strict=True):
-            reason = f"same pixels as {other}, whose {what} is {others!r}, not {own!r}"
-            found.append(Bad(image, image, reason, left_out=False))
-    return found
+    by_pixels = table.groupby(np.array([image.sha256 for image in done], object))
+    first = by_pixels[["image", "patient", "labels"]].transform("first")
+    doubtful = []
+    for column, what in (("patient", "patient"), ("labels", "label")):
+        for row in np.flatnonzero(table[column] != first[column]):
+            image, value = table["image"][row], table[column][row]
+            reason = f"same pixels as {first['image'][row]}, whose {what} is {first[column][row]!r}, not {value!r}"
+            doubtful.append(Bad(image, image, reason, left_out=False))
+    return doubtful

@@ -1,19 +1,26 @@
-"""What a source offers, decoded by many threads in order, with progress told on the way."""
+"""What a source offers, decoded by many threads in order; and what of it is on the disk so far."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from cxrjax.base import files
 from cxrjax.base.types import InputError
+from cxrjax.data import sources
 from cxrjax.data.decode import Check, Decoded, Reduction, decode
-from cxrjax.data.sources import base as sources
-from cxrjax.data.sources.base import Bad, End, Entry, Same
+from cxrjax.data.dicom import Details
+from cxrjax.data.sources import Bad, End, Entry, Same
 
 log = logging.getLogger(__name__)
 
@@ -21,17 +28,22 @@ Item: TypeAlias = Entry | Same | Bad | End
 
 
 def decoded(
-    items: Iterator[Item], reduction: Reduction, workers: int, check: Check | None = None
+    items: Iterable[Item], reduction: Reduction, workers: int, check: Check | None = None
 ) -> Iterator[tuple[Item, Decoded | InputError | None]]:
     """Decodes in threads (Pillow works without the GIL) and in order; a bad image comes with its error.
 
-    `check` may refuse images, see `decode`."""
+    Args:
+      items: as `sources.entries` gives them; only an `Entry` is decoded, the others come with None.
+      reduction: size, fit and filter.
+      workers: threads, 1 or more; at most twice as many files are in memory.
+      check: may refuse images, see `decode`.
+    """
     pending: deque[tuple[Item, Future[Decoded | InputError] | None]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
             future = pool.submit(_attempt, item, reduction, check) if isinstance(item, Entry) else None
             pending.append((item, future))
-            if len(pending) > 2 * workers:  # as many files in memory at most
+            if len(pending) > 2 * workers:
                 yield _result(*pending.popleft())
         while pending:
             yield _result(*pending.popleft())
@@ -63,3 +75,82 @@ class Progress:
             rate = self._images / (time.monotonic() - self._clock.started)
             share = 100 * behind / max(self._total, 1)
             log.info("%d images, %.0f images/s, %.0f %% of the source, %s", self._images, rate, share, left)
+
+
+class Done(NamedTuple):
+    """An image that was read."""
+
+    image: str  # its name in the table
+    stamp: str  # of the file or archive that it was read from
+    row: int  # its place in `rows.bin`
+    sha256: str  # of its reduced pixels, hex
+    details: Details  # of a DICOM header
+
+
+class Partial:
+    """Images read so far, on disk: `rows.bin`, pixels in order of arrival, and `ledger.jsonl`, a line of JSON an image.
+
+    `commit` brings rows to the disk before the lines that speak of them; what a kill leaves behind the last whole line
+    is cut off when the files are opened again.
+    """
+
+    LEDGER, ROWS = "ledger.jsonl", "rows.bin"
+
+    def __init__(self, folder: Path, size: int) -> None:
+        """Opens or makes the files of images of [size, size] pixels; lines whose rows are gone are dropped."""
+        self.done: dict[str, Done] = {}  # by image
+        self.stamps: dict[str, str] = {}  # image -> stamp of the file it was read from
+        self.ended: dict[str, str] = {}  # archive -> its stamp; read to the end without fault
+        self._size, self._count, self._lines = size, 0, list[dict[str, Any]]()
+        ledger, rows = folder / self.LEDGER, folder / self.ROWS
+        ledger.touch()
+        rows.touch()
+        content = ledger.read_bytes()
+        content = content[: content.rfind(b"\n") + 1]
+        lines = [json.loads(line) for line in content.splitlines()]
+        if sum("image" in line for line in lines) * size**2 > rows.stat().st_size:
+            content, lines = b"", []
+        for line in lines:
+            if "image" in line:
+                self._add(Done(**line | {"details": Details(*line["details"])}))
+            else:
+                self.ended[line["archive"]] = line["stamp"]
+        os.truncate(ledger, len(content))
+        os.truncate(rows, self._count * size**2)
+        self._ledger, self._rows = ledger.open("ab"), rows.open("a+b")
+
+    def _add(self, done: Done) -> None:
+        self.done[done.image], self.stamps[done.image] = done, done.stamp
+        self._count += 1
+
+    def append(self, image: str, stamp: str, result: Decoded) -> None:
+        """Takes an image in; it is on the disk after the next `commit`."""
+        self._rows.write(np.ascontiguousarray(result.pixels).data)
+        sha256 = hashlib.sha256(result.pixels.tobytes()).hexdigest()
+        self._add(Done(image, stamp, self._count, sha256, result.details))
+        self._lines.append(self.done[image]._asdict())
+
+    def end(self, archive: str, stamp: str) -> None:
+        """Notes that an archive was read to its end without fault."""
+        self.ended[archive] = stamp
+        self._lines.append({"archive": archive, "stamp": stamp})
+
+    def commit(self) -> None:
+        """Waits until all that was taken in is on the disk."""
+        self._rows.flush()
+        os.fsync(self._rows.fileno())
+        self._ledger.write("".join(json.dumps(line) + "\n" for line in self._lines).encode())
+        self._ledger.flush()
+        os.fsync(self._ledger.fileno())
+        self._lines.clear()
+
+    def pixels(self, images: Iterable[str]) -> Iterator[np.ndarray]:
+        """[size, size] u8 of each image, by file I/O."""
+        for image in images:
+            content = os.pread(self._rows.fileno(), self._size**2, self.done[image].row * self._size**2)
+            yield np.frombuffer(content, np.uint8).reshape(self._size, self._size)
+
+    def close(self) -> None:
+        """Closes the files; what came after the last `commit` may be lost."""
+        self._ledger.close()
+        self._rows.close()

@@ -14,8 +14,8 @@ from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.looks import BOX, LUNGS, Regions
 from cxrjax.analysis.schema import RunTables
 from cxrjax.base.types import InputError
+from cxrjax.data import phantom
 from cxrjax.data.load import load
-from cxrjax.data.phantom import phantom
 from cxrjax.interpret import lungs as lung_fields
 from cxrjax.models import augment
 from cxrjax.runs.trained import TrainedRun
@@ -57,7 +57,7 @@ def watched(run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int,
     Raises:
       InputError: if the run's images are not there, or no mask fits.
     """
-    made = phantom.phantom() if run.config.data_dir is None else None
+    made = phantom.embedded() if run.config.data_dir is None else None
     store = ImageStore(made.images, made.table) if made else load(run.config.data_dir, run.config.max_bad)[0]
     boxes = _boxes(store, made)
     tables = run_files.read(run.folder)

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.base.types import InputError
-from cxrjax.data import reading, screening
+from cxrjax.data import decode, reading
 from cxrjax.data.decode import Reduction
-from cxrjax.data.sources.base import Bad, Entry, images_under, printable
+from cxrjax.data.sources import Bad, Entry, printable
+from cxrjax.data.sources.folder import images_under
 from cxrjax.models import augment
 from cxrjax.runs.trained import TrainedRun
 
@@ -52,9 +53,9 @@ def predict(
 
     Args:
       run: see `trained.load_run`.
-      images: see `gather`; reduced as a store's, the whole image to 256x256 (`datasets.decode`).
+      images: see `gather`; reduced as a store's, the whole image to 256x256 (`data.decode`).
       threshold: decision is 1, pneumonia, where the score is above.
-      accept_anything: only what cannot be read is refused, not what breaks the rules of `datasets.plausible`.
+      accept_anything: only what cannot be read is refused, not what breaks the rules of `data.decode.check_opened`.
       workers: threads that decode; 0: one a core.
 
     Returns:
@@ -71,7 +72,7 @@ def predict(
 def _look(images: list[Path | Bad], accept_anything: bool, workers: int) -> Iterator[_Looked]:
     """Decodes in order, in threads."""
     items = (x if isinstance(x, Bad) else Entry(printable(str(x)), str(x), "", x, 0) for x in images)
-    check = None if accept_anything else screening.check_opened
+    check = None if accept_anything else decode.check_opened
     for item, decoded in reading.decoded(items, Reduction(augment.SOURCE), workers, check):
         if isinstance(item, Bad):
             yield _Looked(printable(item.image), None, item.reason)
@@ -84,7 +85,7 @@ def _judge(image: str, decoded: reading.Decoded | InputError | None, accept_anyt
         if not isinstance(decoded, reading.Decoded):
             raise decoded or InputError("was not read")
         if not accept_anything:
-            screening.check_reduced(decoded.pixels)
+            decode.check_reduced(decoded.pixels)
         return _Looked(image, decoded.pixels, "")
     except InputError as error:
         return _Looked(image, None, " ".join(str(error).split()))

@@ -6,19 +6,15 @@ written after their values have reached the disk; what a killed process left beh
 
 from __future__ import annotations
 
-import fcntl
-import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from cxrjax.base import files
 from cxrjax.base.types import InputError
-
-log = logging.getLogger(__name__)
 
 KEY_BYTES = 32
 Compute = Callable[[np.ndarray], Iterator[np.ndarray]]
@@ -44,7 +40,8 @@ def ensure(
     """
     folder.mkdir(parents=True, exist_ok=True)
     size = int(np.prod(shape)) * dtype.itemsize
-    with _locked(folder):
+    with (folder / ".lock").open("w") as lock:
+        files.lock(lock, "another run is computing the same activations; waiting for it")
         place = _places(folder, size)
         missing = np.array([i for i, key in enumerate(keys) if key not in place], np.int64)
         if len(missing):
@@ -92,14 +89,3 @@ def _check_room(folder: Path, needed: int) -> None:
             f"{folder}: the trunk's activations need {needed / 2**30:.1f} GB of disk and {free / 2**30:.1f} GB are "
             "free; CXRJAX_CACHE names another place, a smaller --augment_bank needs less"
         )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another run is computing the same activations; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from cxrjax.base.types import InputError
 class ImageStore(NamedTuple):
     """Reduced radiographs and what is known of them; row i of both belongs together."""
 
-    images: np.ndarray  # [N, size, size] u8, a memory map, size 256 unless asked; 0 is black
+    images: np.ndarray  # [N, size, size] u8, a memory map; 0 is black
     table: pd.DataFrame  # [N] image, patient, labels, view, age, sex, followup, split
     folder: Path | None = None  # of a store on disk, which may hold more: `store.read_bad_images`, `read_boxes`
 
@@ -41,14 +40,12 @@ class About(NamedTuple):
     bad_images: dict[str, str]  # image -> why it was left out; from `bad_images.csv`
 
 
-SIZE = 256  # what the experiments take
 COLUMNS = ("image", "patient", "labels", "view", "age", "sex", "followup", "split")
 BOX_COLUMNS = ("image", "finding", "x", "y", "width", "height")
 FILES = ("images.npy", "table.csv", "about.json", "bad_images.csv", "boxes.csv")
 BAD_COLUMNS = ("image", "origin", "left_out", "reason")
 _TEXT = dict.fromkeys(("image", "patient", "labels", "view", "sex", "split"), str)
 _ROWS_AT_ONCE = 256  # 16 MB
-_HEADER_BYTES = 128  # NumPy pads the header, so that the first axis may grow in place
 
 
 def is_store(folder: Path) -> bool:
@@ -56,7 +53,7 @@ def is_store(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("images.npy", "table.csv", "about.json"))
 
 
-def open_store(folder: Path, size: int | None = SIZE) -> ImageStore:
+def open_store(folder: Path, size: int | None = None) -> ImageStore:
     """Opens a store without reading its pixels.
 
     Args:
@@ -108,13 +105,12 @@ def read_rows(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def hash_rows(images: np.ndarray, rows: np.ndarray) -> dict[int, bytes]:
     """Row -> SHA-256 of its pixels."""
-    found: dict[int, bytes] = {}
+    digests: dict[int, bytes] = {}
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         part = rows[start : start + _ROWS_AT_ONCE]
-        found.update(
-            zip(map(int, part), (hashlib.sha256(x.data).digest() for x in read_rows(images, part)), strict=True)
-        )
-    return found
+        for row, pixels in zip(part, read_rows(images, part), strict=True):
+            digests[int(row)] = hashlib.sha256(pixels.data).digest()
+    return digests
 
 
 def label_counts(table: pd.DataFrame) -> dict[str, int]:
@@ -129,10 +125,10 @@ def read_about(folder: Path) -> About:
       InputError: if `about.json` or `bad_images.csv` is damaged.
     """
     try:
-        known = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         bad = read_bad_images(folder)
-        lost = bad[bad["left_out"]]
-        return About(**known, bad_images=dict(zip(lost["image"], lost["reason"], strict=True)))
+        left_out = bad[bad["left_out"]]
+        return About(**about, bad_images=dict(zip(left_out["image"], left_out["reason"], strict=True)))
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{folder} is a damaged store, or one of another version: {error}") from error
 
@@ -175,23 +171,44 @@ def write_store(folder: Path, table: pd.DataFrame, images: Iterable[np.ndarray],
     Args:
       folder: where the store will be; must not exist yet.
       table: one row an image, with the columns of `COLUMNS`.
-      images: for each row a uint8 [256, 256]; an iterator will do.
+      images: for each row a uint8 [size, size]; an iterator will do.
       about: where they come from.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        with contextlib.closing(Rows(partial / "rows.npy", SIZE)) as rows:
-            for image in images:
-                rows.append(image)
-            rows.finish(range(rows.count), partial / "images.npy")
+        write_images(partial / "images.npy", images, len(table))
         write_tables(partial, table, about)
-        open_store(partial)
         partial.chmod(0o755)
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def write_images(path: Path, images: Iterable[np.ndarray], count: int) -> None:
+    """Writes `count` images of one size as an array, uint8 [count, size, size], and waits for the disk.
+
+    By file I/O, not through a memory map, whose pages would count as this process's memory.
+
+    Raises:
+      ValueError: if an image has another type or shape, or there are more or fewer of them.
+    """
+    written = size = 0
+    with path.open("wb") as file:
+        for image in images:
+            size = size or len(image)
+            if image.shape != (size, size) or image.dtype != np.uint8:
+                raise ValueError(f"images must be uint8 [{size}, {size}], got {image.dtype} {image.shape}")
+            if not written:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
+                np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+            written += 1
+            file.write(np.ascontiguousarray(image).data)
+        file.flush()
+        os.fsync(file.fileno())
+    if written != count:
+        raise ValueError(f"{path.name} must hold {count} images, got {written}")
 
 
 def write_tables(
@@ -203,74 +220,5 @@ def write_tables(
         files.write_text(folder / "bad_images.csv", bad[list(BAD_COLUMNS)].to_csv(index=False))
     if boxes is not None and len(boxes):
         files.write_text(folder / "boxes.csv", boxes[list(BOX_COLUMNS)].to_csv(index=False, float_format="%.6g"))
-    known = {name: value for name, value in about._asdict().items() if name != "bad_images"}
-    files.write_json(folder / "about.json", known)
-
-
-class Rows:
-    """`images.npy` as it grows: rows are appended with file I/O, not through a growing memory map, whose pages would
-    count as this process's memory."""
-
-    def __init__(self, path: Path, size: int, count: int = 0) -> None:
-        """Opens the file behind its first `count` rows of uint8 [size, size]; what lies behind them is cut off.
-
-        Raises:
-          ValueError: if it has fewer.
-        """
-        if not self.holds(path, size, count):
-            raise ValueError(f"{path} has fewer than {count} rows")
-        self.count = count
-        self._path, self._size = path, size
-        path.touch()
-        self._file = path.open("r+b")
-        if path.stat().st_size < _HEADER_BYTES:
-            self._write_header(0)
-        self._file.truncate(_HEADER_BYTES + count * size * size)
-        self._file.seek(0, os.SEEK_END)
-
-    @staticmethod
-    def holds(path: Path, size: int, count: int) -> bool:
-        """True if the file has at least `count` rows."""
-        return not count or (path.is_file() and path.stat().st_size >= _HEADER_BYTES + count * size * size)
-
-    def append(self, image: np.ndarray) -> int:
-        """Appends an image and returns its row."""
-        if image.shape != (self._size, self._size) or image.dtype != np.uint8:
-            raise ValueError(f"images must be uint8 [{self._size}, {self._size}], got {image.dtype} {image.shape}")
-        self._file.write(np.ascontiguousarray(image).data)
-        self.count += 1
-        return self.count - 1
-
-    def sync(self) -> None:
-        """Waits until all rows are on the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def finish(self, order: Sequence[int], target: Path) -> None:
-        """Makes `target` an array of the rows `order`: this file itself where they stand so already, else a copy.
-
-        After a kill on the way either this file is as it was, or it is gone and is `target`, in the order it had.
-        """
-        if list(order) == list(range(self.count)):
-            self._write_header(self.count)
-            self.sync()
-            self._path.replace(target)
-            return
-        self._file.flush()
-        copy, row_bytes = self._path.with_suffix(".copy"), self._size**2
-        with contextlib.closing(Rows(copy, self._size)) as ordered:
-            for row in order:
-                ordered._file.write(os.pread(self._file.fileno(), row_bytes, _HEADER_BYTES + row * row_bytes))
-            ordered.count = len(order)
-            ordered.finish(range(len(order)), target)
-
-    def close(self) -> None:
-        """Closes the file; rows behind the last `sync` may be lost."""
-        self._file.close()
-
-    def _write_header(self, count: int) -> None:
-        self._file.seek(0)
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, self._size, self._size)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-        if self._file.tell() != _HEADER_BYTES:
-            raise ValueError(f"NumPy's header has {self._file.tell()} bytes, not {_HEADER_BYTES}")
+    written = {name: value for name, value in about._asdict().items() if name != "bad_images"}
+    files.write_json(folder / "about.json", written)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrjax.data.phantom import anatomy, findings
+from cxrjax.data.phantom import Phantom, anatomy, draw_exposure, expose, findings, patient, phantom, radiograph
 from cxrjax.data.phantom.chest import draw_chest
-from cxrjax.data.phantom.phantom import Phantom, draw_exposure, expose, patient, phantom, radiograph
 from cxrjax.storage.store import COLUMNS
 
 VOCABULARY = {

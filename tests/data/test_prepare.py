@@ -16,9 +16,8 @@ import pytest
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
-from cxrjax.data import budget, decode, dicom_worker, prepare
+from cxrjax.data import decode, dicom_worker, prepare, reading, sources
 from cxrjax.data.sources import archive
-from cxrjax.data.sources import base as sources
 from cxrjax.storage import store
 from experiments import prepare as command
 from tests.conftest import ROOT
@@ -167,7 +166,7 @@ def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
     path = png(tmp_path / "a.png", grey(1))
     with pytest.raises(sources.InputError, match="cannot be read: Permission denied"):
-        sources.read(path)
+        sources.read_file(path)
 
 
 def test_same_pixels_under_two_labels_or_patients_are_reported(hospital, tmp_path):
@@ -252,7 +251,7 @@ def test_an_archive_that_is_half_downloaded_gives_its_first_images(tmp_path, cut
 def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "MAX_BYTES", 100)
     with pytest.raises(sources.InputError, match="more than the 0 MB allowed"):
-        sources.read(png(tmp_path / "a.png", grey(1)))
+        sources.read_file(png(tmp_path / "a.png", grey(1)))
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.add(tmp_path / "a.png", "a.png")
     (member,) = archive.members(tmp_path / "a.tar", 100)
@@ -343,12 +342,16 @@ def test_a_file_that_changed_meanwhile_is_read_again(hospital, tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "once")
 
 
-@pytest.mark.parametrize("place", ["rows", "ledger", "tables"])
+@pytest.mark.parametrize("place", ["rows", "tables", "images"])
 def test_a_full_disk_is_one_line_and_the_store_goes_on(hospital, tmp_path, monkeypatch, capsys, place):
     def full(*arguments, **named):
         raise OSError(28, "No space left on device")
 
-    target = {"rows": (store.Rows, "sync"), "ledger": (prepare.Ledger, "write"), "tables": (prepare, "write_tables")}
+    target = {
+        "rows": (reading.Partial, "commit"),
+        "tables": (prepare, "write_tables"),
+        "images": (prepare, "write_images"),
+    }
     with monkeypatch.context() as patch:
         patch.setattr(*target[place], full)
         assert call(hospital, tmp_path / "out") == 2
@@ -395,7 +398,7 @@ def test_a_disk_that_is_really_full(tmp_path):
 
 SLOW = f"""
 import time
-from cxrjax.datasets import prepare, reading
+from cxrjax.data import prepare, reading
 prepare.COMMIT_SECONDS = 0.02
 decode = reading.decode
 reading.decode = lambda *args: (time.sleep(0.02), decode(*args))[1]
@@ -456,9 +459,9 @@ def test_a_kill_while_the_store_takes_its_place(tmp_path, monkeypatch, step, ord
     np.testing.assert_array_equal(store.open_store(once).images[:, 255, 0], [10 * i for i in range(6)])
 
     def after(function):
-        def wrapped(path, target):
-            result = function(path, target)
-            if os.fspath(target).endswith(step):
+        def wrapped(path, target, *others):
+            result = function(path, target, *others)
+            if step in (path.name, getattr(target, "name", "")):
                 raise Killed
             return result
 
@@ -468,6 +471,7 @@ def test_a_kill_while_the_store_takes_its_place(tmp_path, monkeypatch, step, ord
     with monkeypatch.context() as patch:
         patch.setattr(path, "replace", after(path.replace))
         patch.setattr(path, "rename", after(path.rename))
+        patch.setattr(prepare, "write_images", after(prepare.write_images))
         with pytest.raises(Killed):
             command.main([f"--source={tmp_path / 'nih'}", f"--out={out}"])
     again = ["--overwrite"] if step == "out" else []
@@ -481,7 +485,7 @@ def test_a_kill_while_the_store_takes_its_place(tmp_path, monkeypatch, step, ord
 def test_rows_that_are_gone_are_read_again(hospital, tmp_path):
     (hospital / "NORMAL" / "bad.png").write_bytes(b"")
     assert call(hospital, tmp_path / "out") == 2
-    (tmp_path / ".out.partial" / "rows.npy").unlink()
+    (tmp_path / ".out.partial" / "rows.bin").unlink()
     for place in ("out", "once"):
         assert call(hospital, tmp_path / place, "--max_bad=0.5") == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "once")
@@ -516,7 +520,7 @@ def test_a_link_as_out_means_the_place_it_points_to(hospital, tmp_path):
 
 def test_memory_for_decoding_is_shared():
     """Of a budget of 10, 6 and 6 do not go together, 6 and 4 do, and 99 waits for all and then goes."""
-    shared = budget.Budget(10)
+    shared = decode.Budget(10)
     most, held, lock = [0], [0], threading.Lock()
 
     def work(amount):

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from cxrjax.base.types import InputError
-from cxrjax.data import screening
+from cxrjax.data import decode as screening
 from cxrjax.data.decode import decode
-from cxrjax.data.sources.base import images_under
+from cxrjax.data.sources.folder import images_under
 
 
 def colour_photo():

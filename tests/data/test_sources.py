@@ -13,8 +13,7 @@ from cxrjax.base.types import InputError
 from cxrjax.data import cohort, load
 from cxrjax.data.decode import Reduction
 from cxrjax.data.prepare import prepare
-from cxrjax.data.sources import folder, nih
-from cxrjax.data.sources.base import CLASSES, patient_of, years
+from cxrjax.data.sources import CLASSES, folder, nih, patient_of, years
 from cxrjax.storage import store
 from tests.data.dicom_files import dicom
 

@@ -16,7 +16,7 @@ from cxrjax.data.sources import nih
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs pip install 'cxrjax[tfds]'")
 
-from cxrjax.data.tfds import builder as nih_tfds  # noqa: E402 - needs tensorflow_datasets
+from cxrjax.data import tfds as nih_tfds  # noqa: E402 - needs tensorflow_datasets
 
 # TFDS reads its own description with a call that protobuf 6 calls deprecated.
 pytestmark = pytest.mark.filterwarnings(r"ignore:label\(\) is deprecated:DeprecationWarning")
@@ -202,7 +202,7 @@ def test_values_that_no_feature_holds_are_refused_at_once(tmp_path, old, new, to
 
 
 def test_beam_makes_the_same_examples_in_the_same_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("cxrjax.data.tfds.beam.CHUNK", 2)  # several parts
+    monkeypatch.setattr("cxrjax.data.tfds.examples.CHUNK", 2)  # several parts
     folder = nih_folder(tmp_path / "nih")
     plain, beam = build(folder, tmp_path / "plain"), build(folder, tmp_path / "beam", beam=True)
     for split in ("train", "test"):
@@ -280,10 +280,10 @@ def test_no_image_at_all_is_an_error(tmp_path, beam):
 
 
 def test_without_tfds_the_import_says_what_to_install():
-    code = "import sys; sys.modules['tensorflow_datasets'] = None; import cxrjax.data.tfds.builder"
+    code = "import sys; sys.modules['tensorflow_datasets'] = None; import cxrjax.data.tfds"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "ImportError: cxrjax.data.tfds.builder needs" in done.stderr
+    assert "ImportError: cxrjax.data.tfds needs" in done.stderr
     assert "pip install 'cxrjax[tfds]'" in done.stderr
 
 

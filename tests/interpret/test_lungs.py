@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from cxrjax.base.types import InputError
-from cxrjax.data.phantom.phantom import Phantom, phantom
+from cxrjax.data.phantom import Phantom, phantom
 from cxrjax.interpret import lungs
 
 

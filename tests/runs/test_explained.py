@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cxrjax.base.types import InputError
-from cxrjax.data.phantom import phantom
+from cxrjax.data import phantom
 from cxrjax.runs import explained
 from cxrjax.runs.trained import load_run
 
@@ -22,7 +22,7 @@ def run(small_run):
 @pytest.fixture
 def on_phantom(run, small_phantom, monkeypatch):
     """The same run as one of the embedded phantom, whose lungs and boxes are known."""
-    monkeypatch.setattr(phantom, "phantom", lambda: small_phantom)
+    monkeypatch.setattr(phantom, "embedded", lambda: small_phantom)
     return run._replace(config=dataclasses.replace(run.config, data_dir=None))
 
 

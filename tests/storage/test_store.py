@@ -1,4 +1,3 @@
-import contextlib
 import hashlib
 
 import numpy as np
@@ -51,33 +50,18 @@ def test_what_was_left_out_is_told(tmp_path):
     pd.testing.assert_frame_equal(store.read_bad_images(tmp_path / "s"), bad, check_dtype=False)
 
 
-@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0], [2]])
-def test_rows_in_any_order(tmp_path, order):
-    images = np.random.default_rng(0).integers(0, 256, (4, 4, 4), dtype=np.uint8)
-    with contextlib.closing(store.Rows(tmp_path / "rows.npy", 4)) as rows:
-        assert [rows.append(image) for image in images] == [0, 1, 2, 3]
-        rows.finish(order, tmp_path / "images.npy")
-    np.testing.assert_array_equal(np.load(tmp_path / "images.npy"), images[order])
-    copied = ["images.npy"] if order == [0, 1, 2, 3] else ["images.npy", "rows.npy"]  # a copy leaves the rows
-    assert sorted(p.name for p in tmp_path.iterdir()) == copied
+def test_images_are_written_as_numpy_does(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 5, 5), dtype=np.uint8)
+    store.write_images(tmp_path / "x.npy", iter(images), 4)
+    np.save(tmp_path / "y.npy", images)
+    assert (tmp_path / "x.npy").read_bytes() == (tmp_path / "y.npy").read_bytes()
 
 
-def test_rows_that_are_not_there_are_never_made_up(tmp_path):
-    with pytest.raises(ValueError, match="fewer than 1 rows"):
-        store.Rows(tmp_path / "rows.npy", 4, count=1)
-
-
-def test_rows_behind_the_count_are_cut_off(tmp_path):
-    """A kill leaves rows that no ledger speaks of, the last of them cut short."""
-    path = tmp_path / "rows.npy"
-    with contextlib.closing(store.Rows(path, 4)) as rows:
-        for value in (1, 2, 3):
-            rows.append(np.full((4, 4), value, np.uint8))
-    path.write_bytes(path.read_bytes()[:-5])
-    with contextlib.closing(store.Rows(path, 4, count=1)) as rows:
-        rows.append(np.full((4, 4), 9, np.uint8))
-        rows.finish([0, 1], tmp_path / "images.npy")
-    np.testing.assert_array_equal(np.load(tmp_path / "images.npy")[:, 0, 0], [1, 9])
+@pytest.mark.parametrize("images", [0, 1, 3])
+def test_another_number_of_images_than_the_table_has_is_refused(tmp_path, images):
+    with pytest.raises(ValueError, match=f"must hold 2 images, got {images}"):
+        store.write_store(tmp_path / "s", table(2), [np.zeros((4, 4), np.uint8)] * images, ABOUT)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_store_leaves_nothing(tmp_path):
@@ -95,13 +79,16 @@ def test_a_wrong_image_is_refused(tmp_path):
         store.write_store(tmp_path / "s", table(1), [np.zeros((4, 4))], ABOUT)
 
 
-def test_another_size_is_refused_unless_asked_for(tmp_path):
-    folder = tmp_path / "s"
-    store.write_store(folder, table(1), [np.zeros((256, 256), np.uint8)], ABOUT)
-    np.save(folder / "images.npy", np.zeros((1, 64, 64), np.uint8))
-    with pytest.raises(InputError, match="images of 64 pixels; experiments take 256"):
-        store.open_store(folder)
-    assert store.open_store(folder, size=None).images.shape == (1, 64, 64)
+def test_another_size_is_refused_where_one_is_asked_for(tmp_path):
+    store.write_store(tmp_path / "s", table(1), [np.zeros((64, 64), np.uint8)], ABOUT)
+    assert store.open_store(tmp_path / "s").images.shape == store.open_store(tmp_path / "s", 64).images.shape
+    with pytest.raises(InputError, match=r"64 pixels.* 256"):
+        store.open_store(tmp_path / "s", size=256)
+
+
+def test_images_of_several_sizes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"\[4, 4\], got uint8 \(5, 5"):
+        store.write_store(tmp_path / "s", table(2), [np.zeros((n, n), np.uint8) for n in (4, 5)], ABOUT)
 
 
 def test_damaged_stores_are_refused(tmp_path):

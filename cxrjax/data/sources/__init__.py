@@ -1,1 +1,262 @@
-"""Where radiographs come from: NIH as released, folders, tables, archives."""
+"""Where radiographs come from: what a source offers, whatever its layout, and a walk through its images.
+
+To add a source, write a module `cxrjax/data/sources/x.py` with a function `scan(folder) -> Source` and give it its
+line in `cxrjax.data.load._find`; nothing else knows of sources. `scan` lists and reads tables, but no image: it builds
+
+  - `table`: a row an image that may come, columns `store.COLUMNS` ("" or NaN where unknown), names that are unique;
+  - `files`: `stat_file(name, path)` of each image on disk, and `archives` likewise, whose members are found by name;
+  - `patients`: for each row whose image it is where table and DICOM header are silent (see `patient_of`);
+  - `problems`: a `Bad` for each thing that a user must hear of, such as those of `drop_duplicate_rows`.
+
+`folder.scan_images` is the shortest example. Decoding, bad files, interruptions, equal pixels under two labels and the
+cache of prepared stores follow by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import NamedTuple
+
+import pandas as pd
+
+from cxrjax.base.types import InputError
+from cxrjax.data.decode import SUFFIXES
+from cxrjax.data.sources import archive
+
+CLASSES = {"NORMAL": "No Finding", "PNEUMONIA": "Pneumonia"}  # upper-case name of a class -> NIH label
+
+DUPLICATE_FILE = "duplicate name: only the first file of this name is looked at"
+MAX_BYTES = 200_000_000  # of one image file: 50 million pixels of 16 bits, twice
+# Kermany et al.: person123_bacteria_45.jpeg, IM-0620-0001-0001.jpeg, NORMAL2-IM-0620-0001.jpeg
+_KERMANY = re.compile(r"^(person\d+)_|^((?:NORMAL2-)?IM-\d+)-")
+
+
+class File(NamedTuple):
+    """A file on disk."""
+
+    name: str  # of the image in the table; of an archive, its own
+    path: Path
+    size: int  # bytes
+    stamp: str  # changes when the file does
+
+
+class Bad(NamedTuple):
+    """Something that a user must hear of."""
+
+    image: str
+    origin: str  # where it lies: a path, or ARCHIVE!MEMBER
+    reason: str
+    left_out: bool = True  # False: it is used, and reported only
+
+
+class Source(NamedTuple):
+    """A source as it was found. Images enter a store in the order of the table."""
+
+    place: Path
+    kind: str  # for people: "NIH folder", ...
+    table: pd.DataFrame  # columns `store.COLUMNS`, "" or NaN where unknown; images that may come, unique names
+    patients: list[str]  # a row of the table each: whose it is by the file's name, if nothing else tells
+    files: list[File]
+    archives: list[File]
+    problems: list[Bad]  # seen while looking around: missing files, names listed twice
+    listed: dict[str, int]  # label as written -> images in the source's table, present or not
+    boxes: pd.DataFrame  # `BOX_COLUMNS`, as shares of the image, 0..1
+
+
+class Entry(NamedTuple):
+    """An image that is there, not read or not decoded yet."""
+
+    image: str
+    origin: str
+    stamp: str
+    content: Path | bytes
+    behind: int  # bytes of the source that are behind us with this entry, of `total_bytes`
+
+
+class Same(NamedTuple):
+    """An image that an earlier attempt has read from a file that is still the same."""
+
+    image: str
+
+
+class End(NamedTuple):
+    """An archive that was read to its end without fault."""
+
+    archive: str
+    stamp: str
+
+
+def total_bytes(source: Source) -> int:
+    """Size of all files and archives, the measure of progress."""
+    return sum(file.size for file in (*source.files, *source.archives))
+
+
+def entries(
+    source: Source,
+    stamps: Mapping[str, str] = MappingProxyType({}),
+    ended: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Entry | Same | Bad | End]:
+    """Goes through files, then archives, in order; archives are read as streams and never unpacked to disk.
+
+    Of two images of one name the first is used and the other reported. Archives that can add nothing are not read.
+
+    Args:
+      source: where to go through.
+      stamps: image -> `File.stamp` of what an earlier attempt read it from; if that is still the same, it is `Same`.
+      ended: archive -> its stamp when it was read to its end without fault.
+    """
+    yield from source.problems
+    seen: set[str] = set()
+    behind = 0
+    for file in source.files:
+        behind += file.size
+        seen.add(file.name)
+        if stamps.get(file.name) == file.stamp:
+            yield Same(file.name)
+        else:
+            yield Entry(file.name, str(file.path), file.stamp, file.path, behind)
+    wanted = set(source.table["image"]) if source.archives else set()
+    for file in source.archives:
+        if wanted <= seen:  # unpacked already, or all found in the archives before
+            pass
+        elif ended.get(file.name) == file.stamp:
+            before = {image for image, stamp in stamps.items() if stamp == file.stamp} - seen
+            yield from (Same(image) for image in sorted(before))
+            seen |= before
+        else:
+            yield from _unpack(file, wanted, seen, stamps, behind)
+        behind += file.size
+
+
+def _unpack(
+    file: File, wanted: set[str], seen: set[str], stamps: Mapping[str, str], behind: int
+) -> Iterator[Entry | Same | Bad | End]:
+    sound = True
+    for member in archive.members(file.path, MAX_BYTES):
+        origin = f"{file.path}!{member.name}" if member.name else str(file.path)
+        image = PurePosixPath(member.name).name if member.name else file.name
+        fault, left_out = member.fault, True
+        if member.name and image not in wanted:
+            continue
+        if not fault and image in seen:
+            fault, left_out = DUPLICATE_FILE, False
+        if fault:
+            sound = False
+            yield Bad(image, origin, fault, left_out)
+            continue
+        seen.add(image)
+        if stamps.get(image) == file.stamp:
+            yield Same(image)
+        else:
+            yield Entry(image, origin, file.stamp, member.content, behind + member.position)
+    if sound:
+        yield End(file.name, file.stamp)
+
+
+def content_of(entry: Entry) -> bytes:
+    """The bytes of an image, read now if they lie in a file; raises as `read_file`."""
+    return entry.content if isinstance(entry.content, bytes) else read_file(entry.content)
+
+
+def read_file(path: Path) -> bytes:
+    """Content of an image file.
+
+    Raises:
+      InputError: if it is missing, no regular file (a pipe would never end), unreadable, or too large.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError("is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise InputError(f"has {status.st_size} bytes, more than the {MAX_BYTES // 1_000_000} MB allowed")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def stat_file(name: str, path: Path) -> File:
+    """A file and its state; a missing one has size 0."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return File(name, path, 0, "missing")
+    return File(name, path, status.st_size, f"{path.name} {status.st_size} {status.st_mtime_ns}")
+
+
+def printable(name: str) -> str:
+    """A file's name as text: bytes in it that are no UTF-8 are escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def patient_of(image: str, pattern: re.Pattern[str] | None = None) -> tuple[str, str]:
+    """Patient of an image by its name: what the user's pattern tells (or ""), and what else the name tells.
+
+    Args:
+      image: its place below the source.
+      pattern: searched in the file's name, then in the whole of `image`; its group `patient`, or else its first group,
+        or else what it matches.
+
+    The second is, with the folder before it since Kermany numbers the patients of each class from 1, `personN` or
+    `IM-N`; for any other name the image is a patient of its own.
+
+    >>> patient_of("NORMAL/person12_virus_46.jpeg"), patient_of("A/1.png")
+    (('', 'NORMAL/person12'), ('', 'A/1'))
+    >>> patient_of("A/p7/1.png", re.compile("p([0-9]+)/"))
+    ('7', 'A/p7/1')
+    """
+    path = PurePosixPath(image)
+    stem = image[: -len(path.suffix)] if path.suffix.lower() in SUFFIXES else image
+    kermany = _KERMANY.search(path.name)
+    by_name = f"{path.parent.name}/{kermany[1] or kermany[2]}" if kermany else stem
+    match = pattern and (pattern.search(path.name) or pattern.search(image))
+    if not match:
+        return "", by_name
+    if "patient" in match.re.groupindex:
+        return match["patient"] or "", by_name
+    return next((group for group in match.groups() if group), match.group()), by_name
+
+
+def label_of(text: str, classes: dict[str, str]) -> str:
+    """NIH label of a class name, whatever its case; a name that is no class stays as it is.
+
+    >>> label_of("Normal", CLASSES), label_of("Effusion|Pneumonia", CLASSES)
+    ('No Finding', 'Effusion|Pneumonia')
+    """
+    return classes.get(text.strip().upper(), text.strip())
+
+
+def years(text: pd.Series) -> pd.Series:
+    """Ages as DICOM and NIH write them to whole years: 058Y, 58, 58.0; 011M, 003W and 013D are 0; NaN for all else."""
+    parts = text.astype(str).str.strip().str.upper().str.extract(r"^0*(\d{1,3})(?:\.\d*)?([YMWD]?)$")
+    number = pd.to_numeric(parts[0], errors="coerce")
+    return number // parts[1].map({"M": 12, "W": 52, "D": 365}).astype(float).fillna(1)
+
+
+def numbers(text: pd.Series) -> pd.Series:
+    """Whole numbers; 0 for what is none."""
+    return pd.to_numeric(text.str.extract(r"^\s*0*(\d{1,9})(?:\.0*)?\s*$", expand=False)).fillna(0).astype(int)
+
+
+def drop_duplicate_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Bad]]:
+    """The first row of each image of the table read from `path`, and what is to be said of the others."""
+    duplicated = table["image"].duplicated()
+    reason = "duplicate name: the table's first row of it is used"
+    problems = [Bad(name, str(path), reason, left_out=False) for name in table["image"][duplicated]]
+    return table[~duplicated].reset_index(drop=True), problems
+
+
+def read_csv(path: Path, rows: int | None = None) -> pd.DataFrame:
+    """A CSV file as text, "" where a cell is empty; its first `rows` rows, or all.
+
+    Raises:
+      InputError: if it is no table.
+    """
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, nrows=rows, encoding="utf-8-sig")
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a table: {error}") from error

@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar")
 _ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error)
-
-
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _MAX_HEADER = 1_000_000  # bytes of an extended header, which is read whole
 
@@ -22,7 +20,8 @@ class _Info(tarfile.TarInfo):
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in _EXTENDED and self.size > _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {self.size} bytes")
-        return super()._proc_member(archive)  # type: ignore[misc]  # private, but where tarfile reads it
+        info: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]  # private: where tarfile reads it
+        return info
 
 
 class Member(NamedTuple):
@@ -53,8 +52,8 @@ def members(path: Path, max_bytes: int) -> Iterator[Member]:
                     yield _member(tar, info, file.tell(), max_bytes)
                 tar.members = []  # type: ignore[attr-defined]  # a stream needs no index, and this one grows
     except _ERRORS as error:
-        told = "ends too early" if "end" in str(error).lower() else str(error) or type(error).__name__
-        yield Member("", b"", 0, f"the archive is damaged or not whole ({told}); what comes before is used")
+        why = "ends too early" if "end" in str(error).lower() else str(error) or type(error).__name__
+        yield Member("", b"", 0, f"the archive is damaged or not whole ({why}); what comes before is used")
 
 
 def _member(tar: tarfile.TarFile, info: tarfile.TarInfo, position: int, max_bytes: int) -> Member:

@@ -7,8 +7,18 @@ from pathlib import Path
 import pandas as pd
 
 from cxrjax.base.types import InputError
-from cxrjax.data.sources import archive
-from cxrjax.data.sources.base import Bad, File, Source, look, numbers, years
+from cxrjax.data.sources import (
+    DUPLICATE_FILE,
+    Bad,
+    File,
+    Source,
+    archive,
+    drop_duplicate_rows,
+    numbers,
+    read_csv,
+    stat_file,
+    years,
+)
 from cxrjax.storage.store import BOX_COLUMNS, COLUMNS, label_counts, no_boxes
 
 FINDINGS = (
@@ -45,14 +55,14 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
       InputError: if it is no table or a column is missing.
     """
-    raw = _read_csv(path)
+    raw = read_csv(path)
     raw.columns = raw.columns.str.strip()
     columns = {}
     for name, spellings in _COLUMNS.items():
-        found = [spelling for spelling in spellings if spelling in raw.columns]
-        if not found:
+        spelling = next((spelling for spelling in spellings if spelling in raw.columns), None)
+        if spelling is None:
             raise InputError(f"{path} lacks the column {' or '.join(repr(s) for s in spellings)}")
-        columns[name] = raw[found[0]].str.strip()
+        columns[name] = raw[spelling].str.strip()
     table = pd.DataFrame(columns)
     table["age"] = years(table["age"])  # the first table of 2017 writes 058Y, 011M, 013D
     table["followup"] = numbers(table["followup"])
@@ -83,25 +93,26 @@ def read_boxes(folder: Path) -> pd.DataFrame:
     path = folder / "BBox_List_2017.csv"
     if not path.is_file():
         return no_boxes()
-    raw = _read_csv(path).iloc[:, : len(BOX_COLUMNS)]
+    raw = read_csv(path).iloc[:, : len(BOX_COLUMNS)]
     if raw.shape[1] < len(BOX_COLUMNS):
         raise InputError(f"{path} must have six columns: image, finding, x, y, width, height")
     raw.columns = list(BOX_COLUMNS)
     raw["finding"] = raw["finding"].replace(_FINDING_NAMES)
-    numbers = raw[list(BOX_COLUMNS[2:])].apply(pd.to_numeric, errors="coerce")
-    if numbers.isna().any(axis=None):
-        raise InputError(f"{path}, row {int(numbers.isna().any(axis=1).idxmax()) + 2}: a box must be four numbers")
-    return pd.concat([raw[["image", "finding"]], numbers / BOX_PIXELS], axis=1)
+    sides = raw[list(BOX_COLUMNS[2:])].apply(pd.to_numeric, errors="coerce")
+    bad = sides.isna().any(axis=1)
+    if bad.any():
+        raise InputError(f"{path}, row {int(bad.idxmax()) + 2}: a box must be four numbers")
+    return pd.concat([raw[["image", "finding"]], sides / BOX_PIXELS], axis=1)
 
 
 def find_images(folder: Path) -> dict[str, list[Path]]:
     """File name -> paths of every PNG in the layouts of NIH (`images/`) and Kaggle (`images_0NN/images/`)."""
-    found: dict[str, list[Path]] = {}
+    images: dict[str, list[Path]] = {}
     for pattern in _FOLDERS:
         for path in sorted(folder.glob(f"{pattern}/*.png")):
-            if path not in found.setdefault(path.name, []):
-                found[path.name].append(path)
-    return found
+            if path not in images.setdefault(path.name, []):
+                images[path.name].append(path)
+    return images
 
 
 def scan(folder: Path) -> Source:
@@ -113,42 +124,24 @@ def scan(folder: Path) -> Source:
     path = find_table(folder)
     if path is None:
         raise InputError(f"{folder} holds no Data_Entry_2017*.csv")
-    table = read_table(path)
-    twice = table[table["image"].duplicated()]
-    problems = [
-        Bad(name, str(path), "duplicate name: the table's first row of it is used", False) for name in twice["image"]
-    ]
-    table = table.drop_duplicates("image").reset_index(drop=True)
+    table, problems = drop_duplicate_rows(read_table(path), path)
     sides = read_split(folder)
     table["split"] = [sides.get(image, "") for image in table["image"]]
-    found = find_images(folder)
-    archives = _archives(folder)
-    present = table[table["image"].isin(found)]["image"]
-    if present.empty and not archives:
+    images, archives = find_images(folder), _archives(folder)
+    present = [name for name in table["image"] if name in images]
+    if not present and not archives:
         raise InputError(
             f"{folder}: none of the {len(table)} images of {path.name} is in images/, images_0NN/images/ or a "
             "images_0NN.tar.gz"
         )
     for name in present:
-        problems += [
-            Bad(name, str(other), "duplicate name: only the first file of this name is looked at", False)
-            for other in found[name][1:]
-        ]
-    files = [look(name, found[name][0]) for name in present]
-    boxes = read_boxes(folder)
-    patients = list(table["patient"])
-    listed = label_counts(table)
-    return Source(folder, "NIH folder", table[list(COLUMNS)], patients, files, archives, problems, listed, boxes)
+        problems += [Bad(name, str(other), DUPLICATE_FILE, left_out=False) for other in images[name][1:]]
+    files = [stat_file(name, images[name][0]) for name in present]
+    table, patients, listed = table[list(COLUMNS)], list(table["patient"]), label_counts(table)
+    return Source(folder, "NIH folder", table, patients, files, archives, problems, listed, read_boxes(folder))
 
 
 def _archives(folder: Path) -> list[File]:
     """Archives beside the table or in `images/`, as NIH's download page names the place."""
     paths = [path for place in (folder, folder / "images") if place.is_dir() for path in sorted(place.iterdir())]
-    return [look(path.name, path) for path in paths if archive.is_archive(path) and path.is_file()]
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a table: {error}") from error
+    return [stat_file(path.name, path) for path in paths if archive.is_archive(path) and path.is_file()]
