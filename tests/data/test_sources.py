@@ -126,7 +126,7 @@ def test_class_folders(tmp_path):
 def test_an_empty_class_folder_is_refused(tmp_path):
     (tmp_path / "NORMAL").mkdir()
     with pytest.raises(InputError, match=r"holds no image .PNG, JPEG.* in NORMAL"):
-        folder.scan(tmp_path, CLASSES)
+        folder.scan_images(tmp_path, CLASSES)
 
 
 def test_train_val_test_above_the_classes(tmp_path):
@@ -140,7 +140,7 @@ def test_train_val_test_above_the_classes(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (9, 9)).save(path, format="PNG")
-    table = folder.scan(tmp_path, CLASSES).table
+    table = folder.scan_images(tmp_path, CLASSES).table
     assert list(table["image"]) == ["test/PNEUMONIA/deep/c.bmp", "train/normal/a.png", "val/PNEUMONIA/b.png"]
     assert list(table["split"]) == ["test", "train", "val"]
     assert list(table["labels"]) == ["Pneumonia", "No Finding", "Pneumonia"]
