@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 from pydicom import Dataset
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     JPEG2000,
     ExplicitVRBigEndian,
@@ -181,7 +181,7 @@ def _grey(data: Dataset, stored: np.ndarray) -> np.ndarray:
     grey = _grey_values(data, np.arange(count, dtype=kind).view(stored.dtype).astype(np.int32), seen)
     if not np.isfinite(grey).all():
         raise InputError("rescale or window give values that are not finite")
-    return grey[index]
+    return np.asarray(grey[index])
 
 
 def _grey_values(data: Dataset, stored: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     import resource  # with `setitimer` POSIX alone
 
     import pydicom
-    from pydicom.pixels import pixel_array as decode
+    from pydicom.pixels.utils import pixel_array as decode
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the whole file
     while all(request := [_receive(requests) for _ in range(3)]):

@@ -202,7 +202,7 @@ def write_images(path: Path, images: Iterable[np.ndarray], count: int) -> None:
                 raise ValueError(f"images must be uint8 [{size}, {size}], got {image.dtype} {image.shape}")
             if not written:
                 header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
-                np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+                np.lib.format.write_array_header_1_0(file, header)
             written += 1
             file.write(np.ascontiguousarray(image).data)
         file.flush()

@@ -178,7 +178,7 @@ def draw_leads(rng: np.random.Generator) -> np.ndarray:
         y = y0 + (y1 - y0) * s**1.3 + rng.normal(0, 25) * np.sin(2 * np.pi * s)
         wires += splat(x, y, np.full(500, 0.28))
         wires += splat(x0 + 3.5 * np.cos(6.3 * s), y0 + 3.5 * np.sin(6.3 * s), np.full(500, 0.12))
-    return 0.8 * ndimage.gaussian_filter(wires, 0.9, truncate=3)
+    return np.asarray(0.8 * ndimage.gaussian_filter(wires, 0.9, truncate=3))
 
 
 def draw_exposure(rng: np.random.Generator, portable: bool) -> Exposure:

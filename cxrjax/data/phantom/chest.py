@@ -72,7 +72,7 @@ def smooth(value: np.ndarray, low: float | np.ndarray, high: float) -> np.ndarra
 
 def radius(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Length of (x, y); np.hypot guards against overflow and takes four times as long."""
-    return np.sqrt(x * x + y * y)
+    return np.asarray(np.sqrt(x * x + y * y))
 
 
 def bulge(depth: np.ndarray, full: float | np.ndarray) -> np.ndarray:
@@ -133,7 +133,7 @@ def _diaphragm(anatomy: Anatomy, pose: Pose, u: np.ndarray) -> np.ndarray:
     au = np.abs(u)
     level = 0.3 + anatomy.height - pose.breath + 0.06 * smooth(u, -0.1, 0.1)  # the right dome is higher
     out = np.abs(au - 0.36) / (anatomy.width - 0.36)
-    return level + np.where(au > 0.36, np.float32(0.3), np.float32(0.1)) * out**2
+    return np.asarray(level + np.where(au > 0.36, np.float32(0.3), np.float32(0.1)) * out**2)
 
 
 def _mediastinum(anatomy: Anatomy, u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -141,7 +141,7 @@ def _mediastinum(anatomy: Anatomy, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     right = 0.15 + 0.02 * np.sin(3 * v)
     knob = anatomy.knob * np.exp(-(((v - 0.74) / 0.12) ** 2))
     left = 0.145 + knob + 0.05 * smooth(v, 0.85, 1.05)
-    return np.where(u < 0, right, left) - np.abs(u) + 0.05 * smooth(v, 0.6, 0.2)
+    return np.asarray(np.where(u < 0, right, left) - np.abs(u) + 0.05 * smooth(v, 0.6, 0.2))
 
 
 def _heart(anatomy: Anatomy, pose: Pose, u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -167,7 +167,7 @@ def _vessels(anatomy: Anatomy, pose: Pose) -> np.ndarray:
     stout = splat(x, y, weight**1.5 * (thick == 1))
     fine = ndimage.gaussian_filter(fine, 0.7, truncate=3)
     stout = ndimage.gaussian_filter(stout, 1.4, truncate=3)
-    return np.minimum(0.34 * fine + 0.8 * stout, 0.7)
+    return np.asarray(np.minimum(0.34 * fine + 0.8 * stout, 0.7))
 
 
 def splat(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -200,14 +200,14 @@ def _ribs(anatomy: Anatomy, u: np.ndarray, v: np.ndarray, flank: np.ndarray, bel
     back = _tube(q, 0.2 * steep) * ((q > -0.5) & (q < 10.5)) * np.minimum(steep, 2.2)
     q = (v - start - fall * (1 + 1.25 * root) - 0.16 * au + 0.03) / spacing
     front = _tube(q, 0.24 * steep) * ((q > -0.5) & (q < 6.5)) * np.minimum(steep, 2.2)
-    return inside * (0.3 * back + 0.17 * front * smooth(au, 0.25, 0.5))
+    return np.asarray(inside * (0.3 * back + 0.17 * front * smooth(au, 0.25, 0.5)))
 
 
 def _tube(q: np.ndarray, half: np.ndarray) -> np.ndarray:
     """Chord through hollow bones of half-width `half` at each integer q: brighter at the cortex."""
     d = np.abs(q - np.rint(q)) / np.minimum(half, 0.5)
     outer = np.sqrt(np.clip(1 - d * d, 0, 1))
-    return outer - 0.55 * np.sqrt(np.clip(1 - (d / 0.8) ** 2, 0, 1)) + 0.25 * (d < 1)
+    return np.asarray(outer - 0.55 * np.sqrt(np.clip(1 - (d / 0.8) ** 2, 0, 1)) + 0.25 * (d < 1))
 
 
 def _clavicles(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -216,7 +216,7 @@ def _clavicles(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     half = 0.04 + 0.025 * smooth(au, 0.25, 0.08) + 0.015 * smooth(au, 0.6, 0.9)
     d = np.abs(v - axis) / half
     bone = np.sqrt(np.clip(1 - d * d, 0, 1)) - 0.35 * np.sqrt(np.clip(1 - (d / 0.7) ** 2, 0, 1))
-    return 0.62 * bone * smooth(au, 0.07, 0.1) * smooth(au, 0.98, 0.92)
+    return np.asarray(0.62 * bone * smooth(au, 0.07, 0.1) * smooth(au, 0.98, 0.92))
 
 
 def _spine(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -225,7 +225,7 @@ def _spine(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     body = smooth(np.abs(u), 0.105 + 0.01 * phase, 0.08)
     pedicle = np.exp(-(((np.abs(u) - 0.06) / 0.02) ** 2)) * np.clip(phase, 0, 1) ** 2
     process = np.exp(-((u / 0.018) ** 2)) * np.clip(-phase, 0, 1)
-    return 0.24 * body * (1 + 0.25 * phase) + 0.12 * pedicle + 0.14 * process
+    return np.asarray(0.24 * body * (1 + 0.25 * phase) + 0.12 * pedicle + 0.14 * process)
 
 
 def _shoulder(anatomy: Anatomy, pose: Pose, au: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -239,7 +239,7 @@ def _shoulder(anatomy: Anatomy, pose: Pose, au: np.ndarray, v: np.ndarray) -> np
     head = bulge(0.125 - radius(x - 1.06, v - 0.5), 0.1)
     d = np.abs(x - 1.13 - pose.arms * (v - 0.55)) / 0.062
     shaft = np.sqrt(np.clip(1 - d * d, 0, 1)) - 0.4 * np.sqrt(np.clip(1 - (d / 0.6) ** 2, 0, 1))
-    return blade + 0.35 * head + 0.5 * shaft * smooth(v, 0.5, 0.58)
+    return np.asarray(blade + 0.35 * head + 0.5 * shaft * smooth(v, 0.5, 0.58))
 
 
 def _soft_tissue(
@@ -265,4 +265,4 @@ def _soft_tissue(
     branch = np.clip(1 - bronchus**2, 0, 1) * smooth(np.abs(front - 0.03), 0.22, 0.1)
     down, half, gas = anatomy.bubble
     stomach = bulge(1 - radius((u - 0.38) / half, (below - down) / (0.55 * half)), 0.8)
-    return soft - 0.45 * pipe - 0.2 * branch - gas * stomach * smooth(below, 0.0, 0.04)
+    return np.asarray(soft - 0.45 * pipe - 0.2 * branch - gas * stomach * smooth(below, 0.0, 0.04))

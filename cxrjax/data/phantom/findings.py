@@ -41,7 +41,7 @@ def _noise(rng: np.random.Generator, fine: bool) -> np.ndarray:
 
 def _ridges(rng: np.random.Generator) -> np.ndarray:
     """Thin branching lines, 0..1, as of bronchi and septa: the zero crossings of fine noise."""
-    return np.clip(1 - np.abs(_noise(rng, fine=True)) / 0.5, 0, 1)
+    return np.asarray(np.clip(1 - np.abs(_noise(rng, fine=True)) / 0.5, 0, 1))
 
 
 def _place(chest: Chest, rng: np.random.Generator, room: np.ndarray, low: bool = False) -> tuple[float, float]:
@@ -171,4 +171,4 @@ def attenuation(chest: Chest, findings: tuple[Finding, ...] = ()) -> np.ndarray:
     for finding in findings:
         air = air * (1 - finding.loss)
         total = total + finding.extra
-    return total - LUNG_AIR * air
+    return np.asarray(total - LUNG_AIR * air)

@@ -102,7 +102,7 @@ def read_boxes(folder: Path) -> pd.DataFrame:
     bad = sides.isna().any(axis=1)
     if bad.any():
         raise InputError(f"{path}, row {int(bad.idxmax()) + 2}: a box must be four numbers")
-    return pd.concat([raw[["image", "finding"]], sides / BOX_PIXELS], axis=1)
+    return raw[["image", "finding"]].join(sides / BOX_PIXELS)
 
 
 def find_images(folder: Path) -> dict[str, list[Path]]:

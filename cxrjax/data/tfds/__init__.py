@@ -33,7 +33,6 @@ from cxrjax.data.tfds.examples import SEXES, UNSPLIT, VIEWS, beam_examples, log_
 
 try:
     import tensorflow_datasets as tfds
-    from etils import epath
 except ImportError as error:
     raise ImportError("cxrjax.data.tfds needs TensorFlow Datasets: pip install 'cxrjax[tfds]'") from error
 
@@ -60,7 +59,7 @@ class NihConfig(tfds.core.BuilderConfig):
 class NihChestXray14(tfds.core.GeneratorBasedBuilder):
     """`nih_chest_xray14`: images, findings, boxes and what the table tells of the patient."""
 
-    pkg_dir_path = epath.Path(__file__).parent  # where README.md and CITATIONS.bib lie
+    pkg_dir_path = tfds.core.as_path(__file__).parent  # where README.md and CITATIONS.bib lie
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012 - as TFDS declares it
     MANUAL_DOWNLOAD_INSTRUCTIONS = _INSTRUCTIONS
