@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 SPANISH = language("es")
 SOURCES = sorted((ROOT / "cxrjax").rglob("*.py"))
-PAGES = ROOT / "cxrjax" / "reporting"
+PAGES = ROOT / "cxrjax" / "report"
 TEMPLATES = [PAGES / "report.html.jinja", *(PAGES / "report_parts").glob("*.jinja")]
 CALLS = {"t": 1, "message": 1, "plural": 2}  # translator -> how many of its first arguments are messages
 
