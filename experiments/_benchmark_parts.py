@@ -14,7 +14,7 @@ import optax
 from cxrjax.base import devices
 from cxrjax.base.types import InputError
 from cxrjax.interpret import dream, objectives
-from cxrjax.models import augment, pretrained, registry, transfer
+from cxrjax.models import pretrained, registry, transfer
 from cxrjax.models.alexnet import Variant
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.models.registry import Model
@@ -77,10 +77,11 @@ def setting(weights: Weights | None, retrain_from: str, dtype: str, batch: int, 
     """Random pixels, which take as long as radiographs, and the first epoch's plan of each seed over them."""
     rng = np.random.default_rng(0)
     count = batch * steps
-    images = rng.integers(0, 256, (count, augment.SOURCE, augment.SOURCE), dtype=np.uint8)
+    model = weights.model if weights else registry.ALEXNET
+    images = rng.integers(0, 256, (count, model.source, model.source), dtype=np.uint8)
     labels = rng.integers(0, CLASSES, count, dtype=np.int32)
     rows = np.arange(count, dtype=np.int32)
-    plans = [planning.epoch(jax.random.key(seed), 0, rows, batch, steps) for seed in range(seeds)]
+    plans = [planning.epoch(jax.random.key(seed), 0, rows, batch, steps, model.offsets) for seed in range(seeds)]
     plan = Plan(*(np.stack([np.asarray(x) for x in leaves]) for leaves in zip(*plans, strict=True)))
     return Setting(weights, retrain_from, dtype, batch, seeds, steps, images, labels, plan)
 
@@ -126,7 +127,7 @@ def _trunk(chosen: Setting) -> Callable[[], Any]:
     """Crop, flip, normalise and frozen layers over a batch; the batches of one seed."""
     net, images = cut(chosen), jnp.asarray(chosen.images)
     plan = Plan(*(leaf[0] for leaf in chosen.plan))
-    return lambda: [net.trunk(pixels) for pixels in inputs.batches(images, plan)]
+    return lambda: [net.trunk(pixels) for pixels in inputs.batches(images, plan, net.model.crop)]
 
 
 def _head(chosen: Setting) -> Callable[[], Any]:
@@ -162,7 +163,7 @@ def _activations(net: transfer.Network, images: jax.Array, plan: Plan) -> jax.Ar
     """What enters the head for all seeds and steps, [S, T, B, ...], the trunk run batch by batch as in training."""
     seeds, steps = plan.index.shape[:2]
     flat = Plan(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in plan))
-    stacked = jnp.stack([net.trunk(pixels) for pixels in inputs.batches(images, flat)])
+    stacked = jnp.stack([net.trunk(pixels) for pixels in inputs.batches(images, flat, net.model.crop)])
     return stacked.reshape(seeds, steps, *stacked.shape[1:])
 
 
@@ -185,17 +186,18 @@ def _dream(chosen: Setting) -> Callable[[], Any]:
 
 def first_image(chosen: Setting) -> np.ndarray:
     """What a dream starts from: the upper left corner of the first image, [227, 227] f32."""
-    return chosen.images[0, : augment.CROP, : augment.CROP].astype(np.float32)
+    crop = chosen.model.crop
+    return chosen.images[0, :crop, :crop].astype(np.float32)
 
 
 def _evaluation(chosen: Setting) -> Callable[[], Any]:
     """Logits of batches of centre crops: the trunk once for all seeds, then each seed's head."""
     net, images = cut(chosen), jnp.asarray(chosen.images)
-    centre = planning.centre(np.arange(len(images)), chosen.batch)
+    centre = planning.centre(np.arange(len(images)), chosen.batch, net.model.centre)
     params = jax.jit(jax.vmap(net.initial))(jnp.stack([initial_key(seed) for seed in range(chosen.seeds)]))
 
     def run() -> Any:
-        batches = (net.trunk(pixels) for pixels in inputs.batches(images, centre))
+        batches = (net.trunk(pixels) for pixels in inputs.batches(images, centre, net.model.crop))
         return [evaluate.logits(net.head, params, jnp.broadcast_to(x, (chosen.seeds, *x.shape))) for x in batches]
 
     return run

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.models import augment
+from cxrjax.models.registry import Model
 from cxrjax.training import inputs, loop
 from cxrjax.training.plan import Schedule, SeedData
 
@@ -75,17 +75,17 @@ def measure(chosen: Setting, sizes: Sizes, other: Callable[[], Epoch] | None) ->
     return _extrapolate(sizes, own, theirs)
 
 
-def pixels(sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
-    """Random images [N, 256, 256] u8 and labels [N]; pixels do not matter for speed."""
+def pixels(sizes: Sizes, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Random images [N, source, source] u8 and labels [N]; pixels do not matter for speed."""
     rng = np.random.default_rng(0)
     count = sizes.train + sizes.val
-    images = rng.integers(0, 256, (count, augment.SOURCE, augment.SOURCE), dtype=np.uint8)
+    images = rng.integers(0, 256, (count, model.source, model.source), dtype=np.uint8)
     return images, rng.integers(0, 2, count, dtype=np.int32)
 
 
 def _fit(chosen: Setting, sizes: Sizes, on_epoch: Callable[[loop.Progress], None]) -> None:
-    images, labels = pixels(sizes)
-    feed = functools.partial(inputs.batches, jnp.asarray(images))
+    images, labels = pixels(sizes, chosen.model)
+    feed = functools.partial(inputs.batches, jnp.asarray(images), crop=chosen.model.crop)
     orders = [np.random.default_rng(seed).permutation(len(images)).astype(np.int32) for seed in range(sizes.seeds)]
     runs = [
         SeedData(seed, np.sort(order[: sizes.train]), np.sort(order[sizes.train :]))

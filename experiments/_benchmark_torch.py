@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from cxrjax.base.types import InputError
-from cxrjax.models import augment
 from cxrjax.models.registry import Preprocessing
 
 from . import _benchmark_protocol as protocol
@@ -152,7 +151,8 @@ class Parts:
     def _evaluation(self) -> Callable[[], Any]:
         """The whole network of each seed, since a plain loop over seeds shares nothing."""
         heads = [learner.head.eval() for learner in self.learners()]
-        batches = self.images[:, augment.MIDDLE, augment.MIDDLE].split(self.chosen.batch)
+        middle = self.chosen.model.middle
+        batches = self.images[:, middle, middle].split(self.chosen.batch)
 
         def run() -> Any:
             with torch.no_grad():
@@ -167,10 +167,10 @@ class PlainEpoch:
     def __init__(self, chosen: Setting, sizes: protocol.Sizes, device: str) -> None:
         """Puts images and network onto the device."""
         parts = Parts(chosen._replace(seeds=1), device, eager)
-        images, labels = protocol.pixels(sizes)
+        images, labels = protocol.pixels(sizes, chosen.model)
         self.images, self.labels = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device, torch.int64)
         self.program, (self.learner,), self.batch = parts.program, parts.learners(), chosen.batch
-        self.sizes, self.device = sizes, device
+        self.sizes, self.device, self.model = sizes, device, chosen.model
 
     def __call__(self) -> protocol.Epoch:
         """Seconds of both."""
@@ -185,7 +185,7 @@ class PlainEpoch:
         total = torch.zeros((), device=self.device)
         self.learner.head.train()
         for index in torch.randperm(self.sizes.train, device=self.device).split(self.batch):
-            offset = torch.randint(0, augment.OFFSETS, (len(index), 2), device=self.device)
+            offset = torch.randint(0, self.model.offsets, (len(index), 2), device=self.device)
             flip = torch.rand(len(index), device=self.device) < 0.5
             inputs = self.program.trunk(self.program.crop_flip(self.images[index], offset, flip))
             total += len(index) * reference.step(self.program, self.learner, inputs, self.labels[index])
@@ -197,7 +197,7 @@ class PlainEpoch:
         self.learner.head.eval()
         with torch.no_grad():
             for index in torch.arange(self.sizes.train, len(self.images), device=self.device).split(self.batch):
-                inputs = self.program.trunk(self.images[index][:, augment.MIDDLE, augment.MIDDLE])
+                inputs = self.program.trunk(self.images[index][:, self.model.middle, self.model.middle])
                 logits = self.program.logits(self.learner.head, inputs)
                 correct += (logits.argmax(1) == self.labels[index]).sum()
         return correct.item() / self.sizes.val

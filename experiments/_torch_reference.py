@@ -18,8 +18,7 @@ from cxrjax.base.types import Params
 from cxrjax.interpret import dream
 from cxrjax.models.alexnet import POOLED
 from cxrjax.models.alexnet import STAGES as LAYERS
-from cxrjax.models.augment import CROP
-from cxrjax.models.registry import Preprocessing
+from cxrjax.models.registry import ALEXNET, Preprocessing
 
 Tensor: TypeAlias = Any  # torch.Tensor; PyTorch's types are not checked
 Module: TypeAlias = Any
@@ -120,8 +119,8 @@ def cut(model: Module, retrain_from: str) -> tuple[Module, Module]:
 
 def crop_flip(images: Tensor, offset: Tensor, flip: Tensor) -> Tensor:
     """`augment.crop_flip`: [B, 256, 256], [B, 2], [B] -> [B, 227, 227], as one gather over the batch."""
-    place = torch.arange(CROP, device=images.device)
-    across = torch.where(flip[:, None], CROP - 1 - place, place)
+    place = torch.arange(ALEXNET.crop, device=images.device)
+    across = torch.where(flip[:, None], ALEXNET.crop - 1 - place, place)
     rows, columns = offset[:, :1] + place, offset[:, 1:] + across
     batch = torch.arange(len(images), device=images.device)
     return images[batch[:, None, None], rows[:, :, None], columns[:, None, :]]

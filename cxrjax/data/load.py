@@ -78,7 +78,7 @@ def load(data_dir: str | None, max_bad: float = 0.01, size: int = Reduction().si
       InputError: if it is missing or of no known kind, too many images are bad, or a store has another size.
     """
     if data_dir is None:
-        return _phantom()
+        return _phantom(size)
     place = Path(data_dir)
     if is_store(place):
         return open_store(place, size), read_about(place)
@@ -113,8 +113,12 @@ def _fingerprint(source: Source) -> str:
     return digest.hexdigest()[:16]
 
 
-def _phantom() -> tuple[ImageStore, About]:
+def _phantom(size: int) -> tuple[ImageStore, About]:
     from cxrjax.data import phantom
 
     drawn = phantom.embedded()
+    if drawn.images.shape[1] != size:
+        raise InputError(
+            f"--data_dir must be given: the phantom has {drawn.images.shape[1]} pixels a side, the network takes {size}"
+        )
     return ImageStore(drawn.images, drawn.table.copy()), About("phantom", label_counts(drawn.table), {}, {})

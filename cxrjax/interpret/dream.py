@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from cxrjax.base import devices
 from cxrjax.interpret.objectives import Objective
-from cxrjax.models.augment import CROP
 
 OnStep: TypeAlias = Callable[[int, jax.Array], None]
 """(iterations behind it, images [D, H, W] or [D, H, W, 3]) -> None; of every iteration, for an animation."""
@@ -56,7 +55,7 @@ def octave_sizes(size: int, octaves: int, scale: float) -> tuple[int, ...]:
     return tuple(round(size * scale**i) for i in range(octaves))
 
 
-def noise(key: jax.Array, size: int = CROP, colour: bool = False) -> jax.Array:
+def noise(key: jax.Array, size: int = 227, colour: bool = False) -> jax.Array:
     """Grey [size, size] or colour [size, size, 3] noise to start from, f32: 127.5 ± `NOISE_SD` grey levels."""
     return 127.5 + NOISE_SD * jax.random.normal(key, (size, size, 3) if colour else (size, size))
 

@@ -18,7 +18,6 @@ import optax
 from cxrjax.base import devices
 from cxrjax.interpret.dream import Axes, Dreams, OnStep
 from cxrjax.interpret.objectives import Objective
-from cxrjax.models.augment import CROP
 
 # Square root of the colours' covariance in ImageNet, as Lucid has it: columns are decorrelated colours.
 _COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
@@ -39,7 +38,7 @@ class Options(NamedTuple):
     zoom: float = 0.1  # relative change of size, at most; all three 0: the image as it is
 
 
-def noise(key: jax.Array, size: int = CROP, colour: bool = False) -> jax.Array:
+def noise(key: jax.Array, size: int = 227, colour: bool = False) -> jax.Array:
     """A spectrum to start from, [2, 1 or 3, size, size // 2 + 1] f32: real and imaginary parts."""
     return _START_SD * jax.random.normal(key, (2, 3 if colour else 1, size, size // 2 + 1))
 

@@ -35,7 +35,6 @@ from scipy import ndimage
 from cxrjax.base.types import InputError
 
 MAX_PIXELS = 50_000_000  # of a mask
-SIZE = 256  # of images and masks
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _GRID = 64  # on which an outline is fitted
@@ -70,19 +69,20 @@ def estimate(images: np.ndarray) -> np.ndarray:
     An image's mask does not depend on the other images. About 0.15 s an image on one core.
 
     Args:
-      images: [N, 256, 256] u8 frontal radiographs, 0 is black, the patient's right on the left.
+      images: [N, side, side] u8 frontal radiographs, 0 is black, the patient's right on the left; 256 is what the
+        figures above are for.
 
     Returns:
-      [N, 256, 256] bool.
+      [N, side, side] bool.
 
     Raises:
       ValueError: if `images` has another shape or type.
     """
-    if images.ndim != 3 or images.shape[1:] != (SIZE, SIZE) or images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8 [N, {SIZE}, {SIZE}], got {images.dtype} {list(images.shape)}")
+    if images.ndim != 3 or images.shape[1] != images.shape[2] or images.dtype != np.uint8:
+        raise ValueError(f"images must be uint8 [N, side, side], got {images.dtype} {list(images.shape)}")
     masks = np.zeros(images.shape, bool)
     for row, image in enumerate(images):
-        inside = _depth(_fit(_brightness(image))[None], SIZE)[0] > 0
+        inside = _depth(_fit(_brightness(image))[None], len(image))[0] > 0
         masks[row] = ndimage.binary_opening(inside)  # the tips of the costophrenic angles fall apart into pixels
     return masks
 
@@ -118,8 +118,7 @@ def _depth(outlines: np.ndarray, size: int) -> np.ndarray:
 
 def _brightness(image: np.ndarray) -> Brightness:
     """Compares each pixel with its surroundings, which removes exposure and the trend of soft tissue."""
-    k = SIZE // _GRID
-    small = image.astype(np.float32).reshape(_GRID, k, _GRID, k).mean((1, 3))
+    small = _reduced(image)
     air = _outside(small)
     body = 1 - air.astype(np.float32)
 
@@ -130,6 +129,14 @@ def _brightness(image: np.ndarray) -> Brightness:
     spread = np.sqrt(smooth(off**2)) + 0.1 * np.sqrt((off**2).sum() / body.sum()) + 1e-3
     relative = np.clip(off / spread, -1.5, 1.5)
     return Brightness(np.where(air, 1, relative).ravel(), np.where(air, -0.5, relative).ravel())
+
+
+def _reduced(image: np.ndarray) -> np.ndarray:
+    """[64, 64] f32, means of the pixels of [side, side]."""
+    times, rest = divmod(len(image), _GRID)
+    if rest:
+        return np.asarray(Image.fromarray(image.astype(np.float32)).resize((_GRID, _GRID), Image.Resampling.BOX))
+    return np.asarray(image.astype(np.float32).reshape(_GRID, times, _GRID, times).mean((1, 3)))
 
 
 def _outside(small: np.ndarray) -> np.ndarray:
@@ -200,18 +207,19 @@ def _score(outlines: np.ndarray, bands: list[np.ndarray], brightness: Brightness
     return region + edge - _PRIOR * unusual
 
 
-def read_masks(folder: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def read_masks(folder: Path, names: Sequence[str], size: int = 256) -> tuple[np.ndarray, np.ndarray]:
     """A user's own masks of lung fields: of NAME.png the file NAME_mask or else NAME, PNG, JPEG, BMP or TIFF.
 
     What is not 0 in any channel is lung (JPEG: at least half of the file's largest value); transparency is ignored.
-    Masks of any size are brought to 256 x 256 by their nearest pixels, the whole image without keeping its aspect.
+    Masks of any size are brought to `size` by their nearest pixels, the whole image without keeping its aspect.
 
     Args:
       folder: of the masks.
       names: of the radiographs; those without a mask are passed over.
+      size: side of the masks that are returned, pixels.
 
     Returns:
-      [M, 256, 256] bool and [M] i32, the position in `names` of each.
+      [M, size, size] bool and [M] i32, the position in `names` of each.
 
     Raises:
       InputError: if `folder` is missing or has no mask for any of `names`, two files for one of them, a file that is no
@@ -236,11 +244,11 @@ def read_masks(folder: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarr
         raise InputError(
             f"{folder} must hold a mask for one of {len(stems)} radiographs, got none (looked for {first}, ...)"
         )
-    return np.stack([_read_mask(found[i][0]) for i in positions]), positions
+    return np.stack([_read_mask(found[i][0], size) for i in positions]), positions
 
 
-def _read_mask(path: Path) -> np.ndarray:
-    """[256, 256] bool."""
+def _read_mask(path: Path, size: int) -> np.ndarray:
+    """[size, size] bool."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -253,8 +261,8 @@ def _read_mask(path: Path) -> np.ndarray:
         raise InputError(f"{path} must be a PNG, JPEG, BMP or TIFF image, got {type(error).__name__}") from error
     values = values.astype(np.float32)
     values = values.max(2) if values.ndim == 3 else values
-    rows, columns = (((np.arange(SIZE) + 0.5) * n / SIZE).astype(int) for n in values.shape)
+    rows, columns = (((np.arange(size) + 0.5) * n / size).astype(int) for n in values.shape)
     mask = (values >= max(values.max() / 2, 1) if lossy else values != 0)[np.ix_(rows, columns)]
     if not mask.any():
-        raise InputError(f"{path} must mark some lung, got a mask that is empty at {SIZE} x {SIZE} pixels")
+        raise InputError(f"{path} must mark some lung, got a mask that is empty at {size} x {size} pixels")
     return mask

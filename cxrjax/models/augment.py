@@ -1,4 +1,4 @@
-"""Translation, horizontal flip and reduction to 227x227, then what the weights expect of a pixel.
+"""Translation, horizontal flip and reduction to the network's size, then what the weights expect of a pixel.
 
 The poster: images reduced to 256x256; at each use translated at random, flipped with probability 1/2, reduced to
 227x227. A 227 crop of 256 has offsets 0..29 in y and x.
@@ -6,34 +6,31 @@ The poster: images reduced to 256x256; at each use translated at random, flipped
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from cxrjax.base.types import Array
 from cxrjax.models.registry import Preprocessing
 
-SOURCE = 256
-CROP = 227
-OFFSETS = SOURCE - CROP + 1  # 0..29
-CENTRE = (SOURCE - CROP) // 2  # 14, as torchvision's CenterCrop and MATLAB's centerCropWindow2d round
-MIDDLE = slice(CENTRE, CENTRE + CROP)  # rows, or columns, of the centre crop
 
-
-@jax.jit
-def crop_flip(images: Array, offset: Array, flip: Array) -> jax.Array:
-    """Cuts a 227x227 window out of each image and mirrors some of them left to right.
+@functools.partial(jax.jit, static_argnames="crop")
+def crop_flip(images: Array, offset: Array, flip: Array, crop: int) -> jax.Array:
+    """Cuts a square window out of each image and mirrors some of them left to right.
 
     Args:
-      images: [B, 256, 256], any type; the pixels are only moved.
-      offset: [B, 2] i32, (y, x) of the window's upper left corner, 0..29.
+      images: [B, side, side], any type; the pixels are only moved.
+      offset: [B, 2] i32, (y, x) of the window's upper left corner, 0..side - crop.
       flip: [B] bool.
+      crop: side of the window, pixels.
 
     Returns:
-      [B, 227, 227], of the type of `images`.
+      [B, crop, crop], of the type of `images`.
     """
 
     def one(image: jax.Array, corner: jax.Array, mirrored: jax.Array) -> jax.Array:
-        window = jax.lax.dynamic_slice(image, (corner[0], corner[1]), (CROP, CROP))
+        window = jax.lax.dynamic_slice(image, (corner[0], corner[1]), (crop, crop))
         return jnp.where(mirrored, window[:, ::-1], window)
 
     return jax.vmap(one)(jnp.asarray(images), jnp.asarray(offset), jnp.asarray(flip))

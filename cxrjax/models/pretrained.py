@@ -58,6 +58,15 @@ sha256 = foreign_files.sha256
 _Layout = Literal["HWIO", "OIHW"]  # dense kernels [in, out] and [out, in]
 
 
+def model_of(weights: Weights | None, name: str) -> Model:
+    """The network that weights are for; without weights the one of that name.
+
+    Raises:
+      InputError: if there is none of that name.
+    """
+    return weights.model if weights else registry.get(name)
+
+
 def read(source: str, file: str | Path, sha256: str | None = None, model: Model | None = None) -> Weights:
     """Reads a file of weights with a record of what it was.
 

@@ -80,6 +80,21 @@ class Model:
         """The last stage."""
         return self.stages[-1]
 
+    @property
+    def offsets(self) -> int:
+        """Number of places of the crop in the image, in y as in x: 0 to `offsets` - 1."""
+        return self.source - self.crop + 1
+
+    @property
+    def centre(self) -> int:
+        """Offset of the centre crop in y and x, rounded as by torchvision's CenterCrop, MATLAB's centerCropWindow2d."""
+        return (self.source - self.crop) // 2
+
+    @property
+    def middle(self) -> slice:
+        """Rows, or columns, of the centre crop."""
+        return slice(self.centre, self.centre + self.crop)
+
     def check_stage(self, stage: str, argument: str = "stage") -> None:
         """Refuses a stage that there is not.
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from cxrjax.analysis.schema import DreamRecord, Results
-from cxrjax.base import tasks
 from cxrjax.report import page
 from cxrjax.report.language import Language, message, printable
 
@@ -52,7 +51,7 @@ def dreams(results: Results, t: Language) -> dict[str, Any] | None:
         return None
     seeds = record.transfer["dreamt_by"].unique().tolist()
     values = {
-        "other": tasks.get(results.config.task).negative.name,
+        "other": results.config.negative_class,
         "seeds": ", ".join(map(str, seeds)),
         "n": t.count(len(seeds)),
         "layer": results.config.retrain_from,

@@ -22,7 +22,7 @@ import numpy as np
 import optax
 
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.models import augment, transfer
+from cxrjax.models import transfer
 from cxrjax.models.alexnet import Variant
 from cxrjax.runs import roofline
 from cxrjax.training import loop
@@ -62,7 +62,7 @@ class Sizes(NamedTuple):
 def measure() -> Speed:
     """Times both kinds of layers; some 10 seconds on 2 CPU cores, most of them compilation."""
     net = transfer.build_transfer_model(None, _FC6)
-    pixels = jnp.zeros((_BATCH, augment.CROP, augment.CROP), jnp.uint8)
+    pixels = jnp.zeros((_BATCH, net.model.crop, net.model.crop), jnp.uint8)
     advance = loop.advance(net, optax.sgd(0.0))
     state = jax.jit(loop.initial_states(net, optax.sgd(0.0)))(np.zeros(1, np.uint32))
     shape = (1, _STEPS, _BATCH)

@@ -15,7 +15,6 @@ from cxrjax.base.files import Clock
 from cxrjax.base.types import InputError
 from cxrjax.data.load import load
 from cxrjax.interpret import dream, grad_cam, objectives
-from cxrjax.models import augment
 from cxrjax.report.figures import sheets
 from cxrjax.runs import dreams as dreaming
 from cxrjax.runs import record, tables
@@ -65,10 +64,12 @@ def make(run: TrainedRun, wanted: Wanted) -> Made:
         log.info("%s: dreams of %d seeds, %s", run.title, len(found.seeds), name)
         dreams[name] = dreaming.classes(found, name, setting, _watch(frames[name], 2 * _iterations(setting, name)))
         seen.append(dreaming.transfer(found, dreams[name], name))
-        _warn(run.title, name, dreams[name], found)
-    pictures = {"seeds": _seeds(dreams, found), "layers": _layers(run, found, wanted)}
+        _warn(run.title, name, dreams[name], found.seeds)
+    other = run.config.negative_class
+    pictures = {"seeds": _seeds(dreams, found.seeds, other), "layers": _layers(run, found, wanted)}
     pictures["starts"] = _starts(found, *chosen, setting)
     transfer = pd.concat(seen, ignore_index=True)
+    transfer["aim"] = transfer["aim"].replace("other", other)
     numbers = {name: dreaming.numbers(dreams[name], part) for name, part in zip(dreams, seen, strict=True)}
     half = len(frames[dreaming.FOURIER]) // 2  # of pneumonia
     ascent = sheets.animation(_thinned(frames[dreaming.FOURIER][:half]))
@@ -120,12 +121,11 @@ def _told(wanted: Wanted) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _warn(title: str, name: str, dreams: dream.Dreams, found: Heads) -> None:
-    seeds = found.seeds
+def _warn(title: str, name: str, dreams: dream.Dreams, seeds: tuple[int, ...]) -> None:
     for i in np.flatnonzero(np.asarray(dreams.dead)):
         log.warning(
             "%s, %s: the gradient of seed %d's %s neuron is zero everywhere; its dream stays where it is",
-            title, name, seeds[i % len(seeds)], found.classes[i // len(seeds)],
+            title, name, seeds[i % len(seeds)], dreaming.AIMS[i // len(seeds)],
         )  # fmt: skip
 
 
@@ -139,11 +139,11 @@ def _thinned(frames: list[np.ndarray]) -> list[np.ndarray]:
     return [frames[i] for i in places]
 
 
-def _seeds(dreams: dict[str, dream.Dreams], found: Heads) -> np.ndarray:
+def _seeds(dreams: dict[str, dream.Dreams], seeds: tuple[int, ...], other: str) -> np.ndarray:
     """Rows: parametrisations of either class; columns: seeds."""
-    tiles, names, seeds = [], [], found.seeds
+    tiles, names = [], []
     for name, made in dreams.items():
-        for place, aim in enumerate(found.classes):
+        for place, aim in enumerate(("P", other)):
             tiles.append([_u8(x) for x in made.image[place * len(seeds) : (place + 1) * len(seeds)]])
             names.append(f"{aim} neuron, {name}")
     return sheets.sheet(tiles, names, [f"seed {seed}" for seed in seeds], _SEED_SIDE)
@@ -176,7 +176,7 @@ def _telling(found: Heads, layer: str, count: int) -> tuple[int, ...]:
     """
     if layer == found.net.model.logits:
         return tuple(range(min(count, found.net.model.num_classes)))
-    image = dream.noise(jax.random.key(1))[None]
+    image = dream.noise(jax.random.key(1), found.net.model.crop)[None]
     gain = np.asarray(grad_cam.slope(found.net.model, found.of(0), image, objectives.log_odds(found.net), layer)[0])
     return tuple(int(i) for i in np.argsort(-gain.reshape(-1, gain.shape[-1]).sum(0), kind="stable")[:count])
 
@@ -187,7 +187,7 @@ def _chosen(run: TrainedRun, seed: int, wanted: Wanted) -> tuple[np.ndarray, lis
     Raises:
       InputError: if an image is wanted that the run's data do not hold.
     """
-    store, _ = load(run.config.data_dir, run.config.max_bad)
+    store, _ = load(run.config.data_dir, run.config.max_bad, run.net.model.source)
     known = run_files.read(run.folder).predictions
     known = known[known["seed"] == seed].reset_index(drop=True)
     labels = store.table.set_index("image")["labels"]
@@ -199,7 +199,8 @@ def _chosen(run: TrainedRun, seed: int, wanted: Wanted) -> tuple[np.ndarray, lis
         names += rows["image"].iloc[_undecided(rows["score"])[: wanted.patients]].tolist()
     told = [f"{name}: {labels[name].replace('|', ', ') or 'no label'}" for name in names]
     pixels = tables.pictures(store, {*known["image"], *names})
-    crops = {name: np.asarray(image[augment.MIDDLE, augment.MIDDLE], np.float32) for name, image in pixels.items()}
+    middle = run.net.model.middle
+    crops = {name: np.asarray(image[middle, middle], np.float32) for name, image in pixels.items()}
     mean = np.mean([crops[name] for name in known["image"]], axis=0)
     return np.stack([mean, *(crops[name] for name in names)]), ["mean of the validation images", *told]
 

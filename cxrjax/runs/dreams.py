@@ -16,6 +16,7 @@ from cxrjax.interpret import dream, dream_fourier, objectives
 from cxrjax.models import transfer as network
 from cxrjax.runs.trained import TrainedRun
 
+AIMS = ("P", "other")  # classes that are dreamt: pneumonia, and the run's negative class
 OCTAVES, FOURIER = "octaves", "fourier"
 PARAMETRISATIONS = (OCTAVES, FOURIER)
 _GENTLE = 2.0  # grey levels an iteration, root mean square, of a radiograph that is to stay one
@@ -37,7 +38,6 @@ class Heads(NamedTuple):
     net: network.Network
     seeds: tuple[int, ...]
     layers: Params  # `transfer.layers` of all seeds' heads, which carry the axis S
-    classes: tuple[str, str]  # short names of the positive and the negative class, in the order of their dreams
 
     def of(self, place: int) -> Params:
         """Layers of one seed, by its place."""
@@ -49,7 +49,7 @@ def heads(run: TrainedRun, most: int = 0) -> Heads:
     """The first `most` seeds' networks in memory, 218 MB each from fc6; 0: all."""
     seeds = run.seeds[: most or None]
     stacked = jax.tree.map(lambda *x: np.stack(x), *[run.head(seed) for seed in seeds])
-    return Heads(run.net, seeds, jax.device_put(network.layers(run.net, stacked)), run.classes)
+    return Heads(run.net, seeds, jax.device_put(network.layers(run.net, stacked)))
 
 
 def classes(found: Heads, parametrisation: str, setting: Setting, on_step: dream.OnStep | None = None) -> dream.Dreams:
@@ -93,7 +93,7 @@ def channels(found: Heads, layer: str, chosen: tuple[int, ...], parametrisation:
 
 def _ascend(
     parametrisation: str,
-    aim: objectives.Objective,
+    aim: objectives.ChannelObjective,
     params: Any,
     axes: Any,
     count: int,
@@ -101,12 +101,12 @@ def _ascend(
     on_step: dream.OnStep | None,
 ) -> dream.Dreams:
     """From noise that is the same for all dreams, so that they differ by their networks alone."""
-    key = jax.random.key(setting.key)
+    key, crop = jax.random.key(setting.key), aim.model.crop
     if parametrisation == OCTAVES:
-        start = dream.noise(key, colour=setting.colour)
+        start = dream.noise(key, crop, colour=setting.colour)
         return dream.dream(aim, params, _repeated(start, count), setting.octaves, axes, on_step)
     keys = jax.random.split(key)
-    start = dream_fourier.noise(keys[0], colour=setting.colour)
+    start = dream_fourier.noise(keys[0], crop, colour=setting.colour)
     return dream_fourier.dream(keys[1], aim, params, _repeated(start, count), setting.fourier, axes, on_step)
 
 
@@ -156,10 +156,8 @@ def transfer(found: Heads, dreams: dream.Dreams, parametrisation: str) -> pd.Dat
         layers = found.of(column)
         logits = np.concatenate([see(layers, images[i : i + _FED]) for i in range(0, len(images), _FED)])
         for i, score in enumerate(logits @ np.asarray(odds)):
-            aim, dreamt_by = found.classes[i // len(found.seeds)], found.seeds[i % len(found.seeds)]
-            rows.append(
-                (parametrisation, aim, dreamt_by, seen_by, float(score), bool((score > 0) == (aim == found.classes[0])))
-            )
+            aim, dreamt_by = AIMS[i // len(found.seeds)], found.seeds[i % len(found.seeds)]
+            rows.append((parametrisation, aim, dreamt_by, seen_by, float(score), bool((score > 0) == (aim == "P"))))
     return pd.DataFrame(rows, columns=["parametrisation", "aim", "dreamt_by", "seen_by", "score", "right"])
 
 

@@ -19,14 +19,13 @@ import pandas as pd
 
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.schema import Results, RunTables
-from cxrjax.base import devices, files, tasks
+from cxrjax.base import devices, files
 from cxrjax.base.config import ExperimentConfig, run_path
-from cxrjax.base.tasks import Task
 from cxrjax.base.types import InputError
 from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.data.load import cache_dir, load
-from cxrjax.models import pretrained, registry, transfer
+from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.report import report
 from cxrjax.runs import arms, flow, results, run_folder, scoring, summary, tables
@@ -64,10 +63,11 @@ def run(config: ExperimentConfig) -> Results:
       InputError: for any mistake in the configuration or in the files it names.
     """
     check(config)
-    with devices.main_process_first():
-        store, about = load(config.data_dir, config.max_bad)
-        external = load(config.external_dir, config.max_bad)[0] if config.external_dir else None
     weights = None if config.weights == "random" else pretrained.load_weights(config.weights)
+    side = pretrained.model_of(weights, config.model).source
+    with devices.main_process_first():
+        store, about = load(config.data_dir, config.max_bad, side)
+        external = load(config.external_dir, config.max_bad, side)[0] if config.external_dir else None
     return _run(config, store, about, external, weights)
 
 
@@ -116,7 +116,6 @@ def check(config: ExperimentConfig) -> None:
     Raises:
       InputError: naming flag, rule and value.
     """
-    tasks.get(config.task)
     if not 0 < config.val_fraction < 1:
         raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
     if config.learning_rate <= 0:
@@ -131,23 +130,20 @@ def check(config: ExperimentConfig) -> None:
 
 def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: Weights | None) -> Prepared:
     """Draws cohorts and splits, builds the network and settles what the user left open; logs what there is."""
-    task = tasks.get(config.task)
-    _log_data(about, store, task)
+    _log_data(about, store)
     seeds = seeds_of(config)
-    cohorts = [cohort.draw(store.table, task, s, config.negatives, config.view) for s in seeds]
-    boxed = patients_with_box(store, task.boxed_finding) if config.hold_out_boxes else None
+    cohorts = [cohort.draw(store.table, config.negative_class, s, config.negatives, config.view) for s in seeds]
+    boxed = patients_with_box(store, "Pneumonia") if config.hold_out_boxes else None
     if boxed is not None and not len(boxed):
-        raise InputError(
-            f"--hold_out_boxes needs boxes of {task.positive.title} (BBox_List_2017.csv), and {about.source} has none"
-        )
+        raise InputError(f"--hold_out_boxes needs boxes of pneumonia (BBox_List_2017.csv), and {about.source} has none")
     splits = [_split(config, c, s, store.table, boxed) for c, s in zip(cohorts, seeds, strict=True)]
     log.info(
-        "%s: %d %s, %d %s a run; %d training, %d validation images in the first run, split by %s",
-        config.name, cohorts[0].label.sum(), task.positive.name, (1 - cohorts[0].label).sum(), task.negative.name,
+        "%s: %d P, %d %s a run; %d training, %d validation images in the first run, split by %s",
+        config.name, cohorts[0].label.sum(), (1 - cohorts[0].label).sum(), config.negative_class,
         len(splits[0].train), len(splits[0].val), arms.own(config).split_by,
     )  # fmt: skip
     net = transfer.build_transfer_model(
-        weights, config.retrain_from, model=registry.get(config.model), dtype=config.dtype
+        weights, config.retrain_from, model=pretrained.model_of(weights, config.model), dtype=config.dtype
     )
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     schedule = Schedule(
@@ -161,9 +157,9 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
 
     def feed(store: ImageStore) -> bank.Feed:
         if settled["input"] == "tfdata":
-            return lambda plan: tf_input.batches(store.images, plan)
+            return lambda plan: tf_input.batches(store.images, plan, net.model.crop)
         images = jnp.asarray(store.images)
-        return lambda plan: inputs.batches(images, plan)
+        return lambda plan: inputs.batches(images, plan, net.model.crop)
 
     return Prepared(store, hashes, about, cohorts, splits, weights, net, schedule, settled, feed)
 
@@ -205,8 +201,8 @@ def _data_digest(hashes: dict[int, bytes], table: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def _log_data(about: About, store: ImageStore, task: Task) -> None:
-    listed, present = (cohort.count(n, task.counted) for n in (about.listed, label_counts(store.table)))
+def _log_data(about: About, store: ImageStore) -> None:
+    listed, present = cohort.count(about.listed), cohort.count(label_counts(store.table))
     log.info(
         "data: %s; present %s; missing %s",
         about.source,
@@ -225,8 +221,7 @@ def _train(config: ExperimentConfig, prepared: Prepared, feed: bank.Feed, folder
     for seed, c, s in zip(seeds_of(config), prepared.cohorts, prepared.splits, strict=True):
         taught = cohort.shuffled(c.label[s.train], seed) if config.control == "shuffled_labels" else None
         runs.append(SeedData(seed, c.index[s.train], c.index[s.val], taught))
-    positive = tasks.get(config.task).positive
-    labels = cohort.members(prepared.store.table["labels"], positive).astype(np.int32)
+    labels = cohort.classes(prepared.store.table["labels"])["P"].astype(np.int32)
     try:
         yield from seed_batches.train(
             prepared.net, feed, labels, runs, prepared.schedule,
@@ -278,7 +273,7 @@ def _results(
     train = tables.predictions(store, seeds, cohorts, [s.train for s in splits], scored.train)
     outside = None
     if external is not None and scored.external is not None:
-        outside = tables.external(external, tasks.get(config.task), seeds, scored.external)
+        outside = tables.external(external, config.negative_class, seeds, scored.external)
     made = RunTables(
         seeds=tables.seeds(seeds, scored.history, cohorts, splits, scored.hashes),
         history=tables.history(scored.history, config.first_seed),
@@ -293,7 +288,7 @@ def _results(
         "environment": tables.environment(
             prepared.weights, prepared.net.model, config.retrain_from, jax.devices()[0].device_kind
         ),
-        "data": summary.data(about, store, tasks.get(config.task)),
+        "data": summary.data(about, store),
         "minutes": (time.monotonic() - started) / 60,
     }
     return results.assemble(config, facts, made, compared, scored.dream, store)

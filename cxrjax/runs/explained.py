@@ -13,16 +13,17 @@ from cxrjax.analysis import localisation
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.looks import BOX, LUNGS, Regions
 from cxrjax.analysis.schema import RunTables
-from cxrjax.base import tasks
 from cxrjax.base.types import InputError
 from cxrjax.data import phantom
 from cxrjax.data.load import load
 from cxrjax.interpret import lungs as lung_fields
-from cxrjax.models import augment
+from cxrjax.models.registry import Model
 from cxrjax.runs.trained import TrainedRun
 from cxrjax.storage.store import BOX_COLUMNS, ImageStore, boxes_around
 
 log = logging.getLogger(__name__)
+
+_FINDING = "Pneumonia"
 
 
 class Watched(NamedTuple):
@@ -30,7 +31,8 @@ class Watched(NamedTuple):
 
     image: np.ndarray  # [m] names
     patient: np.ndarray  # [m] str
-    pixels: np.ndarray  # [m, 227, 227] u8, centre crops
+    pixels: np.ndarray  # [m, crop, crop] u8, centre crops
+    side: int  # pixels of the images that they are cut from
     of_seed: dict[int, np.ndarray]  # seed -> places among the m: of patients whom it was not trained on
     lungs: Regions
     boxes: Regions | None  # of the images that have one; None: there are none
@@ -56,12 +58,17 @@ def watched(run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int,
     Raises:
       InputError: if the run's images are not there, or no mask fits.
     """
+    model = run.net.model
     made = phantom.embedded() if run.config.data_dir is None else None
-    store = ImageStore(made.images, made.table) if made else load(run.config.data_dir, run.config.max_bad)[0]
-    boxes = _boxes(store, made, tasks.get(run.config.task).boxed_finding)
+    store = (
+        ImageStore(made.images, made.table) if made else load(run.config.data_dir, run.config.max_bad, model.source)[0]
+    )
+    boxes = _boxes(store, made)
     tables = run_files.read(run.folder)
     chosen = {seed: _names(tables, seed, store, set(boxes["image"]), most, most_boxed) for seed in seeds}
-    lungs, rows, source = _lungs(store, made, masks, sorted({name for names in chosen.values() for name in names}))
+    lungs, rows, source = _lungs(
+        store, made, masks, sorted({name for some in chosen.values() for name in some}), model.crop
+    )
     names = store.table["image"].to_numpy(str)[rows]
     place = {name: i for i, name in enumerate(names)}
     notes = [f"{source}."]
@@ -70,25 +77,25 @@ def watched(run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int,
     if not len(names):
         raise InputError(f"{run.folder}: no image with pneumonia is left to be explained")
     patient = store.table["patient"].to_numpy(str)[rows]
-    pixels = np.stack([np.asarray(store.images[row][augment.MIDDLE, augment.MIDDLE]) for row in rows])
+    pixels = np.stack([np.asarray(store.images[row][model.middle, model.middle]) for row in rows])
     of_seed = {seed: np.array([place[n] for n in some if n in place], int) for seed, some in chosen.items()}
-    regions = _box_regions(boxes, names, patient, notes)
+    regions = _box_regions(boxes, model, names, patient, notes)
     return Watched(
-        names, patient, pixels, of_seed, Regions(LUNGS, names, patient, lungs), regions, boxes, source,
+        names, patient, pixels, model.source, of_seed, Regions(LUNGS, names, patient, lungs), regions, boxes, source,
         lungs.mean(0) >= 0.5, notes,
     )  # fmt: skip
 
 
-def _boxes(store: ImageStore, made: phantom.Phantom | None, finding: str) -> pd.DataFrame:
-    """Boxes around a finding, `store.BOX_COLUMNS`; the phantom's are all around pneumonias."""
+def _boxes(store: ImageStore, made: phantom.Phantom | None) -> pd.DataFrame:
+    """Boxes around pneumonias, `store.BOX_COLUMNS`."""
     if made is not None:
         rows = [
-            (name, finding, *(value / augment.SOURCE for value in box))
+            (name, _FINDING, *(value / made.images.shape[1] for value in box))
             for name, own in zip(made.table["image"], made.boxes, strict=True)
             for box in own
         ]
         return pd.DataFrame(rows, columns=list(BOX_COLUMNS))
-    return boxes_around(store, finding)
+    return boxes_around(store, _FINDING)
 
 
 def _names(tables: RunTables, seed: int, store: ImageStore, boxed: set[str], most: int, most_boxed: int) -> list[str]:
@@ -101,12 +108,12 @@ def _names(tables: RunTables, seed: int, store: ImageStore, boxed: set[str], mos
 
 
 def _lungs(
-    store: ImageStore, made: phantom.Phantom | None, masks: str | None, names: list[str]
+    store: ImageStore, made: phantom.Phantom | None, masks: str | None, names: list[str], crop: int
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Masks [m, 227, 227] bool of the images that have one, their rows in the store, and where they come from."""
     place = {name: row for row, name in enumerate(store.table["image"])}
     if masks is not None:
-        found, at = lung_fields.read_masks(Path(masks), names)
+        found, at = lung_fields.read_masks(Path(masks), names, store.images.shape[1])
         rows, source = np.array([place[names[i]] for i in at], int), f"Lungs: masks in {masks}"
     else:
         rows = np.array([place[name] for name in names], int)
@@ -115,15 +122,17 @@ def _lungs(
         else:
             found = lung_fields.estimate(np.stack([np.asarray(store.images[row]) for row in rows]))
             source = "Lungs: estimated (cxrjax.interpret.lungs), not drawn by a person"
-    return localisation.crop_masks(found, augment.CROP), rows, source
+    return localisation.crop_masks(found, crop), rows, source
 
 
-def _box_regions(boxes: pd.DataFrame, names: np.ndarray, patient: np.ndarray, notes: list[str]) -> Regions | None:
+def _box_regions(
+    boxes: pd.DataFrame, model: Model, names: np.ndarray, patient: np.ndarray, notes: list[str]
+) -> Regions | None:
     has = np.isin(names, boxes["image"].to_numpy(str))
     if not has.any():
         notes.append("No image has a box around a pneumonia: localisation is not measured.")
         return None
-    made = localisation.box_masks(boxes, list(names[has]), augment.SOURCE, augment.CROP)
+    made = localisation.box_masks(boxes, list(names[has]), model.source, model.crop)
     inside = made.kept > 0
     if not inside.all():
         notes.append(

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from cxrjax.models import augment
 from cxrjax.report.figures import overlay, sheets
 from cxrjax.runs import record
 from cxrjax.runs.explained import Watched
@@ -49,8 +48,9 @@ def overlays(seen: Watched, found: Found) -> np.ndarray:
 def _boxes(seen: Watched, name: str) -> list[tuple[float, ...]]:
     """x, y, width, height in pixels of the centre crop."""
     own = seen.box_table[seen.box_table["image"] == name]
-    pixels = own[["x", "y", "width", "height"]].to_numpy(float) * augment.SOURCE
-    return [(x - augment.CENTRE, y - augment.CENTRE, width, height) for x, y, width, height in pixels]
+    pixels = own[["x", "y", "width", "height"]].to_numpy(float) * seen.side
+    corner = (seen.side - seen.pixels.shape[1]) // 2
+    return [(x - corner, y - corner, width, height) for x, y, width, height in pixels]
 
 
 def last_line(title: str, found: Found) -> str:

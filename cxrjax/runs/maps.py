@@ -17,7 +17,6 @@ from cxrjax.base.files import Clock
 from cxrjax.base.types import InputError, Params
 from cxrjax.interpret import dream, objectives, saliency
 from cxrjax.models import transfer
-from cxrjax.models.augment import CROP
 from cxrjax.runs import arms, run_folder
 from cxrjax.runs.explained import Watched
 from cxrjax.runs.trained import TrainedRun, load_run
@@ -159,18 +158,18 @@ def _to_show(seen: Watched) -> dict[str, dict[str, np.ndarray]]:
 def _dreams(known: list[Candidate], seeds: tuple[int, ...], lungs: np.ndarray) -> pd.DataFrame:
     """Figures of the squared change from noise to dream, of every network and seed, and of the baselines."""
     names = np.array([f"dream of seed {seed}" for seed in seeds])
-    regions = looks.Regions(looks.LUNGS, names, names, np.broadcast_to(lungs, (len(seeds), CROP, CROP)))
+    regions = looks.Regions(looks.LUNGS, names, names, np.broadcast_to(lungs, (len(seeds), *lungs.shape)))
     rows = []
     for candidate in known:
         aim = objectives.channel_objective(candidate.net)
-        start = dream.noise(jax.random.key(0))
+        start = dream.noise(jax.random.key(0), candidate.net.model.crop)
         odds = objectives.log_odds(candidate.net)
         energy = []
         for seed in seeds:  # one head at a time, 218 MB
             layers = transfer.layers(candidate.net, candidate.head(seed))
             image = dream.dream(aim, (layers, odds), start[None]).image[0]
             change = image - jax.image.resize(start, image.shape, "bilinear")
-            energy.append(jax.image.resize(change**2, (CROP, CROP), "linear"))
+            energy.append(jax.image.resize(change**2, lungs.shape, "linear"))
         maps = np.maximum(np.asarray(jnp.stack(energy)), 0)
         rows.append(looks.figures(looks.Maps(candidate.name, DREAM, np.array(seeds), names, names, maps), regions))
     return pd.concat([*rows, looks.baselines(regions)], ignore_index=True)

@@ -16,7 +16,6 @@ from cxrjax.data import decode, reading
 from cxrjax.data.decode import Reduction
 from cxrjax.data.sources import Bad, Entry, printable
 from cxrjax.data.sources.folder import images_under
-from cxrjax.models import augment
 from cxrjax.runs.trained import TrainedRun
 
 COLUMNS = ("image", "score", "sd", "decision", "refused")
@@ -25,7 +24,7 @@ _BLOCK = 1024  # images decoded before the networks see them, 67 MB
 
 class _Looked(NamedTuple):
     image: str
-    pixels: np.ndarray | None  # [256, 256] u8
+    pixels: np.ndarray | None  # [source, source] u8
     refused: str  # why there are none
 
 
@@ -53,7 +52,7 @@ def predict(
 
     Args:
       run: see `trained.load_run`.
-      images: see `gather`; reduced as a store's, the whole image to 256x256 (`data.decode`).
+      images: see `gather`; reduced as a store's, the whole image to 256x256, or what the network takes (`data.decode`).
       threshold: decision is 1, pneumonia, where the score is above.
       accept_anything: only what cannot be read is refused, not what breaks the rules of `data.decode.check_opened`.
       workers: threads that decode; 0: one a core.
@@ -62,18 +61,19 @@ def predict(
       A row an image, in order: image, score (mean over seeds, 0..1), sd (over seeds, n - 1; NaN of one seed), decision
       (1 or 0), refused ("" or the reason; then the other three are missing).
     """
-    looked = _look(images, accept_anything, workers or os.cpu_count() or 1)
+    side = run.net.model.source
+    looked = _look(images, side, accept_anything, workers or os.cpu_count() or 1)
     parts = []
     while block := list(itertools.islice(looked, _BLOCK)):
         parts.append(_table(run, block, threshold))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
-def _look(images: list[Path | Bad], accept_anything: bool, workers: int) -> Iterator[_Looked]:
+def _look(images: list[Path | Bad], side: int, accept_anything: bool, workers: int) -> Iterator[_Looked]:
     """Decodes in order, in threads."""
     items = (x if isinstance(x, Bad) else Entry(printable(str(x)), str(x), "", x, 0) for x in images)
     check = None if accept_anything else decode.check_opened
-    for item, decoded in reading.decoded(items, Reduction(augment.SOURCE), workers, check):
+    for item, decoded in reading.decoded(items, Reduction(side), workers, check):
         if isinstance(item, Bad):
             yield _Looked(printable(item.image), None, item.reason)
         elif isinstance(item, Entry):

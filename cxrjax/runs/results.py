@@ -81,14 +81,14 @@ def reopen(folder: Path, **changed: Any) -> Results:
             dream = np.asarray(opened.convert("L"))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} holds a damaged run, or one of another version: {error}") from error
-    found = assemble(config, facts, run_files.read(folder), compared, dream, _store(config))
+    found = assemble(config, facts, run_files.read(folder), compared, dream, _store(config, facts))
     return found._replace(dreams=record.read_dreams(folder), maps=record.read_maps(folder))
 
 
-def _store(config: ExperimentConfig) -> ImageStore | None:
+def _store(config: ExperimentConfig, facts: dict[str, Any]) -> ImageStore | None:
     """The run's images; none if they are no longer where they were."""
     try:
-        return load(config.data_dir, config.max_bad)[0]
+        return load(config.data_dir, config.max_bad, facts["environment"]["network"]["source"])[0]
     except InputError as error:
         log.warning("the report goes without pictures of errors: %s", error)
         return None

@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from cxrjax.models.alexnet import CONVOLUTIONS, POOLED, Variant
 from cxrjax.models.alexnet import STAGES as LAYERS
-from cxrjax.models.augment import CROP
-from cxrjax.models.registry import between
+from cxrjax.models.registry import ALEXNET, between
 
 _FLOAT32 = 4  # bytes
 
@@ -46,7 +45,7 @@ class Layer(NamedTuple):
     passed_on: int  # after pooling; `outputs` where nothing is pooled
 
 
-def layers(variant: Variant, num_classes: int = 2, size: int = CROP) -> tuple[Layer, ...]:
+def layers(variant: Variant, num_classes: int = 2, size: int = ALEXNET.crop) -> tuple[Layer, ...]:
     """All eight layers for square images of `size` pixels.
 
     >>> [layer.multiply_adds for layer in layers("torchvision", 2, 224) if layer.name in ("conv1", "fc8")]
@@ -120,7 +119,7 @@ def trunk(variant: Variant, retrain_from: str, batch: int, itemsize: int = _FLOA
       itemsize: bytes of an activation, 4 or 2.
     """
     frozen = _layers(variant, "conv1", retrain_from)[:-1]
-    pixels = 2 * batch * CROP**2  # read from the store, written as the batch
+    pixels = 2 * batch * ALEXNET.crop**2  # read from the store, written as the batch
     return plus(Count(0, pixels), *(_forward(layer, batch, itemsize) for layer in frozen))
 
 

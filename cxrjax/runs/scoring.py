@@ -66,5 +66,5 @@ def score(
 def _dream(net: transfer.Network, params: Params) -> np.ndarray:
     """What the pneumonia neuron of one seed's fc8 responds to, [H, W] u8."""
     aim = (transfer.layers(net, params), objectives.class_logit(net, 1))
-    made = dream.dream(objectives.channel_objective(net), aim, dream.noise(jax.random.key(0))[None])
+    made = dream.dream(objectives.channel_objective(net), aim, dream.noise(jax.random.key(0), net.model.crop)[None])
     return np.asarray(made.image[0].round().astype(jnp.uint8))

@@ -18,7 +18,7 @@ import numpy as np
 from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.base.types import InputError
 from cxrjax.data.load import load
-from cxrjax.models import pretrained
+from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import cost, experiment, finished
 from cxrjax.storage.store import About, ImageStore
@@ -81,7 +81,9 @@ def open_source(data_dir: str | None, weights: str) -> Source:
     Raises:
       InputError: if either is missing or damaged.
     """
-    return Source(*load(data_dir), None if weights == "random" else pretrained.load_weights(weights))
+    found = None if weights == "random" else pretrained.load_weights(weights)
+    side = pretrained.model_of(found, registry.ALEXNET.name).source
+    return Source(*load(data_dir, size=side), found)
 
 
 def meet(config: ExperimentConfig, source: Source) -> Met:

@@ -15,7 +15,7 @@ import pandas as pd
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError, Params
-from cxrjax.models import augment, pretrained, registry, transfer
+from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder
 from cxrjax.storage import checkpoint
@@ -34,7 +34,6 @@ class TrainedRun(NamedTuple):
     folder: Path
     config: ExperimentConfig
     title: str  # P vs NF
-    classes: tuple[str, str]  # short names of the positive and the negative class: P, NF
     seeds: tuple[int, ...]
     threshold: (
         float  # chosen on training images for the run's wanted sensitivity, mean over seeds; the fixed one is 0.5
@@ -49,7 +48,7 @@ class TrainedRun(NamedTuple):
         many images in one call are cheaper than many calls; see `load_run`'s `keep`.
 
         Args:
-          images: [N, 256, 256] u8, 0 is black, as a store holds them; a memory map will do.
+          images: [N, source, source] u8 (AlexNet 256 a side), 0 is black, as a store holds them; a memory map will do.
 
         Returns:
           [N, S] f32, 0..1, a column for each of `seeds`.
@@ -58,7 +57,7 @@ class TrainedRun(NamedTuple):
           ValueError: if `images` has another shape or type.
           InputError: if a checkpoint is damaged.
         """
-        side = augment.SOURCE
+        side = self.net.model.source
         if images.ndim != 3 or images.shape[1:] != (side, side) or images.dtype != np.uint8:
             raise ValueError(f"images must be uint8 [N, {side}, {side}], got {images.dtype} {list(images.shape)}")
         scores = np.empty((len(images), len(self.seeds)), np.float32)
@@ -102,11 +101,10 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
         return _head(seed_batches.place_of(folder / "checkpoints", seed), hashes[seed])
 
     net = transfer.build_transfer_model(
-        found, config.retrain_from, model=registry.get(config.model), dtype=config.dtype
+        found, config.retrain_from, model=pretrained.model_of(found, config.model), dtype=config.dtype
     )
     threshold, read = float(known["threshold"].mean()), functools.cache(head) if keep else head
-    task = tasks.get(config.task)
-    return TrainedRun(folder, config, task.title, (task.positive.name, task.negative.name), seeds, threshold, net, read)
+    return TrainedRun(folder, config, tasks.title(config.name), seeds, threshold, net, read)
 
 
 def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:
@@ -141,6 +139,8 @@ def _head(place: Path, expected: str) -> Params:
 
 
 def _features(trunk: transfer.Trunk, images: np.ndarray) -> bank.Bank:
-    """What enters the head of [n, 256, 256] u8, exactly as in validation."""
+    """What enters the head of [n, source, source] u8, exactly as in validation."""
     pixels = jnp.asarray(images)
-    return bank.build_centre(trunk, lambda plan: inputs.batches(pixels, plan), np.arange(len(images)), len(images))
+    return bank.build_centre(
+        trunk, lambda plan: inputs.batches(pixels, plan, trunk.model.crop), np.arange(len(images)), len(images)
+    )

@@ -80,7 +80,10 @@ def open_store(folder: Path, size: int | None = None) -> ImageStore:
             f"it is {images.dtype} {list(images.shape)} beside {len(table)} rows"
         )
     if size not in (None, images.shape[1]):
-        raise InputError(f"{folder} has images of {images.shape[1]} pixels; experiments take {size} (prepare's --size)")
+        raise InputError(
+            f"{folder} has images of {images.shape[1]} pixels, and the network takes {size}: "
+            f"make a store of that size from the originals (prepare's --size={size})"
+        )
     return ImageStore(images, table, folder)
 
 

@@ -24,7 +24,7 @@ from cxrjax.training.plan import Plan
 log = logging.getLogger(__name__)
 
 Feed: TypeAlias = Callable[[Plan], Iterator[Array]]
-"""A pipeline: executes a plan [T, B], yields [B, 227, 227] u8 for each step."""
+"""A pipeline: executes a plan [T, B], yields [B, crop, crop] u8 for each step."""
 
 BATCH = 64  # images a trunk call; 32 were 3 % faster on CPU, 8 the same
 
@@ -64,12 +64,16 @@ def build(
       flip: False: no slot is flipped.
     """
     what = f"bank of {slots}" if flip else f"bank of {slots}, none flipped"
-    return _build(trunk, feed, rows, lambda some: planning.bank(some, slots, flip), what, store_size, cache)
+    return _build(
+        trunk, feed, rows, lambda some: planning.bank(some, slots, trunk.model.offsets, flip), what, store_size, cache
+    )
 
 
 def build_centre(trunk: Trunk, feed: Feed, rows: np.ndarray, store_size: int, cache: Cache | None = None) -> Bank:
     """Activations of the centre crop of each row, for validation: a bank of one slot. Arguments as `build`."""
-    return _build(trunk, feed, rows, lambda some: planning.centre(some, 1), "centre crops", store_size, cache)
+    return _build(
+        trunk, feed, rows, lambda some: planning.centre(some, 1, trunk.model.centre), "centre crops", store_size, cache
+    )
 
 
 def gather(bank: Bank, index: Array, slot: Array) -> Array:

@@ -53,7 +53,7 @@ Source: TypeAlias = Callable[[Plan, Waiting], Iterator[jax.Array]]
 """(plan [S, T, B], clock) -> what enters the head, [S, t, B, ...], in segments of at most `SEGMENT` steps."""
 
 
-def planner(runs: list[SeedData], schedule: Schedule, seeds: int) -> Callable[[int], Plan]:
+def planner(runs: list[SeedData], schedule: Schedule, seeds: int, offsets: int) -> Callable[[int], Plan]:
     """Epoch -> plan of all seeds, leaves [S, T, B, ...] in NumPy; a seed that fills the mesh is masked whole."""
     steps = max(planning.steps_per_epoch(len(run.train), schedule.batch_size) for run in runs)
     filler = [runs[0]] * (seeds - len(runs))
@@ -62,18 +62,22 @@ def planner(runs: list[SeedData], schedule: Schedule, seeds: int) -> Callable[[i
     numbers = np.array([run.seed for run in (*runs, *filler)], np.uint32)
 
     def planned(epoch: int) -> Plan:
-        plan = _draw(numbers, rows, sizes, np.int32(epoch), steps, schedule.augment_bank or None, schedule.flip)
+        plan = _draw(
+            numbers, rows, sizes, np.int32(epoch), steps, offsets, schedule.augment_bank or None, schedule.flip
+        )
         return Plan(*map(np.asarray, plan))
 
     return planned
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6))
-def _draw(numbers: Array, rows: Array, sizes: Array, epoch: Array, steps: int, slots: int | None, flip: bool) -> Plan:
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
+def _draw(
+    numbers: Array, rows: Array, sizes: Array, epoch: Array, steps: int, offsets: int, slots: int | None, flip: bool
+) -> Plan:
     """Plans [S, T, B] of seeds [S], whose rows [S, T * B] hold sizes [S] images."""
 
     def one(number: Array, own: Array, size: Array) -> Plan:
-        return planning.draw(jax.random.key(number), epoch, own, size, steps, slots, flip)
+        return planning.draw(jax.random.key(number), epoch, own, size, steps, offsets, slots, flip)
 
     return jax.vmap(one)(numbers, rows, sizes)
 
@@ -147,11 +151,11 @@ def _stack(parts: list[jax.Array], seeds: int, mesh: Mesh) -> jax.Array:
     return jax.lax.with_sharding_constraint(stacked, NamedSharding(mesh, PartitionSpec(*BATCHED)))
 
 
-def batches(images: jax.Array, plan: Plan) -> Iterator[jax.Array]:
-    """The resident pipeline: executes a plan over images [N, 256, 256] u8 that are on the device.
+def batches(images: jax.Array, plan: Plan, crop: int) -> Iterator[jax.Array]:
+    """The resident pipeline: executes a plan over images [N, side, side] u8 that are on the device.
 
     Yields:
-      [B, 227, 227] u8 for each of the plan's T steps; the same pixels as `tf_input.batches`.
+      [B, crop, crop] u8 for each of the plan's T steps; the same pixels as `tf_input.batches`.
     """
     for index, offset, flip in zip(plan.index, plan.offset, plan.flip, strict=True):
-        yield crop_flip(images[index], offset, flip)
+        yield crop_flip(images[index], offset, flip, crop)

@@ -104,7 +104,7 @@ def fit(
     """
     optimiser = optax.sgd(schedule.learning_rate, schedule.momentum or None)
     mesh = devices.mesh(len(runs), schedule.batch_size)
-    drawn = inputs.planner(runs, schedule, devices.padded(len(runs), mesh))
+    drawn = inputs.planner(runs, schedule, devices.padded(len(runs), mesh), net.model.offsets)
     step_all = advance(net, optimiser)
     source = inputs.source(net.trunk, feed, runs, schedule, len(labels), cache, mesh)
     check = _validation(net, feed, labels, runs, cache, mesh)

@@ -15,14 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from cxrjax.base.types import Array
-from cxrjax.models.augment import CENTRE, OFFSETS
 
 
 class Plan(NamedTuple):
     """What happens at every step of an epoch; pipelines only execute it. See `cxrjax.training.plan`."""
 
     index: Array  # type: ignore[assignment]  # [T, B] i32, row of the store; hides tuple.index on purpose
-    offset: Array  # [T, B, 2] i32, (y, x) of the crop, 0..29
+    offset: Array  # [T, B, 2] i32, (y, x) of the crop
     flip: Array  # [T, B] bool, mirrored left to right
     slot: Array  # [T, B] i32, entry of the augmentation bank, -1: fresh
     mask: Array  # [T, B] bool, False where padded
@@ -73,6 +72,7 @@ def epoch(
     images: np.ndarray,
     batch_size: int,
     steps: int,
+    offsets: int,
     bank: int | None = None,
     flip: bool = True,
 ) -> Plan:
@@ -84,6 +84,7 @@ def epoch(
       images: [n] i32, distinct rows of the store.
       batch_size: B.
       steps: T, at least `steps_per_epoch(n, batch_size)`; further steps are masked whole.
+      offsets: places of the crop, see `Model.offsets`.
       bank: number of slots K of an augmentation bank; a slot is drawn and its offset and flip are the bank's.
         None: offset and flip are drawn afresh.
       flip: False: no image is mirrored; all else stays as it is.
@@ -94,7 +95,7 @@ def epoch(
     Raises:
       ValueError: if the images do not fit into the steps.
     """
-    return draw(key, epoch, fill(images, batch_size, steps), len(images), steps, bank, flip)
+    return draw(key, epoch, fill(images, batch_size, steps), len(images), steps, offsets, bank, flip)
 
 
 def fill(images: np.ndarray, batch_size: int, steps: int) -> np.ndarray:
@@ -112,9 +113,16 @@ def fill(images: np.ndarray, batch_size: int, steps: int) -> np.ndarray:
     return rows
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
 def draw(
-    key: jax.Array, epoch: int, rows: Array, n: int, steps: int, bank: int | None = None, flip: bool = True
+    key: jax.Array,
+    epoch: int,
+    rows: Array,
+    n: int,
+    steps: int,
+    offsets: int,
+    bank: int | None = None,
+    flip: bool = True,
 ) -> Plan:
     """`epoch` for the first n of `rows` [steps * B], the others being padding; n may be traced, and 0."""
     rows = jnp.asarray(rows)
@@ -124,10 +132,10 @@ def draw(
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(stream(key, AUGMENTATION), epoch), rows)
     if bank is None:
         slot = jnp.full(len(rows), FRESH, jnp.int32)
-        offset, flipped = jax.vmap(_fresh)(keys)
+        offset, flipped = jax.vmap(functools.partial(_fresh, offsets))(keys)
     else:
         slot = jax.vmap(lambda k: jax.random.randint(k, (), 0, bank))(keys)
-        offset, flipped = jax.vmap(lambda row, s: tuple(x[s] for x in _bank_of_one(row, bank)))(rows, slot)
+        offset, flipped = jax.vmap(lambda row, s: tuple(x[s] for x in _bank_of_one(row, bank, offsets)))(rows, slot)
     plan = Plan(rows, offset, flipped & flip, slot, mask)
     return jax.tree.map(lambda x: x.reshape(steps, -1, *x.shape[1:]), plan)
 
@@ -138,54 +146,61 @@ def _order(key: jax.Array, rows: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.lexsort((bits, ~mask))
 
 
-def _fresh(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Offset [2] i32 uniform over 0..29 and a fair flip []."""
+def _fresh(offsets: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Offset [2] i32 uniform over 0..offsets - 1 and a fair flip []."""
     offset_key, flip_key = jax.random.split(key)
-    return jax.random.randint(offset_key, (2,), 0, OFFSETS), jax.random.bernoulli(flip_key)
+    return jax.random.randint(offset_key, (2,), 0, offsets), jax.random.bernoulli(flip_key)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def bank(rows: np.ndarray, slots: int, flip: bool = True) -> Plan:
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def bank(rows: np.ndarray, slots: int, offsets: int, flip: bool = True) -> Plan:
     """The fixed augmentations of each image, stratified so that few of them cover offsets and flips evenly.
 
-    Offsets are a Latin hypercube (McKay et al. 1979): 0..29 is cut into K strata in y and in x and each stratum is
+    Offsets are a Latin hypercube (McKay et al. 1979): they are cut into K strata in y and in x and each stratum is
     used once. Half of the slots are flipped; of an odd number, one more or one less by a fair coin.
 
     Args:
       rows: [n] i32, rows of the store.
       slots: K.
+      offsets: places of the crop, see `Model.offsets`.
       flip: False: no slot is flipped.
 
     Returns:
       Plan with leaves [n, K, ...]: T is the image, B its slot.
     """
-    offset, flipped = jax.vmap(lambda row: _bank_of_one(row, slots))(rows)
+    offset, flipped = jax.vmap(lambda row: _bank_of_one(row, slots, offsets))(rows)
     shape = (len(rows), slots)
     index = jnp.broadcast_to(jnp.asarray(rows, jnp.int32)[:, None], shape)
     slot = jnp.broadcast_to(jnp.arange(slots, dtype=jnp.int32)[None, :], shape)
     return Plan(index, offset, flipped & flip, slot, jnp.ones(shape, bool))
 
 
-def _bank_of_one(row: jax.Array, slots: int) -> tuple[jax.Array, jax.Array]:
+def _bank_of_one(row: jax.Array, slots: int, offsets: int) -> tuple[jax.Array, jax.Array]:
     """Offsets [K, 2] and flips [K] of one image."""
     keys = jax.random.split(jax.random.fold_in(jax.random.key(_BANK_SEED), row), 5)
     strata = jnp.stack([jax.random.permutation(key, slots) for key in keys[:2]], axis=1)
     within = jax.random.uniform(keys[2], (slots, 2))
-    offset = ((strata + within) * (OFFSETS / slots)).astype(jnp.int32)
+    offset = ((strata + within) * (offsets / slots)).astype(jnp.int32)
     odd_one = jax.random.bernoulli(keys[4]).astype(jnp.int32)
     flip = jax.random.permutation(keys[3], slots) < (slots + odd_one) // 2
-    return jnp.minimum(offset, OFFSETS - 1), flip
+    return jnp.minimum(offset, offsets - 1), flip
 
 
-def centre(rows: np.ndarray, batch_size: int) -> Plan:
-    """Plans the centre crop of each row, in order, for validation; leaves [T, B, ...], the padding masked."""
+def centre(rows: np.ndarray, batch_size: int, offset: int) -> Plan:
+    """Plans the centre crop of each row, in order, for validation; leaves [T, B, ...], the padding masked.
+
+    Args:
+      rows: [n] i32, rows of the store.
+      batch_size: B.
+      offset: of the crop in y and x, see `Model.centre`.
+    """
     steps = steps_per_epoch(len(rows), batch_size)
     index = np.zeros(steps * batch_size, np.int32)
     index[: len(rows)] = rows
     shape = (steps, batch_size)
     return Plan(
         index=index.reshape(shape),
-        offset=np.full((*shape, 2), CENTRE, np.int32),
+        offset=np.full((*shape, 2), offset, np.int32),
         flip=np.zeros(shape, bool),
         slot=np.full(shape, FRESH, np.int32),
         mask=(np.arange(index.size) < len(rows)).reshape(shape),

@@ -21,7 +21,7 @@ from cxrjax.training.sums import Metrics
 class Batch(NamedTuple):
     """One step's examples. `image` is what enters the head: pixels u8, or the trunk's activations f32."""
 
-    image: Array  # [B, 227, 227] u8, or [B, ...] f32
+    image: Array  # [B, crop, crop] u8, or [B, ...] f32
     label: Array  # [B] i32
     mask: Array  # [B] bool
 

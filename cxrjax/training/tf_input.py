@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrjax.base.types import InputError
-from cxrjax.models.augment import CROP
 from cxrjax.storage.store import read_rows
 from cxrjax.training.plan import Plan
 
@@ -48,24 +47,25 @@ def require() -> None:
         )
 
 
-def batches(images: np.ndarray, plan: Plan) -> Iterator[np.ndarray]:
+def batches(images: np.ndarray, plan: Plan, crop: int) -> Iterator[np.ndarray]:
     """Gather, crop, flip, batch, prefetch: the pixels that `inputs.batches` gives for the same plan.
 
     Args:
-      images: [N, 256, 256] u8; may be a memory map, only the planned rows are read.
+      images: [N, side, side] u8; may be a memory map, only the planned rows are read.
       plan: leaves [T, B, ...].
+      crop: side of the pixels, see `Model.crop`.
 
     Yields:
-      [B, 227, 227] u8 for each of the T steps.
+      [B, crop, crop] u8 for each of the T steps.
 
     Raises:
       InputError: if TensorFlow is not installed.
     """
     require()
-    yield from _dataset(images, plan).as_numpy_iterator()
+    yield from _dataset(images, plan, crop).as_numpy_iterator()
 
 
-def _dataset(images: np.ndarray, plan: Plan) -> tf.data.Dataset:
+def _dataset(images: np.ndarray, plan: Plan, crop: int) -> tf.data.Dataset:
     # It would tell of its start in four lines, and of arithmetic that is not used here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -75,7 +75,7 @@ def _dataset(images: np.ndarray, plan: Plan) -> tf.data.Dataset:
 
     def load(index: tf.Tensor, offset: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
         image = tf.numpy_function(lambda row: read_rows(images, row[None])[0], [index], tf.uint8, stateful=False)
-        window = tf.slice(tf.ensure_shape(image, images.shape[1:]), offset, (CROP, CROP))
+        window = tf.slice(tf.ensure_shape(image, images.shape[1:]), offset, (crop, crop))
         return tf.cond(flip, lambda: tf.reverse(window, [1]), lambda: window)
 
     examples = tuple(np.asarray(x).reshape(-1, *x.shape[2:]) for x in (plan.index, plan.offset, plan.flip))

@@ -44,7 +44,7 @@ images = rng.integers(0, 256, (40, 256, 256), dtype=np.uint8)
 labels = rng.integers(0, 2, 40, dtype=np.int32)
 orders = [rng.permutation(40).astype(np.int32) for _ in range(int(sys.argv[2]))]
 runs = [SeedData(s, o[: 24 + s], o[30 : 38 + s % 2]) for s, o in enumerate(orders)]
-feed = functools.partial(inputs.batches, images if jax.process_count() > 1 else jnp.asarray(images))
+feed = functools.partial(inputs.batches, images if jax.process_count() > 1 else jnp.asarray(images), crop=227)
 out = {"devices": jax.device_count()}
 for slots in (0, 2):
     fitted = loop.fit(net, feed, labels, runs, Schedule(2, int(sys.argv[3]), 0.1, 0.9, slots))

@@ -79,11 +79,21 @@ def test_no_images_have_no_masks():
     assert lungs.estimate(np.zeros((0, 256, 256), np.uint8)).shape == (0, 256, 256)
 
 
+@pytest.mark.parametrize("side", [128, 96])
+def test_smaller_images_have_smaller_masks(drawn: Phantom, masks: np.ndarray, side: int):
+    """A multiple of 64 and none; the outline is the same but for what averaging to 64 x 64 changes."""
+    image = Image.fromarray(drawn.images[0]).resize((side, side), Image.Resampling.BOX)
+    (small,) = lungs.estimate(np.asarray(image)[None])
+    want = np.asarray(Image.fromarray(masks[0]).resize((side, side)))
+    assert small.shape == (side, side)
+    assert 2 * (small & want).sum() / (small.sum() + want.sum()) > 0.95
+
+
 @pytest.mark.parametrize(
     ("images", "told"),
     [
         (np.zeros((256, 256), np.uint8), r"images .* got uint8 \[256, 256\]"),
-        (np.zeros((1, 128, 128), np.uint8), r"images .* got uint8 \[1, 128, 128\]"),
+        (np.zeros((1, 128, 256), np.uint8), r"images .* got uint8 \[1, 128, 256\]"),
         (np.zeros((1, 256, 256), np.float32), r"images .* got float32 \[1, 256, 256\]"),
     ],
 )

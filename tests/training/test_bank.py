@@ -30,12 +30,12 @@ TRUNK = transfer.Trunk(ALEXNET, _sums, jnp.float32(1), (227,), np.dtype(np.float
 
 @pytest.fixture(scope="module")
 def feed(noise):
-    return functools.partial(inputs.batches, jnp.asarray(noise))
+    return functools.partial(inputs.batches, jnp.asarray(noise), crop=227)
 
 
 def expected(noise, slots):
     """[n, K, 227] by hand: crop, flip, sum."""
-    plan = planning.bank(ROWS, slots)
+    plan = planning.bank(ROWS, slots, 30)
     out = np.zeros((*plan.mask.shape, 227), np.float32)
     for i, k in np.ndindex(*plan.mask.shape):
         y, x = np.asarray(plan.offset)[i, k]
