@@ -6,7 +6,7 @@ import io
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cxrjax.base.types import InputError
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from cxrjax.runs.finished import Run
     from cxrjax.runs.sweep import Outcome, Task
-
-CLASSES: dict[str, Literal["NF", "NP"]] = {"p_vs_nf": "NF", "p_vs_np": "NP"}  # experiment -> its negatives
 
 
 class Shown(NamedTuple):

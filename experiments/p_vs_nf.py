@@ -12,7 +12,7 @@ from cxrjax.base.config import ExperimentConfig
 
 from . import _cli
 
-CONFIG = ExperimentConfig(name="p_vs_nf", negative_class="NF")
+CONFIG = ExperimentConfig(name="p_vs_nf", task="p_vs_nf")
 
 if __name__ == "__main__":
     _cli.main(CONFIG, __doc__ or "")

@@ -11,7 +11,7 @@ from cxrjax.base.config import ExperimentConfig
 
 from . import _cli
 
-CONFIG = ExperimentConfig(name="p_vs_np", negative_class="NP")
+CONFIG = ExperimentConfig(name="p_vs_np", task="p_vs_np")
 
 if __name__ == "__main__":
     _cli.main(CONFIG, __doc__ or "")

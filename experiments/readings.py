@@ -26,6 +26,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from cxrjax.base.config import ExperimentConfig, flag
+from cxrjax.base.tasks import TASKS
 from cxrjax.models.pretrained import WeightsInfo
 
 from . import _cli, _sweep
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 class ReadingsConfig:
     """The flags of this program."""
 
-    task: str = flag("p_vs_nf", "experiment whose readings are compared", choices=tuple(_sweep.CLASSES))
+    task: str = flag("p_vs_nf", "experiment whose readings are compared", choices=tuple(TASKS))
     data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom")
     weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none")
     seeds: int = flag(10, "runs of each row", lower=1)
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
 def _base(config: ReadingsConfig) -> ExperimentConfig:
     return ExperimentConfig(
         config.task,
-        _sweep.CLASSES[config.task],
+        config.task,
         data_dir=config.data_dir,
         weights=config.weights,
         seeds=config.seeds,

@@ -23,6 +23,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from cxrjax.base.config import ExperimentConfig, flag
+from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 class SampleSizeConfig:
     """The flags of this program."""
 
-    task: str = flag("p_vs_nf", "experiment that is run at each size", choices=tuple(_sweep.CLASSES))
+    task: str = flag("p_vs_nf", "experiment that is run at each size", choices=tuple(TASKS))
     data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom")
     weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none")
     sizes: str = flag(
@@ -72,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
 def _base(config: SampleSizeConfig) -> ExperimentConfig:
     return ExperimentConfig(
         config.task,
-        _sweep.CLASSES[config.task],
+        config.task,
         data_dir=config.data_dir,
         weights=config.weights,
         seeds=config.seeds,

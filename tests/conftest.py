@@ -69,7 +69,7 @@ def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
     def run(**fields: Any) -> Path:
         folder = tmp_path_factory.mktemp("run")
         chosen = {"weights": "random", "retrain_from": "fc8", "seeds": 2, "epochs": 1, "batch_size": 16} | fields
-        config = ExperimentConfig("p_vs_nf", "NF", data_dir=str(small_store), input="resident", **chosen)
+        config = ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir=str(small_store), input="resident", **chosen)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CXRJAX_CACHE", str(folder / "cache"))
             patch.setattr(scoring, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))  # half of the time

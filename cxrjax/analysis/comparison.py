@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError
 from cxrjax.metrics import delong, resampled_t
@@ -71,8 +72,8 @@ _TEST = ("difference", "low", "high", "statistic", "p")
 
 
 def _refuse(a: Run, b: Run) -> None:
-    if a.config.negative_class != b.config.negative_class:
-        classes = f"P vs {a.config.negative_class} and P vs {b.config.negative_class}"
+    if a.config.task != b.config.task:
+        classes = " and ".join(tasks.get(run.config.task).title for run in (a, b))
         raise InputError(f"the runs answer different questions, {classes}, and cannot be compared")
     if not len(a.seeds.index.intersection(b.seeds.index)):
         raise InputError(

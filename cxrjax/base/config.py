@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 
 def flag(default: Any, text: str, **rules: Any) -> Any:
@@ -20,8 +20,8 @@ def flag(default: Any, text: str, **rules: Any) -> Any:
 class ExperimentConfig:
     """One experiment: what `python -m experiments.NAME` takes. Fields with a help text are its flags."""
 
-    name: str  # p_vs_nf
-    negative_class: Literal["NP", "NF"]
+    name: str  # of the program: p_vs_nf
+    task: str  # name of a `tasks.Task`: p_vs_nf
     model: str = "alexnet"  # name of the network where no weights say it, see `cxrjax.models.registry`
     data_dir: str | None = flag(
         None,
@@ -122,7 +122,7 @@ def program(name: str) -> str:
 def command_line(config: ExperimentConfig) -> str:
     """The command line that makes the same run anew; what it does not name is at its default.
 
-    >>> command_line(ExperimentConfig("p_vs_nf", "NF", data_dir="my NIH", seeds=3, flip=False))  # in a checkout
+    >>> command_line(ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir="my NIH", seeds=3, flip=False))  # in a checkout
     "python -m experiments.p_vs_nf --data_dir='my NIH' --seeds=3 --noflip"
     """
     words = [program(config.name)]

@@ -1,18 +1,133 @@
-"""The questions that experiments ask."""
+"""Tasks: who is positive, who is negative, what is asked, and the published numbers to stand beside.
+
+To add one, give a `Task` to `register`, here or from outside; everything else reads the record. Plain data: nothing is
+imported but the standard library.
+"""
 
 from __future__ import annotations
 
-# The poster's results in percent: mean and SD of accuracy, means of FP and FN shares.
-POSTER = {
-    "p_vs_np": {"accuracy": 65, "accuracy_sd": 5, "fp_share": 13, "fn_share": 22},
-    "p_vs_nf": {"accuracy": 83, "accuracy_sd": 7, "fp_share": 7, "fn_share": 9},
-}
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+from cxrjax.base.types import InputError
 
 
-def title(name: str) -> str:
-    """An experiment's name as people read it.
+@dataclasses.dataclass(frozen=True)
+class LabelClass:
+    """Images that belong together by their labels, which are written as `Infiltration|Pneumonia`.
 
-    >>> title("p_vs_nf")
-    'P vs NF'
+    >>> [LabelClass("NF", "no finding", "exactly", "No Finding").holds(label) for label in ("No Finding", "Edema", "")]
+    [True, False, False]
     """
-    return name.replace("_", " ").upper().replace(" VS ", " vs ")
+
+    name: str  # short: P, NF
+    title: str  # for people, English: no finding
+    rule: Literal["contains", "exactly", "without"]
+    """contains: the finding is among the labels; exactly: it is the only one; without: labelled, and it is not."""
+    finding: str  # as labels spell it: No Finding
+
+    def holds(self, label: str) -> bool:
+        """True if an image of this label belongs to the class; an empty label belongs to none."""
+        if self.rule == "exactly":
+            return label == self.finding
+        return label != "" and (self.finding in label.split("|")) == (self.rule == "contains")
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """Numbers that others published for a task."""
+
+    name: str  # in tables: poster
+    source: str  # for people, English
+    runs: int
+    epochs: int
+    percent: Mapping[str, float]  # metric, or metric_sd -> percent: {"accuracy": 83, "accuracy_sd": 7, ...}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A question asked of images: two logits and a softmax, whose second is the probability of the positive class."""
+
+    name: str  # p_vs_nf
+    title: str  # P vs NF
+    question: str  # English
+    positive: LabelClass
+    negative: LabelClass
+    negatives_per_positives: tuple[int, int]  # (800, 593): so many negatives are drawn for so many positives
+    counted: tuple[LabelClass, ...] = ()
+    """Classes that the log and summary.json count; the first two are the positives and all other labelled images.
+    (): positive and negative."""
+    published: Published | None = None
+    kind: Literal["binary"] = "binary"
+
+    def __post_init__(self) -> None:
+        """Fills in what is counted."""
+        if not self.counted:
+            object.__setattr__(self, "counted", (self.positive, self.negative))
+
+    @property
+    def boxed_finding(self) -> str:
+        """The finding whose boxes localise the positives."""
+        return self.positive.finding
+
+
+TASKS: dict[str, Task] = {}
+
+
+def register(task: Task) -> Task:
+    """Adds a task under its name.
+
+    Raises:
+      ValueError: if there is another one of this name.
+    """
+    if TASKS.setdefault(task.name, task) != task:
+        raise ValueError(f"a task's name must be new, got {task.name!r}, which is another task's")
+    return task
+
+
+def get(name: str) -> Task:
+    """The task of a name.
+
+    Raises:
+      InputError: if there is none.
+    """
+    if name not in TASKS:
+        raise InputError(f"the task must be one of {', '.join(TASKS)}, got {name!r}")
+    return TASKS[name]
+
+
+_SOURCE = "poster of 2018, mean and SD of ten runs"
+_PNEUMONIA = LabelClass("P", "pneumonia", "contains", "Pneumonia")
+_NO_PNEUMONIA = LabelClass("NP", "no pneumonia", "without", "Pneumonia")
+_NO_FINDING = LabelClass("NF", "no finding", "exactly", "No Finding")
+PNEUMONIA_CLASSES = (_PNEUMONIA, _NO_PNEUMONIA, _NO_FINDING)
+
+register(
+    Task(
+        name="p_vs_nf",
+        title="P vs NF",
+        question="Is pneumonia (P) told from radiographs with no finding (NF)?",
+        positive=_PNEUMONIA,
+        negative=_NO_FINDING,
+        negatives_per_positives=(800, 593),
+        counted=PNEUMONIA_CLASSES,
+        published=Published(
+            "poster", _SOURCE, 10, 120, {"accuracy": 83, "accuracy_sd": 7, "fp_share": 7, "fn_share": 9}
+        ),
+    )
+)
+register(
+    Task(
+        name="p_vs_np",
+        title="P vs NP",
+        question="Is pneumonia (P) told from all radiographs without it (NP)?",
+        positive=_PNEUMONIA,
+        negative=_NO_PNEUMONIA,
+        negatives_per_positives=(800, 593),
+        counted=PNEUMONIA_CLASSES,
+        published=Published(
+            "poster", _SOURCE, 10, 120, {"accuracy": 65, "accuracy_sd": 5, "fp_share": 13, "fn_share": 22}
+        ),
+    )
+)

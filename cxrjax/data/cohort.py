@@ -1,17 +1,17 @@
-"""Who is P, NP and NF; the negatives drawn for a run; its split into training and validation.
+"""Who is positive and negative in a task; the negatives drawn for a run; its split into training and validation.
 
-P: the label contains Pneumonia. NP: every labelled image without Pneumonia. NF: the label is exactly `No Finding`.
 Draw and split are functions of the seed and the sorted image names alone, whatever the order of the store's rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from cxrjax.base.tasks import LabelClass, Task
 from cxrjax.base.types import InputError
 
 
@@ -19,7 +19,7 @@ class Cohort(NamedTuple):
     """The images of one run, sorted by name."""
 
     index: np.ndarray  # type: ignore[assignment]  # [N] i32, row of the store
-    label: np.ndarray  # [N] i32, 1 is pneumonia
+    label: np.ndarray  # [N] i32, 1 is positive
     patient: np.ndarray  # [N] str
 
 
@@ -30,45 +30,38 @@ class Split(NamedTuple):
     val: np.ndarray  # [n_val] i32
 
 
-POSTER_POSITIVES, POSTER_NEGATIVES = 593, 800
 _DRAW, _SPLIT, _SHUFFLE, _SOME = range(4)  # second entries of the NumPy seeds
 
 
-def classes(labels: pd.Series) -> dict[str, np.ndarray]:
-    """Membership of each class as {"P", "NP", "NF"} -> [N] bool, from labels such as `Infiltration|Pneumonia`."""
-    findings = labels.str.split("|")
-    pneumonia = findings.map(lambda names: "Pneumonia" in names).to_numpy(bool)
-    return {
-        "P": pneumonia,
-        "NP": ~pneumonia & (labels != "").to_numpy(bool),
-        "NF": (labels == "No Finding").to_numpy(bool),
-    }
+def members(labels: pd.Series, label_class: LabelClass) -> np.ndarray:
+    """Which images belong to a class, [N] bool, from their labels such as `Infiltration|Pneumonia`."""
+    return labels.map(label_class.holds).to_numpy(bool)
 
 
-def count(listed: Mapping[str, int]) -> dict[str, int]:
-    """Number of images of each class, {"P", "NP", "NF"} -> images, from images by label as written.
+def count(listed: Mapping[str, int], label_classes: Sequence[LabelClass]) -> dict[str, int]:
+    """Number of images of each class by its name, from images by label as written.
 
-    >>> count({"No Finding": 5, "Effusion": 2, "Edema|Pneumonia": 1})
+    >>> from cxrjax.base.tasks import PNEUMONIA_CLASSES
+    >>> count({"No Finding": 5, "Effusion": 2, "Edema|Pneumonia": 1}, PNEUMONIA_CLASSES)
     {'P': 1, 'NP': 7, 'NF': 5}
     """
-    images = np.fromiter(listed.values(), int, len(listed))
-    return {name: int(images[member].sum()) for name, member in classes(pd.Series(list(listed), dtype=str)).items()}
+    return {c.name: sum(images for label, images in listed.items() if c.holds(label)) for c in label_classes}
 
 
-def wanted_negatives(negatives: str, positives: int, available: int) -> int:
+def wanted_negatives(negatives: str, positives: int, available: int, ratio: tuple[int, int]) -> int:
     """Number of negatives of one run.
 
     Args:
-      negatives: a number, taken exactly, or "auto", which keeps the poster's ratio: round(positives * 800 / 593),
-        at most as many as there are.
-      positives: number of P images.
+      negatives: a number, taken exactly, or "auto", which keeps the ratio, at most as many as there are.
+      positives: number of positive images.
       available: number of negatives to draw from.
+      ratio: so many negatives (the first) for so many positives, `Task.negatives_per_positives`.
 
     Raises:
       InputError: if it is neither, below 1, or more than there are.
     """
     if negatives == "auto":
-        return min(round(positives * POSTER_NEGATIVES / POSTER_POSITIVES), available)
+        return min(round(positives * ratio[0] / ratio[1]), available)
     if not negatives.isdecimal() or int(negatives) < 1:
         raise InputError(f"--negatives must be auto or a whole number above 0, got {negatives!r}")
     if int(negatives) > available:
@@ -78,7 +71,7 @@ def wanted_negatives(negatives: str, positives: int, available: int) -> int:
 
 def draw(
     table: pd.DataFrame,
-    negative_class: Literal["NP", "NF"],
+    task: Task,
     seed: int,
     negatives: str = "auto",
     view: str = "all",
@@ -87,7 +80,7 @@ def draw(
 
     Args:
       table: an ImageStore's table.
-      negative_class: "NP" or "NF".
+      task: who is positive and negative.
       seed: of the run.
       negatives: see `wanted_negatives`.
       view: all, PA or AP.
@@ -99,17 +92,17 @@ def draw(
       InputError: if there are no positives or no negatives, or fewer negatives than asked for.
     """
     order = np.argsort(table["image"].to_numpy(str), kind="stable")
-    member = classes(table["labels"])
+    is_positive, is_negative = (members(table["labels"], c) for c in (task.positive, task.negative))
     in_view = np.ones(len(table), bool) if view == "all" else (table["view"] == view).to_numpy(bool)
-    positive, negative = (order[(member[name] & in_view)[order]] for name in ("P", negative_class))
-    for name, rows in (("P", positive), (negative_class, negative)):
+    positive, negative = (order[(member & in_view)[order]] for member in (is_positive, is_negative))
+    for name, rows in ((task.positive.name, positive), (task.negative.name, negative)):
         if not len(rows):
             raise InputError(f"the data holds no {name} image (view: {view}) among its {len(table)}")
-    wanted = wanted_negatives(negatives, len(positive), len(negative))
+    wanted = wanted_negatives(negatives, len(positive), len(negative), task.negatives_per_positives)
     drawn = np.random.default_rng([seed, _DRAW]).choice(negative, wanted, replace=False)
     chosen = np.concatenate([positive, drawn])
     index = order[np.isin(order, chosen)]
-    return Cohort(index.astype(np.int32), member["P"][index].astype(np.int32), table["patient"].to_numpy(str)[index])
+    return Cohort(index.astype(np.int32), is_positive[index].astype(np.int32), table["patient"].to_numpy(str)[index])
 
 
 def split(cohort: Cohort, seed: int, val_fraction: float = 0.2, by: str = "patient") -> Split:

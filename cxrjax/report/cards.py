@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from cxrjax.analysis.schema import Results
+from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line, program, run_path
 from cxrjax.report import card_rows, markdown
 from cxrjax.report.numerals import percent, spread
@@ -40,10 +41,12 @@ def loading(config: ExperimentConfig) -> str:
 def _facts(results: Results) -> dict[str, Any]:
     """What both templates draw on; numbers are text already."""
     config, tables, found = results.config, results.tables, results.analysis
+    task = tasks.get(config.task)
     floors, subgroups = card_rows.floors(found.floors), card_rows.subgroups(found.subgroups)
     return {
         "config": config,
-        "title": f"P vs {config.negative_class}",
+        "task": task,
+        "title": task.title,
         "command": command_line(config),
         "loading": loading(config),
         "predict": program("predict"),

@@ -58,7 +58,7 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
     return page.render(
         "report.html.jinja",
         language=t,
-        title=tasks.title(results.config.name),
+        title=tasks.get(results.config.task).title,
         question=report_view.question(results.config, t),
         verdict=verdict(results, t),
         notes=[t.retell(note) for note in results.summary["notes"]],

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cxrjax.analysis.schema import DreamRecord, Results
+from cxrjax.base import tasks
 from cxrjax.report import page
 from cxrjax.report.language import Language, message, printable
 
@@ -51,7 +52,7 @@ def dreams(results: Results, t: Language) -> dict[str, Any] | None:
         return None
     seeds = record.transfer["dreamt_by"].unique().tolist()
     values = {
-        "other": results.config.negative_class,
+        "other": tasks.get(results.config.task).negative.name,
         "seeds": ", ".join(map(str, seeds)),
         "n": t.count(len(seeds)),
         "layer": results.config.retrain_from,

@@ -12,6 +12,7 @@ import pandas as pd
 from cxrjax.analysis import errors as wrong
 from cxrjax.analysis.floors import TRAINED
 from cxrjax.analysis.schema import Results
+from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.report import page, verdict
 from cxrjax.report.figures import flow as flow_figure
@@ -23,16 +24,12 @@ KINDS = {
     "false positive": message("False positives: called pneumonia, labelled without"),
     "false negative": message("False negatives: labelled pneumonia, not called so"),
 }
-QUESTIONS = {
-    "NF": message("Is pneumonia (P) told from radiographs with no finding (NF)?"),
-    "NP": message("Is pneumonia (P) told from all radiographs without it (NP)?"),
-}
-_OWN = ("name", "negative_class")  # fields of a configuration that are no flags
+_OWN = ("name", "task")  # fields of a configuration that are no flags
 
 
 def question(config: ExperimentConfig, t: Language) -> str:
     """What the run asks, in words."""
-    return t(QUESTIONS[config.negative_class])
+    return t(tasks.get(config.task).question)
 
 
 def flow(table: pd.DataFrame, t: Language) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ SHUFFLED_LABELS, RANDOM_TRUNK, SPLIT_BY_IMAGE = "shuffled_labels", "random_trunk
 def of(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
     """Name -> configuration of each arm; empty if the experiment asks for none.
 
-    >>> list(of(ExperimentConfig("p_vs_nf", "NF", split_by="both")))
+    >>> list(of(ExperimentConfig("p_vs_nf", "p_vs_nf", split_by="both")))
     ['split_by_image']
     """
     one = dataclasses.replace(own(config), floors=False, external_dir=None, overwrite=False)

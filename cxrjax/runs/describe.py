@@ -1,7 +1,7 @@
 """A data set at a glance: who is in it, where the classes differ beside the lungs, what is missing, bad or there twice.
 
 Tables are DataFrames, contact sheets arrays; `write` makes files of them. P, NP and NF are those of
-`cxrjax.data.cohort` (NF is part of NP); "other" is NP without NF.
+`tasks.PNEUMONIA_CLASSES` (NF is part of NP); "other" is NP without NF.
 Shares are 0..1, and NaN where there is nothing to take a share of.
 """
 
@@ -16,6 +16,7 @@ import pandas as pd
 
 from cxrjax.analysis import groups as groupings
 from cxrjax.base import files
+from cxrjax.base.tasks import PNEUMONIA_CLASSES
 from cxrjax.data import cohort
 from cxrjax.report import page
 from cxrjax.report.figures import contact_sheet
@@ -61,7 +62,7 @@ def describe(store: ImageStore, about: About) -> Description:
 
 def members(labels: pd.Series) -> dict[str, np.ndarray]:
     """Membership of P, NP, NF, other and unlabelled as {class: [N] bool}, from labels as in a store."""
-    known = cohort.classes(labels)
+    known = {c.name: cohort.members(labels, c) for c in PNEUMONIA_CLASSES}
     return {**known, "other": known["NP"] & ~known["NF"], "unlabelled": (labels == "").to_numpy(bool)}
 
 

@@ -64,12 +64,10 @@ def make(run: TrainedRun, wanted: Wanted) -> Made:
         log.info("%s: dreams of %d seeds, %s", run.title, len(found.seeds), name)
         dreams[name] = dreaming.classes(found, name, setting, _watch(frames[name], 2 * _iterations(setting, name)))
         seen.append(dreaming.transfer(found, dreams[name], name))
-        _warn(run.title, name, dreams[name], found.seeds)
-    other = run.config.negative_class
-    pictures = {"seeds": _seeds(dreams, found.seeds, other), "layers": _layers(run, found, wanted)}
+        _warn(run.title, name, dreams[name], found)
+    pictures = {"seeds": _seeds(dreams, found), "layers": _layers(run, found, wanted)}
     pictures["starts"] = _starts(found, *chosen, setting)
     transfer = pd.concat(seen, ignore_index=True)
-    transfer["aim"] = transfer["aim"].replace("other", other)
     numbers = {name: dreaming.numbers(dreams[name], part) for name, part in zip(dreams, seen, strict=True)}
     half = len(frames[dreaming.FOURIER]) // 2  # of pneumonia
     ascent = sheets.animation(_thinned(frames[dreaming.FOURIER][:half]))
@@ -121,11 +119,12 @@ def _told(wanted: Wanted) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _warn(title: str, name: str, dreams: dream.Dreams, seeds: tuple[int, ...]) -> None:
+def _warn(title: str, name: str, dreams: dream.Dreams, found: Heads) -> None:
+    seeds = found.seeds
     for i in np.flatnonzero(np.asarray(dreams.dead)):
         log.warning(
             "%s, %s: the gradient of seed %d's %s neuron is zero everywhere; its dream stays where it is",
-            title, name, seeds[i % len(seeds)], dreaming.AIMS[i // len(seeds)],
+            title, name, seeds[i % len(seeds)], found.classes[i // len(seeds)],
         )  # fmt: skip
 
 
@@ -139,11 +138,11 @@ def _thinned(frames: list[np.ndarray]) -> list[np.ndarray]:
     return [frames[i] for i in places]
 
 
-def _seeds(dreams: dict[str, dream.Dreams], seeds: tuple[int, ...], other: str) -> np.ndarray:
+def _seeds(dreams: dict[str, dream.Dreams], found: Heads) -> np.ndarray:
     """Rows: parametrisations of either class; columns: seeds."""
-    tiles, names = [], []
+    tiles, names, seeds = [], [], found.seeds
     for name, made in dreams.items():
-        for place, aim in enumerate(("P", other)):
+        for place, aim in enumerate(found.classes):
             tiles.append([_u8(x) for x in made.image[place * len(seeds) : (place + 1) * len(seeds)]])
             names.append(f"{aim} neuron, {name}")
     return sheets.sheet(tiles, names, [f"seed {seed}" for seed in seeds], _SEED_SIDE)

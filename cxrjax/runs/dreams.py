@@ -16,7 +16,6 @@ from cxrjax.interpret import dream, dream_fourier, objectives
 from cxrjax.models import transfer as network
 from cxrjax.runs.trained import TrainedRun
 
-AIMS = ("P", "other")  # classes that are dreamt: pneumonia, and the run's negative class
 OCTAVES, FOURIER = "octaves", "fourier"
 PARAMETRISATIONS = (OCTAVES, FOURIER)
 _GENTLE = 2.0  # grey levels an iteration, root mean square, of a radiograph that is to stay one
@@ -38,6 +37,7 @@ class Heads(NamedTuple):
     net: network.Network
     seeds: tuple[int, ...]
     layers: Params  # `transfer.layers` of all seeds' heads, which carry the axis S
+    classes: tuple[str, str]  # short names of the positive and the negative class, in the order of their dreams
 
     def of(self, place: int) -> Params:
         """Layers of one seed, by its place."""
@@ -49,7 +49,7 @@ def heads(run: TrainedRun, most: int = 0) -> Heads:
     """The first `most` seeds' networks in memory, 218 MB each from fc6; 0: all."""
     seeds = run.seeds[: most or None]
     stacked = jax.tree.map(lambda *x: np.stack(x), *[run.head(seed) for seed in seeds])
-    return Heads(run.net, seeds, jax.device_put(network.layers(run.net, stacked)))
+    return Heads(run.net, seeds, jax.device_put(network.layers(run.net, stacked)), run.classes)
 
 
 def classes(found: Heads, parametrisation: str, setting: Setting, on_step: dream.OnStep | None = None) -> dream.Dreams:
@@ -156,8 +156,10 @@ def transfer(found: Heads, dreams: dream.Dreams, parametrisation: str) -> pd.Dat
         layers = found.of(column)
         logits = np.concatenate([see(layers, images[i : i + _FED]) for i in range(0, len(images), _FED)])
         for i, score in enumerate(logits @ np.asarray(odds)):
-            aim, dreamt_by = AIMS[i // len(found.seeds)], found.seeds[i % len(found.seeds)]
-            rows.append((parametrisation, aim, dreamt_by, seen_by, float(score), bool((score > 0) == (aim == "P"))))
+            aim, dreamt_by = found.classes[i // len(found.seeds)], found.seeds[i % len(found.seeds)]
+            rows.append(
+                (parametrisation, aim, dreamt_by, seen_by, float(score), bool((score > 0) == (aim == found.classes[0])))
+            )
     return pd.DataFrame(rows, columns=["parametrisation", "aim", "dreamt_by", "seen_by", "score", "right"])
 
 

@@ -19,8 +19,9 @@ import pandas as pd
 
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.schema import Results, RunTables
-from cxrjax.base import devices, files
+from cxrjax.base import devices, files, tasks
 from cxrjax.base.config import ExperimentConfig, run_path
+from cxrjax.base.tasks import Task
 from cxrjax.base.types import InputError
 from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
@@ -116,6 +117,7 @@ def check(config: ExperimentConfig) -> None:
     Raises:
       InputError: naming flag, rule and value.
     """
+    tasks.get(config.task)
     if not 0 < config.val_fraction < 1:
         raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
     if config.learning_rate <= 0:
@@ -130,16 +132,19 @@ def check(config: ExperimentConfig) -> None:
 
 def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: Weights | None) -> Prepared:
     """Draws cohorts and splits, builds the network and settles what the user left open; logs what there is."""
-    _log_data(about, store)
+    task = tasks.get(config.task)
+    _log_data(about, store, task)
     seeds = seeds_of(config)
-    cohorts = [cohort.draw(store.table, config.negative_class, s, config.negatives, config.view) for s in seeds]
-    boxed = patients_with_box(store, "Pneumonia") if config.hold_out_boxes else None
+    cohorts = [cohort.draw(store.table, task, s, config.negatives, config.view) for s in seeds]
+    boxed = patients_with_box(store, task.boxed_finding) if config.hold_out_boxes else None
     if boxed is not None and not len(boxed):
-        raise InputError(f"--hold_out_boxes needs boxes of pneumonia (BBox_List_2017.csv), and {about.source} has none")
+        raise InputError(
+            f"--hold_out_boxes needs boxes of {task.positive.title} (BBox_List_2017.csv), and {about.source} has none"
+        )
     splits = [_split(config, c, s, store.table, boxed) for c, s in zip(cohorts, seeds, strict=True)]
     log.info(
-        "%s: %d P, %d %s a run; %d training, %d validation images in the first run, split by %s",
-        config.name, cohorts[0].label.sum(), (1 - cohorts[0].label).sum(), config.negative_class,
+        "%s: %d %s, %d %s a run; %d training, %d validation images in the first run, split by %s",
+        config.name, cohorts[0].label.sum(), task.positive.name, (1 - cohorts[0].label).sum(), task.negative.name,
         len(splits[0].train), len(splits[0].val), arms.own(config).split_by,
     )  # fmt: skip
     net = transfer.build_transfer_model(
@@ -201,8 +206,8 @@ def _data_digest(hashes: dict[int, bytes], table: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def _log_data(about: About, store: ImageStore) -> None:
-    listed, present = cohort.count(about.listed), cohort.count(label_counts(store.table))
+def _log_data(about: About, store: ImageStore, task: Task) -> None:
+    listed, present = (cohort.count(n, task.counted) for n in (about.listed, label_counts(store.table)))
     log.info(
         "data: %s; present %s; missing %s",
         about.source,
@@ -221,7 +226,8 @@ def _train(config: ExperimentConfig, prepared: Prepared, feed: bank.Feed, folder
     for seed, c, s in zip(seeds_of(config), prepared.cohorts, prepared.splits, strict=True):
         taught = cohort.shuffled(c.label[s.train], seed) if config.control == "shuffled_labels" else None
         runs.append(SeedData(seed, c.index[s.train], c.index[s.val], taught))
-    labels = cohort.classes(prepared.store.table["labels"])["P"].astype(np.int32)
+    positive = tasks.get(config.task).positive
+    labels = cohort.members(prepared.store.table["labels"], positive).astype(np.int32)
     try:
         yield from seed_batches.train(
             prepared.net, feed, labels, runs, prepared.schedule,
@@ -273,7 +279,7 @@ def _results(
     train = tables.predictions(store, seeds, cohorts, [s.train for s in splits], scored.train)
     outside = None
     if external is not None and scored.external is not None:
-        outside = tables.external(external, config.negative_class, seeds, scored.external)
+        outside = tables.external(external, tasks.get(config.task), seeds, scored.external)
     made = RunTables(
         seeds=tables.seeds(seeds, scored.history, cohorts, splits, scored.hashes),
         history=tables.history(scored.history, config.first_seed),
@@ -288,7 +294,7 @@ def _results(
         "environment": tables.environment(
             prepared.weights, prepared.net.model, config.retrain_from, jax.devices()[0].device_kind
         ),
-        "data": summary.data(about, store),
+        "data": summary.data(about, store, tasks.get(config.task)),
         "minutes": (time.monotonic() - started) / 60,
     }
     return results.assemble(config, facts, made, compared, scored.dream, store)

@@ -13,6 +13,7 @@ from cxrjax.analysis import localisation
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.looks import BOX, LUNGS, Regions
 from cxrjax.analysis.schema import RunTables
+from cxrjax.base import tasks
 from cxrjax.base.types import InputError
 from cxrjax.data import phantom
 from cxrjax.data.load import load
@@ -22,8 +23,6 @@ from cxrjax.runs.trained import TrainedRun
 from cxrjax.storage.store import BOX_COLUMNS, ImageStore, boxes_around
 
 log = logging.getLogger(__name__)
-
-_FINDING = "Pneumonia"
 
 
 class Watched(NamedTuple):
@@ -63,7 +62,7 @@ def watched(run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int,
     store = (
         ImageStore(made.images, made.table) if made else load(run.config.data_dir, run.config.max_bad, model.source)[0]
     )
-    boxes = _boxes(store, made)
+    boxes = _boxes(store, made, tasks.get(run.config.task).boxed_finding)
     tables = run_files.read(run.folder)
     chosen = {seed: _names(tables, seed, store, set(boxes["image"]), most, most_boxed) for seed in seeds}
     lungs, rows, source = _lungs(
@@ -86,16 +85,16 @@ def watched(run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int,
     )  # fmt: skip
 
 
-def _boxes(store: ImageStore, made: phantom.Phantom | None) -> pd.DataFrame:
-    """Boxes around pneumonias, `store.BOX_COLUMNS`."""
+def _boxes(store: ImageStore, made: phantom.Phantom | None, finding: str) -> pd.DataFrame:
+    """Boxes around a finding, `store.BOX_COLUMNS`; the phantom's are all around pneumonias."""
     if made is not None:
         rows = [
-            (name, _FINDING, *(value / made.images.shape[1] for value in box))
+            (name, finding, *(value / made.images.shape[1] for value in box))
             for name, own in zip(made.table["image"], made.boxes, strict=True)
             for box in own
         ]
         return pd.DataFrame(rows, columns=list(BOX_COLUMNS))
-    return boxes_around(store, _FINDING)
+    return boxes_around(store, finding)
 
 
 def _names(tables: RunTables, seed: int, store: ImageStore, boxed: set[str], most: int, most_boxed: int) -> list[str]:

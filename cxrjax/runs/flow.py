@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.tasks import Task
 from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.storage.store import About
@@ -22,23 +24,24 @@ def flow(
     """`RunTables.flow`.
 
     Stages in order, those of `EXCLUDED` indented: listed (in the source's own table), not_present (of those, never
-    downloaded), unreadable, unlabelled, other_view (than --view), other_class (neither P nor the run's negatives: NP
-    with findings where these are NF), eligible, not_drawn (negatives left over by the draw), drawn, train_excluded (of
-    patients whom --train_patients or --hold_out_boxes leaves out), train, val. From not_drawn on means over runs.
+    downloaded), unreadable, unlabelled, other_view (than --view), other_class (neither positive nor negative in the
+    task: NP with findings where the negatives are NF), eligible, not_drawn (negatives left over by the draw), drawn,
+    train_excluded (of patients whom --train_patients or --hold_out_boxes leaves out), train, val. From not_drawn on
+    means over runs.
 
     Images, positives and negatives of a stage are those of the stage before less the excluded between them; train and
     val are drawn less train_excluded. Patients do not add up: one may be in several. NaN is what a source does not say:
     patients of images that are not there, and the classes of those where some are missing and others unreadable.
 
     Args:
-      config: negative_class and view count.
+      config: task and view count.
       about: of the store.
       table: of the store.
       cohorts: of each run.
       splits: of each run.
     """
-    known = cohort.classes(table["labels"])
-    positive, negative = known["P"], known[config.negative_class]
+    task = tasks.get(config.task)
+    positive, negative = (cohort.members(table["labels"], c) for c in (task.positive, task.negative))
     labelled = (table["labels"] != "").to_numpy(bool)
     in_view = np.ones(len(table), bool) if config.view == "all" else (table["view"] == config.view).to_numpy(bool)
 
@@ -50,7 +53,7 @@ def flow(
     eligible = (positive | negative) & in_view
     drawn, train, val = _of_runs(len(table), cohorts, splits)
     rows = [
-        *_before(about, config.negative_class, row("present", [np.ones(len(table), bool)])[2:5]),
+        *_before(about, task, row("present", [np.ones(len(table), bool)])[2:5]),
         row("unlabelled", [~labelled]),
         row("other_view", [labelled & ~in_view]),
         row("other_class", [labelled & in_view & ~eligible]),
@@ -76,13 +79,13 @@ def _of_runs(
     )
 
 
-def _before(about: About, negative_class: str, present: Sequence[object]) -> list[tuple[object, ...]]:
+def _before(about: About, task: Task, present: Sequence[object]) -> list[tuple[object, ...]]:
     """listed, not_present and unreadable; `present` are the `_COUNTS` of the store."""
     there = np.array(present, float)
     bad = len(about.bad_images)
-    classes = cohort.count(about.listed)
+    classes = cohort.count(about.listed, (task.positive, task.negative))
     if about.listed:
-        listed = np.array([sum(about.listed.values()), classes["P"], classes[negative_class]], float)
+        listed = np.array([sum(about.listed.values()), *classes.values()], float)
     else:  # a source without a table of its own lists what it has
         listed = there + np.array([bad, *[np.nan if bad else 0] * 2])
     lost = listed - there

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 BASE, POSTER = "base", "poster"
 NAMES = (BASE, "fc8", "conv1", "image", "pa", "no_flip", "random")
-_POSTER_RUNS, _POSTER_EPOCHS = 10, 120
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"  # Okabe & Ito 2008: told apart by colour-blind readers, too
 
 
@@ -90,13 +89,15 @@ def choose(names: str) -> tuple[str, ...]:
 
 
 def table(outcomes: Sequence[Outcome], task: str) -> pd.DataFrame:
-    """The poster's numbers, then a row for each outcome; columns of `sweep_tables.table`, shares 0..1."""
+    """The published numbers, if any, then a row for each outcome; columns of `sweep_tables.table`, shares 0..1."""
     made = sweep_tables.table(outcomes, BASE)
-    percent = tasks.POSTER[task]
+    published = tasks.get(task).published
+    if published is None:
+        return made
     poster = {
         "row": POSTER, "label": "as published", "status": DONE, "reason": "", "note": "", "folder": "",
-        "seeds": _POSTER_RUNS, "epochs": _POSTER_EPOCHS, "augment_bank": 0, "caution": "",
-        **{name: value / 100 for name, value in percent.items()},
+        "seeds": published.runs, "epochs": published.epochs, "augment_bank": 0, "caution": "",
+        **{name: value / 100 for name, value in published.percent.items()},
     }  # fmt: skip
     first = pd.DataFrame([poster], columns=made.columns).astype(made.dtypes)
     return pd.concat([first, made], ignore_index=True)
@@ -113,7 +114,7 @@ def markdown(made: pd.DataFrame, task: str, notes: Sequence[str] = ()) -> str:
     head = ["reading", "accuracy", "95 % interval", "FP", "FN", "AUROC", "95 % interval",
             "accuracy − base", "AUROC − base", "runs × epochs"]  # fmt: skip
     body = sweep_tables.markdown(head, [_cells(row) for _, row in made.iterrows()])
-    return f"### {tasks.title(task)}: what the poster leaves open\n\n{body}\n\n{_below(made, notes)}\n"
+    return f"### {tasks.get(task).title}: what the poster leaves open\n\n{body}\n\n{_below(made, notes)}\n"
 
 
 def _cells(row: pd.Series) -> list[str]:
@@ -174,20 +175,22 @@ def notes(outcomes: Sequence[Outcome], info: WeightsInfo | None) -> list[str]:
 
 def last_line(made: pd.DataFrame, task: str, minutes: float) -> str:
     """The table in a line."""
-    percent = tasks.POSTER[task]
+    published = tasks.get(task).published
     known = {row["row"]: row for row in _own(made)}
     told = []
     if BASE in known:
         accuracy, auroc = (sweep_tables.mean_sd(known[BASE], name) for name in ("accuracy", "auroc"))
         told.append(f"base accuracy {accuracy}, AUROC {auroc}")
-    told.append(f"poster {percent['accuracy']} ± {percent['accuracy_sd']} %")
+    if published:
+        told.append(f"{published.name} {published.percent['accuracy']} ± {published.percent['accuracy_sd']} %")
     if known:
         low, high = (extreme(known.values(), key=lambda row: float(row["accuracy"])) for extreme in (min, max))
         told.append(
             f"readings from {numerals.percent(low['accuracy'])} ({low['row']}) to "
             f"{numerals.percent(high['accuracy'])} ({high['row']})"
         )
-    return f"{tasks.title(task)}: {', '.join(told)}, {len(known)} of {len(made) - 1} rows, {minutes:.0f} min"
+    rows = f"{len(known)} of {len(made) - bool(published)} rows"
+    return f"{tasks.get(task).title}: {', '.join(told)}, {rows}, {minutes:.0f} min"
 
 
 def _own(made: pd.DataFrame) -> list[pd.Series]:
@@ -205,17 +208,18 @@ def figure(made: pd.DataFrame, task: str) -> Figure | None:
         return None
     drawn = Figure(figsize=(9.6, 1.4 + 0.45 * max(2, len(known))), dpi=150, layout="constrained")
     left, right = drawn.subplots(1, 2, sharey=True)
-    percent = tasks.POSTER[task]
-    mean, sd = percent["accuracy"], percent["accuracy_sd"]
-    left.axvspan(mean - sd, mean + sd, color=ORANGE, alpha=0.15, linewidth=0, label="poster, mean ± SD of its runs")
-    left.axvline(mean, color=ORANGE, linewidth=1.2)
+    if published := tasks.get(task).published:
+        mean, sd = published.percent["accuracy"], published.percent["accuracy_sd"]
+        label = f"{published.name}, mean ± SD of its runs"
+        left.axvspan(mean - sd, mean + sd, color=ORANGE, alpha=0.15, linewidth=0, label=label)
+        left.axvline(mean, color=ORANGE, linewidth=1.2)
     _forest(left, known, "accuracy", 100)
     _forest(right, known, "auroc", 1)
     left.set(xlabel="accuracy (%)")
     right.set(xlabel="AUROC")
     left.set_yticks(range(len(known)), [f"{row['label']}{' †' * bool(row['note'])}" for row in known])
     left.set_ylim(len(known) - 0.5, -0.5)
-    drawn.suptitle(f"{tasks.title(task)}: what the poster leaves open", fontsize=11)
+    drawn.suptitle(f"{tasks.get(task).title}: what the poster leaves open", fontsize=11)
     drawn.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return drawn
 

@@ -153,7 +153,7 @@ def markdown(found: pd.DataFrame, task: str, fix: str, notes: Sequence[str] = ()
     head = ["size", "training patients", "training images", "accuracy", "95 % interval", "AUROC", "95 % interval",
             "accuracy − all", "AUROC − all", "runs × epochs", "steps"]  # fmt: skip
     body = sweep_tables.markdown(head, [_cells(row) for _, row in found.iterrows()])
-    return f"### {tasks.title(task)}: how many patients are needed\n\n{body}\n\n{_below(found, fix, notes)}\n"
+    return f"### {tasks.get(task).title}: how many patients are needed\n\n{body}\n\n{_below(found, fix, notes)}\n"
 
 
 def _cells(row: pd.Series) -> list[str]:
@@ -207,7 +207,7 @@ def last_line(found: pd.DataFrame, task: str, minutes: float) -> str:
         f"AUROC {sweep_tables.mean_sd(row, 'auroc')}"
         for row in ends
     ]
-    return f"{tasks.title(task)}: {'; '.join([*told, f'{len(known)} of {len(found)} sizes'])}, {minutes:.0f} min"
+    return f"{tasks.get(task).title}: {'; '.join([*told, f'{len(known)} of {len(found)} sizes'])}, {minutes:.0f} min"
 
 
 def figure(found: pd.DataFrame, task: str) -> Figure | None:
@@ -235,5 +235,7 @@ def figure(found: pd.DataFrame, task: str) -> Figure | None:
         axes.set(xlabel="training patients (log scale)", ylabel=label)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    drawn.suptitle(f"{tasks.title(task)}: mean and 95 % interval (Nadeau & Bengio), single runs as dots", fontsize=11)
+    drawn.suptitle(
+        f"{tasks.get(task).title}: mean and 95 % interval (Nadeau & Bengio), single runs as dots", fontsize=11
+    )
     return drawn

@@ -10,17 +10,18 @@ import pandas as pd
 from cxrjax.analysis.schema import Analysis
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.tasks import Task
 from cxrjax.data import cohort
 from cxrjax.metrics import resampled_t
 from cxrjax.storage.store import About, ImageStore, label_counts
 
 
-def data(about: About, store: ImageStore) -> dict[str, Any]:
+def data(about: About, store: ImageStore, task: Task) -> dict[str, Any]:
     """Where the images come from, and how many there are of each class, listed and present."""
     return {
         "source": about.source,
-        "listed": cohort.count(about.listed),
-        "present": cohort.count(label_counts(store.table)),
+        "listed": cohort.count(about.listed, task.counted),
+        "present": cohort.count(label_counts(store.table), task.counted),
         "made": about.made,
         "bad_images": about.bad_images,
     }
@@ -40,9 +41,11 @@ def summary(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis, 
         analysis.seeds["n_train"].mean(),
         analysis.seeds["n_val"].mean(),
     )
+    task = tasks.get(config.task)
     floors = analysis.floors[analysis.floors["floor"] != "network"]
     return {
         "experiment": config.name,
+        "task": task.name,
         "runs": len(analysis.seeds),
         "minutes": round(minutes, 2),
         "data": data,
@@ -55,7 +58,7 @@ def summary(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis, 
         "leakage": None
         if analysis.leakage is None
         else {row["figure"]: _record(row) for row in analysis.leakage.to_dict("records")},
-        "poster_percent": tasks.POSTER.get(config.name),
+        "poster_percent": dict(task.published.percent) if task.published else None,
         "notes": notes(config, data, analysis.seeds),
     }
 
@@ -78,21 +81,23 @@ def _record(row: Mapping[Any, Any], without: tuple[str, ...] = ("floor", "figure
 def notes(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) -> list[str]:
     """What a reader must know beside the figures."""
     found = []
+    task = tasks.get(config.task)
     listed, present = data["listed"], data["present"]
+    positive, others = (c.name for c in task.counted[:2])
     if config.control == "shuffled_labels":
         found.append("A control: trained on shuffled labels, so that only chance and mistakes can be found.")
     if config.data_dir is None:
         found.append("The images are a procedural phantom, no patient's: the figures say nothing about radiology.")
-    if listed["P"] + listed["NP"] > present["P"] + present["NP"]:
+    if listed[positive] + listed[others] > present[positive] + present[others]:
         found.append(
-            f"{present['P']} of the {listed['P']} listed P images and {present['NP']} of {listed['NP']} NP images are "
-            "present. Unless they were drawn at random, view, age and sex may differ between the classes more than "
-            "in the whole set, and part of the result may rest on that."
+            f"{present[positive]} of the {listed[positive]} listed {positive} images and {present[others]} of "
+            f"{listed[others]} {others} images are present. Unless they were drawn at random, view, age and sex may "
+            "differ between the classes more than in the whole set, and part of the result may rest on that."
         )
     negatives = int((seeds["n_train"] + seeds["n_val"] - seeds["positives_train"] - seeds["positives_val"]).iloc[0])
-    if config.view == "all" and not config.train_patients and negatives == present[config.negative_class]:
+    if config.view == "all" and not config.train_patients and negatives == present[task.negative.name]:
         found.append(
-            f"All {negatives} {config.negative_class} images enter every run: the SD covers split, initial weights "
+            f"All {negatives} {task.negative.name} images enter every run: the SD covers split, initial weights "
             "and augmentation, not the draw of negatives."
         )
     share = 100 * seeds["contaminated_share"].mean()
@@ -113,9 +118,9 @@ def last_line(summary: dict[str, Any]) -> str:
         mean, sd = inside[name]["mean"], inside[name]["sd"]
         return f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}") + " %"
 
+    beside = f" (poster {poster['accuracy']} ± {poster['accuracy_sd']})" if poster else ""
     return (
-        f"{tasks.title(summary['experiment'])}: accuracy {percent('accuracy')} "
-        f"(poster {poster['accuracy']} ± {poster['accuracy_sd']}), "
+        f"{tasks.get(summary['task']).title}: accuracy {percent('accuracy')}{beside}, "
         f"FP {100 * inside['fp_share']['mean']:.1f} %, FN {100 * inside['fn_share']['mean']:.1f} %, "
         f"AUROC {decimal(inside['auroc']['mean'])}{_floor(summary)}, {_elsewhere(summary)}"
         f"{summary['runs']} seed{'s' if summary['runs'] > 1 else ''}, {summary['minutes']:.0f} min"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cxrjax.base.tasks import Task
 from cxrjax.base.types import InputError
 from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
@@ -46,7 +47,7 @@ def predictions(
       seeds: of the runs.
       cohorts: of each run.
       places: of each run [n], positions within its cohort.
-      scores: of each run [n], probability of pneumonia.
+      scores: of each run [n], probability of the positive class.
     """
     names = store.table["image"].to_numpy(str)
     parts = [
@@ -103,23 +104,25 @@ def pictures(store: ImageStore, images: Iterable[str]) -> dict[str, np.ndarray]:
     return {image: np.asarray(store.images[rows[image]]) for image in images}
 
 
-def external(store: ImageStore, negative_class: str, seeds: Sequence[int], scores: np.ndarray) -> pd.DataFrame:
+def external(store: ImageStore, task: Task, seeds: Sequence[int], scores: np.ndarray) -> pd.DataFrame:
     """As `predictions` for another data set: all its positives and all its negatives of the class, for every seed.
 
     Args:
       store: of the set.
-      negative_class: NP or NF.
+      task: of the runs.
       seeds: of the runs.
-      scores: [S, N], probability of pneumonia.
+      scores: [S, N], probability of the positive class.
 
     Raises:
       InputError: if the set has neither.
     """
-    member = cohort.classes(store.table["labels"])
-    used = member["P"] | member[negative_class]
+    positive, negative = (cohort.members(store.table["labels"], c) for c in (task.positive, task.negative))
+    used = positive | negative
     if not used.any():
-        raise InputError(f"--external_dir holds no P and no {negative_class} image among its {len(used)}")
-    known = store.table.loc[used, ["image", "patient"]].assign(label=member["P"][used].astype(int))
+        raise InputError(
+            f"--external_dir holds no {task.positive.name} and no {task.negative.name} image among its {len(used)}"
+        )
+    known = store.table.loc[used, ["image", "patient"]].assign(label=positive[used].astype(int))
     parts = [known.assign(score=score[used]) for score in scores]
     for seed, part in zip(seeds, parts, strict=True):
         part.insert(0, "seed", seed)

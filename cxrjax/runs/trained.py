@@ -34,6 +34,7 @@ class TrainedRun(NamedTuple):
     folder: Path
     config: ExperimentConfig
     title: str  # P vs NF
+    classes: tuple[str, str]  # short names of the positive and the negative class: P, NF
     seeds: tuple[int, ...]
     threshold: (
         float  # chosen on training images for the run's wanted sensitivity, mean over seeds; the fixed one is 0.5
@@ -104,7 +105,8 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
         found, config.retrain_from, model=pretrained.model_of(found, config.model), dtype=config.dtype
     )
     threshold, read = float(known["threshold"].mean()), functools.cache(head) if keep else head
-    return TrainedRun(folder, config, tasks.title(config.name), seeds, threshold, net, read)
+    task = tasks.get(config.task)
+    return TrainedRun(folder, config, task.title, (task.positive.name, task.negative.name), seeds, threshold, net, read)
 
 
 def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:

@@ -12,12 +12,13 @@ import pandas as pd
 from scipy.special import expit
 
 from cxrjax.analysis.schema import RunTables
+from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.data import cohort
 from cxrjax.runs import flow
 from cxrjax.storage.store import About
 
-CONFIG = ExperimentConfig("p_vs_nf", "NF", seeds=4, first_seed=3, epochs=5)
+CONFIG = ExperimentConfig("p_vs_nf", "p_vs_nf", seeds=4, first_seed=3, epochs=5)
 ARMS = ("shuffled_labels", "random_trunk", "split_by_image")
 
 
@@ -63,7 +64,7 @@ def run_tables(config, table, strength=1.6, by="patient", external=40) -> RunTab
     seeds, history, predictions, training, cohorts, splits = [], [], [], [], [], []
     for seed in range(config.first_seed, config.first_seed + config.seeds):
         rng = np.random.default_rng([seed, 7])
-        drawn = cohort.draw(table, config.negative_class, seed, config.negatives, config.view)
+        drawn = cohort.draw(table, tasks.get(config.task), seed, config.negatives, config.view)
         split = cohort.split(drawn, seed, config.val_fraction, by)
         sides = {
             name: _scores(rng, seed, table.iloc[drawn.index[rows]], strength + extra)

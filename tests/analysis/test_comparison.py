@@ -133,7 +133,7 @@ def relabelled(run):
 
 REFUSED = {
     "question": (
-        lambda run: run._replace(config=dataclasses.replace(run.config, negative_class="NP")),
+        lambda run: run._replace(config=dataclasses.replace(run.config, task="p_vs_np")),
         "the runs answer different questions, P vs NF and P vs NP",
     ),
     "seeds": (

@@ -2,12 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrjax.base.tasks import PNEUMONIA_CLASSES, TASKS
 from cxrjax.base.types import InputError
 from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.data.sources import nih
 from cxrjax.storage.store import label_counts
 
+NF, NP = TASKS["p_vs_nf"], TASKS["p_vs_np"]
 LABELS = pd.Series(["No Finding", "Pneumonia", "Effusion|Pneumonia", "Effusion", "No Finding|Effusion", "Pneumothorax"])
 
 
@@ -27,7 +29,7 @@ def table(n_positive=60, n_negative=240, images_a_patient=3, seed=0):
 
 
 def test_classes_by_hand():
-    member = cohort.classes(LABELS)
+    member = {c.name: cohort.members(LABELS, c) for c in PNEUMONIA_CLASSES}
     assert list(member["P"]) == [False, True, True, False, False, False]
     assert list(member["NP"]) == [True, False, False, True, True, True]
     assert list(member["NF"]) == [True, False, False, False, False, False]  # exactly No Finding
@@ -35,32 +37,32 @@ def test_classes_by_hand():
 
 def test_counts_of_the_full_table_of_2020(shared):
     listed = nih.read_table(shared / "nih-mini" / "Data_Entry_2017_v2020.csv")
-    assert cohort.count(label_counts(listed)) == {"P": 1431, "NP": 110689, "NF": 60361}
+    assert cohort.count(label_counts(listed), PNEUMONIA_CLASSES) == {"P": 1431, "NP": 110689, "NF": 60361}
     pa = listed[listed["view"] == "PA"]
-    assert cohort.count(label_counts(pa))["P"] == 630
+    assert cohort.count(label_counts(pa), PNEUMONIA_CLASSES)["P"] == 630
 
 
 def test_auto_negatives_keep_the_posters_ratio():
-    assert cohort.wanted_negatives("auto", 593, 49_407) == 800
-    assert cohort.wanted_negatives("auto", 371, 802) == 501  # 371 * 800 / 593 = 500.5
-    assert cohort.wanted_negatives("auto", 371, 439) == 439
-    assert cohort.wanted_negatives("7", 371, 439) == 7
+    assert cohort.wanted_negatives("auto", 593, 49_407, (800, 593)) == 800
+    assert cohort.wanted_negatives("auto", 371, 802, (800, 593)) == 501  # 371 * 800 / 593 = 500.5
+    assert cohort.wanted_negatives("auto", 371, 439, (800, 593)) == 439
+    assert cohort.wanted_negatives("7", 371, 439, (800, 593)) == 7
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "many", "2.5", ""])
 def test_negatives_that_are_no_number_are_refused(text):
     with pytest.raises(InputError, match="whole number above 0"):
-        cohort.wanted_negatives(text, 10, 10)
+        cohort.wanted_negatives(text, 10, 10, (800, 593))
 
 
 def test_more_negatives_than_there_are_says_how_many_there_are():
     with pytest.raises(InputError, match=r"--negatives=500 .*: 439"):
-        cohort.wanted_negatives("500", 371, 439)
+        cohort.wanted_negatives("500", 371, 439, (800, 593))
 
 
 def test_draw_takes_all_positives_and_new_negatives_each_seed():
     t = table()
-    draws = [cohort.draw(t, "NF", seed) for seed in range(5)]
+    draws = [cohort.draw(t, NF, seed) for seed in range(5)]
     for c in draws:
         assert c.label.sum() == 60
         assert (1 - c.label).sum() == 81  # round(60 * 800 / 593)
@@ -73,7 +75,7 @@ def test_draw_and_split_do_not_depend_on_the_order_of_rows():
     t = table()
     other = t.sample(frac=1, random_state=1).reset_index(drop=True)
     for seed in range(5):
-        a, b = cohort.draw(t, "NP", seed), cohort.draw(other, "NP", seed)
+        a, b = cohort.draw(t, NP, seed), cohort.draw(other, NP, seed)
         assert list(t["image"][a.index]) == list(other["image"][b.index])
         for x, y in zip(cohort.split(a, seed), cohort.split(b, seed), strict=True):
             np.testing.assert_array_equal(x, y)
@@ -81,20 +83,20 @@ def test_draw_and_split_do_not_depend_on_the_order_of_rows():
 
 def test_view_restricts_both_classes():
     t = table()
-    c = cohort.draw(t, "NF", 0, view="PA")
+    c = cohort.draw(t, NF, 0, view="PA")
     assert set(t["view"].to_numpy()[c.index]) == {"PA"}
 
 
 def test_a_class_without_images_is_refused():
     with pytest.raises(InputError, match="no P image"):
-        cohort.draw(table(n_positive=0), "NF", 0)
+        cohort.draw(table(n_positive=0), NF, 0)
     with pytest.raises(InputError, match="no NF image"):
-        cohort.draw(table(n_negative=0), "NF", 0)
+        cohort.draw(table(n_negative=0), NF, 0)
 
 
 def test_no_patient_on_both_sides_in_100_splits_and_shares_are_kept():
     for seed in range(100):
-        c = cohort.draw(table(seed=seed), "NF", seed)
+        c = cohort.draw(table(seed=seed), NF, seed)
         s = cohort.split(c, seed)
         assert not set(c.patient[s.train]) & set(c.patient[s.val])
         assert sorted([*s.train, *s.val]) == list(range(len(c.index)))
@@ -107,7 +109,7 @@ def test_no_patient_on_both_sides_on_real_patients(shared):
     source = nih.scan(shared / "nih-mini")
     t = source.table[source.table["image"].isin([file.name for file in source.files])].reset_index(drop=True)
     for seed in range(20):
-        for negative in ("NF", "NP"):
+        for negative in (NF, NP):
             c = cohort.draw(t, negative, seed)
             s = cohort.split(c, seed)
             assert not set(c.patient[s.train]) & set(c.patient[s.val])
@@ -115,7 +117,7 @@ def test_no_patient_on_both_sides_on_real_patients(shared):
 
 
 def test_image_split_is_exact_and_contaminated():
-    c = cohort.draw(table(), "NF", 0)
+    c = cohort.draw(table(), NF, 0)
     s = cohort.split(c, 0, by="image")
     assert (c.label[s.val].sum(), len(s.val)) == (12, 12 + 16)
     both = set(c.patient[s.train]) & set(c.patient[s.val])
@@ -126,7 +128,7 @@ def test_image_split_is_exact_and_contaminated():
 
 
 def test_split_differs_by_seed_and_follows_the_fraction():
-    c = cohort.draw(table(), "NF", 0)
+    c = cohort.draw(table(), NF, 0)
     assert set(cohort.split(c, 0).val) != set(cohort.split(c, 1).val)
     assert len(cohort.split(c, 0, 0.5, "image").val) == 30 + 40  # round(40.5) is even
     with pytest.raises(InputError, match=r"--val_fraction=0\.001"):
@@ -149,7 +151,7 @@ def official_table():
 
 def test_official_split_by_hand():
     t = official_table()
-    c = cohort.draw(t, "NF", 0, negatives="3")
+    c = cohort.draw(t, NF, 0, negatives="3")
     s = cohort.official_split(c, t)
     assert [list(t["image"][c.index[side]]) for side in s] == [
         ["0.png", "2.png", "3.png", "5.png"],
@@ -160,15 +162,19 @@ def test_official_split_by_hand():
 def test_official_split_that_is_not_there_is_refused():
     t = official_table()
     with pytest.raises(InputError, match=r"1 of 8 images, 7.png among them, are in no official split"):
-        cohort.official_split(cohort.draw(t, "NP", 0, negatives="4"), t)
+        cohort.official_split(cohort.draw(t, NP, 0, negatives="4"), t)
     t["split"] = "train"
     with pytest.raises(InputError, match="no image in the official test list"):
-        cohort.official_split(cohort.draw(t, "NF", 0), t)
+        cohort.official_split(cohort.draw(t, NF, 0), t)
 
 
 def test_an_image_without_a_label_is_in_no_class():
-    member = cohort.classes(pd.Series(["", "No Finding"]))
-    assert [list(member[name]) for name in ("P", "NP", "NF")] == [[False, False], [False, True], [False, True]]
+    labels = pd.Series(["", "No Finding"])
+    assert [list(cohort.members(labels, c)) for c in PNEUMONIA_CLASSES] == [
+        [False, False],
+        [False, True],
+        [False, True],
+    ]
 
 
 def test_shuffled_labels_keep_their_number_and_lose_their_place():
@@ -181,7 +187,7 @@ def test_shuffled_labels_keep_their_number_and_lose_their_place():
 
 
 def test_fewer_training_patients_are_among_more_of_them_and_validation_stays():
-    c = cohort.draw(table(), "NF", seed=3)
+    c = cohort.draw(table(), NF, seed=3)
     whole = cohort.split(c, seed=3)
     patients = {}
     for k in (10, 20, len(np.unique(c.patient[whole.train]))):
@@ -198,7 +204,7 @@ def test_fewer_training_patients_are_among_more_of_them_and_validation_stays():
 
 
 def test_too_few_or_too_many_training_patients_are_refused():
-    c = cohort.draw(table(), "NF", seed=3)
+    c = cohort.draw(table(), NF, seed=3)
     whole = cohort.split(c, seed=3)
     with pytest.raises(InputError, match=r"--train_patients=5000 must be 1 to \d+, the patients in training, seed 3"):
         cohort.some_patients(c, whole, 5000, seed=3)
@@ -208,7 +214,7 @@ def test_too_few_or_too_many_training_patients_are_refused():
 
 
 def test_patients_held_out_leave_training_alone():
-    c = cohort.draw(table(), "NF", seed=3)
+    c = cohort.draw(table(), NF, seed=3)
     whole = cohort.split(c, seed=3)
     some = np.unique(c.patient)[::7]
     part = cohort.hold_out(c, whole, some)

@@ -46,7 +46,7 @@ def test_weights_convert_is_the_same_program():
 
 def test_programs_are_named_as_they_start_where_the_user_is(monkeypatch, tmp_path, capsys):
     """By module in the checkout's folder, by the command `cxrjax` elsewhere, in messages as in --help."""
-    config = ExperimentConfig("p_vs_nf", "NF", seeds=3)
+    config = ExperimentConfig("p_vs_nf", "p_vs_nf", seeds=3)
     description = "python -m experiments.prepare --source=A, python -m weights.convert; a store by experiments.prepare"
     shown = {}
     for folder in (ROOT, tmp_path):

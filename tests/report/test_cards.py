@@ -32,7 +32,7 @@ RUNS = {
     "random": {"weights": "random"},
     "all layers": {"weights": "random", "retrain_from": "conv1"},
     "last layer": {"retrain_from": "fc8", "augment_bank": 4, "flip": False},
-    "some": {"train_patients": 30, "negatives": "50", "view": "PA", "negative_class": "NP", "name": "p_vs_np"},
+    "some": {"train_patients": 30, "negatives": "50", "view": "PA", "task": "p_vs_np", "name": "p_vs_np"},
 }
 
 
@@ -253,7 +253,7 @@ def test_the_best_and_the_worst_group_are_no_small_ones():
 
 def test_loading_is_python_that_names_the_folder():
     folder = 'runs/it\'s "odd"\n'
-    tree = ast.parse(cards.loading(ExperimentConfig("p_vs_nf", "NF", out=folder)))
+    tree = ast.parse(cards.loading(ExperimentConfig("p_vs_nf", "p_vs_nf", out=folder)))
     assert [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)] == [folder.rstrip("/")]
 
 

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from cxrjax.analysis import run_figures
+from cxrjax.base.tasks import TASKS
 from cxrjax.metrics import bootstrap, registry
 from cxrjax.report import page
 from cxrjax.report.language import DASH, ENGLISH, Language, language, printable
@@ -16,7 +17,7 @@ from tests.conftest import ROOT
 
 SPANISH = language("es")
 SOURCES = sorted((ROOT / "cxrjax").rglob("*.py"))
-PAGES = ROOT / "cxrjax" / "reporting"
+PAGES = ROOT / "cxrjax" / "report"
 TEMPLATES = [PAGES / "report.html.jinja", *(PAGES / "report_parts").glob("*.jinja")]
 CALLS = {"t": 1, "message": 1, "plural": 2}  # translator -> how many of its first arguments are messages
 
@@ -37,6 +38,11 @@ def messages_of_code():
                         yield argument.value
 
 
+def messages_of_tasks():
+    for task in TASKS.values():
+        yield from (task.question, task.positive.title, task.negative.title)
+
+
 def skeletons(tree):
     """Every text of a syntax tree, values of f-strings as \\0."""
     for node in ast.walk(tree):
@@ -51,7 +57,7 @@ def skeleton(sentence):
 
 
 def test_every_message_is_translated_and_none_is_left_over():
-    wanted = {*messages_of_templates(), *messages_of_code()}
+    wanted = {*messages_of_templates(), *messages_of_code(), *messages_of_tasks()}
     assert len(wanted) > 200
     assert set(SPANISH.messages) == wanted
 

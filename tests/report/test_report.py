@@ -191,10 +191,10 @@ def test_counts_at_thresholds_reach_the_script_whole():
 
 def test_flags_tell_which_are_usual():
     config = ExperimentConfig(
-        "p_vs_nf", "NF", data_dir="my data", seeds=3, flip=False, floors=True, out="runs/x", overwrite=True
+        "p_vs_nf", "p_vs_nf", data_dir="my data", seeds=3, flip=False, floors=True, out="runs/x", overwrite=True
     )
     usual = {row["name"]: row["usual"] for row in report_view.flags(config)}
-    assert not usual["seeds"] and usual["epochs"] and "negative_class" not in usual
+    assert not usual["seeds"] and usual["epochs"] and "task" not in usual
 
 
 def test_an_error_without_a_picture_is_still_told():

@@ -56,7 +56,7 @@ def fake_run(config, accuracy=0.7):
 
 def outcome(name, folder, status=sweep.DONE, reason="", note="", **fields):
     """A row of a table and what became of it."""
-    config = ExperimentConfig("p_vs_nf", "NF", **fields)
+    config = ExperimentConfig("p_vs_nf", "p_vs_nf", **fields)
     return sweep.Outcome(sweep.Row(name, f"{name} reading", config, note), folder, status, reason)
 
 

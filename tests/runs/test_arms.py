@@ -7,7 +7,7 @@ import pytest
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.runs import arms
 
-PLAIN = ExperimentConfig("p_vs_nf", "NF", seeds=3, external_dir="elsewhere", overwrite=True, out="there")
+PLAIN = ExperimentConfig("p_vs_nf", "p_vs_nf", seeds=3, external_dir="elsewhere", overwrite=True, out="there")
 
 
 def test_none_unless_asked_for():

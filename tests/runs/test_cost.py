@@ -9,7 +9,7 @@ from cxrjax.base.config import ExperimentConfig
 from cxrjax.runs import cost, roofline
 
 SIZES = cost.Sizes(np.array([130, 120]), np.array([30, 40]), 200, 250)
-CONFIG = ExperimentConfig("p_vs_nf", "NF", epochs=5, batch_size=64, augment_bank=4)
+CONFIG = ExperimentConfig("p_vs_nf", "p_vs_nf", epochs=5, batch_size=64, augment_bank=4)
 FC6, FC7, FC8 = (2 * n for n in (9216 * 4096, 4096 * 4096, 4096 * 2))  # FLOPs forward, one image
 CONVOLUTIONS = 2 * sum(layer.multiply_adds for layer in roofline.layers("torchvision") if layer.name.startswith("conv"))
 

@@ -269,7 +269,7 @@ def test_patients_with_a_box_are_in_no_training(small_phantom, tmp_path):
     store = open_store(folder)
     assert patients_with_box(store, "Pneumonia").tolist() == [patient]
     assert patients_with_box(store, "Mass").tolist() == []
-    config = ExperimentConfig("p_vs_nf", "NF", data_dir=str(folder), weights="random", retrain_from="fc8", seeds=3)
+    config = ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir=str(folder), weights="random", retrain_from="fc8", seeds=3)
     about = About("phantom", {}, {}, {})
     plain = experiment.prepare(config, store, about, None)
     held = experiment.prepare(dataclasses.replace(config, hold_out_boxes=True), store, about, None)
@@ -302,7 +302,7 @@ def test_a_folder_in_use_is_refused(nih, tmp_path, capsys):
 
 
 def test_overwrite_replaces_an_old_run_and_only_that(tmp_path):
-    config = ExperimentConfig("p_vs_nf", "NF", out=str(tmp_path / "run"))
+    config = ExperimentConfig("p_vs_nf", "p_vs_nf", out=str(tmp_path / "run"))
     with run_folder.claim(config, {}) as folder:
         (folder / "summary.json").write_text("{}")
     with run_folder.claim(dataclasses.replace(config, overwrite=True, epochs=3), {}) as folder:
@@ -319,4 +319,4 @@ def test_defaults_are_the_posters():
     c = p_vs_nf.CONFIG
     assert (c.seeds, c.epochs, c.batch_size, c.learning_rate, c.momentum) == (10, 120, 64, 0.001, 0)
     assert (c.val_fraction, c.split_by, c.view, c.retrain_from, c.augment_bank) == (0.2, "patient", "all", "fc6", 0)
-    assert tasks.POSTER["p_vs_nf"]["accuracy"] == 83
+    assert tasks.get(c.task).published.percent["accuracy"] == 83

@@ -9,7 +9,7 @@ from cxrjax.base.types import InputError
 from cxrjax.runs import finished, run_folder
 from tests.runs.handmade import SETTLED, claimed
 
-CONFIG = ExperimentConfig("p_vs_nf", "NF", data_dir="NIH", seeds=3, epochs=30, augment_bank=4)
+CONFIG = ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir="NIH", seeds=3, epochs=30, augment_bank=4)
 
 
 def run(settled=None, **fields) -> finished.Run:
@@ -38,7 +38,7 @@ def test_what_changes_no_number_does_not_part_runs(fields):
         ({"epochs": 60}, "epochs (30, not 60)"),
         ({"seeds": 2}, "seeds (3, not 2)"),
         ({"first_seed": 1}, "first_seed (0, not 1)"),
-        ({"negative_class": "NP"}, "negative_class (NF, not NP)"),
+        ({"task": "p_vs_np"}, "task (p_vs_nf, not p_vs_np)"),
         ({"split_by": "image"}, "split_by (patient, not image)"),
         ({"view": "PA"}, "view (all, not PA)"),
         ({"retrain_from": "fc8"}, "retrain_from (fc6, not fc8)"),

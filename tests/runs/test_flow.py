@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from cxrjax.base import tasks
 from cxrjax.data import cohort
 from cxrjax.runs import flow
 from cxrjax.storage.store import About, label_counts
@@ -26,10 +27,10 @@ def table():
     return found
 
 
-def made(table, negative_class="NF", view="all", negatives="auto", patients=None, bad=(), missing=None, runs=3):
+def made(table, task="p_vs_nf", view="all", negatives="auto", patients=None, bad=(), missing=None, runs=3):
     """The flow of three runs; `patients`: only so many of training stay, `missing`: label -> images not there."""
-    config = dataclasses.replace(run_tables.CONFIG, negative_class=negative_class, view=view, negatives=negatives)
-    cohorts = [cohort.draw(table, negative_class, seed, negatives, view) for seed in range(runs)]
+    config = dataclasses.replace(run_tables.CONFIG, task=task, view=view, negatives=negatives)
+    cohorts = [cohort.draw(table, tasks.get(task), seed, negatives, view) for seed in range(runs)]
     splits = [cohort.split(c, seed) for seed, c in enumerate(cohorts)]
     if patients:
         splits = [
@@ -45,9 +46,9 @@ def made(table, negative_class="NF", view="all", negatives="auto", patients=None
 
 SETTINGS = [
     {},
-    {"negative_class": "NP"},
+    {"task": "p_vs_np"},
     {"view": "AP", "negatives": "20"},
-    {"negative_class": "NP", "view": "PA", "negatives": "30", "patients": 15},
+    {"task": "p_vs_np", "view": "PA", "negatives": "30", "patients": 15},
     {"missing": {"Pneumonia": 7, "No Finding": 2, "Mass": 3}},
     {"missing": {"Edema|Pneumonia": 1, "No Finding": 2}, "bad": ("x", "y", "z")},
 ]
@@ -113,7 +114,7 @@ def test_the_class_of_a_bad_image_is_told_only_where_it_is_known(table):
 
 def test_a_source_without_a_table_lists_what_it_has(table):
     config = run_tables.CONFIG
-    drawn = cohort.draw(table, "NF", 0)
+    drawn = cohort.draw(table, tasks.get("p_vs_nf"), 0)
     split = cohort.split(drawn, 0)
     for bad in ({}, {"x": "is empty"}):
         found = flow.flow(config, About("x", {}, {}, bad), table, [drawn], [split]).set_index("stage")

@@ -16,7 +16,7 @@ from cxrjax.runs import cost, experiment, readings, sweep
 from experiments import readings as program
 from tests.runs.handmade import by_row, fake_run, outcome, results, write
 
-BASE = ExperimentConfig("p_vs_nf", "NF", weights="W", seeds=10, epochs=30, augment_bank=4, out="runs/readings")
+BASE = ExperimentConfig("p_vs_nf", "p_vs_nf", weights="W", seeds=10, epochs=30, augment_bank=4, out="runs/readings")
 SAME = {seed: ["a.png"] for seed in range(3)}
 
 

@@ -14,8 +14,8 @@ def test_the_command_makes_the_run_anew():
         "floors": True, "split_by": "both", "prevalence": 0.25, "negatives": "17", "external_dir": "--odd",
         "out": "runs/x y",
     }  # fmt: skip
-    config = ExperimentConfig("p_vs_nf", "NF", **values)
+    config = ExperimentConfig("p_vs_nf", "p_vs_nf", **values)
     words = shlex.split(command_line(dataclasses.replace(config, overwrite=True)))
     assert words[:3] == ["python", "-m", "experiments.p_vs_nf"]
-    assert _cli.parse(ExperimentConfig("p_vs_nf", "NF"), "", words[3:]) == config
-    assert command_line(ExperimentConfig("p_vs_np", "NP")) == "python -m experiments.p_vs_np"
+    assert _cli.parse(ExperimentConfig("p_vs_nf", "p_vs_nf"), "", words[3:]) == config
+    assert command_line(ExperimentConfig("p_vs_np", "p_vs_np")) == "python -m experiments.p_vs_np"

@@ -22,7 +22,7 @@ def source(small_store):
 @pytest.fixture
 def base(small_store, tmp_path):
     return ExperimentConfig(
-        "p_vs_nf", "NF", data_dir=str(small_store), weights="random", seeds=2, epochs=1,
+        "p_vs_nf", "p_vs_nf", data_dir=str(small_store), weights="random", seeds=2, epochs=1,
         augment_bank=1, input="resident", out=str(tmp_path / "table"),
     )  # fmt: skip
 

@@ -117,7 +117,7 @@ def test_a_folder_that_is_no_finished_run_is_refused(copy, tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("config.json", '{"name": "p_vs_nf", "negative_class": "NF", "wings": 2}', "another version: .*wings"),
+        ("config.json", '{"name": "p_vs_nf", "task": "p_vs_nf", "wings": 2}', "another version: .*wings"),
         ("config.json", "{", "a damaged run"),
         ("settled.json", "{}", "must have weights_sha256"),
         ("results.csv", "seed,accuracy\n3,1\n", "must name each seed's params_sha256 and threshold"),

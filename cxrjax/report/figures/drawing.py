@@ -11,18 +11,17 @@ from cxrjax.analysis.schema import Results
 from cxrjax.base import tasks
 from cxrjax.report.figures import curves, flow, forest, runs, scores
 from cxrjax.report.figures.style import Picture
-from cxrjax.report.language import Language, message
-
-CLASSES = {"P": message("pneumonia"), "NF": message("no finding"), "NP": message("no pneumonia")}
+from cxrjax.report.language import Language
 
 
 def draw(results: Results, t: Language) -> dict[str, Picture]:
     """Name of each figure that the results allow -> picture, in the order of the report."""
     found, given = results.analysis, results.tables
-    classes = (t(CLASSES[results.config.negative_class]), t(CLASSES["P"]))
+    task = tasks.get(results.config.task)
+    classes = (t(task.negative.title), t(task.positive.title))
     drawn = {
         "flow": flow.flow(given.flow, t),
-        "learning_curve": runs.learning_curve(given.history, tasks.title(results.config.name), t),
+        "learning_curve": runs.learning_curve(given.history, task.title, t),
         "roc": curves.roc(given.predictions, given.external, over_runs(found.figures, "auroc"), t),
         "precision_recall": curves.precision_recall(given.predictions, over_runs(found.figures, "auprc"), t),
         "calibration": curves.calibration(found.calibration, t),
