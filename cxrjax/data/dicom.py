@@ -12,18 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pydicom
-from pydicom import Dataset
+from pydicom import Dataset, uid
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import (
-    JPEG2000,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    RLELossless,
-)
 
 from cxrjax.base.types import InputError
 from cxrjax.data import dicom_worker
@@ -46,7 +36,6 @@ _READ = (
     "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence",
     "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape", "PixelData",
 )  # fmt: skip
-_COMPRESSED_DATA_SET = "1.2.840.10008.1.2.1.99"  # Deflated Explicit VR: a small file may fill any memory
 
 
 class NoImage(InputError):
@@ -87,8 +76,8 @@ def read_header(content: bytes, max_pixels: int) -> Header:
         raise NoImage("is a DICOM file without an image" if is_dicom(content) else "holds no DICOM image")
     if "TransferSyntaxUID" not in data.file_meta:
         implicit, little = data.original_encoding
-        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        data.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
     _refuse(data, max_pixels)
     return Header(data, content, _details(data))
 
@@ -122,7 +111,7 @@ def _refuse(data: Dataset, max_pixels: int) -> None:
         raise InputError(f"has {data.BitsStored} bits a pixel; at most 16 are read")
     if int(data.get("HighBit", data.BitsStored - 1)) != int(data.BitsStored) - 1:
         raise InputError(f"high bit {data.HighBit} of {data.BitsStored} bits stored: such values are not read")
-    if data.file_meta.TransferSyntaxUID == _COMPRESSED_DATA_SET:
+    if data.file_meta.TransferSyntaxUID == uid.DeflatedExplicitVRLittleEndian:  # a small file may fill any memory
         raise InputError("deflated DICOM is not read; dcmtk's dcmconv or gdcmconv write it uncompressed")
     kind = str(data.get("PhotometricInterpretation", ""))
     if not kind.startswith(("MONOCHROME", "RGB", "YBR")):
@@ -158,10 +147,10 @@ def _decompress(data: Dataset, content: bytes) -> np.ndarray:
     """RLE by pydicom, JPEG and JPEG 2000 by Pillow, the rest (lossless JPEG, JPEG-LS, 12-bit JPEG) by GDCM: always the
     same decoder for the same file, since those of lossy data differ."""
     syntax = data.file_meta.TransferSyntaxUID
-    jpeg = syntax == JPEGBaseline8Bit or (syntax == JPEGExtended12Bit and int(data.BitsStored) <= 8)
-    if syntax == RLELossless:
+    jpeg = syntax == uid.JPEGBaseline8Bit or (syntax == uid.JPEGExtended12Bit and int(data.BitsStored) <= 8)
+    if syntax == uid.RLELossless:
         return dicom_worker.pixel_array(content, "pydicom")
-    if jpeg or syntax in (JPEG2000Lossless, JPEG2000):
+    if jpeg or syntax in (uid.JPEG2000Lossless, uid.JPEG2000):
         return dicom_worker.pixel_array(content, "pillow")
     if importlib.util.find_spec("gdcm") is None:
         raise InputError("needs GDCM: pip install 'cxrjax[dicom]'")

@@ -25,11 +25,10 @@ from cxrjax.data.sources import Bad, End, Entry, Same
 log = logging.getLogger(__name__)
 
 Item: TypeAlias = Entry | Same | Bad | End
+Result: TypeAlias = tuple[Item, Decoded | InputError | None]
 
 
-def decoded(
-    items: Iterable[Item], reduction: Reduction, workers: int, check: Check | None = None
-) -> Iterator[tuple[Item, Decoded | InputError | None]]:
+def decoded(items: Iterable[Item], reduction: Reduction, workers: int, check: Check | None = None) -> Iterator[Result]:
     """Decodes in threads (Pillow works without the GIL) and in order; a bad image comes with its error.
 
     Args:
@@ -38,26 +37,21 @@ def decoded(
       workers: threads, 1 or more; at most twice as many files are in memory.
       check: may refuse images, see `decode`.
     """
-    pending: deque[tuple[Item, Future[Decoded | InputError] | None]] = deque()
+    pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
-            future = pool.submit(_attempt, item, reduction, check) if isinstance(item, Entry) else None
-            pending.append((item, future))
+            pending.append(pool.submit(_attempt, item, reduction, check))
             if len(pending) > 2 * workers:
-                yield _result(*pending.popleft())
+                yield pending.popleft().result()
         while pending:
-            yield _result(*pending.popleft())
+            yield pending.popleft().result()
 
 
-def _result(item: Item, future: Future[Decoded | InputError] | None) -> tuple[Item, Decoded | InputError | None]:
-    return item, None if future is None else future.result()
-
-
-def _attempt(entry: Entry, reduction: Reduction, check: Check | None) -> Decoded | InputError:
+def _attempt(item: Item, reduction: Reduction, check: Check | None) -> Result:
     try:
-        return decode(sources.content_of(entry), entry.image, reduction, check)
+        return item, decode(sources.content_of(item), item.image, reduction, check) if isinstance(item, Entry) else None
     except InputError as error:
-        return error
+        return item, error
 
 
 class Progress:

@@ -18,8 +18,11 @@ tfds = pytest.importorskip("tensorflow_datasets", reason="needs pip install 'cxr
 
 from cxrjax.data import tfds as nih_tfds  # noqa: E402 - needs tensorflow_datasets
 
-# TFDS reads its own description with a call that protobuf 6 calls deprecated.
-pytestmark = pytest.mark.filterwarnings(r"ignore:label\(\) is deprecated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.tfds,
+    # TFDS reads its own description with a call that protobuf 6 calls deprecated.
+    pytest.mark.filterwarnings(r"ignore:label\(\) is deprecated:DeprecationWarning"),
+]
 
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"  # DirectRunner looks for a program to download
 HEADER = (
@@ -119,12 +122,19 @@ class TestBuilder(tfds.testing.DatasetBuilderTestCase):
     SPLITS = {"train": 3, "test": 2}  # noqa: RUF012 - as TFDS declares it
 
 
-def test_features_hold_what_the_tables_say(tmp_path):
-    builder = build(nih_folder(tmp_path / "nih"), tmp_path / "out")
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The default configuration of the folder; not to be changed."""
+    folder = tmp_path_factory.mktemp("plain")
+    return build(nih_folder(folder / "nih"), folder / "out")
+
+
+def test_features_hold_what_the_tables_say(plain):
+    builder = plain
     assert builder.info.supervised_keys == ("image", "labels")
     assert builder.info.metadata["labels"] == list(nih.FINDINGS)
-    found = {example["name"].decode(): example for example in examples(builder)}
-    first, gappy = found["00000001_000.png"], found["00030805_001.png"]
+    by_name = {example["name"].decode(): example for example in examples(builder)}
+    first, gappy = by_name["00000001_000.png"], by_name["00030805_001.png"]
     assert first["patient"] == 1
     assert first["age"] == 58
     assert first["follow_up"] == 0
@@ -136,22 +146,27 @@ def test_features_hold_what_the_tables_say(tmp_path):
     assert (gappy["age"], gappy["sex"], gappy["view"], gappy["follow_up"]) == (-1, -1, -1, 13)
     assert gappy["patient"] == 30805
     assert gappy["boxes"]["bbox"].shape == (0, 4)
-    two = found["00030805_000.png"]
+    two = by_name["00030805_000.png"]
     assert (two["age"], two["sex"], two["view"]) == (81, 0, 0)
     np.testing.assert_array_equal(np.flatnonzero(two["labels"]), [0, 8, 13])
     np.testing.assert_array_equal(two["boxes"]["bbox"], [[0, 0, 0.5, 1], [0.875, 0.75, 1, 1]])
     np.testing.assert_array_equal(two["boxes"]["finding"], [8, 13])
-    assert not found["00000001_001.png"]["labels"].any()
+    assert not by_name["00000001_001.png"]["labels"].any()
 
 
 @pytest.mark.parametrize("size", [256, 1024])
-def test_pixels_are_those_of_decode(tmp_path, size):
-    builder = build(nih_folder(tmp_path / "nih"), tmp_path / "out", size)
-    found = {example["name"].decode(): example["image"] for example in examples(builder)}
-    assert set(found) == set(NAMES)
+def test_pixels_are_those_of_decode(tmp_path, plain, size):
+    builder = plain if size == 256 else build(nih_folder(tmp_path / "nih"), tmp_path / "out", size)
+    images = {example["name"].decode(): example["image"] for example in examples(builder)}
+    assert set(images) == set(NAMES)
     for seed, name in enumerate(NAMES):
-        assert found[name].shape == (size, size, 1)
-        np.testing.assert_array_equal(found[name][..., 0], decode(png(seed), name, Reduction(size)).pixels)
+        assert images[name].shape == (size, size, 1)
+        np.testing.assert_array_equal(images[name][..., 0], decode(png(seed), name, Reduction(size)).pixels)
+
+
+def test_description_and_citation_are_those_of_the_files(plain):
+    assert plain.info.description.startswith("ChestX-ray14 of the NIH Clinical Center")
+    assert "10.1109/CVPR.2017.369" in plain.info.citation
 
 
 def test_official_splits_and_the_default_configuration(tmp_path):
@@ -165,9 +180,8 @@ def test_official_splits_and_the_default_configuration(tmp_path):
     assert names == {"train": set(TRAIN), "test": set(TEST)}
 
 
-@pytest.mark.parametrize("beam", [False, True])
-def test_without_lists_there_is_one_split(tmp_path, beam):
-    builder = build(nih_folder(tmp_path / "nih", lists=False), tmp_path / "out", beam=beam)
+def test_without_lists_there_is_one_split(tmp_path):
+    builder = build(nih_folder(tmp_path / "nih", lists=False), tmp_path / "out")
     assert {name: split.num_examples for name, split in builder.info.splits.items()} == {"unsplit": 5}
     assert len(examples(builder, "all")) == 5
 
@@ -201,41 +215,52 @@ def test_values_that_no_feature_holds_are_refused_at_once(tmp_path, old, new, to
         build(folder, tmp_path / "out")
 
 
-def test_beam_makes_the_same_examples_in_the_same_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("cxrjax.data.tfds.examples.CHUNK", 2)  # several parts
-    folder = nih_folder(tmp_path / "nih")
-    plain, beam = build(folder, tmp_path / "plain"), build(folder, tmp_path / "beam", beam=True)
-    for split in ("train", "test"):
-        assert_same(examples(plain, split), examples(beam, split))
-    reread = tfds.builder("nih_chest_xray14/256px", data_dir=tmp_path / "beam")
-    assert_same(examples(plain), examples(reread))
-
-
-def test_beam_cuts_files_elsewhere_but_keeps_the_order(tmp_path):
-    folder = nih_folder(tmp_path / "nih", lists=False)
-    plain = build(folder, tmp_path / "plain", num_shards=2)
-    beam = build(folder, tmp_path / "beam", beam=True, num_shards=2)
-    assert plain.info.splits["unsplit"].num_shards == beam.info.splits["unsplit"].num_shards == 2
-    assert_same(examples(plain), examples(beam))
-
-
-@pytest.mark.parametrize("beam", [False, True])
-@pytest.mark.parametrize("archives", [1, 2])
-def test_archives_give_what_the_folder_gives(tmp_path, archives, beam):
-    """Some images as files, some in archives, and behind them others of their names, which do not count."""
-    folder = tables(tmp_path / "archives")
+def packed_folder(root, content, front, back):
+    """Some images as files, some in two archives, and behind them others of their names, which do not count."""
+    folder = tables(root, lists=False)
     (folder / "images").mkdir()
-    content = {name: png(seed) for seed, name in enumerate(NAMES)}
     (folder / "images" / NAMES[0]).write_bytes(content[NAMES[0]])
+    pack(folder / "images_001.tar.gz", front)
+    pack(folder / "images_002.tar.gz", back)
+    return folder
+
+
+def members(content):
+    """Of two archives: each image of `content` but the first once before another image of its name."""
     second = [(name, png(99)) for name in NAMES]
     front = [(NAMES[1], content[NAMES[1]]), second[0], (NAMES[3], content[NAMES[3]])]
-    back = [*second[:2], second[3], *((name, content[name]) for name in NAMES[2::2])]
-    for number, members in enumerate([front + back] if archives == 1 else [front, back]):
-        pack(folder / f"images_{number:03d}.tar.gz", members)
-    whole = build(nih_folder(tmp_path / "nih"), tmp_path / "whole")
-    packed = build(folder, tmp_path / "packed", beam=beam)
+    return front, [*second[:2], second[3], *((name, content[name]) for name in NAMES[2::2])]
+
+
+def test_beam_makes_the_same_examples_in_the_same_order(tmp_path, monkeypatch, caplog):
+    """Of files and archives in several parts, with names that come twice and a damaged image, in several shards."""
+    monkeypatch.setattr("cxrjax.data.tfds.examples.CHUNK", 2)
+    content = {name: png(seed) for seed, name in enumerate(NAMES)}
+    content[NAMES[3]] = content[NAMES[3]][:500]  # its second copy is not taken for it
+    folder = packed_folder(tmp_path / "nih", content, *members(content))
+    for name in (NAMES[2], NAMES[4]):
+        (folder / "images" / name).write_bytes(content[name])
+    plain = build(folder, tmp_path / "plain", num_shards=2)
+    with caplog.at_level(logging.WARNING, "cxrjax"):
+        caplog.clear()
+        beam = build(folder, tmp_path / "beam", beam=True, num_shards=2)
+    assert plain.info.splits["unsplit"].num_shards == beam.info.splits["unsplit"].num_shards == 2
+    assert len(examples(plain)) == 4
+    assert_same(examples(plain), examples(beam))
+    assert_same(examples(plain), examples(tfds.builder("nih_chest_xray14/256px", data_dir=tmp_path / "beam")))
+    warnings = [record.getMessage() for record in caplog.records if record.name.startswith("cxrjax")]
+    assert len(warnings) == 1 and "left out: " in warnings[0] and f"{NAMES[3]} cannot be decoded" in warnings[0]
+
+
+@pytest.mark.parametrize("archives", [1, 2])
+def test_archives_give_what_the_folder_gives(tmp_path, plain, archives):
+    content = {name: png(seed) for seed, name in enumerate(NAMES)}
+    front, back = members(content)
+    folder = packed_folder(tmp_path / "archives", content, *([front + back, []] if archives == 1 else [front, back]))
+    tables(folder)
+    packed = build(folder, tmp_path / "packed")
     for split in ("train", "test"):
-        assert_same(examples(whole, split), examples(packed, split))
+        assert_same(examples(plain, split), examples(packed, split))
 
 
 def test_archives_that_are_unpacked_are_not_read(tmp_path, caplog):
@@ -246,10 +271,9 @@ def test_archives_that_are_unpacked_are_not_read(tmp_path, caplog):
     assert "damaged" not in caplog.text
 
 
-@pytest.mark.parametrize("beam", [False, True])
 @pytest.mark.parametrize("layout", ["files", "archives"])
-def test_a_damaged_image_is_left_out_and_named(tmp_path, caplog, layout, beam):
-    """Its second copy is not taken for it, with or without Beam."""
+def test_a_damaged_image_is_left_out_and_named(tmp_path, caplog, layout):
+    """Its second copy is not taken for it."""
     folder = tables(tmp_path / "nih")
     content = {name: png(seed) for seed, name in enumerate(NAMES)}
     content[NAMES[1]] = content[NAMES[1]][:500]
@@ -261,7 +285,7 @@ def test_a_damaged_image_is_left_out_and_named(tmp_path, caplog, layout, beam):
         pack(folder / "images_001.tar.gz", content.items())
         pack(folder / "images_002.tar.gz", [(NAMES[1], png(1))])
     with caplog.at_level(logging.WARNING, "cxrjax"):
-        builder = build(folder, tmp_path / "out", beam=beam)
+        builder = build(folder, tmp_path / "out")
     assert {e["name"].decode() for e in examples(builder, "train")} == {NAMES[0], NAMES[2]}
     assert len(examples(builder, "test")) == 2
     (told,) = [record.getMessage() for record in caplog.records if record.name.startswith("cxrjax")]
@@ -269,7 +293,7 @@ def test_a_damaged_image_is_left_out_and_named(tmp_path, caplog, layout, beam):
     assert f"{NAMES[1]} cannot be decoded" in told
 
 
-@pytest.mark.parametrize("beam", [False, True])
+@pytest.mark.parametrize("beam", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_no_image_at_all_is_an_error(tmp_path, beam):
     folder = nih_folder(tmp_path / "nih")
     for name in TEST:

@@ -34,13 +34,16 @@ LEADS = 0.5  # probability that a bedside film shows the wires of a monitor
 COMPANY = 0.4  # probability that a pneumonia, or another finding, comes with one more
 PORTABLE = {"Pneumonia": 0.48, "No Finding": 0.34, "other": 0.44}  # probability of the AP view
 _DRAW = {
-    "Atelectasis": draw.atelectasis,
-    "Effusion": draw.effusion,
-    "Infiltration": draw.infiltration,
-    "Mass": draw.mass,
-    "Nodule": draw.nodule,
-    "Pneumonia": draw.pneumonia,
-    "Pneumothorax": draw.pneumothorax,
+    function.__name__.capitalize(): function
+    for function in (
+        draw.atelectasis,
+        draw.effusion,
+        draw.infiltration,
+        draw.mass,
+        draw.nodule,
+        draw.pneumonia,
+        draw.pneumothorax,
+    )
 }
 
 

@@ -29,9 +29,9 @@ CARDIOMEGALY_SCALE = (1.2, 1.42)  # of the heart, applied when the chest is draw
 class Finding(NamedTuple):
     """What one finding changes; several add up."""
 
-    loss: np.ndarray  # [256, 256] f32, share of the lung's air that is gone; below 0 is more air
-    extra: np.ndarray  # [256, 256] f32, nepers
-    box: tuple[int, int, int, int] | None  # x, y, w, h in pixels; of a pneumonia only
+    loss: np.ndarray | float = 0.0  # [256, 256] f32, share of the lung's air that is gone; below 0 is more air
+    extra: np.ndarray | float = 0.0  # [256, 256] f32, nepers
+    box: tuple[int, int, int, int] | None = None  # x, y, w, h in pixels; of a pneumonia only
 
 
 def _noise(rng: np.random.Generator, fine: bool) -> np.ndarray:
@@ -69,10 +69,6 @@ def _cloud(
     return smooth(field + 0.14 * _noise(rng, fine=False) * (field > 0), 0.35, 1.05)
 
 
-def _none(chest: Chest) -> np.ndarray:
-    return np.zeros_like(chest.u)
-
-
 def pneumonia(chest: Chest, rng: np.random.Generator) -> Finding:
     """One ill-defined airspace opacity with darker bronchi; its box holds what it does to the image."""
     room = (chest.air > 0.5) | (chest.heart & (chest.air > 0.1) & (chest.u > 0.12))
@@ -81,7 +77,7 @@ def pneumonia(chest: Chest, rng: np.random.Generator) -> Finding:
     cloud = cloud * ((chest.u > 0) == (centre[0] > 0))  # it does not cross the mediastinum
     grain = 1 + 0.08 * _noise(rng, fine=True) + 0.1 * _noise(rng, fine=False) - 0.22 * _ridges(rng)
     loss = np.minimum(rng.uniform(*PNEUMONIA_DENSITY) * cloud * np.clip(grain, 0.3, 1.3), 0.95)
-    return Finding(loss, _none(chest), _box(loss * chest.air))
+    return Finding(loss, box=_box(loss * chest.air))
 
 
 def _box(effect: np.ndarray) -> tuple[int, int, int, int]:
@@ -93,13 +89,13 @@ def _box(effect: np.ndarray) -> tuple[int, int, int, int]:
 
 def infiltration(chest: Chest, rng: np.random.Generator) -> Finding:
     """Diffuse haze with reticular lines, in one or both lungs."""
-    loss = _none(chest)
+    loss = np.zeros_like(chest.u)
     sides = (-1, 1) if rng.random() < 0.6 else (int(rng.choice([-1, 1])),)
     for side in sides:
         centre = _place(chest, rng, (chest.air > 0.5) & (chest.u * side > 0))
         cloud = _cloud(chest, rng, centre, rng.uniform(*INFILTRATION_RADIUS) * 0.7, 3) * (chest.u * side > 0)
         loss += rng.uniform(*INFILTRATION_DENSITY) * cloud * (0.7 + 0.6 * _ridges(rng))
-    return Finding(np.minimum(loss, 0.7), _none(chest), None)
+    return Finding(np.minimum(loss, 0.7))
 
 
 def effusion(chest: Chest, rng: np.random.Generator) -> Finding:
@@ -111,18 +107,18 @@ def effusion(chest: Chest, rng: np.random.Generator) -> Finding:
     meniscus = 0.25 * np.exp(-np.maximum(chest.flank, 0) / 0.05)
     level = angle - height * (1 + 0.6 * smooth(au, 0.3, 0.95) ** 2) - meniscus
     loss = smooth(chest.v - level, -0.03, 0.07) * (chest.u * side > 0) * rng.uniform(0.75, 1)
-    return Finding(loss.astype(np.float32), _none(chest), None)
+    return Finding(loss.astype(np.float32))
 
 
 def nodule(chest: Chest, rng: np.random.Generator) -> Finding:
     """One to three small round densities."""
-    extra = _none(chest)
+    extra = np.zeros_like(chest.u)
     for _ in range(int(rng.integers(1, 4))):
         u, v = _place(chest, rng, chest.lung & (chest.air > 0.5))
         radius = rng.uniform(*NODULE_RADIUS)
         depth = radius - np.hypot(chest.u - u, chest.v - v)
         extra += rng.uniform(0.25, 0.55) * bulge(depth, radius) * smooth(depth, 0, 0.015)
-    return Finding(_none(chest), extra, None)
+    return Finding(extra=extra)
 
 
 def mass(chest: Chest, rng: np.random.Generator) -> Finding:
@@ -132,13 +128,13 @@ def mass(chest: Chest, rng: np.random.Generator) -> Finding:
     distance = np.hypot(chest.u - u, (chest.v - v) * rng.uniform(0.85, 1.2))
     depth = radius * (1 + 0.12 * _noise(rng, fine=False)) - distance
     loss = rng.uniform(0.45, 0.85) * bulge(depth, radius) * smooth(depth, 0, 0.03)
-    return Finding(loss, _none(chest), None)
+    return Finding(loss)
 
 
 def atelectasis(chest: Chest, rng: np.random.Generator) -> Finding:
     """Plate-like bands in the lower zones, with a little basal haze."""
     side = int(rng.choice([-1, 1]))
-    extra = _none(chest)
+    extra = np.zeros_like(chest.u)
     zone = chest.lung & (chest.u * side > 0.2) & (chest.dome - chest.v < 0.55)
     for _ in range(int(rng.integers(1, 4))):
         u, v = _place(chest, rng, zone)
@@ -149,7 +145,7 @@ def atelectasis(chest: Chest, rng: np.random.Generator) -> Finding:
         extra += rng.uniform(0.25, 0.5) * np.exp(-(across**2) - along**4)
     base = smooth(chest.dome - chest.v, rng.uniform(0.3, 0.6), 0.0) * (chest.u * side > 0)
     haze = rng.uniform(0.1, 0.5) * base
-    return Finding(haze.astype(np.float32), extra * np.minimum(2 * chest.air, 1), None)
+    return Finding(haze.astype(np.float32), extra * np.minimum(2 * chest.air, 1))
 
 
 def pneumothorax(chest: Chest, rng: np.random.Generator) -> Finding:
@@ -162,7 +158,7 @@ def pneumothorax(chest: Chest, rng: np.random.Generator) -> Finding:
     line = 0.28 * np.exp(-((wavy / 0.012) ** 2)) * here
     inside = here * smooth(wavy, 0, 0.05)
     loss = rng.uniform(0.08, 0.28) * inside - 0.22 * outside
-    return Finding(loss.astype(np.float32), (line - chest.vessels * outside).astype(np.float32), None)
+    return Finding(loss.astype(np.float32), (line - chest.vessels * outside).astype(np.float32))
 
 
 def attenuation(chest: Chest, findings: tuple[Finding, ...] = ()) -> np.ndarray:

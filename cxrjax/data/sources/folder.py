@@ -11,20 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from cxrjax.base.types import InputError
+from cxrjax.data import sources
 from cxrjax.data.decode import SUFFIXES
 from cxrjax.data.dicom import is_dicom
-from cxrjax.data.sources import (
-    Bad,
-    Source,
-    drop_duplicate_rows,
-    label_of,
-    numbers,
-    patient_of,
-    printable,
-    read_csv,
-    stat_file,
-    years,
-)
+from cxrjax.data.sources import Bad, Source
 from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
 
 NEEDED = ("path", "label")  # columns of a table of images
@@ -94,7 +84,7 @@ def _is_image(path: Path) -> bool:
 
 def name_of(path: Path, root: Path) -> str:
     """An image's name in the table: its place below the source."""
-    return printable(path.relative_to(root).as_posix())
+    return sources.printable(path.relative_to(root).as_posix())
 
 
 def scan_images(folder: Path, classes: dict[str, str], pattern: re.Pattern[str] | None = None) -> Source:
@@ -116,9 +106,9 @@ def scan_images(folder: Path, classes: dict[str, str], pattern: re.Pattern[str] 
         problems += faults
         for path in paths:
             name = name_of(path, root)
-            by_pattern, by_name = patient_of(name, pattern)  # the user's pattern is above a DICOM header
+            by_pattern, by_name = sources.patient_of(name, pattern)  # the user's pattern is above a DICOM header
             rows.append((name, by_pattern, label, "", None, "", 0, split))
-            files.append(stat_file(name, path))
+            files.append(sources.stat_file(name, path))
             patients.append(by_name)
     _log_ignored(labelled)
     if not rows:
@@ -153,17 +143,18 @@ def find_table(folder: Path, columns: dict[str, str], required: bool) -> Path | 
     if not required:
         fitting = [path for path in paths if _fits(path, columns)]
         return fitting[0] if len(fitting) == 1 else None
-    fitting = [path for path in paths if not _missing(read_csv(path, 0), columns)]
+    fitting = [path for path in paths if not _missing(sources.read_csv(path, 0), columns)]
     if len(fitting) > 1:
         raise InputError(f"{folder} holds {', '.join(path.name for path in fitting)}; give one of them as the source")
     if paths and not fitting:
-        raise InputError(f"{_lacks(paths[0], read_csv(paths[0], 0), columns)} (prepare's --columns tells other names)")
+        problem = _lacks(paths[0], sources.read_csv(paths[0], 0), columns)
+        raise InputError(f"{problem} (prepare's --columns tells other names)")
     return fitting[0] if fitting else None
 
 
 def _fits(path: Path, columns: dict[str, str]) -> bool:
     try:
-        return not _missing(read_csv(path, 0), columns)
+        return not _missing(sources.read_csv(path, 0), columns)
     except InputError:
         return False
 
@@ -199,16 +190,16 @@ def scan_table(
     Raises:
       InputError: if it is no table, lacks a column or holds no row.
     """
-    raw = read_csv(path)
+    raw = sources.read_csv(path)
     if _missing(raw, columns):
         raise InputError(_lacks(path, raw, columns))
     if not len(raw):
         raise InputError(f"{path} holds no row")
     cells = {ours: raw[theirs].str.strip() for ours, theirs in _spelled(raw, columns).items()}
-    by_pattern = cells["path"].map(lambda name: patient_of(name, pattern)[0])
-    table, problems = drop_duplicate_rows(_table(cells, classes, by_pattern), path)
-    files = [stat_file(name, path.parent / name) for name in table["image"]]
-    patients = [patient_of(name)[1] for name in table["image"]]
+    by_pattern = cells["path"].map(lambda name: sources.patient_of(name, pattern)[0])
+    table, problems = sources.drop_duplicate_rows(_table(cells, classes, by_pattern), path)
+    files = [sources.stat_file(name, path.parent / name) for name in table["image"]]
+    patients = [sources.patient_of(name)[1] for name in table["image"]]
     return Source(path, "table", table, patients, files, [], problems, label_counts(table), no_boxes())
 
 
@@ -220,11 +211,11 @@ def _table(cells: dict[str, pd.Series], classes: dict[str, str], by_pattern: pd.
         {
             "image": cells["path"],
             "patient": patient.where(patient != "", by_pattern),
-            "labels": cells["label"].map(lambda text: label_of(text, classes)),
+            "labels": cells["label"].map(lambda text: sources.label_of(text, classes)),
             "view": cells.get("view", nothing).str.upper(),
-            "age": years(cells.get("age", nothing)),
+            "age": sources.years(cells.get("age", nothing)),
             "sex": cells.get("sex", nothing).str.upper().str[:1],
-            "followup": numbers(cells.get("followup", nothing)),
+            "followup": sources.numbers(cells.get("followup", nothing)),
             "split": cells.get("split", nothing).str.lower(),
         }
     )

@@ -7,18 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from cxrjax.base.types import InputError
-from cxrjax.data.sources import (
-    DUPLICATE_FILE,
-    Bad,
-    File,
-    Source,
-    archive,
-    drop_duplicate_rows,
-    numbers,
-    read_csv,
-    stat_file,
-    years,
-)
+from cxrjax.data import sources
+from cxrjax.data.sources import Bad, File, Source, archive
 from cxrjax.storage.store import BOX_COLUMNS, COLUMNS, label_counts, no_boxes
 
 FINDINGS = (
@@ -55,7 +45,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
       InputError: if it is no table or a column is missing.
     """
-    raw = read_csv(path)
+    raw = sources.read_csv(path)
     raw.columns = raw.columns.str.strip()
     columns = {}
     for name, spellings in _COLUMNS.items():
@@ -64,8 +54,8 @@ def read_table(path: Path) -> pd.DataFrame:
             raise InputError(f"{path} lacks the column {' or '.join(repr(s) for s in spellings)}")
         columns[name] = raw[spelling].str.strip()
     table = pd.DataFrame(columns)
-    table["age"] = years(table["age"])  # the first table of 2017 writes 058Y, 011M, 013D
-    table["followup"] = numbers(table["followup"])
+    table["age"] = sources.years(table["age"])  # the first table of 2017 writes 058Y, 011M, 013D
+    table["followup"] = sources.numbers(table["followup"])
     return table
 
 
@@ -93,7 +83,7 @@ def read_boxes(folder: Path) -> pd.DataFrame:
     path = folder / "BBox_List_2017.csv"
     if not path.is_file():
         return no_boxes()
-    raw = read_csv(path).iloc[:, : len(BOX_COLUMNS)]
+    raw = sources.read_csv(path).iloc[:, : len(BOX_COLUMNS)]
     if raw.shape[1] < len(BOX_COLUMNS):
         raise InputError(f"{path} must have six columns: image, finding, x, y, width, height")
     raw.columns = list(BOX_COLUMNS)
@@ -124,7 +114,7 @@ def scan(folder: Path) -> Source:
     path = find_table(folder)
     if path is None:
         raise InputError(f"{folder} holds no Data_Entry_2017*.csv")
-    table, problems = drop_duplicate_rows(read_table(path), path)
+    table, problems = sources.drop_duplicate_rows(read_table(path), path)
     sides = read_split(folder)
     table["split"] = [sides.get(image, "") for image in table["image"]]
     images, archives = find_images(folder), _archives(folder)
@@ -135,8 +125,8 @@ def scan(folder: Path) -> Source:
             "images_0NN.tar.gz"
         )
     for name in present:
-        problems += [Bad(name, str(other), DUPLICATE_FILE, left_out=False) for other in images[name][1:]]
-    files = [stat_file(name, images[name][0]) for name in present]
+        problems += [Bad(name, str(other), sources.DUPLICATE_FILE, left_out=False) for other in images[name][1:]]
+    files = [sources.stat_file(name, images[name][0]) for name in present]
     table, patients, listed = table[list(COLUMNS)], list(table["patient"]), label_counts(table)
     return Source(folder, "NIH folder", table, patients, files, archives, problems, listed, read_boxes(folder))
 
@@ -144,4 +134,4 @@ def scan(folder: Path) -> Source:
 def _archives(folder: Path) -> list[File]:
     """Archives beside the table or in `images/`, as NIH's download page names the place."""
     paths = [path for place in (folder, folder / "images") if place.is_dir() for path in sorted(place.iterdir())]
-    return [stat_file(path.name, path) for path in paths if archive.is_archive(path) and path.is_file()]
+    return [sources.stat_file(path.name, path) for path in paths if archive.is_archive(path) and path.is_file()]
