@@ -45,6 +45,20 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "metadata": ("used",),  # of view, sex, age, followup: those that vary, parted by commas
     "no_metadata": (),  # the source tells no view, age, sex or follow-up number that varies
     "not_trained": (),  # --floors trains it
+    # Notes of a run.
+    "shuffled_labels": (),  # a control: only chance and mistakes can be found
+    "phantom": (),  # the images are drawn
+    "partly_present": (
+        "n",
+        "of",
+        "positive",
+        "others_n",
+        "others_of",
+        "others",
+    ),  # of those listed
+    "all_negatives": ("n", "negative"),  # all enter every run, so that the SD covers no draw of them
+    "patients_on_both_sides": ("by", "share"),  # of validation images, 0..1, by which split
+    "official_split": (),  # the same in every run but for the negatives drawn
     # Notes of a comparison of two runs, a and b.
     "same_settings": (),
     "settings_differ": ("names", "a", "b"),  # each parted by commas

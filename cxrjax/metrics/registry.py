@@ -37,6 +37,8 @@ class Metric:
     """%: a share 0..1 that is written in percent."""
     range: tuple[float, float] = (0.0, 1.0)
     """Lowest and highest value."""
+    short_label: str = ""
+    """English name where there is little room; "": the label."""
     part: str = ""
     """Field of what `function` returns, where it returns several metrics of one fit."""
     undefined: tuple[str, ...] = ()
@@ -48,6 +50,11 @@ class Metric:
     tables: frozenset[str] = frozenset()
     """`MAIN`: beside published numbers, in comparisons of two runs and of splits, in sweeps; `SUBGROUPS`; `FLOORS`:
     tested against floors and, in sweeps, against the first row."""
+
+    @property
+    def short(self) -> str:
+        """English name where there is little room."""
+        return self.short_label or self.label
 
     @property
     def is_share(self) -> bool:
@@ -100,8 +107,8 @@ _EVERYWHERE = frozenset({MAIN, SUBGROUPS, FLOORS})
 
 for _metric in (
     Metric("accuracy", discrimination.accuracy, "accuracy", "%", tables=_EVERYWHERE),
-    Metric("fp_share", discrimination.fp_share, "FP, share of all images", "%", tables=_MAIN),
-    Metric("fn_share", discrimination.fn_share, "FN, share of all images", "%", tables=_MAIN),
+    Metric("fp_share", discrimination.fp_share, "FP, share of all images", "%", short_label="FP share", tables=_MAIN),
+    Metric("fn_share", discrimination.fn_share, "FN, share of all images", "%", short_label="FN share", tables=_MAIN),
     Metric("sensitivity", discrimination.sensitivity, "sensitivity", "%", undefined=(_NO_POSITIVE,), tables=_GROUPED),
     Metric("specificity", discrimination.specificity, "specificity", "%", undefined=(_NO_NEGATIVE,), tables=_GROUPED),
     Metric("ppv", discrimination.ppv, "PPV in these images", "%", undefined=(_NONE,)),

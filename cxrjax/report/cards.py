@@ -1,4 +1,4 @@
-"""Two documents of a finished run, filled in as far as it knows: a model card and the CLAIM 2024 checklist.
+"""Two documents of a finished run, in English, filled in as far as it knows: a model card and the CLAIM 2024 checklist.
 
 What a run cannot know (who, when, why, whose images) is marked `A person must fill in`; nothing is claimed that it did
 not do. Model card: Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT*). CLAIM: Tejani et al. 2024
@@ -7,26 +7,32 @@ not do. Model card: Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
 
-from cxrjax.analysis.schema import Results
+from cxrjax.analysis import focus, groups, seed_figures
+from cxrjax.analysis.schema import MapRecord, Results, RunTables
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line, program, run_path
-from cxrjax.report import card_rows, markdown
-from cxrjax.report.numerals import percent, spread
+from cxrjax.base.tasks import LabelClass
+from cxrjax.report import pages, rows, words
+from cxrjax.report.figures.scores import stages_shown
+from cxrjax.report.language import DASH, ENGLISH
+from cxrjax.report.rows import CARD
+from cxrjax.report.sections import dreams
 
 
 def model_card(results: Results) -> str:
     """The run's `model_card.md`."""
-    return markdown.render("model_card.md.jinja", **_facts(results))
+    return pages.markdown("model_card.md.jinja", _facts(results))
 
 
 def claim(results: Results) -> str:
     """The run's `claim_2024.md`: each item once, with a status of `reported`, `partly`, `a person must fill in` or
     `not applicable`."""
-    return markdown.render("claim_2024.md.jinja", **_facts(results))
+    return pages.markdown("claim_2024.md.jinja", _facts(results))
 
 
 def loading(config: ExperimentConfig) -> str:
@@ -40,13 +46,12 @@ def loading(config: ExperimentConfig) -> str:
 
 def _facts(results: Results) -> dict[str, Any]:
     """What both templates draw on; numbers are text already."""
-    config, tables, found = results.config, results.tables, results.analysis
-    task = tasks.get(config.task)
-    floors, subgroups = card_rows.floors(found.floors), card_rows.subgroups(found.subgroups)
+    config, tables, analysis, task = results.config, results.tables, results.analysis, tasks.get(results.config.task)
+    floors, subgroups = rows.floors(results, CARD), rows.subgroups(results, CARD)
     return {
         "config": config,
         "task": task,
-        "title": task.title,
+        "rules": {side.name: rule_in_words(side) for side in (task.positive, task.negative)},
         "command": command_line(config),
         "loading": loading(config),
         "predict": program("predict"),
@@ -56,53 +61,154 @@ def _facts(results: Results) -> dict[str, Any]:
         "environment": results.environment,
         "settled": results.settled,
         "summary": results.summary,
+        "notes": [words.note(note, ENGLISH)["text"] for note in results.summary["notes"]],
         "network": results.environment["network"] | {"weights": results.environment["weights"]},
         "data": _data(results),
-        "runs": tables.seeds.assign(train_accuracy=tables.seeds["train_accuracy"].map(percent)).to_dict("records"),
+        "runs": tables.seeds.assign(train_accuracy=tables.seeds["train_accuracy"].map(ENGLISH.share)).to_dict(
+            "records"
+        ),
         "sizes": {name: spread(tables.seeds[name], 1) for name in ("n_train", "n_val", "positives_val")},
-        "contaminated": percent(tables.seeds["contaminated_share"].mean()),
-        "training": card_rows.on_training_images(tables.training),
-        "threshold": spread(found.seeds["threshold"], 3),
-        "flow": card_rows.flow(tables.flow),
-        "partitions": card_rows.partitions(tables),
-        "figures": {
-            (data, rule): card_rows.figures(found.figures, data, rule)
+        "contaminated": ENGLISH.share(tables.seeds["contaminated_share"].mean()),
+        "training": on_training_images(tables.training),
+        "threshold": spread(analysis.seeds["threshold"], 3),
+        "flow": flow(tables.flow),
+        "partitions": partitions(tables),
+        "metrics": {
+            (data, rule): {
+                "rows": rows.metrics(results, data, rule, CARD),
+                "reasons": rows.undefined(results, data, CARD, (rule,)),
+            }
             for data in ("internal", "external")
             for rule in ("fixed", "chosen")
         },
         "floors": floors,
-        "ran": [row["label"] for row in floors if row["outcome"] not in ("", "not run")],
-        "not_run": [row["label"] for row in floors if row["outcome"] == "not run"],
-        "not_beaten": [row["label"] for row in floors if row["outcome"] in ("no", "cannot be told")],
-        "leakage": card_rows.leakage(found.leakage),
+        "ran": [row["name"] for row in floors if row["outcome"] not in ("", "not run")],
+        "not_run": [row["name"] for row in floors if row["outcome"] == "not run"],
+        "not_beaten": [row["name"] for row in floors if row["outcome"] in ("no", "cannot be told")],
+        "leakage": rows.leakage(results, CARD),
         "subgroups": subgroups,
+        "subgroup_metrics": rows.subgroup_metrics(results, CARD),
         "variables": list(dict.fromkeys(row["variable"] for row in subgroups)),
-        "extremes": card_rows.extremes(found.subgroups),
-        "errors": found.errors["kind"].value_counts().to_dict(),
-        "dreams": card_rows.dreams(results.dreams),
-        "maps": card_rows.maps(results.maps),
+        "extremes": extremes(analysis.subgroups),
+        "errors": analysis.errors["kind"].value_counts().to_dict(),
+        "dreams": [] if results.dreams is None else dreams.rows(results.dreams, ENGLISH),
+        "maps": maps(results.maps),
     }
 
 
 def _data(results: Results) -> dict[str, Any]:
     """What kind of images these are, and how many."""
-    images, told = results.tables.images, results.summary["data"]
-    external = results.tables.external
-    names = images["image"].astype(str)
+    images, data, external = results.tables.images, results.summary["data"], results.tables.external
+    once = None if external is None else external.drop_duplicates("image")
     return {
         "phantom": results.config.data_dir is None,
-        "nih": results.config.data_dir is not None and bool(names.str.fullmatch(r"\d{8}_\d{3}\.png").all()),
-        "source": told["source"],
-        "listed": told["listed"],
-        "present": told["present"],
-        "made": told.get("made") or {},
-        "bad": len(told["bad_images"]),
-        "positive": percent(results.tables.predictions["label"].mean()),
-        "views": card_rows.shares(images["view"]),
-        "external": None if external is None else _external(external),
+        "nih": results.config.data_dir is not None and bool(images["image"].str.fullmatch(r"\d{8}_\d{3}\.png").all()),
+        "source": data["source"],
+        "counted": [(name, data["present"][name], data["listed"][name]) for name in data["listed"]],
+        "made": data.get("made") or {},
+        "bad": len(data["bad_images"]),
+        "positive": ENGLISH.share(results.tables.predictions["label"].mean()),
+        "views": shares(images["view"]),
+        "external": None
+        if once is None
+        else {"images": len(once), "positives": int(once["label"].sum()), "patients": once["patient"].nunique()},
     }
 
 
-def _external(external: pd.DataFrame) -> dict[str, Any]:
-    each = external.drop_duplicates("image")
-    return {"images": len(each), "positives": int(each["label"].sum()), "patients": each["patient"].nunique()}
+def rule_in_words(side: LabelClass) -> str:
+    """Which labels make a class; continues `where the label`."""
+    finding = pages.code(side.finding)
+    texts = {
+        "contains": f"contains {finding}",
+        "exactly": f"is exactly {finding}",
+        "without": f"is there and does not contain {finding}",
+    }
+    return pages.Markup(texts[side.rule])
+
+
+def spread(values: pd.Series, digits: int) -> str:
+    """One value, or the mean and the range of several.
+
+    >>> spread(pd.Series([2, 2]), 1), spread(pd.Series([1, 2, 4]), 1)
+    ('2', '2.3 (1 to 4)')
+    """
+    values = values.dropna().astype(float)
+    if values.empty:
+        return DASH
+    low, mean, high = (
+        ENGLISH.number(x, 0 if x.is_integer() else digits)
+        for x in (float(values.min()), float(values.mean()), float(values.max()))
+    )
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def shares(values: pd.Series) -> str:
+    """`PA 60.0 %, AP 30.0 %, unknown 10.0 %`, the commonest first."""
+    counts = values.replace("", groups.UNKNOWN).fillna(groups.UNKNOWN).value_counts(normalize=True)
+    return ", ".join(f"{name} {ENGLISH.share(share)}" for name, share in counts.items()) or DASH
+
+
+def on_training_images(training: pd.DataFrame) -> dict[str, str]:
+    """Accuracy at 0.5 and AUROC of each seed's training images, mean ± SD."""
+    table = seed_figures.at_half(training)
+    return {name: CARD.mean_sd(name, table[name].mean(), table[name].std()) for name in ("accuracy", "auroc")}
+
+
+def flow(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Stages with their counts; those that leave out nothing are left out."""
+    return [
+        {
+            "stage": ENGLISH.word("stage", row["stage"]),
+            "excluded": bool(row["excluded"]),
+            **{name: ENGLISH.count(row[name]) for name in ("images", "positives", "negatives", "patients")},
+        }
+        for row in stages_shown(table).to_dict("records")
+    ]
+
+
+def partitions(tables: RunTables) -> list[dict[str, str]]:
+    """Who is in training and in the internal test set: numbers a run, ages and shares over all runs' images."""
+    parts = []
+    for name, part in (("training", tables.training), ("internal test", tables.predictions)):
+        images = part.drop(columns="patient").merge(tables.images, on="image", how="left", validate="many_to_one")
+        runs = images.groupby("seed")
+        age = groups.possible_age(images["age"])
+        median, low, high = (age.quantile(q) for q in (0.5, 0.25, 0.75))
+        parts.append(
+            {
+                "name": name,
+                "images": ENGLISH.count(runs.size().mean()),
+                "patients": ENGLISH.count(runs["patient"].nunique().mean()),
+                "positives": f"{ENGLISH.count(runs['label'].sum().mean())} ({ENGLISH.share(images['label'].mean())})",
+                "age": DASH if math.isnan(median) else f"{median:.0f} ({low:.0f} to {high:.0f})",
+                "age_unknown": ENGLISH.share(age.isna().mean()),
+                "sex": shares(images["sex"]),
+                "view": shares(images["view"]),
+            }
+        )
+    return parts
+
+
+def extremes(table: pd.DataFrame) -> list[str]:
+    """The groups, not small nor unknown, with the highest and the lowest AUROC: `view AP (0.812)`."""
+    large = ~table["small"].astype(bool) & (table["group"] != groups.UNKNOWN)
+    large_groups = table[large].dropna(subset=["auroc"])
+    if len(large_groups) < 2:
+        return []
+    ends = large_groups.loc[[large_groups["auroc"].idxmax(), large_groups["auroc"].idxmin()]]
+    return [
+        f"{ENGLISH.word('variable', row['variable'])} {row['group']} ({ENGLISH.number(row['auroc'])})"
+        for row in ends.to_dict("records")
+    ]
+
+
+def maps(record: MapRecord | None) -> dict[str, Any] | None:
+    """Methods, and how many of all figures beat every control and baseline; None if nothing was mapped."""
+    if record is None:
+        return None
+    verdicts = focus.verdicts(record.focus)
+    return {
+        "methods": list(dict.fromkeys(verdict.method for verdict in verdicts)),
+        "beating": sum(verdict.everything for verdict in verdicts),
+        "figures": len(verdicts),
+    }

@@ -18,8 +18,8 @@ from cxrjax.analysis import groups as groupings
 from cxrjax.base import files
 from cxrjax.base.tasks import PNEUMONIA_CLASSES
 from cxrjax.data import cohort
-from cxrjax.report import page
-from cxrjax.report.figures import contact_sheet
+from cxrjax.report import pages
+from cxrjax.report.figures import sheets
 from cxrjax.report.language import ENGLISH
 from cxrjax.storage.store import BAD_COLUMNS, About, ImageStore, hash_rows, read_bad_images
 
@@ -205,14 +205,14 @@ def contact_sheets(store: ImageStore, seed: int) -> dict[str, np.ndarray]:
     """Some images of each class that has any: class (P, NF, other, unlabelled) -> u8 [height, width]."""
     member = members(store.table["labels"])
     return {
-        name: contact_sheet.draw(
+        name: sheets.contact_sheet(
             store.images,
             store.table,
             rows,
             f"{name}: {len(rows)} of {member[name].sum():,} images, drawn with seed {seed}",
         )
         for name in _SHEETS
-        if len(rows := contact_sheet.drawn_rows(store.table, member[name], seed))
+        if len(rows := sheets.contact_rows(store.table, member[name], seed))
     }
 
 
@@ -274,15 +274,14 @@ def sentence(made: Description, where: Path) -> str:
 def html(made: Description, pictures: Mapping[str, bytes]) -> str:
     """One HTML page with its pictures (class -> PNG) inside."""
     tables = {name: table for name, table in made._asdict().items() if isinstance(table, pd.DataFrame)}
-    return page.render(
-        "describe.html.jinja",
-        language=ENGLISH,
+    values = {
         **{name: table.astype(object).to_dict("records") for name, table in tables.items()},
-        summary=summary(made),
-        pictures={name: page.inline(png) for name, png in pictures.items()},
-        shown=SHOWN,
-        clear={"points": round(100 * CLEAR_DIFFERENCE), "errors": CLEAR_ERRORS},
-    )
+        "summary": summary(made),
+        "pictures": {name: pages.inline(png) for name, png in pictures.items()},
+        "shown": SHOWN,
+        "clear": {"points": round(100 * CLEAR_DIFFERENCE), "errors": CLEAR_ERRORS},
+    }
+    return pages.html("describe.html.jinja", ENGLISH, values)
 
 
 def write(folder: Path, made: Description, sheets: Mapping[str, np.ndarray]) -> None:
@@ -295,7 +294,7 @@ def write(folder: Path, made: Description, sheets: Mapping[str, np.ndarray]) -> 
     for name, file in _SHEETS.items():
         path = folder / f"{file}.png"
         if name in sheets:
-            pictures[name] = page.png(sheets[name])
+            pictures[name] = pages.png(sheets[name])
             files.write_bytes(path, pictures[name])
         else:
             path.unlink(missing_ok=True)

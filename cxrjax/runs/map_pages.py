@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cxrjax.report.figures import overlay, sheets
+from cxrjax.report.figures import sheets
+from cxrjax.report.language import ENGLISH
+from cxrjax.report.sections import maps as map_section
 from cxrjax.runs import record
 from cxrjax.runs.explained import Watched
 from cxrjax.runs.maps import Found
@@ -22,7 +24,7 @@ def write(folder: Path, seen: Watched, found: Found, missing: list[str], setting
         "images": len({int(place) for places in seen.of_seed.values() for place in places}),
         "lungs": seen.lung_source,
         "notes": [*seen.notes, *missing, *found.notes],
-        "verdicts": [verdict.text for verdict in found.verdicts],
+        "verdicts": [map_section.sentence(verdict, found.focus, ENGLISH) for verdict in found.verdicts],
     }
     pictures = {"overlays": overlays(seen, found)} if found.shown else {}
     tables = {"focus": found.focus, "agreement": found.agreement, "figures": found.figures}
@@ -38,8 +40,8 @@ def overlays(seen: Watched, found: Found) -> np.ndarray:
         pixels, boxes = seen.pixels[place[name]], _boxes(seen, name)
         tiles.append(
             [
-                overlay.overlay(pixels, np.zeros(pixels.shape), boxes),
-                *(overlay.overlay(pixels, maps[method], boxes) for method in methods),
+                sheets.overlay(pixels, np.zeros(pixels.shape), boxes),
+                *(sheets.overlay(pixels, maps[method], boxes) for method in methods),
             ]
         )
     return sheets.sheet(tiles, list(found.shown), ["", *methods], _SIDE)

@@ -15,9 +15,8 @@ from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError
 from cxrjax.models import registry
 from cxrjax.models.pretrained import WeightsInfo
-from cxrjax.report import numerals
-from cxrjax.report.markdown import escape
-from cxrjax.report.numerals import DASH
+from cxrjax.report.language import DASH, ENGLISH
+from cxrjax.report.pages import escape
 from cxrjax.runs import sweep_tables
 from cxrjax.runs.sweep import DONE, Outcome, Row
 
@@ -130,8 +129,8 @@ def _cells(row: pd.Series) -> list[str]:
         figures = [
             sweep_tables.mean_sd(row, "accuracy"),
             sweep_tables.interval(row, "accuracy"),
-            numerals.percent(row["fp_share"]),
-            numerals.percent(row["fn_share"]),
+            ENGLISH.share(row["fp_share"]),
+            ENGLISH.share(row["fn_share"]),
             sweep_tables.mean_sd(row, "auroc"),
             sweep_tables.interval(row, "auroc"),
             sweep_tables.difference(row, "accuracy"),
@@ -186,8 +185,8 @@ def last_line(made: pd.DataFrame, task: str, minutes: float) -> str:
     if known:
         low, high = (extreme(known.values(), key=lambda row: float(row["accuracy"])) for extreme in (min, max))
         told.append(
-            f"readings from {numerals.percent(low['accuracy'])} ({low['row']}) to "
-            f"{numerals.percent(high['accuracy'])} ({high['row']})"
+            f"readings from {ENGLISH.share(low['accuracy'])} ({low['row']}) to "
+            f"{ENGLISH.share(high['accuracy'])} ({high['row']})"
         )
     rows = f"{len(known)} of {len(made) - bool(published)} rows"
     return f"{tasks.get(task).title}: {', '.join(told)}, {rows}, {minutes:.0f} min"

@@ -15,7 +15,7 @@ from PIL import Image
 from cxrjax.analysis.schema import DreamRecord, MapRecord
 from cxrjax.base import files
 from cxrjax.base.types import InputError
-from cxrjax.report import page
+from cxrjax.report import pages
 
 DREAMS, MAPS = "dreams", "maps"
 _NUMBERS = "numbers.json"  # written last: its presence says that the rest is there
@@ -40,7 +40,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _NUMBERS).unlink(missing_ok=True)
     for name, picture in pictures.items():
-        files.write_bytes(folder / f"{name}.png", page.png(picture))
+        files.write_bytes(folder / f"{name}.png", pages.png(picture))
     for name, content in further.items():
         files.write_bytes(folder / name, content)
     for name, table in tables.items():

@@ -18,8 +18,8 @@ import pandas as pd
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError
-from cxrjax.report.markdown import escape
-from cxrjax.report.numerals import DASH
+from cxrjax.report.language import DASH
+from cxrjax.report.pages import escape
 from cxrjax.runs import sweep, sweep_tables
 from cxrjax.runs.sweep import DONE, Outcome, Row
 from cxrjax.training import plan as planning

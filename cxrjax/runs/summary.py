@@ -9,6 +9,7 @@ import pandas as pd
 
 from cxrjax.analysis.schema import Analysis
 from cxrjax.base import tasks
+from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
 from cxrjax.data import cohort
@@ -79,35 +80,32 @@ def _record(row: Mapping[Any, Any], without: tuple[str, ...] = ("floor", "figure
 
 
 def notes(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) -> list[str]:
-    """What a reader must know beside the figures."""
-    found = []
-    task = tasks.get(config.task)
+    """What a reader must know beside the metrics, as codes with their values: see `cxrjax.base.codes`.
+
+    Args:
+      config: Configuration of the run.
+      data: As `data` gives it.
+      seeds: `Analysis.seeds`.
+    """
+    task, codes = tasks.get(config.task), []
     listed, present = data["listed"], data["present"]
-    positive, others = (c.name for c in task.counted[:2])
+    positive, others = (side.name for side in task.counted[:2])
     if config.control == "shuffled_labels":
-        found.append("A control: trained on shuffled labels, so that only chance and mistakes can be found.")
+        codes.append(code("shuffled_labels"))
     if config.data_dir is None:
-        found.append("The images are a procedural phantom, no patient's: the figures say nothing about radiology.")
+        codes.append(code("phantom"))
     if listed[positive] + listed[others] > present[positive] + present[others]:
-        found.append(
-            f"{present[positive]} of the {listed[positive]} listed {positive} images and {present[others]} of "
-            f"{listed[others]} {others} images are present. Unless they were drawn at random, view, age and sex may "
-            "differ between the classes more than in the whole set, and part of the result may rest on that."
-        )
+        counts = {"n": present[positive], "of": listed[positive], "positive": positive}
+        other_counts = {"others_n": present[others], "others_of": listed[others], "others": others}
+        codes.append(code("partly_present", **counts, **other_counts))
     negatives = int((seeds["n_train"] + seeds["n_val"] - seeds["positives_train"] - seeds["positives_val"]).iloc[0])
     if config.view == "all" and not config.train_patients and negatives == present[task.negative.name]:
-        found.append(
-            f"All {negatives} {task.negative.name} images enter every run: the SD covers split, initial weights "
-            "and augmentation, not the draw of negatives."
-        )
-    share = 100 * seeds["contaminated_share"].mean()
-    if share:
-        found.append(
-            f"Split by {config.split_by}: {share:.0f} % of validation images are of patients who were also trained on."
-        )
+        codes.append(code("all_negatives", n=negatives, negative=task.negative.name))
+    if share := seeds["contaminated_share"].mean():
+        codes.append(code("patients_on_both_sides", by=config.split_by, share=f"{share:.3g}"))
     if config.split_by == "official":
-        found.append("The official split is the same in every run, but for the negatives that are drawn.")
-    return found
+        codes.append(code("official_split"))
+    return codes
 
 
 def last_line(summary: dict[str, Any]) -> str:

@@ -12,8 +12,8 @@ import pandas as pd
 from cxrjax.analysis import tables
 from cxrjax.base.types import InputError
 from cxrjax.metrics import resampled_t
-from cxrjax.report import numerals
-from cxrjax.report.markdown import escape
+from cxrjax.report.pages import escape
+from cxrjax.report.rows import CARD
 from cxrjax.runs.sweep import FAILED, Outcome
 
 FIGURES = ("accuracy", "fp_share", "fn_share", "sensitivity", "specificity", "auroc")
@@ -143,17 +143,17 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def mean_sd(row: pd.Series, name: str) -> str:
     """`73.2 ± 3.2 %`; a dash where undefined."""
-    return numerals.mean_sd(name, row[name], row[f"{name}_sd"])
+    return CARD.mean_sd(name, row[name], row[f"{name}_sd"])
 
 
 def interval(row: pd.Series, name: str) -> str:
     """`70.1 to 76.3 %`; a dash where undefined."""
-    return numerals.interval(name, row[f"{name}_low"], row[f"{name}_high"])
+    return CARD.interval(name, row[f"{name}_low"], row[f"{name}_high"])
 
 
 def difference(row: pd.Series, name: str) -> str:
     """`+1.3 points (-0.4 to +3.0)`; a dash where undefined."""
-    return numerals.difference(name, *(row[f"{name}_difference{end}"] for end in ("", "_low", "_high")))
+    return CARD.difference_and_interval(name, *(row[f"{name}_difference{end}"] for end in ("", "_low", "_high")))
 
 
 def cautions(made: pd.DataFrame, name: str) -> list[str]:

@@ -8,7 +8,7 @@ from tests.report.report_case import ATTACK
 
 SIZES = {"poster": (549, 532), "seeds": (745, 1566), "layers": (1465, 1254), "starts": (1330, 1186)}  # ten seeds
 NOTES = (
-    "grad_cam, lungs: not compared with shuffled_labels, of which there are no maps.",
+    "not_compared method=grad_cam target=lungs networks=shuffled_labels",
     f"one that no page knows, {ATTACK}",
 )
 
@@ -47,9 +47,9 @@ def maps(size: tuple[int, int] = (1400, 1600)) -> MapRecord:
             ("box", "energy", "grad_cam", "trained", 40, 30, 0.2, 0.15, 0.25, *NONE, None, False, 3, ""),
             ("box", "energy", "grad_cam", "centre", 40, 30, 0.3, 0.25, 0.35, -0.1, -0.15, -0.05, False, False, 0, ""),
             ("lungs", "pointing", "gradient", "trained", 5, 4, 0.75, np.nan, np.nan, *NONE, None, True, 0,
-             "value: the figure is the same in every patient"),
+             "same_in_every_patient column=value"),
             ("lungs", "pointing", "gradient", ATTACK, 5, 4, 0.5, 0.3, 0.7, 0.25, np.nan, np.nan, False, True, 0,
-             f"difference: all images are of one patient; {ATTACK}"),
+             "one_patient column=difference"),
         ],
         columns=[
             "target", "figure", "method", "network", "images", "patients", "value", "low", "high", "difference",
@@ -60,8 +60,8 @@ def maps(size: tuple[int, int] = (1400, 1600)) -> MapRecord:
         [
             ("gradient", "trained", "seeds", 40, 30, 0.31, 0.28, 0.34, False, 0, ""),
             ("gradient", "random_head", "seeds", 40, 30, 0.05, -0.01, 0.11, False, 0, np.nan),
-            ("gradient", "trained", "random_head", 40, 30, 0.42, 0.4, 0.44, False, 1, "2 images left out"),
-            ("grad_cam", "trained", "seeds", 4, 4, 0.8, np.nan, np.nan, True, 0, "all images are of one patient"),
+            ("gradient", "trained", "random_head", 40, 30, 0.42, 0.4, 0.44, False, 1, "constant_left_out n=2"),
+            ("grad_cam", "trained", "seeds", 4, 4, 0.8, np.nan, np.nan, True, 0, "one_patient"),
             ("grad_cam", "trained", "random_trunk", 40, 30, 0.12, 0.1, 0.14, False, 0, ""),
         ],
         columns=[
@@ -69,7 +69,7 @@ def maps(size: tuple[int, int] = (1400, 1600)) -> MapRecord:
             "note",
         ],
     )  # fmt: skip
-    numbers = {"notes": list(NOTES), "verdicts": ["Occlusion was not asked."], "settings": {}}
+    numbers = {"notes": list(NOTES), "settings": {}}
     return MapRecord({"overlays": noise(*size)}, focus, agreement, numbers)
 
 

@@ -76,7 +76,7 @@ def results(alone: bool = False, seeds: int = 4, **fields: Any) -> Results:
     summary = {
         "experiment": config.name, "runs": seeds, "minutes": 12.5, "data": data,
         "poster_percent": {"accuracy": 83, "accuracy_sd": 7, "fp_share": 7, "fn_share": 9},
-        "notes": ["95 of the 110 listed P images are present."],
+        "notes": ["partly_present n=95 of=110 positive=P others_n=153 others_of=290 others=NP"],
     }  # fmt: skip
     return Results(config, environment, settled, summary, tables, found, np.zeros((4, 4), np.uint8), {})
 

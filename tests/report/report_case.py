@@ -11,7 +11,7 @@ from tests.analysis import run_tables
 from tests.report import made_results
 
 ATTACK = '<img src=x onerror="alert(1)">'
-NOTE = "The official split is the same in every run, but for the negatives that are drawn."
+NOTE = "official_split"
 
 
 @functools.cache

@@ -14,8 +14,9 @@ from markdown_it import MarkdownIt
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.metrics import registry
-from cxrjax.report import card_rows, cards, numerals
+from cxrjax.metrics.registry import METRICS
+from cxrjax.report import cards, rows
+from cxrjax.report.language import ENGLISH
 from tests.report.made_results import SHA, results
 
 READER = MarkdownIt("commonmark").enable("table")
@@ -182,7 +183,10 @@ def test_figures_are_those_of_the_analysis():
     assert cell(card, "Accuracy", 3) == f"{100 * accuracy['pooled']:.1f} %"
     assert cell(card, "Accuracy", 4) == f"{100 * accuracy['pooled_low']:.1f} to {100 * accuracy['pooled_high']:.1f} %"
     assert cell(card, "Expected calibration error", 4) == "–"
-    assert set(card_rows.LABELS) == set(registry.METRICS)
+    assert all(
+        f"| {name[:1].upper()}{name[1:]} |" in card for name in ("FP, share of all images", "PPV in these images")
+    )
+    assert len(rows.metrics(made, "internal", "fixed", rows.CARD)) == len(METRICS)
 
 
 def test_an_undefined_figure_is_a_dash_with_its_reason():
@@ -191,7 +195,7 @@ def test_an_undefined_figure_is_a_dash_with_its_reason():
     names = ["mean", "sd", "low", "high", "pooled", "pooled_low", "pooled_high"]
     figures = made.analysis.figures.copy()
     figures.loc[auroc, names] = np.nan
-    figures.loc[auroc, "undefined"] = "no positive image"
+    figures.loc[auroc, "undefined"] = "no_positive_image"
     card = cards.model_card(made._replace(analysis=made.analysis._replace(figures=figures)))
     assert [cell(card, "AUROC", column) for column in range(1, 5)] == ["–"] * 4
     assert "- AUROC: no positive image" in card
@@ -202,7 +206,7 @@ def test_training_figures_agree_with_scikit_learn():
     runs = [own for _, own in made.tables.training.groupby("seed")]
     accuracy = np.array([accuracy_score(own["label"], own["score"] > 0.5) for own in runs])
     auroc = np.array([roc_auc_score(own["label"], own["score"]) for own in runs])
-    assert card_rows.on_training_images(made.tables.training) == {
+    assert cards.on_training_images(made.tables.training) == {
         "accuracy": f"{100 * accuracy.mean():.1f} ± {100 * accuracy.std(ddof=1):.1f} %",
         "auroc": f"{auroc.mean():.3f} ± {auroc.std(ddof=1):.3f}",
     }
@@ -220,7 +224,7 @@ def test_partitions_by_hand():
         {"seed": [0, 1, 1, 1], "image": list("abcd"), "patient": ["1", "2", "2", "3"], "label": [1, 0, 1, 1]}
     )
     made = results().tables._replace(images=images, training=part, predictions=part)
-    training, tested = card_rows.partitions(made)
+    training, tested = cards.partitions(made)
     assert training == tested | {"name": "training"}
     assert training == {
         "name": "training", "images": "2", "patients": "1.5", "positives": "1.5 (75.0 %)", "age": "40 (35 to 45)",
@@ -234,10 +238,10 @@ def test_floors_that_are_not_beaten_are_told():
     beaten.loc[4, "available"] = False
     changed = made._replace(analysis=made.analysis._replace(floors=beaten))
     card, found = cards.model_card(changed), items(cards.claim(changed))
-    outcomes = [cell(card, card_rows.FLOORS[name], 5) for name in beaten["floor"]]
+    outcomes = [cell(card, ENGLISH.word("floor", name), 5) for name in beaten["floor"]]
     assert outcomes == ["", "yes", "**no**", "cannot be told", "not run"]
-    assert "Not shown to be better than: metadata without any pixel, trained on shuffled labels" in found[37][2]
-    assert "the floors frozen layers of random weights" in found[30][2]
+    assert "Not shown to be better than: metadata alone, shuffled labels" in found[37][2]
+    assert "the floors random trunk" in found[30][2]
 
 
 def test_the_best_and_the_worst_group_are_no_small_ones():
@@ -247,8 +251,8 @@ def test_the_best_and_the_worst_group_are_no_small_ones():
             "small": [False, False, False, True], "auroc": [0.7, 0.8, 0.9, 0.1],
         }
     )  # fmt: skip
-    assert card_rows.extremes(table) == ["view PA (0.800)", "view AP (0.700)"]
-    assert card_rows.extremes(table[:1]) == []
+    assert cards.extremes(table) == ["view PA (0.800)", "view AP (0.700)"]
+    assert cards.extremes(table[:1]) == []
 
 
 def test_loading_is_python_that_names_the_folder():
@@ -303,5 +307,5 @@ def test_no_name_breaks_a_table_or_becomes_html():
 
 
 def test_doctests():
-    for module in (cards, card_rows, numerals):
+    for module in (cards, rows):
         assert doctest.testmod(module).failed == 0

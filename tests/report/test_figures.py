@@ -11,20 +11,11 @@ from matplotlib.text import Text
 from PIL import Image
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
-from cxrjax.report.figures import curves, drawing, flow, forest, scores, style
+from cxrjax.report import figures, sections
+from cxrjax.report.figures import curves, forest, scores
 from cxrjax.report.language import ENGLISH, language
 from tests.report import report_case
 from tests.report.report_case import ATTACK
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return drawing.draw(report_case.results(), ENGLISH)
-
-
-@pytest.fixture(scope="module")
-def saved(drawn):
-    return {name: style.save(name, picture) for name, picture in drawn.items()}
 
 
 def random_scores(n=4000, seed=0):
@@ -69,23 +60,22 @@ def test_confusion_is_that_of_scikit_learn():
         assert scores.confusion_at(table, threshold) == pytest.approx(np.mean(expected, axis=0))
 
 
-def test_figures_are_there_for_what_the_results_hold(drawn):
-    assert set(drawn) == {
+def test_figures_are_there_for_what_the_results_hold(pictures):
+    assert set(pictures) == {
         "flow", "learning_curve", "roc", "precision_recall", "calibration", "floors", "per_seed", "scores", "confusion",
         "scores_external", "confusion_external", "leakage", "subgroups", "subgroups_decisions",
     }  # fmt: skip
-    bare = drawing.draw(report_case.bare(), ENGLISH)
-    assert set(drawn) - set(bare) == {
+    bare = sections.draw_all(report_case.bare(), ENGLISH)
+    assert set(pictures) - set(bare) == {
         "scores_external", "confusion_external", "leakage", "subgroups", "subgroups_decisions",
     }  # fmt: skip
-    for name, picture in bare.items():
-        style.save(name, picture)
+    figures.save("per_seed", bare["per_seed"])
 
 
 @pytest.mark.parametrize("code", ["en", "es"])
-def test_no_text_is_cut_and_none_lies_on_another(drawn, code, monkeypatch):
-    pictures = drawn if code == "en" else drawing.draw(report_case.results(), language(code))
-    for name, picture in pictures.items():
+def test_no_text_is_cut_and_none_lies_on_another(pictures, code, monkeypatch):
+    drawn = pictures if code == "en" else sections.draw_all(report_case.results(), language(code))
+    for name, picture in drawn.items():
         boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(picture.figure, monkeypatch)]
         assert len(boxes) > 8
         for i, (text, box) in enumerate(boxes):
@@ -112,12 +102,12 @@ def texts_drawn(figure, monkeypatch):
     return drawn
 
 
-def test_png_and_svg_are_whole_and_equal_figures_are_equal_bytes(drawn, saved):
+def test_png_and_svg_are_whole_and_equal_figures_are_equal_bytes(saved):
     for one in saved.values():
         with Image.open(io.BytesIO(one.png)) as image:
-            assert image.width == pytest.approx(style.WIDTH * 200, abs=1)
+            assert image.width == pytest.approx(figures.WIDTH * 200, abs=1)
         assert one.svg.rstrip().endswith("</svg>")
-    again = style.save("roc", drawing.draw(report_case.results(), ENGLISH)["roc"])
+    again = figures.save("roc", sections.draw("roc", report_case.results(), ENGLISH))
     assert again == saved["roc"]
 
 
@@ -140,26 +130,26 @@ def test_groups_names_are_text(saved):
     assert "<img" not in saved["subgroups"].inline + saved["subgroups"].svg
     table = report_case.results().analysis.subgroups
     odd = table.assign(group=[r"$\frac{1$", "a\x00b", "正位", *table["group"][3:]])
-    style.save("odd", forest.subgroups(odd, {"auroc": 0.8}, "AUROC", ENGLISH))
+    figures.save("odd", forest.subgroups(odd, {"auroc": 0.8}, "AUROC", ENGLISH))
     assert ATTACK[:5] in table["group"].iloc[0]
 
 
-def test_alternative_texts_tell_the_numbers(drawn):
+def test_alternative_texts_tell_the_numbers(pictures):
     found = report_case.results().analysis
     auroc = found.figures.query("data == 'internal' and rule == 'fixed' and figure == 'auroc'").iloc[0]
-    assert f"validation: AUROC {auroc['mean']:.3f} ± {auroc['sd']:.3f}; external: AUROC" in drawn["roc"].alt
+    assert f"validation: AUROC {auroc['mean']:.3f} ± {auroc['sd']:.3f}; external: AUROC" in pictures["roc"].alt
     metadata = found.floors.set_index("floor").loc["metadata"]
-    assert f"metadata alone {metadata['auroc']:.3f}" in drawn["floors"].alt
-    assert "train" not in drawn["flow"].alt.replace("training", "")
-    assert all(len(picture.alt) > 60 for picture in drawn.values())
+    assert f"metadata alone {metadata['auroc']:.3f}" in pictures["floors"].alt
+    assert "train" not in pictures["flow"].alt.replace("training", "")
+    assert all(len(picture.alt) > 60 for picture in pictures.values())
 
 
 def test_a_flow_shows_no_exclusion_of_nothing():
     table = report_case.results().tables.flow
-    shown = flow.shown(table)
+    shown = scores.stages_shown(table)
     assert not (shown["excluded"] & (shown["images"] == 0)).any()
     assert set(table["stage"]) - set(shown["stage"]) <= set(table["stage"][table["images"] == 0])
     row = {"images": 1, "patients": 1, "positives": 1, "negatives": 0}
-    assert flow.counts(row, ENGLISH) == ["1 image, 1 patient", "1 P, 0 negative"]
+    assert scores.counts(row, "P", ENGLISH) == ["1 image, 1 patient", "1 P, 0 negative"]
     row |= {"images": 12.44, "patients": np.nan, "positives": np.nan, "negatives": 3}
-    assert flow.counts(row, language("es")) == ["12,4 imágenes", "3 negativas"]
+    assert scores.counts(row, "P", language("es")) == ["12,4 imágenes", "3 negativas"]

@@ -1,39 +1,38 @@
 """The catalogue against every message of templates and code, and numbers as each language writes them."""
 
 import ast
-import inspect
 import math
 import re
 
 import pytest
 
-from cxrjax.analysis import run_figures
+from cxrjax.base import codes
 from cxrjax.base.tasks import TASKS
-from cxrjax.metrics import bootstrap, registry
-from cxrjax.report import page
+from cxrjax.metrics.registry import METRICS
+from cxrjax.report import pages, words
 from cxrjax.report.language import DASH, ENGLISH, Language, language, printable
-from cxrjax.runs import summary
 from tests.conftest import ROOT
 
 SPANISH = language("es")
-SOURCES = sorted((ROOT / "cxrjax").rglob("*.py"))
-PAGES = ROOT / "cxrjax" / "report"
-TEMPLATES = [PAGES / "report.html.jinja", *(PAGES / "report_parts").glob("*.jinja")]
-CALLS = {"t": 1, "message": 1, "plural": 2}  # translator -> how many of its first arguments are messages
+REPORT = ROOT / "cxrjax" / "report"
+TEMPLATES = [REPORT / "templates" / "report.html.jinja", REPORT / "templates" / "macros.html.jinja"]
+TEMPLATES += sorted((REPORT / "sections").glob("*.jinja"))
+# Call -> which of its arguments are messages.
+CALLS = {"t": slice(0, 1), "plural": slice(0, 2), "Section": slice(1, 2)}
 
 
 def messages_of_templates():
     for path in TEMPLATES:
-        for _, _, found in page.environment(ENGLISH).extract_translations(path.read_text()):
+        for _, _, found in pages.html_templates(ENGLISH).extract_translations(path.read_text()):
             yield from (text for text in (found if isinstance(found, tuple) else (found,)) if text)
 
 
 def messages_of_code():
-    for path in SOURCES:
+    for path in REPORT.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                for argument in node.args[: CALLS.get(name, 0)]:
+                for argument in node.args[CALLS.get(name, slice(0))]:
                     if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                         yield argument.value
 
@@ -43,59 +42,38 @@ def messages_of_tasks():
         yield from (task.question, task.positive.title, task.negative.title)
 
 
-def skeletons(tree):
-    """Every text of a syntax tree, values of f-strings as \\0."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            yield "".join(part.value if isinstance(part, ast.Constant) else "\0" for part in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
-
-
-def skeleton(sentence):
-    return re.sub(r"%\(\w+\)s", "\0", sentence).replace("%%", "%") if "%(" in sentence else sentence
+def messages_of_records():
+    for task in TASKS.values():
+        yield from (task.question, task.positive.title, task.negative.title)
+    for metric in METRICS.values():
+        yield from (metric.label, metric.short)
 
 
 def test_every_message_is_translated_and_none_is_left_over():
-    wanted = {*messages_of_templates(), *messages_of_code(), *messages_of_tasks()}
+    wanted = {*messages_of_templates(), *messages_of_code(), *messages_of_records()} | {"%(first)s and %(last)s"}
     assert len(wanted) > 200
-    assert set(SPANISH.messages) == wanted
+    assert {key for key in SPANISH.messages if not re.match(r"[a-z_]+:", key)} == wanted
 
 
-def test_every_retold_sentence_is_one_of_the_code():
-    known = {text for path in SOURCES for text in skeletons(ast.parse(path.read_text()))}
-    assert not [text for text in SPANISH.retold if skeleton(text) not in known]
+def test_words_of_codes_are_in_both_catalogues():
+    spanish = {key for key in SPANISH.messages if re.match(r"[a-z_]+:", key)}
+    assert set(ENGLISH.messages) == spanish
+    assert {key.removeprefix("code:") for key in spanish if key.startswith("code:")} == set(codes.CODES)
 
 
-def test_every_reason_is_retold():
-    reasons = set(registry._WORDS.values()) - {"no rule explains it"}
-    for made in (bootstrap, run_figures._left_out, registry.undefined):
-        tree = ast.parse(inspect.getsource(made))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Return) or (
-                isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "skewed"
-            ):
-                reasons |= {text for text in skeletons(node) if " " in text.strip()}
-    retold = {skeleton(text) for text in SPANISH.retold}
-    assert len(reasons) > 15
-    # Parts of an f-string are found once more on their own.
-    assert not [why for why in reasons if not any(why in text for text in retold)]
+@pytest.mark.parametrize("t", [ENGLISH, SPANISH], ids=["en", "es"])
+def test_every_code_takes_its_values(t):
+    numbers = {"share": 0.06, "value": 0.98}
+    for name, keys in codes.CODES.items():
+        text = codes.code(name, **{key: numbers.get(key, f"<{key}>") for key in keys})
+        (sentence,) = words.each_reason(text, t)
+        assert sentence != name and "%(" not in sentence
+        assert all(f"<{key}>" in sentence for key in keys if key not in numbers), sentence
 
 
-def test_every_note_is_retold():
-    appended = [
-        node.args[0]
-        for node in ast.walk(ast.parse(inspect.getsource(summary.notes)))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "found.append"
-    ]
-    notes = [next(skeletons(node)) for node in appended]
-    assert len(notes) > 4
-    assert set(notes) <= {skeleton(text) for text in SPANISH.retold}
-
-
-@pytest.mark.parametrize("catalogue", [SPANISH.messages, SPANISH.retold], ids=["messages", "retold"])
-def test_translations_keep_values_tags_and_percent_signs(catalogue):
-    for text, translated in catalogue.items():
+def test_translations_keep_values_tags_and_percent_signs():
+    for key, translated in SPANISH.messages.items():
+        text = ENGLISH.messages.get(key, key)
         for pattern in (r"%\(\w+\)s", r"</?\w+>", r"%%"):
             assert sorted(re.findall(pattern, text)) == sorted(re.findall(pattern, translated)), text
         if "%(" in translated:
@@ -129,21 +107,25 @@ def test_plurals():
     ]  # fmt: skip
 
 
-def test_sentences_are_retold_with_their_values():
-    found = SPANISH.retell(
-        "the figure is 0, 1 or undefined in 6 % of the draws; the figure is 0.98, at the end of its range"
+def test_codes_become_sentences_with_their_values():
+    text = codes.join([codes.code("extreme_in_draws", share=0.06), codes.code("end_of_range", value=0.98)])
+    assert words.reasons(text, SPANISH) == (
+        "la cifra es 0, 1 o indefinida en el 6 % de los remuestreos; la cifra es 0,98, en el extremo de su rango"
     )
-    assert (
-        found
-        == "la cifra es 0, 1 o indefinida en el 6 % de los remuestreos; la cifra es 0,98, en el extremo de su rango"
-    )
-    assert SPANISH.retell("not trained; --floors trains it") == "no entrenada; --floors la entrena"
-    assert SPANISH.retell("a new sentence; no image") == "a new sentence; ninguna imagen"
-    assert ENGLISH.retell("no image; a new sentence") == "no image; a new sentence"
+    assert words.reasons(codes.tag(text, metric="auroc"), ENGLISH).startswith("AUROC: the figure is 0, 1 or undefined")
+    assert words.reasons("metadata used=view,age", SPANISH) == "proyección, edad"
+    assert words.reasons("", ENGLISH) == ""
+
+
+def test_a_sentence_stays_english_and_is_marked_in_another_language():
+    assert words.note("no code <b>", SPANISH) == {"text": "no code <b>", "english": True}
+    assert words.note("no code <b>", ENGLISH) == {"text": "no code <b>", "english": False}
+    assert not words.note("official_split", SPANISH)["english"]
+    assert words.reasons("a new sentence; no_image", ENGLISH) == "a new sentence; no_image"
 
 
 def test_an_unknown_message_stays_as_it_is():
-    assert Language("es", {}, {})("%(n)s images", n=3) == "3 images"
+    assert Language("es", {})("%(n)s images", n=3) == "3 images"
 
 
 def test_unprintable_characters_are_replaced():

@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from cxrjax.report.figures.overlay import overlay
+from cxrjax.report.figures.sheets import overlay
 
 
 def test_where_the_map_is_zero_the_radiograph_shows():

@@ -11,10 +11,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.report import report, report_rows, report_view
-from cxrjax.report.figures import drawing, style
+from cxrjax.report import report, rows, sections
+from cxrjax.report.figures import Drawn
 from cxrjax.report.language import ENGLISH, language
+from cxrjax.report.pages import Section
+from cxrjax.report.rows import Numbers
+from cxrjax.report.sections import run, scores
 from tests.report import report_case
 from tests.report.report_case import ATTACK, NOTE
 
@@ -52,20 +56,12 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A run's folder as `write` leaves it."""
-    made = tmp_path_factory.mktemp("run")
-    report.write(made, report_case.results())
-    return made
-
-
-@pytest.fixture(scope="module")
 def page(folder):
     return Page((folder / "report.html").read_text())
 
 
-def test_files(folder):
-    names = set(drawing.draw(report_case.results(), ENGLISH))
+def test_files(folder, pictures):
+    names = set(pictures)
     assert {path.name for path in (folder / "figures").iterdir()} == {f"{n}.{e}" for n in names for e in ("png", "svg")}
     assert (folder / "learning_curve.png").read_bytes() == (folder / "figures" / "learning_curve.png").read_bytes()
     with Image.open(folder / "dream.png") as dream:
@@ -80,8 +76,8 @@ def test_summary_comes_last(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(report, "html", failing)
-    monkeypatch.setattr(drawing, "draw", lambda results, t: {"learning_curve": None})
-    monkeypatch.setattr(style, "save", lambda name, picture: style.Drawn(b"", "", "", ""))
+    monkeypatch.setattr(sections, "draw_all", lambda results, t: {"learning_curve": None})
+    monkeypatch.setattr(report.figures, "save", lambda name, picture: Drawn(b"", "", "", ""))
     with pytest.raises(KeyboardInterrupt):
         report.write(tmp_path, report_case.bare())
     assert (tmp_path / "results.csv").is_file() and not (tmp_path / "summary.json").exists()
@@ -147,19 +143,21 @@ def test_what_is_missing_names_its_flag(folder):
 
 def test_poster_and_figures_are_those_of_the_analysis(page):
     figures = report_case.results().analysis.figures
-    rows = {(r["data"], r["rule"], r["figure"]): r for r in figures.to_dict("records")}
-    mean, sd, low, high = (100 * rows["internal", "fixed", "accuracy"][name] for name in ("mean", "sd", "low", "high"))
+    table = {(r["data"], r["rule"], r["figure"]): r for r in figures.to_dict("records")}
+    mean, sd, low, high = (100 * table["internal", "fixed", "accuracy"][name] for name in ("mean", "sd", "low", "high"))
     assert f"accuracy(%)83±7{mean:.1f}±{sd:.1f}{low:.1f}to{high:.1f}" in "".join(page.text.split())
-    found = {row.key: row for row in report_rows.figures(report_case.results(), "external", ENGLISH)}
-    auroc = rows["external", "fixed", "auroc"]
+    found, chosen = (
+        rows.metrics(report_case.results(), "external", rule, Numbers(ENGLISH)) for rule in ("fixed", "chosen")
+    )
+    auroc = table["external", "fixed", "auroc"]
     assert found["auroc"].pooled_interval == f"{auroc['pooled_low']:.3f} to {auroc['pooled_high']:.3f}"
-    assert found["auroc"].chosen == "–" != found["accuracy"].chosen
+    assert "auroc" not in chosen and "–" not in chosen["accuracy"].mean
 
 
 def test_notes_and_reasons_are_in_the_language_of_the_page():
     found = report_case.in_language(report_case.results(), "es")
     text = Page(report.html(found, {}, language("es"))).text
-    assert NOTE not in text
+    assert NOTE not in text and "official split" not in text
     assert "La división oficial es la misma en todas las corridas" in text
     assert "error de calibración esperado: el remuestreo mismo aumenta la cifra" in text
     assert "0,5" in text and not re.search(r"\b0\.\d{3}\b", text.split("Cómo repetir")[1].split("results.csv")[0])
@@ -170,16 +168,16 @@ def test_undefined_figures_have_a_reason():
     figures = found.analysis.figures.assign(undefined="")
     row = (figures["figure"] == "auroc") & (figures["data"] == "internal")
     figures.loc[row, ["mean", "sd", "low", "high", "pooled", "pooled_low", "pooled_high"]] = np.nan
-    figures.loc[row, "undefined"] = "no negative image"
+    figures.loc[row, "undefined"] = "no_negative_image"
     found = found._replace(analysis=found.analysis._replace(figures=figures))
-    assert report_rows.undefined(found, "internal", ENGLISH) == ["AUROC: no negative image."]
-    assert {row.key: row for row in report_rows.figures(found, "internal", ENGLISH)}["auroc"].fixed == "–"
+    assert rows.undefined(found, "internal", Numbers(ENGLISH)) == ["AUROC: no negative image."]
+    assert rows.metrics(found, "internal", "fixed", Numbers(ENGLISH))["auroc"].mean == "–"
     assert "AUROC: no negative image." in Page(report.html(found, {}, ENGLISH)).text
 
 
 def test_counts_at_thresholds_reach_the_script_whole():
     found = report_case.results()
-    given = report_view.operating(found, ENGLISH)
+    given = scores.operating(found, ENGLISH)
     assert given["steps"] == 200 and set(given["sets"]) == {"internal", "external"}
     table = found.tables.predictions
     for i, (_, own) in enumerate(table.groupby("seed")):
@@ -193,7 +191,7 @@ def test_flags_tell_which_are_usual():
     config = ExperimentConfig(
         "p_vs_nf", "p_vs_nf", data_dir="my data", seeds=3, flip=False, floors=True, out="runs/x", overwrite=True
     )
-    usual = {row["name"]: row["usual"] for row in report_view.flags(config)}
+    usual = {row["name"]: row["usual"] for row in run.flags(config)}
     assert not usual["seeds"] and usual["epochs"] and "task" not in usual
 
 
@@ -204,16 +202,16 @@ def test_an_error_without_a_picture_is_still_told():
 
 
 def test_small_numbers_of_p():
-    assert [report_rows.p_value(p, ENGLISH) for p in (0.0004, 0.04, np.nan)] == ["< 0.001", "0.040", "–"]
+    assert [Numbers(ENGLISH).p(p) for p in (0.0004, 0.04, np.nan)] == ["< 0.001", "0.040", "–"]
 
 
 def test_the_chosen_threshold_is_a_step():
     found = report_case.results()
     mean = found.analysis.seeds["threshold"].mean()
-    assert abs(report_view.chosen(found) - mean) <= 1 / 400
-    assert (report_view.chosen(found) * 200) == pytest.approx(round(mean * 200))
+    assert abs(scores.chosen(found) - mean) <= 1 / 400
+    assert (scores.chosen(found) * 200) == pytest.approx(round(mean * 200))
     unknown = found.analysis.seeds.assign(threshold=np.nan)
-    assert np.isnan(report_view.chosen(found._replace(analysis=found.analysis._replace(seeds=unknown))))
+    assert np.isnan(scores.chosen(found._replace(analysis=found.analysis._replace(seeds=unknown))))
 
 
 def test_a_page_of_another_prevalence():
@@ -221,3 +219,55 @@ def test_a_page_of_another_prevalence():
     page = Page(report.html(found._replace(config=dataclasses.replace(found.config, prevalence=0.2)), {}, ENGLISH))
     assert next(a for a in page.all("input") if a["id"] == "prevalence")["value"] == "20.0"
     assert "PPV at a prevalence of 20.0 %" in page.text
+
+
+@pytest.fixture
+def registered():
+    """Gives `sections.register`; the sections are those of before in the end."""
+    before = list(sections.SECTIONS)
+    yield sections.register
+    sections.SECTIONS[:] = before
+
+
+def test_a_section_from_outside_has_its_place_and_its_figure(registered, pictures):
+    template = (
+        '{% import "macros.html.jinja" as m with context %}<p>{{ title }} of {{ positive }}: {{ names|join(", ") }}</p>'
+        '{{ m.plot("toy", "caption") }}'
+    )
+    oldest = Section(
+        key="oldest", title="The oldest <two>", template=template, context=lambda results, t: {"names": ["a", ATTACK]},
+        figures={"toy": lambda results, t: pictures["roc"], "absent": lambda results, t: None},
+    )  # fmt: skip
+    registered(oldest, after="floors")
+    assert sections.draw("toy", report_case.results(), ENGLISH) is pictures["roc"]
+    assert sections.draw("absent", report_case.results(), ENGLISH) is None
+    text = report.html(report_case.results(), {"toy": Drawn(b"", "", "<svg></svg>", "a toy")}, ENGLISH)
+    page = Page(text)
+    keys = [a["id"] for a in page.all("h2")]
+    assert keys[keys.index("floors") + 1] == "oldest" == keys[keys.index("leakage") - 1]
+    assert [a["href"] for a in page.all("a")].count("#oldest") == 1
+    assert f"The oldest <two> of pneumonia: a, {ATTACK}" in page.text
+    assert "figure-toy" in [a.get("id") for a in page.all("figure")]
+
+
+def test_a_section_with_nothing_to_say_is_absent(registered):
+    registered(Section("silent", "Silence", lambda results, t: None, template="<p>never</p>"))
+    text = report.html(report_case.bare(), {}, ENGLISH)
+    assert 'id="silent"' not in text and "#silent" not in text and "<p>never</p>" not in text
+
+
+def test_a_section_needs_a_new_key_and_a_known_place(registered):
+    with pytest.raises(ValueError, match="key must be new, got 'floors'"):
+        registered(Section("floors", "again"))
+    with pytest.raises(ValueError, match=r"after must be one of .*, got 'nowhere'"):
+        registered(Section("new", "new"), after="nowhere")
+
+
+def test_a_task_without_published_numbers_has_a_result_without_them(monkeypatch):
+    found = report_case.bare()
+    unpublished = dataclasses.replace(tasks.get(found.config.task), published=None)
+    monkeypatch.setitem(tasks.TASKS, found.config.task, unpublished)
+    page = Page(report.html(found, {}, ENGLISH))
+    keys = [a["id"] for a in page.all("h2")]
+    assert keys[1] == "result" and "poster" not in keys
+    assert "83 ± 7" not in page.text and "accuracy (%)" in page.text

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from cxrjax.report import report
-from cxrjax.report.figures import drawing, style
+from cxrjax.report import figures, report, sections
 from cxrjax.report.language import language
 from tests.report import report_case
 from tests.report.report_case import ATTACK
@@ -52,8 +51,7 @@ def pages(tmp_path_factory):
     addresses = {}
     for code in ("en", "es"):
         t, found = language(code), report_case.in_language(report_case.results(), code)
-        kept = {name: picture for name, picture in drawing.draw(found, t).items() if name == "subgroups"}
-        drawn = {name: style.save(name, picture) for name, picture in kept.items()}
+        drawn = {"subgroups": figures.save("subgroups", sections.draw("subgroups", found, t))}
         (folder / f"{code}.html").write_text(report.html(found, drawn, t))
         addresses[code] = (folder / f"{code}.html").as_uri()
     return addresses
@@ -71,8 +69,8 @@ def page(browser, pages):
 def of_table(browser):
     """What the page says of each set and figure, in percent."""
     cells = browser.execute_script(
-        "return [...document.querySelectorAll('td[data-figure]')]"
-        ".map((cell) => [cell.dataset.set, cell.dataset.figure, cell.textContent])"
+        "return [...document.querySelectorAll('td[data-metric]')]"
+        ".map((cell) => [cell.dataset.set, cell.dataset.metric, cell.textContent])"
     )
     return {(data, name): text for data, name, text in cells}
 
@@ -147,7 +145,7 @@ def test_buttons_and_prevalence(page):
     field.send_keys("20")
     page.find_element(By.CSS_SELECTOR, "button[data-threshold]").send_keys(Keys.SPACE)
     check(page, 0.5, prevalence=0.2)
-    told = page.find_element(By.ID, "told").text
+    told = page.find_element(By.ID, "summary").text
     sensitivity = expected(report_case.results().tables.predictions, 0.5, 0.2)["sensitivity"].mean()
     assert (
         f"200 with pneumonia: {round(200 * sensitivity)} are found, {200 - round(200 * sensitivity)} are missed" in told
@@ -170,7 +168,7 @@ def test_every_control_is_reached_by_tab_and_shows_it(page):
         if element.get_attribute("id") == "prevalence":
             break
     assert reached[0] == "a" and reached[-4:-2] == ["threshold", "0.5"] and reached[-1] == "prevalence"
-    told = page.find_element(By.ID, "told")
+    told = page.find_element(By.ID, "summary")
     assert told.tag_name == "output" and told.get_attribute("aria-live") == "polite"
 
 
@@ -211,7 +209,7 @@ def test_in_spanish(browser, pages):
     slider(browser).send_keys(Keys.ARROW_RIGHT)
     check(browser, 0.505, decimal=",")
     assert browser.find_element(By.ID, "threshold-value").text == "0,505"
-    assert browser.find_element(By.ID, "told").text.startswith("Umbral 0,505: sensibilidad ")
+    assert browser.find_element(By.ID, "summary").text.startswith("Umbral 0,505: sensibilidad ")
 
 
 @pytest.mark.parametrize("width", [1400, 400])

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrjax.report.figures import contact_sheet
-from cxrjax.report.figures.contact_sheet import _DARK, GAP, LINE, LINES, TILE
+from cxrjax.report.figures import sheets
+from cxrjax.report.figures.sheets import DARK, LINE, LINES, MARGIN, TILE
 from cxrjax.runs import describe
 from cxrjax.storage.store import COLUMNS, About, ImageStore, label_counts, open_store, write_store
 from experiments import describe as command
@@ -247,14 +247,14 @@ def test_bad_images_come_from_the_store_or_from_about(small_phantom, tmp_path):
 def test_drawn_images_depend_on_seed_and_names_alone(small_phantom):
     table = small_phantom.table
     member = describe.members(table["labels"])["NP"]
-    rows = contact_sheet.drawn_rows(table, member, 0)
+    rows = sheets.contact_rows(table, member, 0)
     names = table["image"].to_numpy(str)
-    assert len(set(rows)) == contact_sheet.COLUMNS * contact_sheet.ROWS
+    assert len(set(rows)) == sheets.COLUMNS * sheets.ROWS
     assert member[rows].all()
     assert list(names[rows]) == sorted(names[rows])
-    mirrored = contact_sheet.drawn_rows(table[::-1].reset_index(drop=True), member[::-1], 0)
+    mirrored = sheets.contact_rows(table[::-1].reset_index(drop=True), member[::-1], 0)
     assert list(names[::-1][mirrored]) == list(names[rows])
-    assert set(contact_sheet.drawn_rows(table, member, 1)) != set(rows)
+    assert set(sheets.contact_rows(table, member, 1)) != set(rows)
 
 
 def test_the_seed_decides_which_images_are_shown(small_phantom):
@@ -270,16 +270,16 @@ def test_the_seed_decides_which_images_are_shown(small_phantom):
 def test_a_tile_shows_its_image_above_its_caption(size):
     store = store_of(many(8, "AP"), size)
     store.images[:] = np.arange(100, 108, dtype=np.uint8)[:, None, None]
-    sheet = contact_sheet.draw(store.images, store.table, np.array([0, 7, 1, 2, 3, 4, 5]), "title")
-    top, pitch = GAP + 2 * LINE, TILE + GAP
-    assert sheet.shape[1] == contact_sheet.COLUMNS * pitch + GAP
-    tile = sheet[top : top + TILE, GAP + pitch :][:, :TILE]
+    sheet = sheets.contact_sheet(store.images, store.table, np.array([0, 7, 1, 2, 3, 4, 5]), "title")
+    top, pitch = MARGIN + 2 * LINE, TILE + MARGIN
+    assert sheet.shape[1] == sheets.COLUMNS * pitch + MARGIN
+    tile = sheet[top : top + TILE, MARGIN + pitch :][:, :TILE]
     assert (tile == 107).all()
-    below = sheet[top + TILE :][: LINE * LINES, GAP:][:, :TILE]
+    below = sheet[top + TILE :][: LINE * LINES, MARGIN:][:, :TILE]
     assert below.max() > 200  # text
-    second = top + TILE + GAP + LINE * LINES
-    assert (sheet[second : second + TILE, GAP:][:, :TILE] == 105).all()
-    assert (sheet[second : second + TILE, GAP + pitch :] == _DARK).all()
+    second = top + TILE + MARGIN + LINE * LINES
+    assert (sheet[second : second + TILE, MARGIN:][:, :TILE] == 105).all()
+    assert (sheet[second : second + TILE, MARGIN + pitch :] == DARK).all()
 
 
 @pytest.mark.parametrize(
@@ -295,13 +295,13 @@ def test_a_tile_shows_its_image_above_its_caption(size):
     ],
 )
 def test_caption_by_hand(row, lines):
-    assert contact_sheet.caption(table_of([row]).iloc[0], contact_sheet.font()) == lines
+    assert sheets.caption(table_of([row]).iloc[0], sheets.font()) == lines
 
 
 def test_a_caption_stays_below_its_tile():
     row = ("W" * 200 + ".png", "", "|".join(["Pleural_Thickening" * 3] * 9), "L" * 99, 3.0, "M" * 99, 0, "")
-    font = contact_sheet.font()
-    lines = contact_sheet.caption(table_of([row]).iloc[0], font)
+    font = sheets.font()
+    lines = sheets.caption(table_of([row]).iloc[0], font)
     assert len(lines) == LINES
     assert max(font.getlength(line.rstrip()) for line in lines) <= TILE
     assert [line.endswith("…") for line in lines] == [False, True, True, False, True]

@@ -1,20 +1,22 @@
-"""How scores rank and mean: ROC, precision and recall, calibration."""
+"""Curves: ROC, precision and recall, calibration, learning; and each seed beside the others."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from cxrjax.report.figures import style
-from cxrjax.report.figures.style import Picture
+from cxrjax.report import figures
+from cxrjax.report.figures import Picture
 from cxrjax.report.language import Language
 
 GRID = np.linspace(0, 1, 101)  # where curves of several seeds are averaged
+# Colour, marker and dash of a set of images.
+_INTERNAL, _EXTERNAL = (figures.BLUE, "o", "-"), (figures.VERMILION, "s", "--")
 
 
 def roc_at(label: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -36,78 +38,78 @@ def precision_at(label: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 def over_seeds(scores: pd.DataFrame, curve: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
     """A curve of each seed with both classes, [S, 101]; their mean is the vertical average (Fawcett 2006)."""
-    runs = [
-        curve(own["label"].to_numpy(), own["score"].to_numpy())
-        for _, own in scores.groupby("seed")
-        if own["label"].nunique() == 2
-    ]
+    seeds = [part for _, part in scores.groupby("seed") if part["label"].nunique() == 2]
+    runs = [curve(part["label"].to_numpy(), part["score"].to_numpy()) for part in seeds]
     return np.array(runs).reshape(-1, len(GRID))
 
 
 def roc(
-    internal: pd.DataFrame, external: pd.DataFrame | None, auroc: dict[Any, dict[Any, float]], t: Language
+    internal: pd.DataFrame, external: pd.DataFrame | None, auroc: Mapping[Any, Mapping[Any, float]], t: Language
 ) -> Picture:
     """ROC: seeds thin, mean and band of ± 1 SD; the external set's mean beside it.
 
     Args:
       internal: `RunTables.predictions`.
       external: `RunTables.external`.
-      auroc: of internal and external: mean and sd over seeds.
-      t: of the texts.
+      auroc: Of internal and external: mean and sd over seeds.
+      t: Language of the texts.
     """
-    figure = style.canvas(4.5)
-    axes = style.axes(figure, title=t("ROC"))
-    axes.plot([0, 1], [0, 1], color=style.GREY, linewidth=1, linestyle=":", label=t("chance"))
-    told = []
-    for data, scores, colour, dash, name in (
-        ("internal", internal, style.INTERNAL, "-", t("validation")),
-        ("external", external, style.EXTERNAL, "--", t("external")),
-    ):
+    figure, axes = _square(t("ROC"), t("1 − specificity"), t("sensitivity"), t)
+    axes.plot([0, 1], [0, 1], color=figures.GREY, linewidth=1, linestyle=":", label=t("chance"))
+    labels = []
+    for data, scores, (colour, _, dash) in (("internal", internal, _INTERNAL), ("external", external, _EXTERNAL)):
         runs = over_seeds(scores, roc_at) if scores is not None else np.empty((0, 1))
         if len(runs):
-            value = plus_minus(auroc[data], t)
-            told.append(f"{name}: AUROC {value}")
+            labels.append(f"{_set(data, t)}: AUROC {plus_minus(auroc[data], t)}")
             axes.plot([0, 0], [0, runs[:, 0].mean()], color=colour, linewidth=1.9, linestyle=dash)  # up from the corner
-            _spread(axes, runs, colour, dash, told[-1], thin=data == "internal")
-    style.unit_square(axes, t)
-    style.name_axes(axes, t("1 − specificity"), t("sensitivity"))
-    style.legend(axes, "lower right")
-    return Picture(figure, t("ROC curve, mean over the runs. %(told)s.", told="; ".join(told) or t("undefined")))
+            _spread(axes, runs, colour, dash, labels[-1], thin=data == "internal")
+    figures.legend(axes, "lower right")
+    return Picture(figure, t("ROC curve, mean over the runs. %(values)s.", values="; ".join(labels) or t("undefined")))
 
 
-def precision_recall(internal: pd.DataFrame, auprc: dict[Any, dict[Any, float]], t: Language) -> Picture:
+def precision_recall(internal: pd.DataFrame, auprc: Mapping[Any, float], positive: str, t: Language) -> Picture:
     """Precision against recall: seeds thin, mean and band of ± 1 SD; dotted is the share of positives.
 
     Args:
       internal: `RunTables.predictions`.
-      auprc: of internal: mean and sd over seeds of the area, average precision.
-      t: of the texts.
+      auprc: Mean and sd over seeds of the area, average precision.
+      positive: The positive class, for people.
+      t: Language of the texts.
     """
-    figure = style.canvas(4.5)
-    axes = style.axes(figure, title=t("Precision and recall"))
+    figure, axes = _square(t("Precision and recall"), t("recall (sensitivity)"), t("precision (PPV)"), t)
     share = internal["label"].mean()
-    axes.axhline(share, color=style.GREY, linewidth=1, linestyle=":", label=t("share of positives"))
-    runs = over_seeds(internal, precision_at)
-    told = t("AUPRC %(value)s", value=plus_minus(auprc["internal"], t))
+    axes.axhline(share, color=figures.GREY, linewidth=1, linestyle=":", label=t("share of positives"))
+    runs, label = over_seeds(internal, precision_at), t("AUPRC %(value)s", value=plus_minus(auprc, t))
     if len(runs):
-        _spread(axes, runs, style.INTERNAL, "-", told, thin=True)
-    style.unit_square(axes, t)
-    style.name_axes(axes, t("recall (sensitivity)"), t("precision (PPV)"))
-    style.legend(axes, "lower left")
+        _spread(axes, runs, _INTERNAL[0], _INTERNAL[2], label, thin=True)
+    figures.legend(axes, "lower left")
     alt = t(
-        "Precision against recall, mean over the runs: %(told)s; always calling pneumonia has a precision of "
+        "Precision against recall, mean over the runs: %(values)s; always calling %(positive)s has a precision of "
         "%(share)s.",
-        told=told, share=t.number(share, 2),
+        values=label, positive=positive, share=t.number(share, 2),
     )  # fmt: skip
     return Picture(figure, alt)
 
 
-def plus_minus(figure: dict[Any, float], t: Language) -> str:
-    """0.818 ± 0.030, without the SD where there is none."""
-    return t.number(figure["mean"]) + ("" if math.isnan(figure["sd"]) else f" ± {t.number(figure['sd'])}")
+def _square(title: str, x: str, y: str, t: Language) -> tuple[figures.Figure, figures.Axes]:
+    """A figure whose axes are both shares, 0 to 1."""
+    figure = figures.canvas(4.5)
+    axes = figures.axes(figure, title=title)
+    figures.unit_square(axes, t)
+    figures.name_axes(axes, x, y)
+    return figure, axes
 
 
-def _spread(axes: style.Axes, runs: np.ndarray, colour: str, dash: str, label: str, thin: bool) -> None:
+def _set(data: str, t: Language) -> str:
+    return t("validation") if data == "internal" else t("external")
+
+
+def plus_minus(row: Mapping[Any, float], t: Language) -> str:
+    """0.818 ± 0.030 of mean and sd, without the SD where there is none."""
+    return t.number(row["mean"]) + ("" if math.isnan(row["sd"]) else f" ± {t.number(row['sd'])}")
+
+
+def _spread(axes: figures.Axes, runs: np.ndarray, colour: str, dash: str, label: str, thin: bool) -> None:
     """Mean and band of curves [S, 101] over `GRID`, and each of them if `thin`."""
     mean = runs.mean(axis=0)
     if thin:
@@ -119,33 +121,100 @@ def _spread(axes: style.Axes, runs: np.ndarray, colour: str, dash: str, label: s
     axes.plot(GRID, mean, color=colour, linewidth=1.9, linestyle=dash, label=label)
 
 
-def calibration(table: pd.DataFrame, t: Language) -> Picture:
+def calibration(table: pd.DataFrame, positive: str, t: Language) -> Picture:
     """Share of positives against score, in bins, with Wilson's intervals; on the diagonal a score is a probability.
 
     Args:
       table: `Analysis.calibration`.
-      t: of the texts.
+      positive: The positive class, for people.
+      t: Language of the texts.
     """
-    figure = style.canvas(4.5)
-    axes = style.axes(figure, title=t("Calibration"))
-    axes.plot([0, 1], [0, 1], color=style.GREY, linewidth=1, linestyle=":", label=t("perfect"))
-    told = []
-    for data, colour, mark, dash, name in (
-        ("internal", style.INTERNAL, "o", "-", t("validation")),
-        ("external", style.EXTERNAL, "s", "--", t("external")),
-    ):
-        own = table[(table["data"] == data) & (table["images"] > 0)]
-        if len(own):
-            arms = np.stack([own["positives"] - own["low"], own["high"] - own["positives"]]).clip(0)
+    share = t("share with %(positive)s", positive=positive)
+    figure, axes = _square(t("Calibration"), t("score (mean of the bin)"), share, t)
+    axes.plot([0, 1], [0, 1], color=figures.GREY, linewidth=1, linestyle=":", label=t("perfect"))
+    texts = []
+    for data, (colour, mark, dash) in (("internal", _INTERNAL), ("external", _EXTERNAL)):
+        bins = table[(table["data"] == data) & (table["images"] > 0)]
+        if len(bins):
+            bars = np.stack([bins["positives"] - bins["low"], bins["high"] - bins["positives"]]).clip(0)
             axes.errorbar(
-                own["score"], own["positives"], yerr=arms, color=colour, marker=mark, markersize=4.5, linewidth=1.3,
-                linestyle=dash, elinewidth=1, label=name,
+                bins["score"], bins["positives"], yerr=bars, color=colour, marker=mark, markersize=4.5, linewidth=1.3,
+                linestyle=dash, elinewidth=1, label=_set(data, t),
             )  # fmt: skip
-            edges = own.iloc[[0, -1]].to_dict("records")
-            ends = [f"{t.number(row['score'], 2)} → {t.number(row['positives'], 2)}" for row in edges]
-            told.append(f"{name}: {', '.join(ends)}")
-    style.unit_square(axes, t)
-    style.name_axes(axes, t("score (mean of the bin)"), t("share with pneumonia"))
-    style.legend(axes, "upper left")
-    alt = t("Mean score and share with pneumonia in the lowest and the highest bin. %(told)s.", told="; ".join(told))
+            ends = [
+                f"{t.number(row['score'], 2)} → {t.number(row['positives'], 2)}"
+                for row in bins.iloc[[0, -1]].to_dict("records")
+            ]
+            texts.append(f"{_set(data, t)}: {', '.join(ends)}")
+    figures.legend(axes, "upper left")
+    alt = t(
+        "Mean score and share with %(positive)s in the lowest and the highest bin. %(values)s.",
+        positive=positive, values="; ".join(texts),
+    )  # fmt: skip
+    return Picture(figure, alt)
+
+
+def learning_curve(history: pd.DataFrame, name: str, t: Language) -> Picture:
+    """Accuracy against epoch, training blue and validation green as in the poster: mean over seeds, band of ± 1 SD,
+    single seeds thin.
+
+    Args:
+      history: `RunTables.history`.
+      name: The experiment, as people read it.
+      t: Language of the texts.
+    """
+    figure = figures.canvas(3.4)
+    axes = figures.axes(figure, title=t("%(name)s: learning curve", name=name))
+    last = {}
+    for split, colour, dash, label in (
+        ("train", figures.BLUE, "--", t("training")),
+        ("val", figures.GREEN, "-", t("validation")),
+    ):
+        runs = history[history["split"] == split].pivot(index="epoch", columns="seed", values="accuracy") * 100
+        mean, sd = runs.mean(axis=1), runs.std(axis=1).fillna(0)
+        alone = "." if len(runs) == 1 else ""  # a line needs two epochs
+        axes.plot(runs.index, runs, color=colour, alpha=0.2, linewidth=0.6)
+        axes.fill_between(runs.index, mean - sd, mean + sd, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(runs.index, mean, color=colour, linewidth=1.8, linestyle=dash, marker=alone, label=label)
+        last[split] = t.share(mean.iloc[-1] / 100)
+    figures.name_axes(axes, t("epoch"), t("accuracy (%)"))
+    figures.few_ticks(axes.xaxis, integer=True)
+    figures.few_ticks(axes.yaxis, most=6)
+    figures.write_ticks(t, y=axes, digits=0)
+    figures.legend(axes, "lower right")
+    alt = t(
+        "Accuracy against epoch, mean over the runs: after the last of %(epochs)s epochs %(train)s in training and "
+        "%(val)s in validation.",
+        epochs=t.count(history["epoch"].max()), **last,
+    )  # fmt: skip
+    return Picture(figure, alt)
+
+
+def per_seed(seeds: pd.DataFrame, t: Language) -> Picture:
+    """Accuracy and AUROC of each seed, with their mean, and the interval of its AUROC.
+
+    Args:
+      seeds: `Analysis.seeds`.
+      t: Language of the texts.
+    """
+    figure = figures.canvas(3.9)
+    figure.subplots_adjust(hspace=0.42)
+    for row, (name, title, factor, digits) in enumerate(
+        (("accuracy", t("Accuracy of each run (%)"), 100, 0), ("auroc", t("AUROC of each run, 95 % interval"), 1, 2)), 1
+    ):
+        axes = figures.axes(figure, 2, row, title)
+        value = seeds[name] * factor
+        axes.axhline(value.mean(), color=figures.GREY, linewidth=1, linestyle="--")
+        if name == "auroc":
+            axes.vlines(seeds["seed"], seeds["auroc_low"], seeds["auroc_high"], color=figures.BLUE, linewidth=1.2)
+        axes.plot(seeds["seed"], value, color=figures.BLUE, linestyle="", marker="o", markersize=4.5)
+        figures.few_ticks(axes.xaxis, integer=True)
+        axes.margins(x=0.06, y=0.12)
+        figures.write_ticks(t, y=axes, digits=digits)
+    figures.name_axes(axes, t("seed; dashed: mean over the runs"))
+    alt = t(
+        "Each run's accuracy, from %(low)s to %(high)s, and AUROC, from %(worst)s to %(best)s.",
+        low=t.share(seeds["accuracy"].min()), high=t.share(seeds["accuracy"].max()),
+        worst=t.number(seeds["auroc"].min()), best=t.number(seeds["auroc"].max()),
+    )  # fmt: skip
     return Picture(figure, alt)

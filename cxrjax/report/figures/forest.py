@@ -1,4 +1,4 @@
-"""Figures with their intervals, row by row: floors, subgroups, leakage."""
+"""Metrics with their intervals, row by row: floors, subgroups, leakage."""
 
 from __future__ import annotations
 
@@ -8,41 +8,21 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cxrjax.report.figures import style
-from cxrjax.report.figures.style import Picture
-from cxrjax.report.language import Language, message, printable
+from cxrjax.metrics import registry
+from cxrjax.report import figures
+from cxrjax.report.figures import Picture
+from cxrjax.report.language import Language
 
-FLOORS = {
-    "network": message("this network"),
-    "majority": message("majority class"),
-    "metadata": message("metadata alone"),
-    "shuffled_labels": message("shuffled labels"),
-    "random_trunk": message("random trunk"),
-}
-LEAKAGE = {
-    "accuracy": message("accuracy"),
-    "fp_share": message("FP share"),
-    "fn_share": message("FN share"),
-    "sensitivity": message("sensitivity"),
-    "specificity": message("specificity"),
-    "auroc": message("AUROC"),
-}
-VARIABLES = {
-    "view": message("view"),
-    "sex": message("sex"),
-    "age": message("age"),
-    "images": message("images of the patient"),
-}
 _ROW = 0.235  # inches
 
 
 class Mark(NamedTuple):
-    """A figure with its interval."""
+    """A metric with its interval."""
 
     value: float
     low: float
     high: float
-    colour: str = style.BLUE
+    colour: str = figures.BLUE
     shape: str = "o"
 
 
@@ -51,35 +31,33 @@ class Row(NamedTuple):
 
     label: str
     marks: tuple[Mark, ...] = ()
-    told: str = ""  # at the right edge
+    text: str = ""  # at the right edge
     strong: bool = False
     weak: bool = False  # grey and open
 
 
-def _plot(axes: style.Axes, rows: Sequence[Row], references: Sequence[float]) -> None:
+def _plot(axes: figures.Axes, rows: Sequence[Row], references: Sequence[float]) -> None:
     """Rows from the top; a reference for each of a row's marks is a dashed line."""
-    from matplotlib.ticker import MaxNLocator
-
     for place, row in enumerate(rows):
         for number, mark in enumerate(row.marks):
             at = place + (0.17 * (2 * number - 1) if len(row.marks) > 1 else 0)
-            colour = style.GREY if row.weak else mark.colour
+            colour = figures.GREY if row.weak else mark.colour
             axes.hlines(at, mark.low, mark.high, color=colour, linewidth=1.3)
             inside = "#ffffff" if row.weak else colour
             axes.plot(mark.value, at, color=colour, marker=mark.shape, markersize=4.5, markerfacecolor=inside)
         axes.annotate(
-            row.told, (1.03, place), xycoords=("axes fraction", "data"), va="center", fontsize=style.SMALL,
-            color=style.GREY if row.weak else "#000000",
+            row.text, (1.03, place), xycoords=("axes fraction", "data"), va="center", fontsize=figures.SMALL,
+            color=figures.GREY if row.weak else "#000000",
         )  # fmt: skip
     for reference, dash in zip(references, ("--", ":"), strict=False):
-        axes.axvline(reference, color=style.GREY, linewidth=1, linestyle=dash, zorder=0.5)
+        axes.axvline(reference, color=figures.GREY, linewidth=1, linestyle=dash, zorder=0.5)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [row.label for row in rows], fontsize=style.SMALL, parse_math=False)
+    axes.set_yticks(range(len(rows)), [row.label for row in rows], fontsize=figures.SMALL, parse_math=False)
     for row, text in zip(rows, axes.get_yticklabels(), strict=True):
         text.set_fontweight("bold" if row.strong else "normal")
-        text.set_color(style.GREY if row.weak else "#000000")
+        text.set_color(figures.GREY if row.weak else "#000000")
     axes.tick_params(axis="y", length=0)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], min_n_ticks=3))
+    figures.few_ticks(axes.xaxis, most=5, least=3)
     axes.grid(visible=False, axis="y")
 
 
@@ -89,66 +67,66 @@ def floors(table: pd.DataFrame, network: dict[Any, dict[Any, float]], t: Languag
 
     Args:
       table: `Analysis.floors`.
-      network: of accuracy and auroc: mean, low, high over seeds.
-      t: of the texts.
+      network: Of accuracy and auroc: mean, low, high over seeds.
+      t: Language of the texts.
     """
     table = table[table["available"].astype(bool)]
     height = len(table) * _ROW
-    figure = style.canvas(2 * height + 1.46, left=1.2, right=0.85)
+    figure = figures.canvas(2 * height + 1.46, left=1.2, right=0.85)
     figure.subplots_adjust(hspace=0.62 / height)
-    told = []
+    texts = []
     for place, (name, title) in enumerate((("auroc", "AUROC"), ("accuracy", t("Accuracy (%)"))), 1):
         factor, digits = (100, 1) if name == "accuracy" else (1, 3)
-        axes = style.axes(figure, 2, place, title)
+        axes = figures.axes(figure, 2, place, title)
         shown = [_floor(row, name, network[name], factor, digits, t) for row in table.to_dict("records")]
         _plot(axes, shown, [network[name]["mean"] * factor])
         left, right = axes.get_xlim()
         axes.set_xlim(max(left, -0.03 * factor), min(right, 1.03 * factor))  # of two runs an interval may reach further
-        style.write_ticks(t, axes, digits=0 if factor == 100 else 2)
-        told.append(f"{title}: " + ", ".join(f"{row.label} {row.told}" for row in shown))
-    style.name_axes(axes, t("bar of a floor: 95 % interval of its difference"))
-    return Picture(figure, t("The network and its floors. %(told)s.", told="; ".join(told)))
+        figures.write_ticks(t, axes, digits=0 if factor == 100 else 2)
+        texts.append(f"{title}: " + ", ".join(f"{row.label} {row.text}" for row in shown))
+    figures.name_axes(axes, t("bar of a floor: 95 % interval of its difference"))
+    return Picture(figure, t("The network and its floors. %(values)s.", values="; ".join(texts)))
 
 
 def _floor(row: dict[Any, Any], name: str, network: dict[Any, float], factor: float, digits: int, t: Language) -> Row:
-    label, value = t(FLOORS[row["floor"]]), row[name] * factor
-    told = t("undefined") if math.isnan(value) else t.number(value, digits)
+    label, value = t.word("floor", row["floor"]), row[name] * factor
+    text = t("undefined") if math.isnan(value) else t.number(value, digits)
     if row["floor"] == "network":
-        return Row(label, (Mark(value, network["low"] * factor, network["high"] * factor),), told, strong=True)
+        return Row(label, (Mark(value, network["low"] * factor, network["high"] * factor),), text, strong=True)
     low, high = ((network["mean"] - row[f"{name}_difference_{end}"]) * factor for end in ("high", "low"))
-    return Row(label, (Mark(value, low, high, style.VERMILION, "s"),), told)
+    return Row(label, (Mark(value, low, high, figures.VERMILION, "s"),), text)
 
 
 def subgroups(table: pd.DataFrame, overall: dict[Any, float], title: str, t: Language) -> Picture:
-    """One or two figures of each subgroup with 95 % intervals; small groups are grey and open.
+    """One or two metrics of each subgroup with 95 % intervals; small groups are grey and open.
 
     Args:
       table: `Analysis.subgroups`.
-      overall: figure -> its value for all images; the first has circles, the second squares.
-      title: of the picture.
-      t: of the texts.
+      overall: Metric -> its value for all images; the first has circles, the second squares.
+      title: Of the picture.
+      t: Language of the texts.
     """
     rows = []
     for variable, groups in table.groupby("variable", sort=False):
-        rows.append(Row(t(VARIABLES.get(str(variable), printable(variable))), strong=True))
+        rows.append(Row(t.word("variable", variable), strong=True))
         rows.extend(_subgroup(group, list(overall), t) for group in groups.to_dict("records"))
-    figure = style.canvas(0.95 + len(rows) * _ROW, left=1.72, right=0.45 + 0.35 * len(overall))
-    axes = style.axes(figure, title=title)
+    figure = figures.canvas(0.95 + len(rows) * _ROW, left=1.72, right=0.45 + 0.35 * len(overall))
+    axes = figures.axes(figure, title=title)
     _plot(axes, rows, list(overall.values()))
-    style.write_ticks(t, axes, digits=2)
-    style.name_axes(axes, t("95 % interval; grey: small group; line: all images"))
-    told = "; ".join(f"{row.label} {row.told}".strip() for row in rows)
-    return Picture(figure, f"{title}. {told}.")
+    figures.write_ticks(t, axes, digits=2)
+    figures.name_axes(axes, t("95 % interval; grey: small group; line: all images"))
+    texts = "; ".join(f"{row.label} {row.text}".strip() for row in rows)
+    return Picture(figure, f"{title}. {texts}.")
 
 
 def _subgroup(group: dict[Any, Any], names: list[str], t: Language) -> Row:
-    name = _shortened(t.retell(printable(group["group"])))
+    name = _shortened(t.word("name", group["group"]))
     marks = [
         Mark(group[name], group[f"{name}_low"], group[f"{name}_high"], colour, shape)
-        for name, colour, shape in zip(names, (style.BLUE, style.VERMILION), "os", strict=False)
+        for name, colour, shape in zip(names, (figures.BLUE, figures.VERMILION), "os", strict=False)
     ]
-    told = " / ".join(t.number(mark.value, 2) for mark in marks)
-    return Row(f"{name} ({t.count(group['images'])})", tuple(marks), told, weak=bool(group["small"]))
+    text = " / ".join(t.number(mark.value, 2) for mark in marks)
+    return Row(f"{name} ({t.count(group['images'])})", tuple(marks), text, weak=bool(group["small"]))
 
 
 def _shortened(text: str, most: int = 14) -> str:
@@ -160,20 +138,20 @@ def leakage(table: pd.DataFrame, t: Language) -> Picture:
 
     Args:
       table: `Analysis.leakage`.
-      t: of the texts.
+      t: Language of the texts.
     """
+    table = table.set_index("figure")
     rows = []
-    for row in table.to_dict("records"):
-        if row["figure"] in LEAKAGE:
-            mark = Mark(*(100 * row[name] for name in ("difference", "low", "high")))
-            rows.append(Row(t(LEAKAGE[row["figure"]]), (mark,), t.signed(mark.value, 1)))
-    figure = style.canvas(0.95 + len(rows) * _ROW, left=1.2, right=0.72)
-    axes = style.axes(figure, title=t("Split by image minus split by patient"))
+    for name in registry.shown_in(registry.MAIN):
+        mark = Mark(*(100 * table.loc[name, column] for column in ("difference", "low", "high")))
+        rows.append(Row(t(registry.METRICS[name].short), (mark,), t.signed(mark.value, 1)))
+    figure = figures.canvas(0.95 + len(rows) * _ROW, left=1.2, right=0.72)
+    axes = figures.axes(figure, title=t("Split by image minus split by patient"))
     _plot(axes, rows, [0])
-    style.write_ticks(t, axes, digits=0)
-    style.name_axes(axes, t("percentage points (AUROC × 100), 95 % interval"))
+    figures.write_ticks(t, axes, digits=0)
+    figures.name_axes(axes, t("percentage points (AUROC × 100), 95 % interval"))
     alt = t(
-        "Split by image minus split by patient, in percentage points: %(told)s.",
-        told=", ".join(f"{row.label} {row.told}" for row in rows),
+        "Split by image minus split by patient, in percentage points: %(values)s.",
+        values=", ".join(f"{row.label} {row.text}" for row in rows),
     )
     return Picture(figure, alt)

@@ -1,0 +1,255 @@
+"""Rows of tables, for the report and for the cards: values of metrics under their names, written as people read them.
+
+Names and units are those of `cxrjax.metrics.registry`. Every row is a dict of texts, a dash where there is no value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from cxrjax.analysis.schema import Results
+from cxrjax.metrics import registry
+from cxrjax.report import words
+from cxrjax.report.language import DASH, ENGLISH, Language, printable
+
+SHARE_OF_LEAKAGE = "contaminated_share"  # in `Analysis.leakage`, beside metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """How values of metrics are written: shares in percent with one digit, all others with three.
+
+    >>> CARD.value("accuracy", 0.7316), CARD.value("auroc", 0.8181), CARD.value("auroc", math.nan)
+    ('73.2 %', '0.818', '–')
+    """
+
+    t: Language
+    units: bool = False
+    """True: ` %` stands beside each share; False: it stands in the metric's name."""
+
+    def name(self, metric: str, prevalence: float = math.nan, unit: bool = True) -> str:
+        """What people call it; `unit` says whether ` (%)` may follow."""
+        if metric == SHARE_OF_LEAKAGE:
+            name = self.t("validation images of patients trained on")
+        else:
+            name = self.label(registry.METRICS[metric], self.t.share(prevalence))
+        if self.units:
+            return name[:1].upper() + name[1:]
+        return f"{name} (%)" if unit and _is_share(metric) else name
+
+    def label(self, metric: registry.Metric, prevalence: str) -> str:
+        """What people call it, without a unit."""
+        values = {"prevalence": prevalence} if "prevalence" in metric.takes else {}
+        return self.t(metric.label, **values)
+
+    def short(self, metric: str) -> str:
+        """Its name where there is little room, without a unit."""
+        return self.t(registry.METRICS[metric].short)
+
+    def value(self, metric: str, value: float) -> str:
+        """A value; a dash if it is undefined."""
+        return self._bare(metric, value) + self._unit(metric, value)
+
+    def mean_sd(self, metric: str, mean: float, sd: float) -> str:
+        """A mean over runs and its standard deviation, which one run does not have.
+
+        >>> CARD.mean_sd("accuracy", 0.732, 0.0316), CARD.mean_sd("auroc", 0.818, math.nan)
+        ('73.2 ± 3.2 %', '0.818')
+        """
+        if math.isnan(mean) or math.isnan(sd):
+            return self.value(metric, mean)
+        return f"{self._bare(metric, mean)} ± {self.value(metric, sd)}"
+
+    def interval(self, metric: str, low: float, high: float) -> str:
+        """Two ends; a dash without them.
+
+        >>> CARD.interval("accuracy", 0.677, 0.785)
+        '67.7 to 78.5 %'
+        """
+        return self.t.interval(self._bare(metric, low), self.value(metric, high))
+
+    def difference(self, metric: str, value: float) -> str:
+        """A difference of two values with its sign; of shares in points of a hundred, which per cent are not.
+
+        >>> CARD.difference("accuracy", 0.061), CARD.difference("auroc", -0.02)
+        ('+6.1 points', '−0.020')
+        """
+        return self.signed(metric, value) + (" points" if self._unit(metric, value) else "")
+
+    def signed(self, metric: str, value: float) -> str:
+        """A value with its sign, without its unit."""
+        return self.t.signed(100 * value, 1) if _is_share(metric) else self.t.signed(value)
+
+    def difference_interval(self, metric: str, low: float, high: float) -> str:
+        """Both ends of a difference's interval, with their signs."""
+        return self.t.interval(self.signed(metric, low), self.signed(metric, high))
+
+    def difference_and_interval(self, metric: str, value: float, low: float, high: float) -> str:
+        """A difference with its interval in brackets, where it has one.
+
+        >>> CARD.difference_and_interval("accuracy", 0.061, 0.002, 0.12)
+        '+6.1 points (+0.2 to +12.0)'
+        """
+        ends = self.difference_interval(metric, low, high)
+        return self.difference(metric, value) + ("" if ends == DASH else f" ({ends})")
+
+    def p(self, p: float) -> str:
+        """A p value, 0..1.
+
+        >>> CARD.p(0.0004), CARD.p(0.0312)
+        ('< 0.001', '0.031')
+        """
+        return f"< {self.t.number(0.001)}" if p < 0.001 else self.t.number(p)
+
+    def _bare(self, metric: str, value: float) -> str:
+        return self.t.percent(value) if _is_share(metric) else self.t.number(value)
+
+    def _unit(self, metric: str, value: float) -> str:
+        return " %" if self.units and _is_share(metric) and not math.isnan(value) else ""
+
+
+CARD = Numbers(ENGLISH, units=True)  # of Markdown documents, which are English
+
+
+def _is_share(metric: str) -> bool:
+    return metric == SHARE_OF_LEAKAGE or (metric in registry.METRICS and registry.METRICS[metric].is_share)
+
+
+class Row(NamedTuple):
+    """A metric of one set of images at one threshold, written out."""
+
+    key: str
+    name: str
+    mean: str  # mean ± SD over the runs
+    interval: str  # of this mean
+    pooled: str  # of all runs' scores together
+    pooled_interval: str
+
+
+def metrics(results: Results, data: str, rule: str, numbers: Numbers) -> dict[str, Row]:
+    """A row for each metric, by its name.
+
+    Args:
+      results: Results of one run.
+      data: internal or external; an external set that is not there has no row.
+      rule: fixed (threshold 0.5) or chosen (each run's own), which has rows of decisions only.
+      numbers: How they are written.
+    """
+    table = results.analysis.figures
+    table = table[(table["data"] == data) & (table["rule"] == rule)].set_index("figure")
+    prevalence = results.config.prevalence
+    return {
+        str(name): Row(
+            str(name),
+            numbers.name(str(name), prevalence),
+            numbers.mean_sd(str(name), row["mean"], row["sd"]),
+            numbers.interval(str(name), row["low"], row["high"]),
+            numbers.value(str(name), row["pooled"]),
+            numbers.interval(str(name), row["pooled_low"], row["pooled_high"]),
+        )
+        for name, row in table.to_dict("index").items()
+        if rule == "fixed" or registry.METRICS[str(name)].is_decision
+    }
+
+
+def undefined(results: Results, data: str, numbers: Numbers, rules: tuple[str, ...] = ("fixed", "chosen")) -> list[str]:
+    """What is undefined, or has no interval, and why: a line a reason, with the metrics it holds for."""
+    table = results.analysis.figures
+    table = table[(table["data"] == data) & table["rule"].isin(rules) & (table["undefined"] != "")]
+    names: dict[str, list[str]] = {}
+    for row in table.to_dict("records"):
+        if row["rule"] == "fixed" or rules != ("chosen",) or registry.METRICS[row["figure"]].is_decision:
+            reason = words.reasons(row["undefined"], numbers.t)
+            names.setdefault(reason, []).append(numbers.name(row["figure"], results.config.prevalence))
+    return [f"{', '.join(dict.fromkeys(listed))}: {reason}." for reason, listed in names.items()]
+
+
+def floors(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
+    """Rows of `Analysis.floors`: key, name, note, outcome ("" of the network itself, not run, yes, no, cannot be told),
+    beaten (yes, no or a dash in the language), and of each tested metric value, difference, interval, p."""
+    return [
+        {
+            "key": row["floor"],
+            "name": numbers.t.word("floor", row["floor"]),
+            "note": words.reasons(row["note"], numbers.t),
+            "outcome": _outcome(row["floor"], row["available"], row["beaten"]),
+            "beaten": DASH if pd.isna(row["beaten"]) else numbers.t("yes") if row["beaten"] else numbers.t("no"),
+            **{name: _beside(row, name, numbers) for name in registry.shown_in(registry.FLOORS)},
+        }
+        for row in results.analysis.floors.to_dict("records")
+    ]
+
+
+def _beside(row: Mapping[Any, Any], name: str, numbers: Numbers) -> dict[str, str]:
+    low, high = row[f"{name}_difference_low"], row[f"{name}_difference_high"]
+    return {
+        "value": numbers.mean_sd(name, row[name], row[f"{name}_sd"]),
+        "difference": numbers.difference(name, row[f"{name}_difference"]),
+        "interval": numbers.difference_interval(name, low, high),
+        "p": numbers.p(row[f"{name}_p"]),
+    }
+
+
+def _outcome(floor: str, available: bool, beaten: bool | None) -> str:
+    """Whether a floor is beaten; one run, or differences that do not vary, cannot tell."""
+    if floor == "network":
+        return ""
+    if not available:
+        return "not run"
+    return "cannot be told" if pd.isna(beaten) else "yes" if beaten else "no"
+
+
+def leakage(results: Results, numbers: Numbers) -> list[dict[str, str]]:
+    """Rows of `Analysis.leakage`: name, patient, image, difference, interval, p; none if there is none."""
+    table = results.analysis.leakage
+    return [
+        {
+            "name": numbers.name(row["figure"]),
+            "patient": numbers.value(row["figure"], row["patient"]),
+            "image": numbers.value(row["figure"], row["image"]),
+            "difference": numbers.difference(row["figure"], row["difference"]),
+            "interval": numbers.interval(row["figure"], row["low"], row["high"]),
+            "p": numbers.p(row["p"]),
+        }
+        for row in ([] if table is None else table.to_dict("records"))
+    ]
+
+
+def subgroups(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
+    """Rows of `Analysis.subgroups`: key and name of the variable, group, images, patients, positives, small (bool),
+    undefined, and cells: of each metric value and interval."""
+    return [
+        {
+            "key": row["variable"],
+            "variable": numbers.t.word("variable", row["variable"]),
+            "group": numbers.t.word("name", row["group"]),
+            **{name: numbers.t.count(row[name]) for name in ("images", "patients", "positives")},
+            "small": bool(row["small"]),
+            "undefined": words.reasons(row["undefined"], numbers.t),
+            "cells": [
+                {
+                    "value": numbers.value(name, row[name]),
+                    "interval": numbers.interval(name, row[f"{name}_low"], row[f"{name}_high"]),
+                }
+                for name in registry.shown_in(registry.SUBGROUPS)
+            ],
+        }
+        for row in results.analysis.subgroups.to_dict("records")
+    ]
+
+
+def subgroup_metrics(results: Results, numbers: Numbers) -> list[str]:
+    """Names of the cells of `subgroups`."""
+    return [numbers.name(name, results.config.prevalence) for name in registry.shown_in(registry.SUBGROUPS)]
+
+
+def text(value: object) -> str:
+    """Any value of a configuration or environment on one line."""
+    if value is None:
+        return DASH
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else printable(value)

@@ -1,0 +1,96 @@
+"""What the run is compared with: floors, a split by image, groups of its images, an external set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cxrjax.analysis.floors import TRAINED
+from cxrjax.analysis.schema import Results
+from cxrjax.report import rows
+from cxrjax.report.figures import Picture, forest
+from cxrjax.report.language import Language
+from cxrjax.report.pages import Section
+from cxrjax.report.rows import Numbers
+from cxrjax.report.sections import scores
+
+_CALIBRATION = ("brier", "ece", "calibration_slope", "calibration_intercept", "calibration_in_the_large")
+
+
+def floors(results: Results, t: Language) -> dict[str, Any]:
+    """The network and what it must beat; `missing` says whether --floors would train more of them."""
+    table = results.analysis.floors
+    trained = table[table["floor"].isin(TRAINED)]["available"].all()
+    return {"rows": rows.floors(results, Numbers(t)), "missing": not trained}
+
+
+def _floors_figure(results: Results, t: Language) -> Picture:
+    return forest.floors(results.analysis.floors, at_half(results), t)
+
+
+def at_half(results: Results) -> dict[Any, dict[Any, Any]]:
+    """Rows of `Analysis.metrics` of the validation images at threshold 0.5, by metric."""
+    table = results.analysis.figures
+    table = table[(table["data"] == "internal") & (table["rule"] == "fixed")]
+    return table.set_index("figure").to_dict("index")
+
+
+def leakage(results: Results, t: Language) -> dict[str, Any]:
+    """What a split by image adds; no row where it was not measured."""
+    return {"rows": rows.leakage(results, Numbers(t))}
+
+
+def _leakage_figure(results: Results, t: Language) -> Picture | None:
+    return None if results.analysis.leakage is None else forest.leakage(results.analysis.leakage, t)
+
+
+def subgroups(results: Results, t: Language) -> dict[str, Any]:
+    """Rows of each variable's groups, and the names of their metrics."""
+    variables: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.subgroups(results, Numbers(t)):
+        variables.setdefault(row["key"], []).append(row)
+    return {"metrics": rows.subgroup_metrics(results, Numbers(t)), "variables": list(variables.values())}
+
+
+def _subgroups_figure(results: Results, metrics: tuple[str, ...], title: str, t: Language) -> Picture | None:
+    if not len(results.analysis.subgroups):
+        return None
+    overall = {name: at_half(results)[name]["pooled"] for name in metrics}
+    return forest.subgroups(results.analysis.subgroups, overall, title, t)
+
+
+def _auroc_of_subgroups(results: Results, t: Language) -> Picture | None:
+    return _subgroups_figure(results, ("auroc",), t("AUROC by subgroup"), t)
+
+
+def _decisions_of_subgroups(results: Results, t: Language) -> Picture | None:
+    title = t("Sensitivity (●), specificity (■)")
+    return _subgroups_figure(results, ("sensitivity", "specificity"), title, t)
+
+
+def external(results: Results, t: Language) -> dict[str, Any]:
+    """All metrics of the external set, and those of calibration beside the internal ones; without a set none."""
+    if results.analysis.external_seeds is None:
+        return {"fixed": {}}
+    inside = rows.metrics(results, "internal", "fixed", Numbers(t))
+    outside = scores.all_metrics(results, "external", t)
+    shift = [(inside[name], outside["fixed"][name]) for name in _CALIBRATION]
+    return {**outside, "shift": shift}
+
+
+FLOORS = Section("floors", "Floors", floors, {"floors": _floors_figure})
+LEAKAGE = Section("leakage", "Leakage", leakage, {"leakage": _leakage_figure})
+SUBGROUPS = Section(
+    "subgroups",
+    "Subgroups",
+    subgroups,
+    {"subgroups": _auroc_of_subgroups, "subgroups_decisions": _decisions_of_subgroups},
+)
+EXTERNAL = Section(
+    "external",
+    "External set",
+    external,
+    {
+        "scores_external": lambda results, t: scores.histogram(results, "external", t),
+        "confusion_external": lambda results, t: scores.confusion(results, "external", t),
+    },
+)
