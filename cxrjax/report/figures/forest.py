@@ -140,10 +140,10 @@ def leakage(table: pd.DataFrame, t: Language) -> Picture:
       table: `Analysis.leakage`.
       t: Language of the texts.
     """
-    table = table.set_index("figure")
+    by_name = table.set_index("figure").to_dict("index")
     rows = []
     for name in registry.shown_in(registry.MAIN):
-        mark = Mark(*(100 * table.loc[name, column] for column in ("difference", "low", "high")))
+        mark = Mark(*(100 * by_name[name][column] for column in ("difference", "low", "high")))
         rows.append(Row(t(registry.METRICS[name].short), (mark,), t.signed(mark.value, 1)))
     figure = figures.canvas(0.95 + len(rows) * _ROW, left=1.2, right=0.72)
     axes = figures.axes(figure, title=t("Split by image minus split by patient"))
