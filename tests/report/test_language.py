@@ -50,7 +50,10 @@ def messages_of_records():
 
 
 def test_every_message_is_translated_and_none_is_left_over():
-    wanted = {*messages_of_templates(), *messages_of_code(), *messages_of_records()} | {"%(first)s and %(last)s", "%(low)s to %(high)s"}
+    wanted = {*messages_of_templates(), *messages_of_code(), *messages_of_records()} | {
+        "%(first)s and %(last)s",
+        "%(low)s to %(high)s",
+    }
     assert len(wanted) > 200
     assert {key for key in SPANISH.messages if not re.match(r"[a-z_]+:\S", key)} == wanted
 
