@@ -30,6 +30,7 @@ class Language:
 
     code: str  # as in <html lang>
     messages: Mapping[str, str]  # English, or KIND:CODE -> this language
+    minus: str = "−"
 
     def __call__(self, message: str, **values: Any) -> str:
         """A message in this language, with its values; one that is not known stays English."""
@@ -94,7 +95,7 @@ class Language:
 
     def _signs(self, text: str) -> str:
         point, comma = _SIGNS[self.code]
-        return text.translate(str.maketrans(".,-", f"{point}{comma}−"))
+        return text.translate(str.maketrans(".,-", f"{point}{comma}{self.minus}"))
 
 
 @functools.cache

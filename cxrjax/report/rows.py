@@ -77,7 +77,7 @@ class Numbers:
         """A difference of two values with its sign; of shares in points of a hundred, which per cent are not.
 
         >>> CARD.difference("accuracy", 0.061), CARD.difference("auroc", -0.02)
-        ('+6.1 points', '−0.020')
+        ('+6.1 points', '-0.020')
         """
         return self.signed(metric, value) + (" points" if self._unit(metric, value) else "")
 
@@ -113,7 +113,8 @@ class Numbers:
         return " %" if self.units and _is_share(metric) and not math.isnan(value) else ""
 
 
-CARD = Numbers(ENGLISH, units=True)  # of Markdown documents, which are English
+# Of Markdown documents, which are English; their minus is the keyboard's.
+CARD = Numbers(dataclasses.replace(ENGLISH, minus="-"), units=True)
 
 
 def _is_share(metric: str) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from cxrjax.base import tasks
@@ -15,18 +14,17 @@ from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError
 from cxrjax.models import registry
 from cxrjax.models.pretrained import WeightsInfo
+from cxrjax.report.figures import sweeps
 from cxrjax.report.language import DASH, ENGLISH
 from cxrjax.report.pages import escape
 from cxrjax.runs import sweep_tables
 from cxrjax.runs.sweep import DONE, Outcome, Row
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BASE, POSTER = "base", "poster"
 NAMES = (BASE, "fc8", "conv1", "image", "pa", "no_flip", "random")
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"  # Okabe & Ito 2008: told apart by colour-blind readers, too
 
 
 def rows(base: ExperimentConfig, info: WeightsInfo | None, conv1_seeds: int, conv1_epochs: int) -> list[Row]:
@@ -198,42 +196,7 @@ def _own(made: pd.DataFrame) -> list[pd.Series]:
 
 
 def figure(made: pd.DataFrame, task: str) -> Figure | None:
-    """Forest plot: mean and 95 % interval of accuracy and AUROC of each row, single runs as dots, the poster's band;
-    None if no row is done."""
-    from matplotlib.figure import Figure
-
-    known = _own(made)
-    if not known:
-        return None
-    drawn = Figure(figsize=(9.6, 1.4 + 0.45 * max(2, len(known))), dpi=150, layout="constrained")
-    left, right = drawn.subplots(1, 2, sharey=True)
-    if published := tasks.get(task).published:
-        mean, sd = published.percent["accuracy"], published.percent["accuracy_sd"]
-        label = f"{published.name}, mean ± SD of its runs"
-        left.axvspan(mean - sd, mean + sd, color=ORANGE, alpha=0.15, linewidth=0, label=label)
-        left.axvline(mean, color=ORANGE, linewidth=1.2)
-    _forest(left, known, "accuracy", 100)
-    _forest(right, known, "auroc", 1)
-    left.set(xlabel="accuracy (%)")
-    right.set(xlabel="AUROC")
-    left.set_yticks(range(len(known)), [f"{row['label']}{' †' * bool(row['note'])}" for row in known])
-    left.set_ylim(len(known) - 0.5, -0.5)
-    drawn.suptitle(f"{tasks.get(task).title}: what the poster leaves open", fontsize=11)
-    drawn.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    return drawn
-
-
-def _forest(axes: Axes, known: list[pd.Series], name: str, scale: float) -> None:
-    """One figure of all rows, from top to bottom."""
-    rng = np.random.default_rng(0)
-    for place, row in enumerate(known):
-        first = place == 0  # the others would fill the legend
-        runs = sweep_tables.read(Path(row["folder"])).seeds[name].astype(float) * scale
-        heights = place + rng.uniform(-0.14, 0.14, len(runs))
-        axes.plot(runs, heights, ".", color=GREY, alpha=0.6, markersize=4, label="one run" if first else None)
-        ends = [row[f"{name}_low"] * scale, row[f"{name}_high"] * scale]
-        label = "mean and 95 % interval" if first else None
-        axes.plot(ends, [place] * 2, "-", color=BLUE, linewidth=2)
-        axes.plot(row[name] * scale, place, "s", color=BLUE, markersize=6, label=label)
-    axes.grid(axis="x", alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    """Forest plot of the rows that are done; None if there is none."""
+    done = _own(made)
+    runs = [sweep_tables.read(Path(row["folder"])).seeds for row in done]
+    return sweeps.readings(done, runs, tasks.get(task)) if done else None

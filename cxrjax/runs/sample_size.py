@@ -18,6 +18,7 @@ import pandas as pd
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError
+from cxrjax.report.figures import sweeps
 from cxrjax.report.language import DASH
 from cxrjax.report.pages import escape
 from cxrjax.runs import sweep, sweep_tables
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ALL = "all"
-BLUE, GREY = "#0072b2", "#777777"  # Okabe & Ito 2008
 
 
 class Size(NamedTuple):
@@ -211,31 +211,7 @@ def last_line(found: pd.DataFrame, task: str, minutes: float) -> str:
 
 
 def figure(found: pd.DataFrame, task: str) -> Figure | None:
-    """Accuracy and AUROC against training patients, a panel each: mean and 95 % interval, single runs as dots; None if
-    no row is done."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import NullLocator
-
-    known = found[found["status"] == DONE].sort_values("patients")
-    if known.empty:
-        return None
-    drawn = Figure(figsize=(9.6, 4.2), dpi=150, layout="constrained")
-    for axes, (name, label, scale) in zip(
-        drawn.subplots(1, 2), (("accuracy", "accuracy (%)", 100), ("auroc", "AUROC", 1)), strict=True
-    ):
-        for _, row in known.iterrows():
-            runs = sweep_tables.read(Path(row["folder"])).seeds[name].astype(float) * scale
-            axes.plot([row["patients"]] * len(runs), runs, ".", color=GREY, alpha=0.5, markersize=5)
-        values = known[[name, f"{name}_low", f"{name}_high"]].to_numpy(float) * scale
-        error = np.abs(values[:, 1:] - values[:, :1]).T
-        axes.errorbar(known["patients"], values[:, 0], error, color=BLUE, marker="o", capsize=3, linewidth=1.8)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(known["patients"], [f"{n:.0f}" for n in known["patients"]])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set(xlabel="training patients (log scale)", ylabel=label)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    drawn.suptitle(
-        f"{tasks.get(task).title}: mean and 95 % interval (Nadeau & Bengio), single runs as dots", fontsize=11
-    )
-    return drawn
+    """Accuracy and AUROC against training patients; None if no row is done."""
+    done = found[found["status"] == DONE].sort_values("patients")
+    runs = [sweep_tables.read(Path(folder)).seeds for folder in done["folder"]]
+    return sweeps.sample_size(done, runs, tasks.get(task)) if len(done) else None
