@@ -7,7 +7,7 @@ cxrjax p_vs_nf --data_dir=NIH_FOLDER --seeds=10
 from __future__ import annotations
 
 import ast
-import runpy
+import importlib
 import sys
 import textwrap
 from pathlib import Path
@@ -15,14 +15,17 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 
 
-def main() -> None:
-    """Runs the program that the first argument names, with the others; without one, or with --help, lists them."""
-    name, *rest = sys.argv[1:] or ["--help"]
+def main(argv: list[str] | None = None) -> None:
+    """Runs the program that the first argument names, with the others; without one, or with --help, lists them.
+
+    Args:
+      argv: the program's name and its arguments; None: the process's.
+    """
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("--help", "-h"):
         print(listing())
     elif name in questions():
-        sys.argv = [name, *rest]
-        runpy.run_module(f"{__package__}.{name}", run_name="__main__")
+        importlib.import_module(f".{name}", __package__).main(rest)
     else:
         print(f"error: no program is called {name!r}; `cxrjax --help` lists them", file=sys.stderr)
         sys.exit(2)

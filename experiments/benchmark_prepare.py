@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from cxrjax.base.config import flag
 from cxrjax.base.types import InputError
-from cxrjax.data.decode import Reduction
 
 from . import _cli
 
@@ -74,6 +73,7 @@ def _measure(source: Source, config: BenchmarkConfig) -> tuple[list[float], list
     """Images/s of the loop and of prepare, in turn."""
     from PIL import Image
 
+    from cxrjax.data.decode import Reduction
     from cxrjax.data.prepare import prepare
 
     loop, ours = [], []

@@ -14,5 +14,11 @@ from . import _cli
 
 CONFIG = ExperimentConfig(name="p_vs_nf", task="p_vs_nf")
 
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs from the command line."""
+    _cli.main(CONFIG, __doc__ or "", argv)
+
+
 if __name__ == "__main__":
-    _cli.main(CONFIG, __doc__ or "")
+    main()

@@ -13,5 +13,11 @@ from . import _cli
 
 CONFIG = ExperimentConfig(name="p_vs_np", task="p_vs_np")
 
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs from the command line."""
+    _cli.main(CONFIG, __doc__ or "", argv)
+
+
 if __name__ == "__main__":
-    _cli.main(CONFIG, __doc__ or "")
+    main()

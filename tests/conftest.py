@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # tolerances are those of float32, which a GPU's TF32 is not
 # What one worker compiled the others take, processes started by tests and later sessions too.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax
@@ -28,6 +26,8 @@ from tests.analysis import run_tables
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from cxrjax.storage import store
 from experiments import prepare as command
 from tests.conftest import ROOT
 from tests.data.dicom_files import NAME, compressed, dicom
+from tests.experiments import commands
 
 GOOD = 6
 
@@ -48,11 +49,7 @@ def hospital(tmp_path):
 
 def call(source, out, *flags):
     """Exit status of the command line."""
-    try:
-        command.main([f"--source={source}", f"--out={out}", *flags])
-    except SystemExit as stop:
-        return stop.code
-    return 0
+    return commands.call("prepare", f"--source={source}", f"--out={out}", *flags)
 
 
 def reasons(out):
@@ -279,30 +276,6 @@ def test_images_are_never_modified(hospital, tmp_path):
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(hospital.rglob("*.png"))}
     assert call(hospital, tmp_path / "out") == 0
     assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(hospital.rglob("*.png"))}
-
-
-@pytest.mark.parametrize(
-    ("flags", "told"),
-    [
-        (["--source=nowhere", "--out=x"], "nowhere does not exist"),
-        (["--out=x"], "--source and --out must be given"),
-        (["--source=.", "--out=x", "--fit=zoom"], "fit"),
-        (["--source=.", "--out=x", "--size=3"], "size"),
-        (["--source=.", "--out=x", "--classes=A"], "--classes must be NAME=VALUE"),
-        (["--source=.", "--out=x", "--columns=who=a"], "--columns knows path, label"),
-        (["--source=.", "--out=x", "--patient_regex=("], "must be a regular expression, got '('"),
-    ],
-)
-def test_a_mistake_is_one_line(flags, told, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        command.main(flags)
-    assert stop.value.code == 2
-    line = capsys.readouterr().err.strip()
-    assert line.startswith("error: ")
-    assert "\n" not in line
-    assert told in line
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_there_is_not_replaced_unasked(hospital, tmp_path, capsys):

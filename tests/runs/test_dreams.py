@@ -1,6 +1,5 @@
 """Dreams of a small finished run: one call as one by one, fed back to every network, written with its report."""
 
-import re
 import shutil
 from pathlib import Path
 
@@ -119,22 +118,3 @@ def test_the_program_writes_everything(small_run, tmp_path, capsys):
     assert found.numbers["settings"]["octaves"]["iterations"] == 1
     assert 'id="dream"' in (folder / "report.html").read_text()
     assert capsys.readouterr().out.splitlines()[-1].startswith("P vs NF: dreams in octaves: classified as dreamt by")
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ([], "--run must be given"),
-        (["--run=a,b,c"], "--run must be given"),
-        (["--run=nowhere"], "nowhere must be the folder of a finished run"),
-        (["--run=nowhere", "--layers=conv9"], "--layers must be of conv1,.*, got 'conv9'"),
-        (["--run=nowhere", "--iterations=0"], "iterations"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_status_2(flags, message, capsys):
-    with pytest.raises(SystemExit) as stop:
-        deep_dream.main(flags)
-    assert stop.value.code == 2
-    told = capsys.readouterr().err.strip()
-    assert len(told.splitlines()) == 1
-    assert re.search(message, told)

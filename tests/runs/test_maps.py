@@ -91,24 +91,6 @@ def test_the_program_writes_everything(small_run, tmp_path, capsys):
     assert "figures beat all controls and baselines" in capsys.readouterr().out.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ([], "--run must be given"),
-        (["--run=nowhere"], "nowhere must be the folder of a finished run"),
-        (["--run=nowhere", "--methods=guess"], "--methods must be of gradient,smooth_grad"),
-        (["--run=nowhere", "--methods=none", "--nodreams"], "leaves nothing to be measured"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_status_2(flags, message, capsys):
-    with pytest.raises(SystemExit) as stop:
-        where_it_looks.main(flags)
-    assert stop.value.code == 2
-    told = capsys.readouterr().err.strip()
-    assert len(told.splitlines()) == 1
-    assert message in told
-
-
 def test_the_program_takes_every_method():
     assert tuple(saliency.METHODS) == where_it_looks._METHODS
 

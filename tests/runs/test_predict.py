@@ -1,5 +1,6 @@
 """Images from the command line to a table of scores."""
 
+import functools
 import io
 
 import numpy as np
@@ -13,17 +14,11 @@ from cxrjax.runs import predict
 from experiments import _cli
 from experiments import predict as program
 from tests.data.test_screening import colour_photo
+from tests.experiments import commands
+
+call = functools.partial(commands.call, "predict")
 
 DISCLAIMER = "research software, not a medical device"
-
-
-def call(*argv):
-    """Exit status of a command line; 0 if it returns."""
-    try:
-        program.main([str(x) for x in argv])
-    except SystemExit as stop:
-        return stop.code
-    return 0
 
 
 @pytest.fixture(scope="module")
@@ -132,33 +127,6 @@ def test_a_folder_that_cannot_be_read_is_a_row(monkeypatch, folder):
     monkeypatch.setattr(predict, "images_under", lambda place: ([], [fault]))
     table = predict.predict(OneSeed(), predict.gather([folder]))
     assert table[["image", "refused"]].to_numpy().tolist() == [["locked", "folder cannot be read: Permission denied"]]
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (("--run={run}",), "--run and at least one image or folder must be given"),
-        (("a.png",), "--run and at least one image or folder must be given"),
-        (("--run={folder}", "{folder}/a.png"), "must be the folder of a finished run, and it holds no config.json"),
-        (("--run={run}", "{folder}/nowhere.png"), "nowhere.png does not exist"),
-        (("--run={run}", "{run}/checkpoints"), "checkpoints holds no image"),
-        (("--run={run}", "{folder}", "--threshold=2"), "--threshold must be a number from 0 to 1, or chosen, got '2'"),
-        (("--run={run}", "{folder}", "--threshold=nan"), "or chosen, got 'nan'"),
-        (("--run={run}", "{folder}", "--threshold=best"), "or chosen, got 'best'"),
-        (("--run={run}", "{folder}", "--treshold=0.4"), "treshold"),
-        (("--run={run}", "{folder}", "--weights=gone"), "needs the weights that it was trained from: gone"),
-        (("--run={run}", "{folder}", "--out={folder}/a.png"), "a.png is one of the images"),
-        (("--run={run}", "{folder}", "--out={folder}/no/x.csv"), "must be a file in a folder that exists"),
-        (("--run={run}", "{folder}", "--out={folder}"), "must be a file in a folder that exists"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_status_2(small_run, folder, capsys, argv, message):
-    assert call(*(part.format(run=small_run, folder=folder) for part in argv)) == 2
-    output = capsys.readouterr()
-    error = output.err.strip().splitlines()[-1]
-    assert error.startswith("error: ")
-    assert message in error
-    assert not output.out
 
 
 def test_the_threshold_is_that_of_the_experiments():

@@ -238,28 +238,3 @@ def test_an_interrupt_keeps_what_is_there(call, tmp_path, capsys, monkeypatch):
     assert list(table["status"]) == ["done", "done", "not run yet"]
     assert call("--rows=base,pa") == 0
     assert list(pd.read_csv(tmp_path / "out" / "readings.csv")["status"]) == ["done"] * 3
-
-
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--rows=lateral", "--rows must be of base,"),
-        ("--task=p_vs_all", "task"),
-        ("--seeds=0", "seeds"),
-        ("--reuse=nowhere", "nowhere must be the folder of a finished run, and there is no such folder"),
-        ("--data_dir=nowhere", "nowhere does not exist"),
-        ("--weights=nowhere", "nowhere: no such folder of weights"),
-        ("stray", "unexpected argument 'stray'"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_status_2(call, tmp_path, capsys, flag, message):
-    assert call(flag) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: ") and message in error
-    assert not (tmp_path / "out").exists()
-
-
-def test_out_must_be_a_folder(call, tmp_path, capsys):
-    (tmp_path / "out").write_text("a file")
-    assert call() == 2
-    assert "out must be a folder" in capsys.readouterr().err

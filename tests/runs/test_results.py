@@ -1,5 +1,6 @@
 """Results out of a finished run's folder: the report once more, without training."""
 
+import functools
 import io
 import json
 import shutil
@@ -10,7 +11,9 @@ import pytest
 
 from cxrjax.base.types import InputError
 from cxrjax.runs import arms, results, run_folder
-from experiments import report as program
+from tests.experiments import commands
+
+call = functools.partial(commands.call, "report")
 
 KEPT = ("predictions.csv", "training_predictions.csv", "history.csv", "images.csv", "flow.csv", "config.json")
 
@@ -19,15 +22,6 @@ KEPT = ("predictions.csv", "training_predictions.csv", "history.csv", "images.cs
 def copy(small_run, tmp_path):
     """A run that may be changed, moved to another place."""
     return shutil.copytree(small_run, tmp_path / "moved")
-
-
-def call(*argv):
-    """Exit status of the command line; 0 if it returns."""
-    try:
-        program.main(list(map(str, argv)))
-    except SystemExit as stop:
-        return stop.code
-    return 0
 
 
 def test_the_report_of_a_run_is_the_same_once_more(copy):

@@ -184,24 +184,6 @@ def test_from_the_command_line_to_the_table_and_on(call, tmp_path, capsys):
     assert not (tmp_path / "other" / "all").exists()
 
 
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--sizes=half", "--sizes must hold whole numbers above 0"),
-        ("--fix=images", "fix"),
-        ("--sizes=1", "no size can be trained on"),
-        ("--retrain_from=conv1", "--augment_bank=4 needs a frozen trunk"),
-        ("--data_dir=nowhere", "nowhere does not exist"),
-        ("stray", "unexpected argument 'stray'"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_status_2(call, tmp_path, capsys, flag, message):
-    assert call(flag) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: ") and message in error
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.slow
 def test_real_runs_of_two_sizes(small_store, tmp_path, capsys, monkeypatch):
     """Nothing made up: fc8 of random weights, one epoch; the table has what results.csv has."""

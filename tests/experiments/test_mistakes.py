@@ -1,0 +1,151 @@
+"""Mistakes on the command line: one line on standard error, exit status 2, and nothing is written."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cxrjax.base.config import ExperimentConfig, flag
+from cxrjax.base.types import InputError
+from experiments import __main__ as command
+from experiments import _cli
+from tests.experiments.commands import mistake
+
+_FAST = "--data_dir={store} --weights=random --retrain_from=fc8 --seeds=2 --epochs=1 --out=out"
+_TABLE = "--data_dir={store} --weights=random --seeds=2 --epochs=2 --out=out"
+_PREDICT = "--run={run} {films}"
+
+# (program, its flags, what its line says)
+MISTAKES = [
+    ("p_vs_nf", f"{_FAST} --data_dir=nowhere", "nowhere does not exist"),
+    ("p_vs_nf", f"{_FAST} --weights=nowhere", "nowhere"),
+    ("p_vs_nf", f"{_FAST} --split_by=hospital", "split_by"),
+    ("p_vs_nf", f"{_FAST} --learning_rate=0", "--learning_rate must be above 0, got 0"),
+    ("p_vs_nf", f"{_FAST} --val_fraction=1", "--val_fraction must be above 0 and below 1, got 1"),
+    ("p_vs_nf", f"{_FAST} --negatives=5000", "more negatives than there are: "),
+    ("p_vs_nf", f"{_FAST} --negatives=few", "whole number above 0"),
+    ("p_vs_nf", f"{_FAST} --external_dir=nowhere", "nowhere does not exist"),
+    ("p_vs_nf", f"{_FAST} --retrain_from=conv1 --augment_bank=1", "needs a frozen trunk"),
+    ("p_vs_np", f"{_FAST} --epochs=0", "epochs"),
+    ("readings", f"{_TABLE} --rows=lateral", "--rows must be of base,"),
+    ("readings", f"{_TABLE} --task=p_vs_all", "task"),
+    ("readings", f"{_TABLE} --seeds=0", "seeds"),
+    ("readings", f"{_TABLE} --reuse=nowhere", "nowhere must be the folder of a finished run, and there is no such"),
+    ("readings", f"{_TABLE} --data_dir=nowhere", "nowhere does not exist"),
+    ("readings", f"{_TABLE} --weights=nowhere", "nowhere: no such folder of weights"),
+    ("readings", f"{_TABLE} --out=file", "file must be a folder"),
+    ("sample_size", f"{_TABLE} --sizes=half", "--sizes must hold whole numbers above 0"),
+    ("sample_size", f"{_TABLE} --fix=images", "fix"),
+    ("sample_size", f"{_TABLE} --sizes=1", "no size can be trained on"),
+    ("sample_size", f"{_TABLE} --retrain_from=conv1", "--augment_bank=4 needs a frozen trunk"),
+    ("sample_size", f"{_TABLE} --data_dir=nowhere", "nowhere does not exist"),
+    ("compare", "{run}", "two folders of finished runs must be given, got 1"),
+    ("compare", "{run} {run}/nothing", "nothing must be the folder of a finished run, and there is no such folder"),
+    ("compare", "{run} {run} --out={run}/results.csv", "lies in one of the runs, whose files are never changed"),
+    ("report", "", "--run must be given"),
+    ("report", "--run=nowhere", "must be the folder of a finished run, and there is no such folder"),
+    ("predict", "--run={run}", "--run and at least one image or folder must be given"),
+    ("predict", "a.png", "--run and at least one image or folder must be given"),
+    ("predict", "--run={films} {films}/a.png", "must be the folder of a finished run, and it holds no config.json"),
+    ("predict", "--run={run} {films}/nowhere.png", "nowhere.png does not exist"),
+    ("predict", "--run={run} {run}/checkpoints", "checkpoints holds no image"),
+    ("predict", f"{_PREDICT} --threshold=2", "--threshold must be a number from 0 to 1, or chosen, got '2'"),
+    ("predict", f"{_PREDICT} --threshold=nan", "or chosen, got 'nan'"),
+    ("predict", f"{_PREDICT} --threshold=best", "or chosen, got 'best'"),
+    ("predict", f"{_PREDICT} --weights=gone", "needs the weights that it was trained from: gone"),
+    ("predict", f"{_PREDICT} --out={{films}}/a.png", "a.png is one of the images"),
+    ("predict", f"{_PREDICT} --out={{films}}/no/x.csv", "must be a file in a folder that exists"),
+    ("predict", f"{_PREDICT} --out={{films}}", "must be a file in a folder that exists"),
+    ("deep_dream", "", "--run must be given"),
+    ("deep_dream", "--run=a,b,c", "--run must be given"),
+    ("deep_dream", "--run=nowhere", "nowhere must be the folder of a finished run"),
+    ("deep_dream", "--run=nowhere --layers=conv9", "got 'conv9'"),
+    ("deep_dream", "--run=nowhere --iterations=0", "iterations"),
+    ("where_it_looks", "", "--run must be given"),
+    ("where_it_looks", "--run=nowhere", "nowhere must be the folder of a finished run"),
+    ("where_it_looks", "--run=nowhere --methods=guess", "--methods must be of gradient,smooth_grad"),
+    ("where_it_looks", "--run=nowhere --methods=none --nodreams", "leaves nothing to be measured"),
+    ("prepare", "--source=nowhere --out=x", "nowhere does not exist"),
+    ("prepare", "--out=x", "--source and --out must be given"),
+    ("prepare", "--source=. --out=x --fit=zoom", "fit"),
+    ("prepare", "--source=. --out=x --size=3", "size"),
+    ("prepare", "--source=. --out=x --classes=A", "--classes must be NAME=VALUE"),
+    ("prepare", "--source=. --out=x --columns=who=a", "--columns knows path, label"),
+    ("prepare", "--source=. --out=x --patient_regex=(", "must be a regular expression, got '('"),
+    ("describe", "--data_dir=nowhere --out=out", "nowhere does not exist"),
+    ("describe", "--data_dir={store} --out={store}/sub", "lies in --data_dir"),
+    ("describe", "--data_dir={store} --out=file", "cannot be written"),
+    ("convert_weights", "--source=keras", "--source=keras"),
+    ("convert_weights", "--source=caffe", "--source=caffe needs --file"),
+    ("convert_weights", "--file=no-such-file", "no-such-file: cannot be read: No such file or directory"),
+    ("convert_weights", "--out=films", "--out=films exists already"),
+    ("benchmark_step", "--repeats=4", "repeats"),
+    ("benchmark_step", "--seeds=1,0", "--seeds must be whole numbers above 0"),
+    ("benchmark_step", "--batch_sizes=", "--batch_sizes must be whole numbers above 0"),
+    ("benchmark_step", "--parts=head,nose", "--parts must be of trunk,head,step,dream,evaluation, got 'nose'"),
+    ("benchmark_step", "--compare=tf", "compare"),
+    ("benchmark_step", "--out=file", "--out=file cannot be made a folder"),
+    ("benchmark_step", "--weights=/nowhere", "/nowhere"),
+    ("benchmark_dream", "--octaves=0", "octaves"),
+    ("benchmark_prepare", "", "--source must be given"),
+    ("benchmark_prepare", "--source=nowhere", "nowhere does not exist"),
+]
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch, small_phantom, request):
+    """A working directory with a file and a film; gives what stands for {films}, {store} and {run}."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("films").mkdir()
+    Image.fromarray(small_phantom.images[0]).save("films/a.png")
+
+    class Places(dict):
+        def __missing__(self, name):
+            return request.getfixturevalue({"store": "small_store", "run": "small_run"}[name])
+
+    return Places(films=tmp_path / "films")
+
+
+@pytest.mark.parametrize(("program", "flags", "message"), MISTAKES)
+def test_a_mistake_is_one_line(program, flags, message, places, capsys):
+    words = flags.format_map(places).split()
+    assert message in mistake(capsys, program, *words)
+    made = {"cache"} | ({"runs"} if program == "benchmark_step" else set())  # that one tries its folder first
+    assert {path.name for path in Path().iterdir()} - made == {"file", "films"}
+    assert [path.name for path in Path("films").iterdir()] == ["a.png"]
+
+
+def test_every_program_has_a_mistake_in_the_table():
+    assert {program for program, _, _ in MISTAKES} == set(command.questions())
+
+
+# What `_cli.parse` refuses for all of them.
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--no_such_flag=1", "no_such_flag"),
+        ("stray", "unexpected argument 'stray'"),
+        ("--epochs=0", "epochs"),
+        ("--epochs=many", "epochs"),
+        ("--momentum=1", "momentum"),
+        ("--view=LATERAL", "view"),
+        ("--flip=perhaps", "flip"),
+    ],
+)
+def test_flags_are_checked(argument, message):
+    with pytest.raises(InputError, match=message):
+        _cli.parse(ExperimentConfig("p_vs_nf", "NF"), "", [argument])
+
+
+def test_a_flag_of_any_kind_has_its_rules():
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        share: float | None = flag(None, "of it", kind=float, lower=0, upper=1)
+
+    assert _cli.parse(Config(), "", ["--share=0.5"]).share == 0.5
+    with pytest.raises(InputError, match="share"):
+        _cli.parse(Config(), "", ["--share=1.5"])
