@@ -1,6 +1,8 @@
 """cxrjax: transfer learning on chest radiographs as pure JAX functions.
 
-Packages are imported when first used, so `import cxrjax` takes no time and works without TensorFlow.
+`__all__` is the public API: ten packages, whose docstrings say what is public in them, and what is used most. All is
+imported when first used, modules of packages too: after `import cxrjax`, `cxrjax.metrics.bootstrap` is there as it is
+by `from cxrjax.metrics import bootstrap`. So `import cxrjax` takes no time and needs no TensorFlow.
 """
 
 from __future__ import annotations
@@ -9,20 +11,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cxrjax.base.types import InputError as InputError
     from cxrjax.runs.trained import load_run as load_run
 
 __version__ = "0.1.0"
 
 _PACKAGES = ("analysis", "base", "data", "interpret", "metrics", "models", "report", "runs", "storage", "training")
-_FUNCTIONS = {"load_run": "runs.trained"}  # function -> its module
-__all__ = [*_PACKAGES, *_FUNCTIONS]
+_FROM = {"InputError": "base.types", "load_run": "runs.trained"}  # name -> its module
+__all__ = [*_PACKAGES, *_FROM]
 
 
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"cxrjax.{name}")
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(f"cxrjax.{_FUNCTIONS[name]}"), name)
+    if name in _FROM:
+        return getattr(importlib.import_module(f"cxrjax.{_FROM[name]}"), name)
     raise AttributeError(f"module 'cxrjax' has no attribute {name!r}")
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from cxrjax.base.config import flag
 from cxrjax.base.types import InputError
-from cxrjax.data.decode import Reduction
 
 from . import _cli
 
@@ -64,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         columns, pattern = _pairs("columns", config.columns), _pattern(config.patient_regex)
         _cli.log_to_stderr()
         from cxrjax.data import load
+        from cxrjax.data.decode import Reduction
         from cxrjax.data.prepare import prepare
         from cxrjax.data.sources import folder
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import cxrjax
 from tests.conftest import ROOT
 
 
@@ -71,9 +72,22 @@ def test_import_is_lazy_and_finds_every_module():
     code = (
         "import sys, cxrjax\n"
         "assert not {'jax', 'numpy', 'tensorflow'} & set(sys.modules)\n"
-        "from cxrjax.models import alexnet, augment\n"
-        "assert cxrjax.data.cohort.members\n"
+        "assert cxrjax.metrics.delong.__name__ == 'cxrjax.metrics.delong'\n"
+        "from cxrjax.models import alexnet\n"
+        "assert cxrjax.data.cohort.split and cxrjax.models.alexnet is alexnet\n"
+        "assert not hasattr(cxrjax.data, 'no_such') and not hasattr(cxrjax, 'alexnet')\n"
+        "assert cxrjax.load_run and issubclass(cxrjax.InputError, ValueError)\n"
         "assert 'tensorflow' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_is_there():
+    assert all(hasattr(cxrjax, name) for name in cxrjax.__all__)
+    packages = {path.name for path in (ROOT / "cxrjax").iterdir() if (path / "__init__.py").is_file()}
+    assert packages <= set(cxrjax.__all__)
+    for name in packages:
+        package = getattr(cxrjax, name)
+        for path in (ROOT / "cxrjax" / name).glob("[!_]*.py"):
+            assert getattr(package, path.stem).__doc__, f"{name}.{path.stem}"

@@ -1,1 +1,22 @@
 """The ground: configuration and its flags, tasks, mistakes of the user's, devices, files."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import Any
+
+
+def lazy_modules(package: str) -> None:
+    """Makes the modules of a package its attributes, imported when first used; called by the package itself."""
+
+    def module(name: str) -> Any:
+        if name.startswith("_") or importlib.util.find_spec(f"{package}.{name}") is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return importlib.import_module(f"{package}.{name}")
+
+    vars(sys.modules[package])["__getattr__"] = module
+
+
+lazy_modules(__name__)

@@ -138,7 +138,7 @@ def test_every_program_has_a_mistake_in_the_table():
 )
 def test_flags_are_checked(argument, message):
     with pytest.raises(InputError, match=message):
-        _cli.parse(ExperimentConfig("p_vs_nf", "NF"), "", [argument])
+        _cli.parse(ExperimentConfig("p_vs_nf", "p_vs_nf"), "", [argument])
 
 
 def test_a_flag_of_any_kind_has_its_rules():
