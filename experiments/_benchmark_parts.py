@@ -172,13 +172,14 @@ def _dream(chosen: Setting) -> Callable[[], Any]:
     net = cut(chosen)
     params = (transfer.layers(net, jax.jit(net.initial)(initial_key(0))), objectives.class_logit(net, 1))
     objective = objectives.channel_objective(net)
-    ascend = jax.jit(functools.partial(dream.ascend, objective), compiler_options=devices.convolution_options())
+    parts = (dream.OCTAVES.parametrisation, None, dream.OCTAVES.optimiser)
+    ascend = jax.jit(functools.partial(dream.ascend, objective, parts), compiler_options=devices.convolution_options())
     start = jnp.asarray(first_image(chosen))
 
     def run() -> Any:
         image = start
         for _ in range(chosen.steps):
-            image, _, _ = ascend(params, image)
+            image, *_ = ascend(params, None, image, ())
         return image
 
     return run

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from cxrjax.base.types import Params
-from cxrjax.interpret import dream
+from cxrjax.interpret.dream_parts import BandedSteps
 from cxrjax.models.alexnet import POOLED
 from cxrjax.models.alexnet import STAGES as LAYERS
 from cxrjax.models.registry import ALEXNET, Preprocessing
@@ -137,10 +137,10 @@ def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 
 def dream_direction(gradient: Tensor) -> Tensor:
-    """`dream.equalise_bands` of [H, W]."""
+    """`dream_parts.equalise_bands` of [H, W]."""
     shape = gradient.shape
     total, rest, least = torch.zeros_like(gradient), gradient, 1e-4 * _size(gradient)
-    for _ in range(dream.Options().bands):
+    for _ in range(BandedSteps().bands):
         low = _resize(rest, [max(1, side // 2) for side in rest.shape])
         total = total + _resize(_unit(rest - _resize(low, rest.shape), least), shape)
         rest = low
@@ -215,7 +215,7 @@ def program(trunk: Module, preprocessing: Preprocessing, device: str, dtype: str
     def ascend(head: Module, image: Tensor) -> Tensor:
         image = image.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(objective(head, image), image)
-        return (image.detach() + dream.Options().step * dream_direction(gradient)).clamp(0, 255)
+        return (image.detach() + BandedSteps().step * dream_direction(gradient)).clamp(0, 255)
 
     return Program(compiler(crop_flip), compiler(frozen), compiler(loss), compiler(logits), ascend)
 

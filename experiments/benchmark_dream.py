@@ -89,10 +89,10 @@ def _own(config: BenchmarkConfig) -> Work:
     net = transfer.build_transfer_model(None, "fc6")
     heads = jax.jit(jax.vmap(net.initial))(jnp.stack([initial_key(seed) for seed in range(config.seeds)]))
     params = (transfer.layers(net, heads), objectives.class_logit(net, 1))
-    aim, start = objectives.channel_objective(net), jnp.broadcast_to(_start(), (config.seeds, *_start().shape))
+    objective, start = objectives.channel_objective(net), jnp.broadcast_to(_start(), (config.seeds, *_start().shape))
     axes = (transfer.seed_axes(net), None)
-    options = dream.Options(config.iterations, config.octaves, config.scale)
-    return Work(lambda: dream.dream(aim, params, start, options, axes), jax.block_until_ready, 1)
+    ascent = dream.Ascent(iterations=config.iterations, octaves=config.octaves, scale=config.scale)
+    return Work(lambda: dream.dream(objective, params, start, ascent, axes), jax.block_until_ready, 1)
 
 
 def _start() -> Any:

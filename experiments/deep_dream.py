@@ -17,6 +17,7 @@ take 5 minutes on 2 CPU cores and 6 GB of memory; dreams show what a network res
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ class DreamConfig:
     scale: float = flag(1.4, "from one size to the next (MATLAB's PyramidScale)", lower=1.0, upper=3.0)
     fourier_iterations: int = flag(96, "of the dreams in frequency space", lower=1)
     colour: bool = flag(False, "dream in colour; none: grey, one channel given to all three")
-    layers: str = flag("conv2,conv3,conv5,fc7", "layers of which channels are dreamt, with commas")
+    layers: str = flag("", "layers of which channels are dreamt, with commas; none: AlexNet's conv2,conv3,conv5,fc7")
     channels: int = flag(8, "channels of each layer: those that pneumonia raises most, or the first", lower=1, upper=64)
     patients: int = flag(2, "radiographs of either class that are changed, beside the mean one", lower=0, upper=20)
     images: str = flag("", "names of radiographs that are changed in place of those, with commas")
@@ -55,7 +56,6 @@ def main(argv: list[str] | None = None) -> None:
         folders = [Path(name) for name in (config.run or "").split(",") if name]
         if not 1 <= len(folders) <= 2:
             raise InputError("--run must be given: the folder of a finished run, or two with a comma between them")
-        _check_layers(config.layers)
         _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
@@ -65,8 +65,11 @@ def main(argv: list[str] | None = None) -> None:
 
         devices.start(cache_dir() / "programs")
         runs = [load_run(folder, config.weights) for folder in folders]
+        layers = tuple(config.layers.split(",")) if config.layers else runs[0].net.model.dreamt
+        for run, layer in itertools.product(runs, layers):
+            run.net.model.check_stage(layer, "--layers")
         wanted = dream_pages.Wanted(
-            config.seeds, tuple(config.layers.split(",")), config.channels, config.patients,
+            config.seeds, layers, config.channels, config.patients,
             tuple(name for name in config.images.split(",") if name), _setting(config),
         )  # fmt: skip
         made = [dream_pages.make(run, wanted) for run in runs]
@@ -78,19 +81,12 @@ def main(argv: list[str] | None = None) -> None:
             print(dream_pages.last_line(own))
 
 
-def _check_layers(text: str) -> None:
-    from cxrjax.models.alexnet import STAGES
-
-    if unknown := [name for name in text.split(",") if name not in STAGES]:
-        raise InputError(f"--layers must be of {','.join(STAGES)}, got {unknown[0]!r}")
-
-
 def _setting(config: DreamConfig) -> Setting:
-    from cxrjax.interpret import dream, dream_fourier
+    from cxrjax.interpret import dream
     from cxrjax.runs.dreams import Setting
 
-    octaves = dream.Options(config.iterations, config.octaves, config.scale)
-    fourier = dream_fourier.Options(config.fourier_iterations)
+    octaves = dream.Ascent(iterations=config.iterations, octaves=config.octaves, scale=config.scale)
+    fourier = dataclasses.replace(dream.FOURIER, iterations=config.fourier_iterations)
     return Setting(octaves, fourier, config.colour, config.key)
 
 

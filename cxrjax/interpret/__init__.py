@@ -1,4 +1,8 @@
-"""What a network responds to and where it looks: objectives, dreams, maps, lungs."""
+"""What a network responds to and where it looks.
+
+Public: `objectives` (what is raised or explained), `dream` with `dream_parts`, `saliency` (five methods) with `grad_cam`,
+`lungs` (where the lungs are).
+"""
 
 from cxrjax.base import lazy_modules
 

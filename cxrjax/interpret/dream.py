@@ -1,10 +1,19 @@
-"""Deep dreaming: gradient ascent on an image through growing octaves (Mordvintsev et al. 2015).
+"""Deep dreaming: gradient ascent on an image, put together of parts (as lucent's and Lucid's `render`).
 
-Options have the meaning and defaults of MATLAB's deepDreamImage. `dream_fourier` is the other way to write an image.
+  objective        what is raised, see `objectives`
+  parametrisation  what is changed: the image's `Pixels`, or its `Spectrum`
+  transform        how the objective sees the image at a step: `View` shifts, turns and enlarges it a little
+  optimiser        how a gradient becomes a step: `BandedSteps` or `Adam`
+
+`OCTAVES` is MATLAB's deepDreamImage, with its options' meaning and defaults (Mordvintsev et al. 2015): pixels, growing
+through octaves. `FOURIER` is Olah, Mordvintsev & Schubert 2017, "Feature Visualization", Distill,
+doi:10.23915/distill.00007: Adam on a spectrum divided by its frequency, as natural images fall off, so that no pixel
+pattern wins by being fine; jitter, rotation and scale at random let only what survives them grow.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -13,30 +22,32 @@ import jax
 import jax.numpy as jnp
 
 from cxrjax.base import devices
+from cxrjax.interpret.dream_parts import Adam, BandedSteps, Optimiser, Parametrisation, Pixels, Spectrum, View
 from cxrjax.interpret.objectives import Objective
 
 OnStep: TypeAlias = Callable[[int, jax.Array], None]
 """(iterations behind it, images [D, H, W] or [D, H, W, 3]) -> None; of every iteration, for an animation."""
 
-NOISE_SD = 16.0  # grey levels of a start from noise
+PIXELS, BANDED_STEPS = Pixels(), BandedSteps()
+noise = PIXELS.noise
 
 
-class Options(NamedTuple):
-    """How to climb; in brackets the name in MATLAB's deepDreamImage, whose start [InitialImage] is `dream`'s."""
+@dataclasses.dataclass(frozen=True)
+class Ascent:
+    """How to ascend; in brackets the name in MATLAB's deepDreamImage, whose start [InitialImage] is `dream`'s."""
 
+    parametrisation: Parametrisation = PIXELS
+    transform: View | None = None
+    optimiser: Optimiser = BANDED_STEPS
     iterations: int = 10  # of each octave [NumIterations]
     octaves: int = 3  # image sizes [PyramidLevels]
     scale: float = 1.4  # from one size to the next [PyramidScale]
-    step: float = 12.0  # grey levels, root mean square, that an iteration moves the image
-    bands: int = 4  # of the gradient's Laplacian pyramid, each given the same weight; 0: the gradient as it is
 
-
-class Dreams(NamedTuple):
-    """What was climbed to, D dreams."""
-
-    image: jax.Array  # [D, H, W] or [D, H, W, 3] f32, 0..255
-    scores: jax.Array  # [D, T + 1] f32, the objective before each of T iterations, and at the end
-    dead: jax.Array  # [D] bool, the gradient was zero everywhere in the last iteration: nothing was climbed any more
+    def __post_init__(self) -> None:
+        """Refuses an ascent without a step."""
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be 1 or more, got {self.iterations}")
+        octave_sizes(1, self.octaves, self.scale)
 
 
 def octave_sizes(size: int, octaves: int, scale: float) -> tuple[int, ...]:
@@ -55,119 +66,119 @@ def octave_sizes(size: int, octaves: int, scale: float) -> tuple[int, ...]:
     return tuple(round(size * scale**i) for i in range(octaves))
 
 
-def noise(key: jax.Array, size: int = 227, colour: bool = False) -> jax.Array:
-    """Grey [size, size] or colour [size, size, 3] noise to start from, f32: 127.5 ± `NOISE_SD` grey levels."""
-    return 127.5 + NOISE_SD * jax.random.normal(key, (size, size, 3) if colour else (size, size))
+OCTAVES = Ascent()
+FOURIER = Ascent(Spectrum(), View(), Adam(), iterations=128, octaves=1)
+
+
+class Dreams(NamedTuple):
+    """Where D dreams came to."""
+
+    image: jax.Array  # [D, H, W] or [D, H, W, 3] f32, 0..255
+    scores: jax.Array  # [D, T + 1] f32, the objective before each of T iterations, as transformed; then of the image
+    dead: jax.Array  # [D] bool, the gradient was zero everywhere in the last iteration: nothing rose any more
 
 
 def dream(
     objective: Objective,
     params: Any,
     start: jax.Array,
-    options: Options = Options(),  # noqa: B008 - immutable
+    ascent: Ascent = OCTAVES,
     axes: Any = None,
     on_step: OnStep | None = None,
+    key: jax.Array | None = None,
 ) -> Dreams:
-    """Ascends the objective from D images at once, each growing through the octaves.
+    """Ascends the objective from D images at once.
 
     Args:
       objective: see `Objective`; must take every size of `octave_sizes`.
       params: its first argument, kept apart so that weights are no constants of the compiled program.
-      start: [D, H, H] grey or [D, H, H, 3] colour, 0..255; the trunk takes 63 pixels or more.
-      options: see `Options`.
+      start: D images as the parametrisation writes them: pixels [D, H, H] grey or [D, H, H, 3] colour, 0..255; spectra
+        [D, 2, C, H, H // 2 + 1]. A network takes `Model.smallest` pixels or more a side.
+      ascent: see `Ascent`; `OCTAVES`, `FOURIER`, or another combination.
       axes: where the leaves of `params` have an axis D, as `jax.vmap`'s in_axes: seeds (`transfer.seed_axes`),
         channels or classes (the direction's axis 0); None: all dreams share the params.
       on_step: called with the images of each iteration.
+      key: of the transform, which is the same for all dreams.
 
     Raises:
-      ValueError: if `start` is none of these, or an option is out of range.
+      ValueError: if `start` is none of these, or there is a transform and no key.
     """
-    check(start, options)
+    size = ascent.parametrisation.size(start)
+    if ascent.transform and key is None:
+        raise ValueError("key must be given where the ascent has a transform, got None")
     params = jax.device_put(params)  # once, not at each of the calls that follow
-    climb, value = _programs(objective, options, Axes.of(axes))
-    image, scores = jnp.asarray(start, jnp.float32), []
-    alive = jnp.ones(len(image), bool)
-    for side in octave_sizes(image.shape[1], options.octaves, options.scale):
-        image = jax.image.resize(image, (len(image), side, side, *image.shape[3:]), "bilinear")
-        for _ in range(options.iterations):
-            image, score, alive = climb(params, image)
+    leaves, structure = jax.tree.flatten(axes, is_leaf=lambda x: x is None)
+    parts, lifted = (ascent.parametrisation, ascent.transform, ascent.optimiser), (tuple(leaves), structure)
+    iterate, picture, value = _programs()
+    written, scores = jnp.asarray(start, jnp.float32), list[jax.Array]()
+    rising = jnp.ones(len(written), bool)
+    for side in octave_sizes(size, ascent.octaves, ascent.scale):
+        if side != ascent.parametrisation.size(written):
+            written = _grown(ascent.parametrisation, written, side)
+        state = jax.vmap(ascent.optimiser.init)(written)
+        for _ in range(ascent.iterations):
+            step_key = None if key is None else jax.random.fold_in(key, len(scores))
+            written, state, score, rising = iterate(objective, parts, lifted, params, step_key, written, state)
             scores.append(score)
             if on_step:
-                on_step(len(scores), image)
-    return Dreams(image, jnp.stack([*scores, value(params, image)], axis=1), ~alive)
+                on_step(len(scores), picture(ascent.parametrisation, written))
+    image = picture(ascent.parametrisation, written)
+    return Dreams(image, jnp.stack([*scores, value(objective, lifted, params, image)], axis=1), ~rising)
 
 
-def check(start: jax.Array, options: Options) -> None:
-    """Refuses what cannot be climbed from."""
-    square = start.ndim in (3, 4) and start.shape[1] == start.shape[2] and start.shape[3:] in ((), (3,))
-    if not square:
-        raise ValueError(f"start must be [D, H, H] or [D, H, H, 3], got {list(start.shape)}")
-    for name, value, least in (("iterations", options.iterations, 1), ("bands", options.bands, 0)):
-        if value < least:
-            raise ValueError(f"{name} must be {least} or more, got {value}")
+def _grown(parametrisation: Parametrisation, written: jax.Array, side: int) -> jax.Array:
+    images = jax.vmap(parametrisation.image)(written)
+    return jax.vmap(parametrisation.write)(
+        jax.image.resize(images, (len(images), side, side, *images.shape[3:]), "bilinear")
+    )
 
 
-class Axes(NamedTuple):
-    """in_axes of `jax.vmap` as a key of a cache of programs."""
-
-    leaves: tuple[int | None, ...]
-    structure: Any
-
-    @classmethod
-    def of(cls, axes: Any) -> Axes:
-        """The key; None counts as a leaf."""
-        leaves, structure = jax.tree.flatten(axes, is_leaf=lambda x: x is None)
-        return cls(tuple(leaves), structure)
-
-    def tree(self) -> Any:
-        """What it was made of."""
-        return jax.tree.unflatten(self.structure, self.leaves)
+@functools.cache  # the options follow from the backend, which is not known at import
+def _programs() -> tuple[Any, Any, Any]:
+    """One iteration of all dreams, their images, and the objective of these, compiled."""
+    options = devices.convolution_options()
+    return (
+        jax.jit(_iterate, static_argnums=(0, 1, 2), compiler_options=options),
+        jax.jit(_picture, static_argnums=0),
+        jax.jit(_value, static_argnums=(0, 1), compiler_options=options),
+    )
 
 
-@functools.lru_cache(maxsize=16)
-def _programs(objective: Objective, options: Options, axes: Axes) -> tuple[Any, Any]:
-    """One iteration of all dreams, and their objective, compiled: dreaming once more compiles nothing."""
-    one = functools.partial(ascend, objective, step=options.step, bands=options.bands)
-    lifted = (jax.vmap(one, (axes.tree(), 0)), jax.vmap(objective, (axes.tree(), 0)))
-    climb, value = (jax.jit(f, compiler_options=devices.convolution_options()) for f in lifted)
-    return climb, value
+def _iterate(
+    objective: Objective, parts: Any, axes: Any, params: Any, key: Any, written: jax.Array, state: Any
+) -> tuple[jax.Array, Any, jax.Array, jax.Array]:
+    one = functools.partial(ascend, objective, parts)
+    return jax.vmap(one, (jax.tree.unflatten(axes[1], axes[0]), None, 0, 0))(params, key, written, state)
+
+
+def _picture(parametrisation: Parametrisation, written: jax.Array) -> jax.Array:
+    return jax.vmap(parametrisation.image)(written)
+
+
+def _value(objective: Objective, axes: Any, params: Any, images: jax.Array) -> jax.Array:
+    return jax.vmap(objective, (jax.tree.unflatten(axes[1], axes[0]), 0))(params, images)
 
 
 def ascend(
-    objective: Objective, params: Any, image: jax.Array, step: float = Options().step, bands: int = Options().bands
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One iteration: an image [H, W] or [H, W, 3] moved by `step` along its banded gradient and kept within 0..255.
+    objective: Objective,
+    parts: tuple[Parametrisation, View | None, Optimiser],
+    params: Any,
+    key: jax.Array | None,
+    written: jax.Array,
+    state: Any,
+) -> tuple[jax.Array, Any, jax.Array, jax.Array]:
+    """One iteration of one dream.
 
     Returns:
-      The image, the objective before the iteration [], and whether any of its gradient is not zero [].
+      What is written after it, the optimiser's state, the objective before it [], and whether any of its gradient is
+      not zero [].
     """
-    value, gradient = jax.value_and_grad(objective, argnums=1)(params, image)
-    direction = equalise_bands(gradient, bands)
-    return jnp.clip(image + step * direction, 0, 255), value, jnp.any(gradient != 0)
+    parametrisation, transform, optimiser = parts
 
+    def score(written: jax.Array) -> jax.Array:
+        image = parametrisation.image(written)
+        return objective(params, image if transform is None or key is None else transform(key, image))
 
-def equalise_bands(gradient: jax.Array, levels: int) -> jax.Array:
-    """Gives each band of a Laplacian pyramid of [H, W, ...] a root mean square of 1, and so the sum.
-
-    Without it the finest band, noise to the eye, outweighs all others (Mordvintsev et al. 2015, "Laplacian pyramid
-    gradient normalization"). A band below 1e-4 of the gradient is rounding, and is not raised.
-    """
-    total, rest, channels = jnp.zeros_like(gradient), gradient, gradient.shape[2:]
-    least = 1e-4 * jnp.sqrt(jnp.mean(gradient**2))
-    for _ in range(levels):
-        smaller = (*(max(1, side // 2) for side in rest.shape[:2]), *channels)
-        low = jax.image.resize(rest, smaller, "linear")  # anti-aliased
-        band = rest - jax.image.resize(low, rest.shape, "linear")
-        total += jax.image.resize(_unit(band, least), gradient.shape, "linear")
-        rest = low
-    return _unit(total + jax.image.resize(_unit(rest, least), gradient.shape, "linear"))
-
-
-def _unit(x: jax.Array, least: jax.Array | float = 0.0) -> jax.Array:
-    return x / jnp.maximum(jnp.sqrt(jnp.mean(x**2)), least + 1e-12)
-
-
-def stretched(image: jax.Array) -> jax.Array:
-    """An image [H, W, ...] as u8 from its darkest to its brightest pixel, MATLAB's OutputScaling "linear"."""
-    low, high = image.min(), image.max()
-    return jnp.round(255 * (image - low) / jnp.maximum(high - low, 1e-6)).astype(jnp.uint8)
+    value, gradient = jax.value_and_grad(score)(written)
+    written, state = optimiser.update(gradient, state, written)
+    return written, state, value, jnp.any(gradient != 0)

@@ -39,7 +39,7 @@ def gradient(objective: Objective, params: Any, images: Array) -> jax.Array:
     """How much the score rises per grey level of each pixel, d f(x) / d x (Simonyan et al. 2014, arXiv:1312.6034).
 
     Args:
-      objective: see `Objective`; keep it, since its compiled program is kept with it.
+      objective: see `Objective`.
       params: its first argument.
       images: [B, H, W], grey 0..255, u8 or float.
 
@@ -49,7 +49,7 @@ def gradient(objective: Objective, params: Any, images: Array) -> jax.Array:
     Raises:
       ValueError: if `images` is not [B, H, W].
     """
-    return _programs(objective)[1](jax.device_put(params), checked(images))
+    return _programs().gradient(objective, jax.device_put(params), checked(images))
 
 
 def smooth_grad(
@@ -119,8 +119,8 @@ def integrated_gradients(
 
     params = jax.device_put(params)
     maps = (x - base) * _mean_gradient(objective, params, points, len(x), steps)
-    value = _programs(objective)[0]
-    rise = value(params, x) - value(params, base)
+    value = _programs().value
+    rise = value(objective, params, x) - value(objective, params, base)
     return Attributions(maps, jnp.abs(maps.sum((1, 2)) - rise) / jnp.abs(rise))
 
 
@@ -157,10 +157,11 @@ def occlusion(
     calls = -(-len(corners) // CHUNK)
     padded = np.resize(corners, (calls * -(-len(corners) // calls), 2))  # equal calls; some corners twice
     levels = x.mean((1, 2)) if fill is None else jnp.full(len(x), fill, jnp.float32)
-    value, covered = _programs(objective)[0], _covered(objective, patch)
+    value, covered = _programs().value, _programs().covered
     maps = []
-    for image, level, score in zip(x, levels, value(params, x), strict=True):
-        scores = jnp.concatenate([covered(params, image, level, some) for some in np.split(padded, calls)])
+    for image, level, score in zip(x, levels, value(objective, params, x), strict=True):
+        parts = [covered(objective, patch, params, image, level, some) for some in np.split(padded, calls)]
+        scores = jnp.concatenate(parts)
         drops = score - scores[: len(corners)].reshape(len(starts[0]), len(starts[1]))
         maps.append(_spread(drops, *covers))
     return jnp.stack(maps)
@@ -216,23 +217,37 @@ METHODS: dict[str, Method] = {
 """Every method with its default options; SmoothGrad alone uses the key."""
 
 
-@functools.lru_cache(maxsize=8)
-def _programs(objective: Objective) -> tuple[Any, Any]:
-    """The score of B images and its gradient, compiled."""
-    lifted = (jax.vmap(objective, (None, 0)), jax.vmap(jax.grad(objective, argnums=1), (None, 0)))
-    value, slope = (jax.jit(f, compiler_options=devices.convolution_options()) for f in lifted)
-    return value, slope
+class _Programs(NamedTuple):
+    """Compiled; the objective is static."""
+
+    value: Any  # (objective, params, images [B, H, W]) -> scores [B]
+    gradient: Any  # the same -> [B, H, W]
+    covered: Any  # (objective, patch, params, image, fill [], corners [n, 2]) -> the score with each patch covered [n]
 
 
-@functools.lru_cache(maxsize=8)
-def _covered(objective: Objective, patch: int) -> Any:
-    """(params, image, fill [], corners [n, 2]) -> the score with each of n patches covered, compiled."""
+@functools.cache  # the options follow from the backend, which is not known at import
+def _programs() -> _Programs:
+    options = devices.convolution_options()
+    value, gradient = (jax.jit(f, static_argnums=0, compiler_options=options) for f in (_values, _gradients))
+    return _Programs(value, gradient, jax.jit(_covered, static_argnums=(0, 1), compiler_options=options))
 
-    def one(params: Any, image: jax.Array, fill: jax.Array, corner: jax.Array) -> jax.Array:
+
+def _values(objective: Objective, params: Any, images: jax.Array) -> jax.Array:
+    return jax.vmap(objective, (None, 0))(params, images)
+
+
+def _gradients(objective: Objective, params: Any, images: jax.Array) -> jax.Array:
+    return jax.vmap(jax.grad(objective, argnums=1), (None, 0))(params, images)
+
+
+def _covered(
+    objective: Objective, patch: int, params: Any, image: jax.Array, fill: jax.Array, corners: jax.Array
+) -> jax.Array:
+    def score(corner: jax.Array) -> jax.Array:
         cover = jnp.full((patch, patch), fill)
         return objective(params, jax.lax.dynamic_update_slice(image, cover, (corner[0], corner[1])))
 
-    return jax.jit(jax.vmap(one, (None, None, None, 0)), compiler_options=devices.convolution_options())
+    return jax.vmap(score)(corners)
 
 
 def _mean_gradient(
@@ -243,10 +258,11 @@ def _mean_gradient(
     So many at once as fit into `CHUNK` and divide `count`: one program, and no scan over convolutions, which is slow.
     """
     together = max(n for n in range(1, count + 1) if count % n == 0 and (n == 1 or n * batch <= CHUNK))
-    slope, total = _programs(objective)[1], jnp.float32(0)
+    total = jnp.float32(0)
     for some in np.arange(count).reshape(-1, together):
         at = points(some)
-        total = total + slope(params, at.reshape(-1, *at.shape[2:])).reshape(at.shape).sum(0)
+        gradients = _programs().gradient(objective, params, at.reshape(-1, *at.shape[2:]))
+        total = total + gradients.reshape(at.shape).sum(0)
     return total / count
 
 

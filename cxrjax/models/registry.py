@@ -63,6 +63,7 @@ class Model:
     dense: tuple[str, ...]  # those without a map
     cam_stage: str  # whose map Grad-CAM reads
     retrain_from: str  # first stage that is retrained unless asked otherwise
+    dreamt: tuple[str, ...]  # stages whose channels are dreamt unless asked otherwise
     crop: int  # pixels a side of what the network sees
     source: int  # pixels a side of the image that the crop is cut from
     smallest: int  # pixels a side of the smallest image that leaves something of the map
@@ -99,16 +100,16 @@ class Model:
         """Refuses a stage that there is not.
 
         Raises:
-          ValueError: naming the argument and the stages.
+          InputError: naming the argument and the stages.
         """
         if stage not in self.stages:
-            raise ValueError(f"{argument} must be one of {', '.join(self.stages)}, got {stage!r}")
+            raise InputError(f"{argument} must be one of {', '.join(self.stages)}, got {stage!r}")
 
     def between(self, start: str, stop: str) -> tuple[str, ...]:
         """Stages from `start` to `stop`, both included.
 
         Raises:
-          ValueError: if there is no such stage, or `start` comes after `stop`.
+          InputError: if there is no such stage, or `start` comes after `stop`.
         """
         return between(self.stages, start, stop)
 
@@ -133,51 +134,32 @@ class Model:
 
     def input_shape(self, start: str | None = None) -> tuple[int, ...]:
         """What `start` reads, [1, crop, crop, channels] if it is the first stage (or None), else [1, ...]."""
-        return _input_shape(self, start)
+        before = self.before(start) if start else None
+        if before is None:
+            return 1, self.crop, self.crop, self.channels
+        return tuple(_traced(self, None, before)[0][0].shape)
 
     def parameter_shapes(self, start: str | None = None, stop: str | None = None) -> dict[str, Any]:
         """Shapes and types of the parameters of some stages, layer -> {"kernel", "bias"}; nothing is computed."""
-        return _parameter_shapes(self, start, stop)
+        return dict(_traced(self, start, stop)[1]["params"])
 
     def width(self, stage: str) -> int:
         """Channels, units or classes of a stage.
 
         Raises:
-          ValueError: if there is no such stage.
+          InputError: if there is no such stage.
         """
         self.check_stage(stage)
-        return _widths(self)[stage]
+        return int(_traced(self, None, None)[0][1][stage].after.shape[-1])
 
 
 @functools.cache
-def _input_shape(model: Model, start: str | None) -> tuple[int, ...]:
-    import jax
-    import jax.numpy as jnp
-
-    image = (1, model.crop, model.crop, model.channels)
-    before = model.before(start) if start else None
-    if before is None:
-        return image
-    run = model.build(stop=before).init_with_output
-    output, _ = jax.eval_shape(run, jax.random.key(0), jnp.zeros(image))[0]
-    return tuple(output.shape)
-
-
-@functools.cache
-def _parameter_shapes(model: Model, start: str | None, stop: str | None) -> dict[str, Any]:
+def _traced(model: Model, start: str | None, stop: str | None) -> Any:
+    """((output, activations), variables) of some stages as shapes and types; nothing is computed."""
     import jax
 
     example = jax.ShapeDtypeStruct(model.input_shape(start), "float32")
-    return dict(jax.eval_shape(model.build(start, stop).init, jax.random.key(0), example)["params"])
-
-
-@functools.cache
-def _widths(model: Model) -> dict[str, int]:
-    import jax
-
-    example = jax.ShapeDtypeStruct(model.input_shape(), "float32")
-    (_, activations), _ = jax.eval_shape(model.build().init_with_output, jax.random.key(0), example)
-    return {stage: activation.after.shape[-1] for stage, activation in activations.items()}
+    return jax.eval_shape(model.build(start, stop).init_with_output, jax.random.key(0), example)
 
 
 def between(stages: tuple[str, ...], start: str, stop: str) -> tuple[str, ...]:
@@ -187,13 +169,13 @@ def between(stages: tuple[str, ...], start: str, stop: str) -> tuple[str, ...]:
     ('conv5', 'fc6', 'fc7')
 
     Raises:
-      ValueError: if a name is not in `stages` or `start` comes after `stop`.
+      InputError: if a name is not in `stages` or `start` comes after `stop`.
     """
     for argument, name in (("start", start), ("stop", stop)):
         if name not in stages:
-            raise ValueError(f"{argument} must be one of {', '.join(stages)}, got {name!r}")
+            raise InputError(f"{argument} must be one of {', '.join(stages)}, got {name!r}")
     if stages.index(start) > stages.index(stop):
-        raise ValueError(f"start must not come after stop, got start={start!r} and stop={stop!r}")
+        raise InputError(f"start must not come after stop, got start={start!r} and stop={stop!r}")
     return stages[stages.index(start) : stages.index(stop) + 1]
 
 
@@ -233,6 +215,7 @@ ALEXNET = register(
         dense=("fc6", "fc7", "fc8"),
         cam_stage="conv5",
         retrain_from="fc6",
+        dreamt=("conv2", "conv3", "conv5", "fc7"),
         crop=227,
         source=256,
         smallest=63,
@@ -240,14 +223,8 @@ ALEXNET = register(
         dropout=0.5,
         dropped=("fc6", "fc7"),
         foreign_names=(
-            ("conv1", "features.0"),
-            ("conv2", "features.3"),
-            ("conv3", "features.6"),
-            ("conv4", "features.8"),
-            ("conv5", "features.10"),
-            ("fc6", "classifier.1"),
-            ("fc7", "classifier.4"),
-            ("fc8", "classifier.6"),
+            *(("conv1", "features.0"), ("conv2", "features.3"), ("conv3", "features.6"), ("conv4", "features.8")),
+            *(("conv5", "features.10"), ("fc6", "classifier.1"), ("fc7", "classifier.4"), ("fc8", "classifier.6")),
         ),
     )
 )

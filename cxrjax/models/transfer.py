@@ -124,10 +124,11 @@ def build_transfer_model(
         update are float32 in both.
 
     Raises:
-      ValueError: if the network has no stage `retrain_from`.
-      InputError: if a frozen layer is missing in the weights or does not fit, listing all such layers.
+      InputError: if the network has no stage `retrain_from`; if a frozen layer is missing in the weights or does not
+        fit, listing all such layers.
     """
     model = dataclasses.replace(weights.model if weights else model, num_classes=num_classes, dtype=dtype)
+    model.check_stage(retrain_from, "retrain_from")
     retrained = model.between(retrain_from, model.logits)
     shapes = model.parameter_shapes(retrain_from)
     given: Params = {}

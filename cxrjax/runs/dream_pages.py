@@ -76,8 +76,8 @@ def make(run: TrainedRun, wanted: Wanted) -> Made:
 
 
 def _iterations(setting: Setting, name: str) -> int:
-    options = setting.octaves
-    return options.octaves * options.iterations if name == dreaming.OCTAVES else setting.fourier.iterations
+    ascent = setting.octaves if name == dreaming.OCTAVES else setting.fourier
+    return ascent.octaves * ascent.iterations
 
 
 def _watch(frames: list[np.ndarray], total: int) -> dream.OnStep:
@@ -114,9 +114,15 @@ def last_line(made: Made) -> str:
 def _told(wanted: Wanted) -> dict[str, Any]:
     setting = wanted.setting
     return {
-        "octaves": setting.octaves._asdict(), "fourier": setting.fourier._asdict(), "colour": setting.colour,
+        "octaves": _settings(setting.octaves), "fourier": _settings(setting.fourier), "colour": setting.colour,
         "key": setting.key, "layers": list(wanted.layers), "channels": wanted.channels,
     }  # fmt: skip
+
+
+def _settings(ascent: dream.Ascent) -> dict[str, float]:
+    parts = (ascent.optimiser, ascent.parametrisation, *([ascent.transform] if ascent.transform else []))
+    of_parts = {name: value for part in parts for name, value in vars(part).items()}
+    return {"iterations": ascent.iterations, "octaves": ascent.octaves, "scale": ascent.scale, **of_parts}
 
 
 def _warn(title: str, name: str, dreams: dream.Dreams, found: Heads) -> None:

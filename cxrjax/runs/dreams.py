@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -12,21 +13,21 @@ import pandas as pd
 from cxrjax.analysis import similarity
 from cxrjax.base import devices
 from cxrjax.base.types import Params
-from cxrjax.interpret import dream, dream_fourier, objectives
+from cxrjax.interpret import dream, objectives
 from cxrjax.models import transfer as network
 from cxrjax.runs.trained import TrainedRun
 
 OCTAVES, FOURIER = "octaves", "fourier"
 PARAMETRISATIONS = (OCTAVES, FOURIER)
-_GENTLE = 2.0  # grey levels an iteration, root mean square, of a radiograph that is to stay one
+_SMALL_STEP = 2.0  # grey levels an iteration, root mean square, of a radiograph that is to stay one
 _FED = 32  # images a call when dreams are fed back
 
 
 class Setting(NamedTuple):
     """How everything is dreamt."""
 
-    octaves: dream.Options = dream.Options()
-    fourier: dream_fourier.Options = dream_fourier.Options()
+    octaves: dream.Ascent = dream.OCTAVES
+    fourier: dream.Ascent = dream.FOURIER
     colour: bool = False
     key: int = 0  # of the noise and of the transformations
 
@@ -61,11 +62,11 @@ def classes(found: Heads, parametrisation: str, setting: Setting, on_step: dream
       setting: see `Setting`.
       on_step: see `dream.dream`; gets the dreams of one class at a time.
     """
-    aim = objectives.channel_objective(found.net)
+    objective = objectives.channel_objective(found.net)
     axes = (network.seed_axes(found.net), None)
     made = [
         _ascend(
-            parametrisation, aim, (found.layers, objectives.class_logit(found.net, label)), axes,
+            parametrisation, objective, (found.layers, objectives.class_logit(found.net, label)), axes,
             len(found.seeds), setting, on_step,
         )
         for label in (1, 0)
@@ -93,7 +94,7 @@ def channels(found: Heads, layer: str, chosen: tuple[int, ...], parametrisation:
 
 def _ascend(
     parametrisation: str,
-    aim: objectives.ChannelObjective,
+    objective: objectives.ChannelObjective,
     params: Any,
     axes: Any,
     count: int,
@@ -101,17 +102,11 @@ def _ascend(
     on_step: dream.OnStep | None,
 ) -> dream.Dreams:
     """From noise that is the same for all dreams, so that they differ by their networks alone."""
-    key, crop = jax.random.key(setting.key), aim.model.crop
-    if parametrisation == OCTAVES:
-        start = dream.noise(key, crop, colour=setting.colour)
-        return dream.dream(aim, params, _repeated(start, count), setting.octaves, axes, on_step)
-    keys = jax.random.split(key)
-    start = dream_fourier.noise(keys[0], crop, colour=setting.colour)
-    return dream_fourier.dream(keys[1], aim, params, _repeated(start, count), setting.fourier, axes, on_step)
-
-
-def _repeated(start: jax.Array, count: int) -> jax.Array:
-    return jnp.broadcast_to(start, (count, *start.shape))
+    key, ascent = jax.random.key(setting.key), {OCTAVES: setting.octaves, FOURIER: setting.fourier}[parametrisation]
+    noise_key, step_key = jax.random.split(key) if ascent.transform else (key, None)
+    start = ascent.parametrisation.noise(noise_key, objective.model.crop, setting.colour)
+    repeated = jnp.broadcast_to(start, (count, *start.shape))
+    return dream.dream(objective, params, repeated, ascent, axes, on_step, step_key)
 
 
 class Changed(NamedTuple):
@@ -128,11 +123,11 @@ def radiographs(found: Heads, images: np.ndarray, setting: Setting) -> Changed:
 
     One octave: a radiograph keeps its size, and what changes in it is no finer than it.
     """
-    aim = objectives.channel_objective(found.net)
+    objective = objectives.channel_objective(found.net)
     odds = objectives.log_odds(found.net)
     start = jnp.asarray(images, jnp.float32)
-    gentle = setting.octaves._replace(step=_GENTLE, octaves=1)
-    away, towards = (dream.dream(aim, (found.of(0), sign * odds), start, gentle) for sign in (-1.0, 1.0))
+    one_octave = dataclasses.replace(setting.octaves, optimiser=dream.BandedSteps(_SMALL_STEP), octaves=1)
+    away, towards = (dream.dream(objective, (found.of(0), sign * odds), start, one_octave) for sign in (-1.0, 1.0))
     scores = [towards.scores[:, 0], -away.scores[:, -1], towards.scores[:, -1]]
     return Changed(np.asarray(start), np.asarray(away.image), np.asarray(towards.image), np.asarray(jnp.stack(scores)))
 

@@ -26,7 +26,7 @@ from cxrjax.base.types import InputError
 from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.data.load import cache_dir, load
-from cxrjax.models import pretrained, transfer
+from cxrjax.models import pretrained, registry, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.report import report
 from cxrjax.runs import arms, flow, results, run_folder, scoring, summary, tables
@@ -122,9 +122,10 @@ def check(config: ExperimentConfig) -> None:
         raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
     if config.learning_rate <= 0:
         raise InputError(f"--learning_rate must be above 0, got {config.learning_rate:g}")
-    if config.retrain_from == "conv1" and config.augment_bank:
+    first = registry.get(config.model).stages[0]
+    if config.retrain_from == first and config.augment_bank:
         raise InputError(
-            f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from=conv1 does not leave"
+            f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from={first} does not leave"
         )
     if config.input == "tfdata":
         tf_input.require()

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from cxrjax.interpret import dream
+from cxrjax.interpret import dream_parts
 from cxrjax.models import alexnet, augment, pretrained, registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.runs import roofline
@@ -162,7 +162,7 @@ def test_pytorch_dreams_in_the_same_direction():
     from experiments import _torch_reference
 
     gradient = np.random.default_rng(0).standard_normal((37, 50), np.float32)
-    want = jax.jit(dream.equalise_bands, static_argnums=1)(gradient, dream.Options().bands)
+    want = jax.jit(dream_parts.equalise_bands, static_argnums=1)(gradient, dream_parts.BandedSteps().bands)
     np.testing.assert_allclose(_torch_reference.dream_direction(torch.from_numpy(gradient)), want, atol=1e-4)
 
 

@@ -60,7 +60,6 @@ MISTAKES = [
     ("deep_dream", "", "--run must be given"),
     ("deep_dream", "--run=a,b,c", "--run must be given"),
     ("deep_dream", "--run=nowhere", "nowhere must be the folder of a finished run"),
-    ("deep_dream", "--run=nowhere --layers=conv9", "got 'conv9'"),
     ("deep_dream", "--run=nowhere --iterations=0", "iterations"),
     ("where_it_looks", "", "--run must be given"),
     ("where_it_looks", "--run=nowhere", "nowhere must be the folder of a finished run"),

@@ -45,6 +45,11 @@ def test_fc8_needs_every_layer_before_it(complete):
     assert transfer.build_transfer_model(some, "fc6").fresh == ("fc6", "fc7", "fc8")
 
 
+def test_a_stage_that_the_network_lacks_is_refused():
+    with pytest.raises(InputError, match=r"retrain_from must be one of conv1, .*, got 'layer4'"):
+        transfer.build_transfer_model(None, "layer4")
+
+
 def test_bfloat16_is_of_activations_only(complete, pixels):
     exact, rough = (transfer.build_transfer_model(complete, "fc6", dtype=name) for name in ("float32", "bfloat16"))
     params = exact.initial(jax.random.key(0))

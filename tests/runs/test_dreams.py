@@ -1,5 +1,6 @@
 """Dreams of a small finished run: one call as one by one, fed back to every network, written with its report."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -10,14 +11,14 @@ import pandas as pd
 import pytest
 
 from cxrjax.base.types import InputError
-from cxrjax.interpret import dream, dream_fourier, objectives
+from cxrjax.interpret import dream, objectives
 from cxrjax.models import transfer
 from cxrjax.runs import dream_pages, dreams, record
 from cxrjax.runs.trained import load_run
 from cxrjax.storage.store import open_store
 from experiments import deep_dream
 
-SHORT = dreams.Setting(dream.Options(2, 1), dream_fourier.Options(2))
+SHORT = dreams.Setting(dream.Ascent(iterations=2, octaves=1), dataclasses.replace(dream.FOURIER, iterations=2))
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +119,10 @@ def test_the_program_writes_everything(small_run, tmp_path, capsys):
     assert found.numbers["settings"]["octaves"]["iterations"] == 1
     assert 'id="dream"' in (folder / "report.html").read_text()
     assert capsys.readouterr().out.splitlines()[-1].startswith("P vs NF: dreams in octaves: classified as dreamt by")
+
+
+def test_a_layer_that_the_network_lacks_is_one_line_and_exit_status_2(small_run, capsys):
+    with pytest.raises(SystemExit) as stop:
+        deep_dream.main([f"--run={small_run}", "--layers=conv2,conv9"])
+    assert stop.value.code == 2
+    assert "--layers must be one of conv1, conv2" in capsys.readouterr().err.strip()
