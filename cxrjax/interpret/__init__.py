@@ -1,6 +1,6 @@
 """What a network responds to and where it looks.
 
-Public: `objectives` (what is raised or explained), `dream` with `dream_parts`, `saliency` (five methods) with `grad_cam`,
+Public: `objectives` (what is raised or explained), `dream` with `dream_parts`, `saliency` with `grad_cam`,
 `lungs` (where the lungs are).
 """
 
