@@ -47,13 +47,13 @@ def main(argv: list[str] | None = None) -> None:
         out = Path(config.out)
         _refuse(out, config.data_dir)
         store, about = load(config.data_dir, config.max_bad)
-        made = describe.describe(store, about)
+        description = describe.describe(store, about)
         sheets = describe.contact_sheets(store, config.seed)
         try:
-            describe.write(out, made, sheets)
+            describe.write(out, description, sheets)
         except OSError as error:
             raise InputError(f"--out={out} cannot be written: {error.strerror} ({error.filename or out})") from error
-        print(describe.sentence(made, out / "describe.html"))
+        print(describe.sentence(description, out / "describe.html"))
 
 
 def _refuse(out: Path, data_dir: str | None) -> None:

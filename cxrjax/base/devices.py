@@ -46,8 +46,8 @@ def start(cache: Path) -> None:
         # Passed on by hand: JAX reads the address alone from the environment.
         jax.distributed.initialize(address, int(numbers[0]), int(numbers[1]))
     if not jax.config.values["jax_compilation_cache_dir"]:
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        jax.config.update("jax_compilation_cache_dir", str(cache))  # type: ignore[no-untyped-call]
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # type: ignore[no-untyped-call]
 
 
 def is_first() -> bool:
@@ -116,7 +116,7 @@ def mesh(seeds: int, batch_size: int) -> Mesh:
 
 def padded(seeds: int, mesh: Mesh) -> int:
     """Number of seeds with the masked ones that fill the axis `seed`."""
-    size = mesh.shape[SEED]
+    size: int = mesh.shape[SEED]
     return -(-seeds // size) * size
 
 
@@ -125,9 +125,10 @@ def put(mesh: Mesh, array: Any, *axes: Any) -> jax.Array:
 
     Every process gives the whole array and keeps its devices' part.
     """
-    sharding = NamedSharding(mesh, PartitionSpec(*axes))
+    sharding = NamedSharding(mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
     if jax.process_count() == 1:
-        return jax.device_put(array, sharding)
+        on_device: jax.Array = jax.device_put(array, sharding)
+        return on_device
     whole = np.asarray(array)
     return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
 

@@ -30,7 +30,8 @@ class Split(NamedTuple):
     val: np.ndarray  # [n_val] i32
 
 
-_DRAW, _SPLIT, _SHUFFLE, _SOME = range(4)  # second entries of the NumPy seeds
+# Purposes of the random draws: `default_rng([seed, purpose])`.
+_DRAW_NEGATIVES, _SPLIT, _SHUFFLE_LABELS, _SUBSET_TRAIN = range(4)
 
 
 def members(labels: pd.Series, label_class: LabelClass) -> np.ndarray:
@@ -69,13 +70,7 @@ def wanted_negatives(negatives: str, positives: int, available: int, ratio: tupl
     return int(negatives)
 
 
-def draw(
-    table: pd.DataFrame,
-    task: Task,
-    seed: int,
-    negatives: str = "auto",
-    view: str = "all",
-) -> Cohort:
+def draw(table: pd.DataFrame, task: Task, seed: int, negatives: str = "auto", view: str = "all") -> Cohort:
     """All positives, and negatives drawn anew for this seed.
 
     Args:
@@ -99,7 +94,7 @@ def draw(
         if not len(rows):
             raise InputError(f"the data holds no {name} image (view: {view}) among its {len(table)}")
     wanted = wanted_negatives(negatives, len(positive), len(negative), task.negatives_per_positives)
-    drawn = np.random.default_rng([seed, _DRAW]).choice(negative, wanted, replace=False)
+    drawn = np.random.default_rng([seed, _DRAW_NEGATIVES]).choice(negative, wanted, replace=False)
     chosen = np.concatenate([positive, drawn])
     index = order[np.isin(order, chosen)]
     return Cohort(index.astype(np.int32), is_positive[index].astype(np.int32), table["patient"].to_numpy(str)[index])
@@ -117,28 +112,33 @@ def split(cohort: Cohort, seed: int, val_fraction: float = 0.2, by: str = "patie
       InputError: if `val_fraction` leaves a class without training or validation images.
     """
     rng = np.random.default_rng([seed, _SPLIT])
-    group = cohort.patient if by == "patient" else np.arange(len(cohort.index))
-    _, group = np.unique(group, return_inverse=True)
+    _, group = np.unique(cohort.patient if by == "patient" else np.arange(len(cohort.index)), return_inverse=True)
     total = np.bincount(cohort.label, minlength=2)
     images = np.stack([np.bincount(group[cohort.label == c], minlength=group.max() + 1) for c in (0, 1)], axis=1)
-    left = np.round(total * val_fraction).astype(int)
+    wanted = np.round(total * val_fraction).astype(int)
     in_val = np.zeros(len(images), bool)
-    for one in rng.permutation(len(images)):
-        if (images[one] <= left).all():
-            in_val[one] = True
-            left -= images[one]
-    val = np.flatnonzero(in_val[group])
-    train = np.flatnonzero(~in_val[group])
-    for side, rows in (("training", train), ("validation", val)):
-        if len(np.unique(cohort.label[rows])) < 2:
+    for number in rng.permutation(len(images)):
+        if (images[number] <= wanted).all():
+            in_val[number] = True
+            wanted -= images[number]
+    result = _split(in_val[group])
+    for side, rows in (("training", result.train), ("validation", result.val)):
+        if _lacks_a_class(cohort, rows):
             raise InputError(
                 f"--val_fraction={val_fraction:g} leaves no images of one class for {side}: "
                 f"{total[1]} positives, {total[0]} negatives, split by {by}"
             )
-    result = Split(train.astype(np.int32), val.astype(np.int32))
     if by == "patient":
         check_disjoint(cohort, result)
     return result
+
+
+def _split(in_val: np.ndarray) -> Split:
+    return Split(np.flatnonzero(~in_val).astype(np.int32), np.flatnonzero(in_val).astype(np.int32))
+
+
+def _lacks_a_class(cohort: Cohort, rows: np.ndarray) -> bool:
+    return len(np.unique(cohort.label[rows])) < 2
 
 
 def official_split(cohort: Cohort, table: pd.DataFrame) -> Split:
@@ -159,45 +159,45 @@ def official_split(cohort: Cohort, table: pd.DataFrame) -> Split:
             f"--split_by=official: {unknown.sum()} of {len(side)} images, {name} among them, are in no official split "
             "(train_val_list.txt and test_list.txt beside NIH's table, or folders train, val and test)"
         )
-    result = Split(*(np.flatnonzero(part).astype(np.int32) for part in (side != "test", side == "test")))
+    result = _split(side == "test")
     for name, rows in (("train", result.train), ("test", result.val)):
-        if len(np.unique(cohort.label[rows])) < 2:
+        if _lacks_a_class(cohort, rows):
             raise InputError(f"--split_by=official: one class has no image in the official {name} list")
     return result
 
 
 def shuffled(label: np.ndarray, seed: int) -> np.ndarray:
     """Labels [n] in random order, for a control: their share stays, what they say of the images is gone."""
-    return np.random.default_rng([seed, _SHUFFLE]).permutation(label)
+    return np.random.default_rng([seed, _SHUFFLE_LABELS]).permutation(label)
 
 
-def some_patients(cohort: Cohort, split: Split, patients: int, seed: int) -> Split:
+def subset_train_patients(cohort: Cohort, split: Split, patients: int, seed: int) -> Split:
     """The same split with fewer patients in training: the first `patients` of one random order of them for each seed,
     so that a smaller number's are among a larger one's.
 
     Raises:
       InputError: if there are not as many, or only of one class.
     """
-    there = np.unique(cohort.patient[split.train])
-    if not 0 < patients <= len(there):
+    available = np.unique(cohort.patient[split.train])
+    if not 0 < patients <= len(available):
         raise InputError(
-            f"--train_patients={patients} must be 1 to {len(there)}, the patients in training, seed {seed}"
+            f"--train_patients={patients} must be 1 to {len(available)}, the patients in training, seed {seed}"
         )
-    chosen = np.random.default_rng([seed, _SOME]).permutation(there)[:patients]
+    chosen = np.random.default_rng([seed, _SUBSET_TRAIN]).permutation(available)[:patients]
     train = split.train[np.isin(cohort.patient[split.train], chosen)]
-    if len(np.unique(cohort.label[train])) < 2:
+    if _lacks_a_class(cohort, train):
         raise InputError(f"--train_patients={patients} leaves no training image of one class, seed {seed}")
     return Split(train, split.val)
 
 
-def hold_out(cohort: Cohort, split: Split, patients: np.ndarray) -> Split:
-    """The same split without these patients in training; validation stays as it is.
+def exclude_from_training(cohort: Cohort, split: Split, patients: np.ndarray) -> Split:
+    """The same split without these patients, [P] str, in training; validation stays as it is.
 
     Raises:
       InputError: if training is left without an image of one class.
     """
     train = split.train[~np.isin(cohort.patient[split.train], patients)]
-    if len(np.unique(cohort.label[train])) < 2:
+    if _lacks_a_class(cohort, train):
         raise InputError(f"holding {len(patients)} patients out leaves no training image of one class")
     return Split(train, split.val)
 

@@ -7,6 +7,7 @@ JPEG 2000 box of length 0. In a child they may crash or hang without harm to the
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import queue
 import signal
@@ -44,46 +45,31 @@ def pixel_array(content: bytes, decoder: str) -> np.ndarray:
 def _ask(content: bytes, decoder: str) -> tuple[bytes, bytes] | None:
     """Fault (empty for none) and array file by a child; None if it is gone."""
     child = _child()
+    assert child.stdin is not None and child.stdout is not None, "pipes were asked for"
     try:
-        assert child.stdin is not None and child.stdout is not None, "pipes were asked for"
-        _send(child.stdin, decoder.encode())
-        _send(child.stdin, str(LIMIT_SECONDS).encode())
-        _send(child.stdin, content)
-        fault, pixels = _receive(child.stdout), _receive(child.stdout)
-    except OSError:
-        fault = pixels = None
-    if fault is None or pixels is None:
+        _send(child.stdin, decoder.encode(), str(LIMIT_SECONDS).encode(), content)
+        answer = _receive(child.stdout), _receive(child.stdout)
+    except (OSError, EOFError):
         _end(child)
         return None
     _idle.put(child)
-    return fault, pixels
+    return answer
 
 
 def _child() -> subprocess.Popen[bytes]:
-    while True:
-        try:
-            idle = _idle.get_nowait()
-        except queue.Empty:
-            break
-        if idle.poll() is None:
-            return idle
-        _end(idle)
+    """An idle child that lives, else a new one."""
+    with contextlib.suppress(queue.Empty):
+        while (idle := _idle.get_nowait()).poll() is not None:
+            _end(idle)
+        return idle
+    command = [sys.executable, "-m", "cxrjax.data.dicom_worker"]
     # What decoders print about damaged data is of no use to anybody.
-    return subprocess.Popen(
-            [sys.executable, "-m", "cxrjax.data.dicom_worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     child.kill()
-    for pipe in (child.stdin, child.stdout):
-        try:
-            if pipe:
-                pipe.close()
-        except OSError:  # what was still to be written to it
-            continue
-    child.wait()
+    child.communicate()  # closes the pipes and waits
 
 
 @atexit.register
@@ -93,18 +79,20 @@ def close() -> None:
         _end(_idle.get_nowait())
 
 
-def _send(pipe: IO[bytes], content: bytes) -> None:
-    pipe.write(len(content).to_bytes(8, "big"))
-    pipe.write(content)
+def _send(pipe: IO[bytes], *parts: bytes) -> None:
+    for part in parts:
+        pipe.write(len(part).to_bytes(8, "big"))
+        pipe.write(part)
     pipe.flush()
 
 
-def _receive(pipe: IO[bytes]) -> bytes | None:
-    """A message; None if the other side is gone."""
+def _receive(pipe: IO[bytes]) -> bytes:
+    """The next part; EOFError if the other side is gone."""
     head = pipe.read(8)
-    size = int.from_bytes(head, "big")
-    content = pipe.read(size)
-    return content if len(head) == 8 and len(content) == size else None
+    part = pipe.read(int.from_bytes(head, "big"))
+    if len(head) < 8 or len(part) < int.from_bytes(head, "big"):
+        raise EOFError
+    return part
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
@@ -115,18 +103,18 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     from pydicom.pixels.utils import pixel_array as decode
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the whole file
-    while all(request := [_receive(requests) for _ in range(3)]):
-        decoder, limit, content = (part or b"" for part in request)
-        signal.setitimer(signal.ITIMER_REAL, float(limit))  # ends the process, also when its parent is gone
-        fault, buffer = "", io.BytesIO()
-        try:
-            data = pydicom.dcmread(io.BytesIO(content), force=True)
-            np.save(buffer, decode(data, decoding_plugin=decoder.decode()))
-        except Exception as error:  # its message may quote the file
-            fault = f"{decoder.decode()} cannot decode it ({type(error).__name__})"
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        _send(answers, fault.encode())
-        _send(answers, buffer.getvalue())
+    with contextlib.suppress(EOFError):
+        while True:
+            decoder, limit, content = (_receive(requests) for _ in range(3))
+            signal.setitimer(signal.ITIMER_REAL, float(limit))  # ends the process, also when its parent is gone
+            fault, buffer = "", io.BytesIO()
+            try:
+                data = pydicom.dcmread(io.BytesIO(content), force=True)
+                np.save(buffer, decode(data, decoding_plugin=decoder.decode()))
+            except Exception as error:  # its message may quote the file
+                fault = f"{decoder.decode()} cannot decode it ({type(error).__name__})"
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            _send(answers, fault.encode(), buffer.getvalue())
 
 
 if __name__ == "__main__":

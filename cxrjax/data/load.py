@@ -83,8 +83,8 @@ def load(data_dir: str | None, max_bad: float = 0.01, size: int = Reduction().si
     if is_store(place):
         return open_store(place, size), read_about(place)
     source, reduction = find(place), Reduction(size)
-    other = "" if reduction == Reduction() else f"-{size}"
-    prepared = cache_dir() / "stores" / f"{place.resolve().name}-{_fingerprint(source)}{other}"
+    suffix = "" if reduction == Reduction() else f"-{size}"
+    prepared = cache_dir() / "stores" / f"{place.resolve().name}-{_fingerprint(source)}{suffix}"
     if not is_store(prepared):
         log.info("%s: preparing %s into %s", source.kind, place, prepared)
         outcome = prepare(source, prepared, reduction, max_bad)

@@ -74,10 +74,10 @@ def prepare(
     started = time.monotonic()
     out = out.resolve()  # a link to a folder on another disk means that disk
     _refuse(out, overwrite)
-    there = is_store(out)
+    existed = is_store(out)
     try:
         with _claimed(out) as folder:
-            if is_store(out) and not there:
+            if is_store(out) and not existed:
                 return None
             _begin(folder, source, reduction, overwrite)
             with warnings.catch_warnings():

@@ -25,7 +25,7 @@ from cxrjax.storage.store import BAD_COLUMNS, About, ImageStore, hash_rows, read
 
 CLEAR_DIFFERENCE, CLEAR_ERRORS = 0.10, 2.5  # of two shares, and in its standard errors
 SHOWN = 100  # rows of a long table on the page; its file has them all
-_SHEETS = {"P": "contact_p", "NF": "contact_nf", "other": "contact_other", "unlabelled": "contact_unlabelled"}
+_SHEETS = ("P", "NF", "other", "unlabelled")  # classes with a sheet of images
 
 
 class Description(NamedTuple):
@@ -47,23 +47,15 @@ def describe(store: ImageStore, about: About) -> Description:
     table = store.table
     classes, groups = class_counts(table, about.listed), group_counts(table)
     patients = dict(zip(classes["class"], classes["patients"], strict=True))
-    return Description(
-        about,
-        classes,
-        groups,
-        clear_differences(groups, patients),
-        findings(table),
-        images_a_patient(table),
-        int(table["patient"].value_counts().max()),
-        duplicates(store),
-        bad_images(store, about),
-    )
+    differences, most_images = clear_differences(groups, patients), int(table["patient"].value_counts().max())
+    by_patient, alike, bad = images_a_patient(table), duplicates(store), bad_images(store, about)
+    return Description(about, classes, groups, differences, findings(table), by_patient, most_images, alike, bad)
 
 
 def members(labels: pd.Series) -> dict[str, np.ndarray]:
     """Membership of P, NP, NF, other and unlabelled as {class: [N] bool}, from labels as in a store."""
-    known = {c.name: cohort.members(labels, c) for c in PNEUMONIA_CLASSES}
-    return {**known, "other": known["NP"] & ~known["NF"], "unlabelled": (labels == "").to_numpy(bool)}
+    member = {c.name: cohort.members(labels, c) for c in PNEUMONIA_CLASSES}
+    return {**member, "other": member["NP"] & ~member["NF"], "unlabelled": (labels == "").to_numpy(bool)}
 
 
 def class_counts(table: pd.DataFrame, listed: Mapping[str, int]) -> pd.DataFrame:
@@ -203,80 +195,78 @@ def bad_images(store: ImageStore, about: About) -> pd.DataFrame:
 
 def contact_sheets(store: ImageStore, seed: int) -> dict[str, np.ndarray]:
     """Some images of each class that has any: class (P, NF, other, unlabelled) -> u8 [height, width]."""
-    member = members(store.table["labels"])
-    return {
-        name: sheets.contact_sheet(
-            store.images,
-            store.table,
-            rows,
-            f"{name}: {len(rows)} of {member[name].sum():,} images, drawn with seed {seed}",
-        )
-        for name in _SHEETS
-        if len(rows := sheets.contact_rows(store.table, member[name], seed))
-    }
+    member, drawn = members(store.table["labels"]), {}
+    for name in _SHEETS:
+        rows = sheets.contact_rows(store.table, member[name], seed)
+        title = f"{name}: {len(rows)} of {member[name].sum():,} images, drawn with seed {seed}"
+        if len(rows):
+            drawn[name] = sheets.contact_sheet(store.images, store.table, rows, title)
+    return drawn
 
 
-def summary(made: Description) -> dict[str, Any]:
+def summary(description: Description) -> dict[str, Any]:
     """What describe.json holds: the counts, and `notes`, sentences that a user of the data should know."""
-    sizes = made.classes.astype(object).where(made.classes.notna(), None).set_index("class")
-    groups = made.duplicates.drop_duplicates("group")
+    sizes = description.classes.astype(object).where(description.classes.notna(), None).set_index("class")
+    groups = description.duplicates.drop_duplicates("group")
     return {
-        "source": made.about.source,
-        "made": made.about.made,
+        "source": description.about.source,
+        "made": description.about.made,
         "classes": sizes.to_dict("index"),
-        "most_images_of_a_patient": made.most_images,
-        "left_out": int(made.bad["left_out"].sum()),
-        "doubtful": int((~made.bad["left_out"]).sum()),
+        "most_images_of_a_patient": description.most_images,
+        "left_out": int(description.bad["left_out"].sum()),
+        "doubtful": int((~description.bad["left_out"]).sum()),
         "duplicates": {
             "groups": len(groups),
-            "images": len(made.duplicates),
+            "images": len(description.duplicates),
             "across_patients": int(groups["across_patients"].sum()),
             "across_labels": int(groups["across_labels"].sum()),
         },
-        "notes": notes(made),
+        "notes": notes(description),
     }
 
 
-def notes(made: Description) -> list[str]:
+def notes(description: Description) -> list[str]:
     """Sentences on what may mislead a network or its user."""
-    told = []
-    for row in made.differences.to_dict("records"):
+    sentences = []
+    for row in description.differences.to_dict("records"):
         shares = [
             f"{100 * row[f'share_{name}']:.0f} % of {name}" for name in ("P", "NF", "NP") if row[f"share_{name}"] >= 0
         ]
         what = f"{row['variable'].capitalize()}: “{row['group']}” is {', '.join(shares)}"
-        told.append(f"{what}; a network can go by what comes with it instead of the disease.")
-    groups = made.duplicates.drop_duplicates("group")
+        sentences.append(f"{what}; a network can go by what comes with it instead of the disease.")
+    groups = description.duplicates.drop_duplicates("group")
     for column, what in (("patients", "patients, so a split by patient may not part them"), ("labels", "labels")):
         if number := int(groups[f"across_{column}"].sum()):
-            told.append(f"{number} group(s) of equal images have different {what}.")
-    if wrong := int(made.groups["images"][made.groups["group"] == groupings.IMPOSSIBLE_AGE].sum()):
-        told.append(f"{wrong} image(s) have an age {groupings.IMPOSSIBLE_AGE} years, a typing error.")
-    if without := int(made.classes["images"][made.classes["class"] == "unlabelled"].sum()):
-        told.append(f"{without} image(s) have no label and belong to no class.")
-    return told
+            sentences.append(f"{number} group(s) of equal images have different {what}.")
+    if wrong := int(description.groups["images"][description.groups["group"] == groupings.IMPOSSIBLE_AGE].sum()):
+        sentences.append(f"{wrong} image(s) have an age {groupings.IMPOSSIBLE_AGE} years, a typing error.")
+    if without := int(description.classes["images"][description.classes["class"] == "unlabelled"].sum()):
+        sentences.append(f"{without} image(s) have no label and belong to no class.")
+    return sentences
 
 
-def sentence(made: Description, where: Path) -> str:
+def sentence(description: Description, where: Path) -> str:
     """The description in one line; `where` is its page."""
-    found = summary(made)
-    images, twice = {name: row["images"] for name, row in found["classes"].items()}, found["duplicates"]
+    counts = summary(description)
+    images, equal = {name: row["images"] for name, row in counts["classes"].items()}, counts["duplicates"]
     unlabelled = f", {images['unlabelled']} unlabelled" if images["unlabelled"] else ""
-    differing = f"P differs in {', '.join(made.differences['variable'])}; " if len(made.differences) else ""
+    differing = (
+        f"P differs in {', '.join(description.differences['variable'])}; " if len(description.differences) else ""
+    )
     return (
-        f"describe: {images['all']} images of {found['classes']['all']['patients']} patients; {images['P']} P, "
-        f"{images['NP']} NP ({images['NF']} NF){unlabelled}; {found['left_out']} bad, {found['doubtful']} doubtful; "
-        f"{twice['groups']} group(s) of equal images, {twice['across_patients']} across patients; "
+        f"describe: {images['all']} images of {counts['classes']['all']['patients']} patients; {images['P']} P, "
+        f"{images['NP']} NP ({images['NF']} NF){unlabelled}; {counts['left_out']} bad, {counts['doubtful']} doubtful; "
+        f"{equal['groups']} group(s) of equal images, {equal['across_patients']} across patients; "
         f"{differing}page: {where}"
     )
 
 
-def html(made: Description, pictures: Mapping[str, bytes]) -> str:
+def html(description: Description, pictures: Mapping[str, bytes]) -> str:
     """One HTML page with its pictures (class -> PNG) inside."""
-    tables = {name: table for name, table in made._asdict().items() if isinstance(table, pd.DataFrame)}
+    tables = {name: table for name, table in description._asdict().items() if isinstance(table, pd.DataFrame)}
     values = {
         **{name: table.astype(object).to_dict("records") for name, table in tables.items()},
-        "summary": summary(made),
+        "summary": summary(description),
         "pictures": {name: pages.inline(png) for name, png in pictures.items()},
         "shown": SHOWN,
         "clear": {"points": round(100 * CLEAR_DIFFERENCE), "errors": CLEAR_ERRORS},
@@ -284,19 +274,16 @@ def html(made: Description, pictures: Mapping[str, bytes]) -> str:
     return pages.html("describe.html.jinja", ENGLISH, values)
 
 
-def write(folder: Path, made: Description, sheets: Mapping[str, np.ndarray]) -> None:
+def write(folder: Path, description: Description, sheets: Mapping[str, np.ndarray]) -> None:
     """Writes tables, sheets, describe.json and, last, describe.html; a sheet of an earlier data set does not stay."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("classes", "groups", "findings", "images_a_patient", "duplicates"):
-        table: pd.DataFrame = getattr(made, name)
+        table: pd.DataFrame = getattr(description, name)
         files.write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.7g"))
-    pictures = {}
-    for name, file in _SHEETS.items():
-        path = folder / f"{file}.png"
-        if name in sheets:
-            pictures[name] = pages.png(sheets[name])
-            files.write_bytes(path, pictures[name])
-        else:
-            path.unlink(missing_ok=True)
-    files.write_json(folder / "describe.json", summary(made))
-    files.write_text(folder / "describe.html", html(made, pictures))
+    pictures = {name: pages.png(sheet) for name, sheet in sheets.items()}
+    for name in _SHEETS:
+        (folder / f"contact_{name.lower()}.png").unlink(missing_ok=True)
+    for name, png in pictures.items():
+        files.write_bytes(folder / f"contact_{name.lower()}.png", png)
+    files.write_json(folder / "describe.json", summary(description))
+    files.write_text(folder / "describe.html", html(description, pictures))

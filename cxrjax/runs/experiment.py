@@ -180,8 +180,8 @@ def _split(config: ExperimentConfig, one: Cohort, seed: int, table: pd.DataFrame
     by = arms.own(config).split_by
     split = cohort.official_split(one, table) if by == "official" else cohort.split(one, seed, config.val_fraction, by)
     if held_out is not None:
-        split = cohort.hold_out(one, split, held_out)
-    return cohort.some_patients(one, split, config.train_patients, seed) if config.train_patients else split
+        split = cohort.exclude_from_training(one, split, held_out)
+    return cohort.subset_train_patients(one, split, config.train_patients, seed) if config.train_patients else split
 
 
 def _settle(

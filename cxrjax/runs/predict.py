@@ -80,9 +80,9 @@ def _look(images: list[Path | Bad], side: int, accept_anything: bool, workers: i
             yield _judge(item.image, decoded, accept_anything)
 
 
-def _judge(image: str, decoded: reading.Decoded | InputError | None, accept_anything: bool) -> _Looked:
+def _judge(image: str, decoded: decode.Decoded | InputError | None, accept_anything: bool) -> _Looked:
     try:
-        if not isinstance(decoded, reading.Decoded):
+        if not isinstance(decoded, decode.Decoded):
             raise decoded or InputError("was not read")
         if not accept_anything:
             decode.check_reduced(decoded.pixels)

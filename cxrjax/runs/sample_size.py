@@ -1,7 +1,7 @@
 """Accuracy and AUROC against the number of training patients.
 
-For each seed the patients of a size are the first ones of one random order (`cohort.some_patients`), so that a smaller
-size is part of a larger one; the validation images are the same at every size.
+For each seed the patients of a size are the first ones of one random order (`cohort.subset_train_patients`), so that a
+smaller size is part of a larger one; the validation images are the same at every size.
 """
 
 from __future__ import annotations

@@ -131,9 +131,9 @@ def _alone() -> Any:
 
     if jax.process_count() == 1:
         return ocp.options.MultiprocessingOptions()
-    own = jax.process_index()
+    index = jax.process_index()
     return ocp.options.MultiprocessingOptions(
-        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process{index}"
     )
 
 
@@ -195,11 +195,11 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _check_shapes(folder: str | Path, found: Any, like: Any) -> None:
+def _check_shapes(folder: str | Path, tree: Any, like: Any) -> None:
     import jax
 
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
-    for path, got, want in zip(paths, jax.tree.leaves(found), jax.tree.leaves(like), strict=True):
+    for path, got, want in zip(paths, jax.tree.leaves(tree), jax.tree.leaves(like), strict=True):
         if np.shape(got) != np.shape(want):
             raise InputError(f"{folder}: {path} must have shape {np.shape(want)}, got {np.shape(got)}")
 

@@ -191,7 +191,7 @@ def test_fewer_training_patients_are_among_more_of_them_and_validation_stays():
     whole = cohort.split(c, seed=3)
     patients = {}
     for k in (10, 20, len(np.unique(c.patient[whole.train]))):
-        part = cohort.some_patients(c, whole, k, seed=3)
+        part = cohort.subset_train_patients(c, whole, k, seed=3)
         patients[k] = set(c.patient[part.train])
         assert len(patients[k]) == k
         np.testing.assert_array_equal(part.val, whole.val)
@@ -199,7 +199,7 @@ def test_fewer_training_patients_are_among_more_of_them_and_validation_stays():
         assert set(part.train) == {i for i in whole.train if c.patient[i] in patients[k]}
     assert patients[10] < patients[20]
     np.testing.assert_array_equal(part.train, whole.train)
-    other = cohort.some_patients(c, whole, 10, seed=4)
+    other = cohort.subset_train_patients(c, whole, 10, seed=4)
     assert set(c.patient[other.train]) != patients[10]
 
 
@@ -207,19 +207,19 @@ def test_too_few_or_too_many_training_patients_are_refused():
     c = cohort.draw(table(), NF, seed=3)
     whole = cohort.split(c, seed=3)
     with pytest.raises(InputError, match=r"--train_patients=5000 must be 1 to \d+, the patients in training, seed 3"):
-        cohort.some_patients(c, whole, 5000, seed=3)
+        cohort.subset_train_patients(c, whole, 5000, seed=3)
     of_one = Cohort(c.index, np.where(c.patient == c.patient[whole.train][0], 1, 0), c.patient)
     with pytest.raises(InputError, match="--train_patients=1 leaves no training image of one class, seed 3"):
-        cohort.some_patients(of_one, whole, 1, seed=3)
+        cohort.subset_train_patients(of_one, whole, 1, seed=3)
 
 
 def test_patients_held_out_leave_training_alone():
     c = cohort.draw(table(), NF, seed=3)
     whole = cohort.split(c, seed=3)
     some = np.unique(c.patient)[::7]
-    part = cohort.hold_out(c, whole, some)
+    part = cohort.exclude_from_training(c, whole, some)
     np.testing.assert_array_equal(part.val, whole.val)
     assert list(part.train) == [i for i in whole.train if c.patient[i] not in set(some)]
     assert len(part.train) < len(whole.train)
     with pytest.raises(InputError, match="leaves no training image of one class"):
-        cohort.hold_out(c, whole, np.unique(c.patient[c.label == 1]))
+        cohort.exclude_from_training(c, whole, np.unique(c.patient[c.label == 1]))

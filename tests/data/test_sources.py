@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 
 from cxrjax.base.tasks import PNEUMONIA_CLASSES
 from cxrjax.base.types import InputError
-from cxrjax.data import cohort, load
+from cxrjax.data import cohort, load, phantom
 from cxrjax.data.decode import Reduction
 from cxrjax.data.prepare import prepare
 from cxrjax.data.sources import CLASSES, folder, nih, patient_of, years
@@ -427,3 +429,34 @@ def test_archives_of_what_is_unpacked_are_not_read(tmp_path):
     images, about = load.load(str(root))
     assert len(images.table) == 5
     assert not about.bad_images
+
+
+def test_the_embedded_phantom_is_drawn_once_and_cannot_be_changed(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(phantom, "phantom", lambda draw=phantom.phantom: drawn.append(draw(2)) or drawn[-1])
+    phantom.embedded.cache_clear()
+    try:
+        (first, about), (second, _) = load.load(None), load.load(None)
+    finally:
+        phantom.embedded.cache_clear()
+    assert len(drawn) == 1
+    assert first.images is second.images and not first.images.flags.writeable
+    assert about.source == "phantom"
+    first.table["labels"] = "changed"
+    assert "changed" not in set(second.table["labels"])
+
+
+def test_a_source_is_prepared_in_the_size_that_is_asked_for(tmp_path):
+    nih_folder(tmp_path / "nih")
+    assert load.load(str(tmp_path / "nih"))[0].images.shape[1:] == (256, 256)
+    small, _ = load.load(str(tmp_path / "nih"), size=48)
+    assert small.images.shape[1:] == (48, 48)
+    assert load.load(str(small.folder), size=48)[0].images.shape == small.images.shape
+    with pytest.raises(InputError, match=r"48 pixels.* 256"):
+        load.load(str(small.folder))
+
+
+def test_modules_are_imported_where_posix_is_not_there():
+    names = "cxrjax.data.load", "cxrjax.data.prepare", "cxrjax.data.dicom_worker", "cxrjax.storage.array_cache"
+    code = f"import sys; sys.modules.update(fcntl=None, resource=None); import {', '.join(names)}"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -120,12 +120,12 @@ def patient(number: int, seed: int = 0) -> list[tuple[dict[str, object], Radiogr
     anatomy = draw_anatomy(rng, sex == "F", age)
     name = f"phantom_{number:05d}"
     result = []
-    for followup, own in enumerate(rng.spawn(n_images)):
-        kind = str(own.choice(list(CLASSES), p=leaning))
-        labels, portable = _draw_labels(own, kind), bool(own.random() < PORTABLE[kind])
+    for followup, image_rng in enumerate(rng.spawn(n_images)):
+        kind = str(image_rng.choice(list(CLASSES), p=leaning))
+        labels, portable = _draw_labels(image_rng, kind), bool(image_rng.random() < PORTABLE[kind])
         image, view = f"{name}_{followup:03d}.png", "AP" if portable else "PA"
         row = (image, name, "|".join(labels), view, age, sex, followup, "")
-        result.append((dict(zip(COLUMNS, row, strict=True)), radiograph(own, anatomy, labels, portable)))
+        result.append((dict(zip(COLUMNS, row, strict=True)), radiograph(image_rng, anatomy, labels, portable)))
     return result
 
 
@@ -154,20 +154,20 @@ def radiograph(
     """
     heart = rng.uniform(*draw.CARDIOMEGALY_SCALE) if "Cardiomegaly" in labels else 1.0
     chest = draw_chest(anatomy, draw_pose(rng, portable, heart))
-    found = draw_findings(rng, chest, labels)
-    nepers = draw.attenuation(chest, found)
+    drawn = draw_findings(rng, chest, labels)
+    nepers = draw.attenuation(chest, drawn)
     if portable and rng.random() < LEADS:
         nepers = nepers + draw_leads(rng)
     image = expose(rng, nepers, draw_exposure(rng, portable))
-    return Radiograph(image, chest.lung, tuple(finding.box for finding in found if finding.box))
+    return Radiograph(image, chest.lung, tuple(finding.box for finding in drawn if finding.box))
 
 
 def draw_findings(rng: np.random.Generator, chest: Chest, labels: tuple[str, ...]) -> tuple[Finding, ...]:
     """Draws what the labels name; a heart that is enlarged is part of `chest` already."""
-    found = [_DRAW[label](chest, rng) for label in labels if label in _DRAW]
+    drawn = [_DRAW[label](chest, rng) for label in labels if label in _DRAW]
     if "Pneumonia" in labels and rng.random() < draw.PNEUMONIA_SECOND:
-        found.append(draw.pneumonia(chest, rng))
-    return tuple(found)
+        drawn.append(draw.pneumonia(chest, rng))
+    return tuple(drawn)
 
 
 def draw_leads(rng: np.random.Generator) -> np.ndarray:
