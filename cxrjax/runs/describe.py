@@ -274,13 +274,13 @@ def html(description: Description, pictures: Mapping[str, bytes]) -> str:
     return pages.html("describe.html.jinja", ENGLISH, values)
 
 
-def write(folder: Path, description: Description, sheets: Mapping[str, np.ndarray]) -> None:
+def write(folder: Path, description: Description, drawn: Mapping[str, np.ndarray]) -> None:
     """Writes tables, sheets, describe.json and, last, describe.html; a sheet of an earlier data set does not stay."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("classes", "groups", "findings", "images_a_patient", "duplicates"):
         table: pd.DataFrame = getattr(description, name)
         files.write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.7g"))
-    pictures = {name: pages.png(sheet) for name, sheet in sheets.items()}
+    pictures = {name: pages.png(sheet) for name, sheet in drawn.items()}
     for name in _SHEETS:
         (folder / f"contact_{name.lower()}.png").unlink(missing_ok=True)
     for name, png in pictures.items():
