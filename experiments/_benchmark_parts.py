@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from cxrjax.base import devices
 from cxrjax.base.types import InputError
@@ -19,15 +18,17 @@ from cxrjax.models.alexnet import Variant
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.models.registry import Model
 from cxrjax.runs.roofline import Count, dream_step, evaluation, head_step, times, trunk, whole_step
-from cxrjax.training import evaluate, inputs, loop
+from cxrjax.training import inputs, loop
 from cxrjax.training import plan as planning
-from cxrjax.training.plan import Plan
+from cxrjax.training import step as training_step
+from cxrjax.training.optimizer import RECIPES, make_optimizer
+from cxrjax.training.plan import Pipeline, Plan
 from cxrjax.training.step import Batch
 
 from ._timing import Work
 
 CLASSES = 2
-RATE = 0.001
+RATE = RECIPES["poster"].learning_rate
 OF_SEEDS = ("head", "step", "evaluation")  # parts whose work grows with the number of seeds
 
 
@@ -125,45 +126,45 @@ def work(part: str, chosen: Setting) -> Work:
 
 def _trunk(chosen: Setting) -> Callable[[], Any]:
     """Crop, flip, normalise and frozen layers over a batch; the batches of one seed."""
-    net, images = cut(chosen), jnp.asarray(chosen.images)
+    net, pipeline = cut(chosen), inputs.Resident(jnp.asarray(chosen.images), chosen.model.crop)
     plan = Plan(*(leaf[0] for leaf in chosen.plan))
-    return lambda: [net.trunk(pixels) for pixels in inputs.batches(images, plan, net.model.crop)]
+    return lambda: [net.trunk(pixels) for pixels in pipeline.batches(plan)]
 
 
 def _head(chosen: Setting) -> Callable[[], Any]:
     """Steps of all seeds in the trainer's one compiled call, activations ready."""
     net = cut(chosen)
-    ready = jax.block_until_ready(_activations(net, jnp.asarray(chosen.images), chosen.plan))
+    ready = jax.block_until_ready(_activations(net, inputs.Resident(jnp.asarray(chosen.images), net.model.crop), chosen.plan))
     return _advancing(net, chosen, lambda: ready)
 
 
 def _step(chosen: Setting) -> Callable[[], Any]:
     """Augmentation, trunk and head steps of all seeds."""
-    net, images = cut(chosen), jnp.asarray(chosen.images)
-    return _advancing(net, chosen, lambda: _activations(net, images, chosen.plan))
+    net, pipeline = cut(chosen), inputs.Resident(jnp.asarray(chosen.images), chosen.model.crop)
+    return _advancing(net, chosen, lambda: _activations(net, pipeline, chosen.plan))
 
 
-def _advancing(net: transfer.Network, chosen: Setting, inputs: Callable[[], jax.Array]) -> Callable[[], Any]:
+def _advancing(net: transfer.Network, chosen: Setting, activations: Callable[[], jax.Array]) -> Callable[[], Any]:
     """The trainer's compiled steps, each call going on from where the last one came to."""
-    optimiser = optax.sgd(RATE)
-    advance = loop.advance(net, optimiser)
+    optimizer = make_optimizer(RECIPES["poster"], chosen.steps)
+    advance = loop.compile_steps(net, optimizer)
     labels, mask = jnp.asarray(chosen.labels[chosen.plan.index]), jnp.asarray(chosen.plan.mask)
 
-    state = jax.jit(loop.initial_states(net, optimiser))(np.arange(chosen.seeds, dtype=np.uint32))
+    state = loop.initial_states(net, optimizer, np.arange(chosen.seeds, dtype=np.uint32))
 
     def run() -> Any:
         nonlocal state
-        state, sums = advance(state, Batch(inputs(), labels, mask))
+        state, sums = advance(state, Batch(activations(), labels, mask))
         return state, sums
 
     return run
 
 
-def _activations(net: transfer.Network, images: jax.Array, plan: Plan) -> jax.Array:
+def _activations(net: transfer.Network, pipeline: Pipeline, plan: Plan) -> jax.Array:
     """What enters the head for all seeds and steps, [S, T, B, ...], the trunk run batch by batch as in training."""
     seeds, steps = plan.index.shape[:2]
     flat = Plan(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in plan))
-    stacked = jnp.stack([net.trunk(pixels) for pixels in inputs.batches(images, flat, net.model.crop)])
+    stacked = jnp.stack([net.trunk(pixels) for pixels in pipeline.batches(flat)])
     return stacked.reshape(seeds, steps, *stacked.shape[1:])
 
 
@@ -193,13 +194,13 @@ def first_image(chosen: Setting) -> np.ndarray:
 
 def _evaluation(chosen: Setting) -> Callable[[], Any]:
     """Logits of batches of centre crops: the trunk once for all seeds, then each seed's head."""
-    net, images = cut(chosen), jnp.asarray(chosen.images)
-    centre = planning.centre(np.arange(len(images)), chosen.batch, net.model.centre)
+    net, pipeline = cut(chosen), inputs.Resident(jnp.asarray(chosen.images), chosen.model.crop)
+    centre = planning.centre(np.arange(len(chosen.images)), chosen.batch, net.model.centre)
     params = jax.jit(jax.vmap(net.initial))(jnp.stack([initial_key(seed) for seed in range(chosen.seeds)]))
 
     def run() -> Any:
-        batches = (net.trunk(pixels) for pixels in inputs.batches(images, centre, net.model.crop))
-        return [evaluate.logits(net.head, params, jnp.broadcast_to(x, (chosen.seeds, *x.shape))) for x in batches]
+        batches = (net.trunk(pixels) for pixels in pipeline.batches(centre))
+        return [training_step.logits(net.head, params, jnp.broadcast_to(x, (chosen.seeds, *x.shape))) for x in batches]
 
     return run
 

@@ -8,7 +8,7 @@ many times longer. One epoch of each in turn; either clock stands while the othe
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -20,9 +20,10 @@ import numpy as np
 
 from cxrjax.models.registry import Model
 from cxrjax.training import inputs, loop
-from cxrjax.training.plan import Schedule, SeedData
+from cxrjax.training.optimizer import RECIPES
+from cxrjax.training.plan import SeedData
 
-from ._benchmark_parts import RATE, Setting, cut
+from ._benchmark_parts import Setting, cut
 from ._timing import say
 
 
@@ -85,16 +86,16 @@ def pixels(sizes: Sizes, model: Model) -> tuple[np.ndarray, np.ndarray]:
 
 def _fit(chosen: Setting, sizes: Sizes, on_epoch: Callable[[loop.Progress], None]) -> None:
     images, labels = pixels(sizes, chosen.model)
-    feed = functools.partial(inputs.batches, jnp.asarray(images), crop=chosen.model.crop)
+    pipeline = inputs.Resident(jnp.asarray(images), chosen.model.crop)
     orders = [np.random.default_rng(seed).permutation(len(images)).astype(np.int32) for seed in range(sizes.seeds)]
     runs = [
         SeedData(seed, np.sort(order[: sizes.train]), np.sort(order[sizes.train :]))
         for seed, order in enumerate(orders)
     ]
-    schedule = Schedule(
-        epochs=sizes.measured + 1, batch_size=chosen.batch, learning_rate=RATE, momentum=0.0, augment_bank=sizes.slots
+    recipe = dataclasses.replace(
+        RECIPES["poster"], epochs=sizes.measured + 1, batch_size=chosen.batch, augment_bank=sizes.slots
     )
-    loop.fit(cut(chosen), feed, labels, runs, schedule, on_epoch=on_epoch)
+    loop.fit(cut(chosen), pipeline, labels, runs, recipe, on_epoch=on_epoch)
 
 
 def _extrapolate(sizes: Sizes, own: list[float], theirs: list[Epoch]) -> dict[str, Any]:

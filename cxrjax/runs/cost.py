@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.models import transfer
@@ -27,6 +26,7 @@ from cxrjax.models.alexnet import Variant
 from cxrjax.runs import roofline
 from cxrjax.training import loop
 from cxrjax.training import plan as planning
+from cxrjax.training.optimizer import RECIPES, make_optimizer
 from cxrjax.training.step import Batch
 
 START_SECONDS = 30.0  # of a run, whatever its size: data, compilation, evaluation, deep dream, report
@@ -63,8 +63,9 @@ def measure() -> Speed:
     """Times both kinds of layers; some 10 seconds on 2 CPU cores, most of them compilation."""
     net = transfer.build_transfer_model(None, _FC6)
     pixels = jnp.zeros((_BATCH, net.model.crop, net.model.crop), jnp.uint8)
-    advance = loop.advance(net, optax.sgd(0.0))
-    state = jax.jit(loop.initial_states(net, optax.sgd(0.0)))(np.zeros(1, np.uint32))
+    optimizer = make_optimizer(RECIPES["poster"], 1)
+    advance = loop.compile_steps(net, optimizer)
+    state = loop.initial_states(net, optimizer, np.zeros(1, np.uint32))
     shape = (1, _STEPS, _BATCH)
     batch = Batch(jnp.zeros((*shape, *net.trunk.shape)), jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
 

@@ -7,12 +7,11 @@ import functools
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import jaxlib
 import numpy as np
 import pandas as pd
@@ -33,7 +32,8 @@ from cxrjax.runs import arms, flow, results, run_folder, scoring, summary, table
 from cxrjax.storage import checkpoint
 from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts, patients_with_box
 from cxrjax.training import bank, inputs, loop, seed_batches, tf_input
-from cxrjax.training.plan import Schedule, SeedData
+from cxrjax.training.optimizer import Recipe
+from cxrjax.training.plan import Pipeline, SeedData
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,12 @@ class Prepared(NamedTuple):
     splits: list[Split]
     weights: Weights | None
     net: transfer.Network
-    schedule: Schedule
+    recipe: Recipe
     settled: dict[str, Any]  # what followed from machine and files; see `run_folder.claim`
-    feed: Callable[[ImageStore], bank.Feed]
+
+    def pipeline(self, store: ImageStore) -> Pipeline:
+        """Of the images of this or another store."""
+        return inputs.make_pipeline(self.settled["input"], store.images, self.net.model.crop)
 
 
 def run(config: ExperimentConfig) -> Results:
@@ -79,7 +82,7 @@ def _run(
     started = time.monotonic()
     prepared = prepare(config, store, about, weights)
     with _claimed(config, prepared.settled) as folder:
-        own = prepared.feed(prepared.store)
+        own = prepared.pipeline(prepared.store)
         found = _score(prepared, own, external, _train(config, prepared, own, folder))
         compared = {
             name: _arm(name, arm, store, about, None if arm.weights == "random" else weights)
@@ -152,22 +155,21 @@ def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: 
         weights, config.retrain_from, model=pretrained.model_of(weights, config.model), dtype=config.dtype
     )
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
-    schedule = Schedule(
-        config.epochs, config.batch_size, config.learning_rate, config.momentum, config.augment_bank, config.flip
+    recipe = Recipe(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        momentum=config.momentum,
+        augment_bank=config.augment_bank,
+        flip=config.flip,
     )
     hashes = hash_rows(store.images, np.unique(np.concatenate([c.index for c in cohorts])))
     settled = devices.broadcast_json(
-        _settle(config, net, schedule, weights) | {"data_sha256": _data_digest(hashes, store.table)}
+        _settle(config, net, recipe, weights) | {"data_sha256": _data_digest(hashes, store.table)}
     )
     log.info("input: %s; seeds side by side: %d", settled["input"], settled["seed_batch"])
 
-    def feed(store: ImageStore) -> bank.Feed:
-        if settled["input"] == "tfdata":
-            return lambda plan: tf_input.batches(store.images, plan, net.model.crop)
-        images = jnp.asarray(store.images)
-        return lambda plan: inputs.batches(images, plan, net.model.crop)
-
-    return Prepared(store, hashes, about, cohorts, splits, weights, net, schedule, settled, feed)
+    return Prepared(store, hashes, about, cohorts, splits, weights, net, recipe, settled)
 
 
 def seeds_of(config: ExperimentConfig) -> range:
@@ -184,12 +186,10 @@ def _split(config: ExperimentConfig, one: Cohort, seed: int, table: pd.DataFrame
     return cohort.subset_train_patients(one, split, config.train_patients, seed) if config.train_patients else split
 
 
-def _settle(
-    config: ExperimentConfig, net: transfer.Network, schedule: Schedule, weights: Weights | None
-) -> dict[str, Any]:
+def _settle(config: ExperimentConfig, net: transfer.Network, recipe: Recipe, weights: Weights | None) -> dict[str, Any]:
     """What the user left open: as an interrupted run had it, else as this machine suggests."""
     before = run_folder.recall(config)
-    fitting = before.get("seed_batch") or seed_batches.default_seed_batch(net, schedule, config.seeds)
+    fitting = before.get("seed_batch") or seed_batches.default_seed_batch(net, recipe, config.seeds)
     return {
         "input": (before.get("input") or tf_input.default()) if config.input == "auto" else config.input,
         "seed_batch": min(config.seed_batch or fitting, config.seeds),
@@ -221,17 +221,17 @@ def _log_data(about: About, store: ImageStore, task: Task) -> None:
         log.warning("and %d more, listed in bad_images.csv of the store", len(about.bad_images) - _NAMED)
 
 
-def _train(config: ExperimentConfig, prepared: Prepared, feed: bank.Feed, folder: Path) -> Iterator[loop.Fitted]:
+def _train(config: ExperimentConfig, prepared: Prepared, pipeline: Pipeline, folder: Path) -> Iterator[loop.Fitted]:
     """Trained networks, one after the other; if a loss is no longer finite, the learning curves are kept."""
     runs = []
     for seed, c, s in zip(seeds_of(config), prepared.cohorts, prepared.splits, strict=True):
-        taught = cohort.shuffled(c.label[s.train], seed) if config.control == "shuffled_labels" else None
-        runs.append(SeedData(seed, c.index[s.train], c.index[s.val], taught))
+        shuffled = cohort.shuffled(c.label[s.train], seed) if config.control == "shuffled_labels" else None
+        runs.append(SeedData(seed, c.index[s.train], c.index[s.val], shuffled))
     positive = tasks.get(config.task).positive
     labels = cohort.members(prepared.store.table["labels"], positive).astype(np.int32)
     try:
         yield from seed_batches.train(
-            prepared.net, feed, labels, runs, prepared.schedule,
+            prepared.net, pipeline, labels, runs, prepared.recipe,
             prepared.settled["seed_batch"], _cache(prepared.hashes), folder / "checkpoints",
         )  # fmt: skip
     except loop.Diverged as error:
@@ -246,19 +246,20 @@ def _cache(hashes: dict[int, bytes]) -> bank.Cache:
 
 
 def _score(
-    prepared: Prepared, feed: bank.Feed, external: ImageStore | None, trained: Iterator[loop.Fitted]
+    prepared: Prepared, pipeline: Pipeline, external: ImageStore | None, trained: Iterator[loop.Fitted]
 ) -> scoring.Scored:
     """Scores of each seed's training images and of the external set, beside those of validation."""
     rows = [c.index[s.train] for c, s in zip(prepared.cohorts, prepared.splits, strict=True)]
 
     def train() -> tuple[bank.Bank, list[np.ndarray]]:
         every, size = np.unique(np.concatenate(rows)), len(prepared.store.table)
-        return bank.build_centre(prepared.net.trunk, feed, every, size, _cache(prepared.hashes)), rows
+        cache = _cache(prepared.hashes)
+        return bank.build(prepared.net.trunk, pipeline, every, bank.CENTRE, size, cache), rows
 
     def elsewhere(external: ImageStore) -> bank.Bank:
         every = np.arange(len(external.table))
         cache = _cache(hash_rows(external.images, every))
-        return bank.build_centre(prepared.net.trunk, prepared.feed(external), every, len(every), cache)
+        return bank.build(prepared.net.trunk, prepared.pipeline(external), every, bank.CENTRE, len(every), cache)
 
     return scoring.score(
         prepared.net, trained, train, None if external is None else functools.partial(elsewhere, external)

@@ -13,7 +13,7 @@ from cxrjax.base.types import Params
 from cxrjax.interpret import dream, objectives
 from cxrjax.models import transfer
 from cxrjax.storage import checkpoint
-from cxrjax.training import bank, evaluate, loop
+from cxrjax.training import bank, loop, step
 
 
 class Scored(NamedTuple):
@@ -49,13 +49,13 @@ def score(
         if known is None:
             known, elsewhere = train(), external() if external else None
         histories.append(fitted.history)
-        val.append(np.asarray(evaluate.score(fitted.val_logits[0])))
-        own.append(evaluate.of_rows(net.head, fitted.params, known[0], known[1][i]))
+        val.append(np.asarray(step.score(fitted.val_logits[0])))
+        own.append(step.score_rows(net.head, fitted.params, known[0], known[1][i]))
         params = jax.tree.map(lambda x: x[0], fitted.params)
         hashes.append(checkpoint.digest(params))
         if elsewhere is not None:
             rows = np.arange(len(elsewhere.position))
-            outside.append(evaluate.of_rows(net.head, fitted.params, elsewhere, rows))
+            outside.append(step.score_rows(net.head, fitted.params, elsewhere, rows))
         if picture is None:
             picture = _dream(net, params)
     history = loop.History(*(np.concatenate(curves) for curves in zip(*histories, strict=True)))

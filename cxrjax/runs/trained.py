@@ -19,7 +19,7 @@ from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder
 from cxrjax.storage import checkpoint
-from cxrjax.training import bank, evaluate, inputs, seed_batches
+from cxrjax.training import bank, inputs, seed_batches, step
 
 _BLOCK = 1024  # images whose pixels and activations are held at once: 67 MB and, from fc6, 38 MB
 
@@ -67,7 +67,7 @@ class TrainedRun(NamedTuple):
             features = _features(self.net.trunk, images[block])
             for column, seed in enumerate(self.seeds):
                 one = jax.tree.map(lambda x: x[None], self.head(seed))
-                scores[block, column] = evaluate.of_rows(self.net.head, one, features, np.arange(len(images[block])))
+                scores[block, column] = step.score_rows(self.net.head, one, features, np.arange(len(images[block])))
         return scores
 
 
@@ -142,7 +142,5 @@ def _head(place: Path, expected: str) -> Params:
 
 def _features(trunk: transfer.Trunk, images: np.ndarray) -> bank.Bank:
     """What enters the head of [n, source, source] u8, exactly as in validation."""
-    pixels = jnp.asarray(images)
-    return bank.build_centre(
-        trunk, lambda plan: inputs.batches(pixels, plan, trunk.model.crop), np.arange(len(images)), len(images)
-    )
+    pipeline = inputs.Resident(jnp.asarray(images), trunk.model.crop)
+    return bank.build(trunk, pipeline, np.arange(len(images)), bank.CENTRE, len(images))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +17,13 @@ import numpy as np
 
 from cxrjax.base import devices, files
 from cxrjax.base.types import Array
+from cxrjax.models.registry import Model
 from cxrjax.models.transfer import Trunk
 from cxrjax.storage import array_cache
 from cxrjax.training import plan as planning
-from cxrjax.training.plan import Plan
+from cxrjax.training.plan import Pipeline, Plan
 
 log = logging.getLogger(__name__)
-
-Feed: TypeAlias = Callable[[Plan], Iterator[Array]]
-"""A pipeline: executes a plan [T, B], yields [B, crop, crop] u8 for each step."""
 
 BATCH = 64  # images a trunk call; 32 were 3 % faster on CPU, 8 the same
 
@@ -43,37 +42,51 @@ class Bank(NamedTuple):
     position: np.ndarray  # [N] i64, place of a row among the M, -1: not in the bank
 
 
+class Slots(NamedTuple):
+    """The augmentations of each image that a bank holds."""
+
+    number: int  # K of `plan.bank`; 0: the centre crop alone
+    flip: bool = True  # False: none is mirrored
+
+    def __str__(self) -> str:
+        """Part of a folder's name in the cache, and what the log says."""
+        if not self.number:
+            return "centre crops"
+        return f"bank of {self.number}" if self.flip else f"bank of {self.number}, none flipped"
+
+    def plan(self, rows: np.ndarray, model: Model) -> Plan:
+        """Plan of rows [n] for a network's crop, leaves [n, K, ...]."""
+        if not self.number:
+            return planning.centre(rows, 1, model.centre)
+        return planning.bank(rows, self.number, model.offsets, self.flip)
+
+
+CENTRE = Slots(0)
+
+
 def build(
-    trunk: Trunk,
-    feed: Feed,
-    rows: np.ndarray,
-    slots: int,
-    store_size: int,
-    cache: Cache | None = None,
-    flip: bool = True,
+    trunk: Trunk, pipeline: Pipeline, rows: np.ndarray, slots: Slots, store_size: int, cache: Cache | None = None
 ) -> Bank:
-    """Activations of all K augmentations (`plan.bank`) of each row.
+    """Activations of some augmentations of each row.
 
     Args:
-      trunk: see `Trunk`.
-      feed: see `Feed`.
+      trunk: the frozen layers.
+      pipeline: of the store's images.
       rows: [n] i32, distinct rows of the store.
-      slots: K.
+      slots: which augmentations; `CENTRE`: for validation.
       store_size: N, images in the store.
       cache: what is in there is not computed again, and what is computed goes there; None: kept in memory.
-      flip: False: no slot is flipped.
     """
-    what = f"bank of {slots}" if flip else f"bank of {slots}, none flipped"
-    return _build(
-        trunk, feed, rows, lambda some: planning.bank(some, slots, trunk.model.offsets, flip), what, store_size, cache
-    )
-
-
-def build_centre(trunk: Trunk, feed: Feed, rows: np.ndarray, store_size: int, cache: Cache | None = None) -> Bank:
-    """Activations of the centre crop of each row, for validation: a bank of one slot. Arguments as `build`."""
-    return _build(
-        trunk, feed, rows, lambda some: planning.centre(some, 1, trunk.model.centre), "centre crops", store_size, cache
-    )
+    compute = functools.partial(_compute, trunk, pipeline, rows, slots)
+    if cache is None or not trunk.identity:
+        features, place = np.concatenate(list(compute(np.arange(len(rows))))), np.arange(len(rows))
+    else:
+        shape = (max(1, slots.number), *trunk.shape)
+        folder = cache.folder / _folder_name(trunk, slots)
+        features, place = array_cache.ensure(folder, _keys(cache.hashes, rows), shape, trunk.dtype, compute)
+    position = np.full(store_size, -1, np.int64)
+    position[rows] = place
+    return Bank(features, position)
 
 
 def gather(bank: Bank, index: Array, slot: Array) -> Array:
@@ -105,55 +118,32 @@ def on_device(bank: Bank, budget: int) -> Bank:
     return Bank(jnp.asarray(bank.features[bank.position[rows]]), position)
 
 
-def _build(
-    trunk: Trunk,
-    feed: Feed,
-    rows: np.ndarray,
-    planned: Callable[[np.ndarray], Plan],
-    what: str,
-    store_size: int,
-    cache: Cache | None,
-) -> Bank:
-    """Bank of the augmentations that `planned` gives for rows [n]: leaves [n, K, ...]."""
-    slots = planned(rows[:1]).index.shape[1]
-    shape = (slots, *trunk.shape)
-
-    def compute(places: np.ndarray) -> Iterator[np.ndarray]:
-        return _blocks(trunk, feed, planned(rows[places]), what)
-
-    if cache is None or not trunk.identity:
-        features, place = np.concatenate(list(compute(np.arange(len(rows))))), np.arange(len(rows))
-    else:
-        folder = cache.folder / _name(trunk, what)
-        features, place = array_cache.ensure(folder, _keys(cache.hashes, rows), shape, trunk.dtype, compute)
-    position = np.full(store_size, -1, np.int64)
-    position[rows] = place
-    return Bank(features, position)
-
-
-def _blocks(trunk: Trunk, feed: Feed, plan: Plan, what: str) -> Iterator[np.ndarray]:
-    """Runs a plan [n, K] through the trunk, whole images at a time; yields [b, K, ...]."""
-    count, slots = plan.mask.shape
-    each = max(1, BATCH // slots)  # images a trunk call
+def _compute(
+    trunk: Trunk, pipeline: Pipeline, rows: np.ndarray, slots: Slots, places: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Entries of `rows[places]` through the trunk, whole images at a time; yields [b, K, ...]."""
+    plan = slots.plan(rows[places], trunk.model)
+    count, each_slots = plan.mask.shape
+    each = max(1, BATCH // each_slots)  # images a trunk call
     calls = planning.steps_per_epoch(count, each)
     batched = Plan(
-        *(np.resize(x, (calls * each, *x.shape[1:])).reshape(calls, each * slots, *x.shape[2:]) for x in plan)
+        *(np.resize(x, (calls * each, *x.shape[1:])).reshape(calls, each * each_slots, *x.shape[2:]) for x in plan)
     )
     clock = files.Clock(count)
-    for call, pixels in enumerate(feed(batched)):
-        out = np.asarray(trunk(pixels)).reshape(each, slots, *trunk.shape)
+    for call, pixels in enumerate(pipeline.batches(batched)):
+        out = np.asarray(trunk(pixels)).reshape(each, each_slots, *trunk.shape)
         yield out[: count - call * each]
         done = min((call + 1) * each, count)
         left = clock.tick(done)
         if left:
-            log.info("trunk, %s: %d of %d images, %s", what, done, count, left)
+            log.info("trunk, %s: %d of %d images, %s", slots, done, count, left)
 
 
-def _name(trunk: Trunk, what: str) -> str:
+def _folder_name(trunk: Trunk, slots: Slots) -> str:
     """Folder of the entries that one trunk, device and compiler compute for one set of slots."""
     # Devices, compilers and convolution libraries round differently: a run must not mix their numbers unseen.
     numerics = [jax.default_backend(), jax.devices()[0].device_kind, jaxlib.__version__, devices.convolution_options()]
-    parts = [3, trunk.identity, what, str(trunk.dtype), *numerics]
+    parts = [3, trunk.identity, str(slots), str(trunk.dtype), *numerics]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

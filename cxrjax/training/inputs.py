@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,134 +15,178 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cxrjax.base import devices
 from cxrjax.base.types import Array
-from cxrjax.models import transfer
 from cxrjax.models.augment import crop_flip
-from cxrjax.training import bank
+from cxrjax.models.transfer import Trunk
+from cxrjax.training import bank, tf_input
 from cxrjax.training import plan as planning
-from cxrjax.training.plan import Plan, Schedule, SeedData
+from cxrjax.training.optimizer import Recipe
+from cxrjax.training.plan import Pipeline, Plan, SeedData
 
 SEGMENT = 16  # steps whose activations are held at once: 16 x 64 x 9216 x 4 bytes = 38 MB a seed
 BANK_SHARE = 3  # a bank of up to a third of an accelerator's memory is resident there
 BATCHED = (devices.SEED, None, devices.DATA)  # mesh axes of [S, t, B, ...]
 
 
-class Waiting:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Resident:
+    """Images on the device; the same pixels as `tf_input.TfData`."""
+
+    images: Array  # [N, side, side] u8
+    crop: int  # pixels a side of the batches, see `Model.crop`
+
+    def batches(self, plan: Plan) -> Iterator[jax.Array]:
+        """See `plan.Pipeline`."""
+        for index, offset, flip in zip(plan.index, plan.offset, plan.flip, strict=True):
+            yield crop_flip(self.images[index], offset, flip, self.crop)
+
+
+def make_pipeline(name: str, images: np.ndarray, crop: int) -> Pipeline:
+    """The pipeline of --input.
+
+    Args:
+      name: tfdata or resident.
+      images: [N, side, side] u8; may be a memory map.
+      crop: pixels a side of the batches, see `Model.crop`.
+    """
+    return tf_input.TfData(images, crop) if name == "tfdata" else Resident(jnp.asarray(images), crop)
+
+
+class InputTimer:
     """How long the trunk had nothing to do because its next images were not there, of how long in all."""
 
     def __init__(self) -> None:
         """Begins to count."""
-        self._begun, self._seconds = time.monotonic(), 0.0
+        self._start, self._seconds = time.monotonic(), 0.0
 
-    def through(self, pixels: Iterator[Array], busy: Callable[[], bool]) -> Iterator[Array]:
-        """Passes images on; the time they took counts unless the device still has work (`busy`) when they come."""
+    def wrap(self, batches: Iterator[Array], busy: Callable[[], bool]) -> Iterator[Array]:
+        """Passes batches on; the time they took counts unless the device still has work (`busy`) when they come."""
         while True:
-            begun = time.monotonic()
+            start = time.monotonic()
             try:
-                batch = next(pixels)
+                pixels = next(batches)
             except StopIteration:
                 return
             if not busy():
-                self._seconds += time.monotonic() - begun
-            yield batch
+                self._seconds += time.monotonic() - start
+            yield pixels
 
     def share(self) -> float:
         """Share of the time so far, 0..1; an upper bound, since work may have ended shortly before the images came."""
-        return self._seconds / max(time.monotonic() - self._begun, 1e-9)
+        return self._seconds / max(time.monotonic() - self._start, 1e-9)
 
 
-Source: TypeAlias = Callable[[Plan, Waiting], Iterator[jax.Array]]
-"""(plan [S, T, B], clock) -> what enters the head, [S, t, B, ...], in segments of at most `SEGMENT` steps."""
+class EpochPlanner(NamedTuple):
+    """Plans the epochs of all seeds; a seed that fills the mesh is masked whole."""
 
+    seeds: np.ndarray  # [S] u32
+    rows: np.ndarray  # [S, T * B] i32, training images of the store, padded
+    sizes: np.ndarray  # [S] i32, how many of them are real
+    steps: int  # T
+    offsets: int  # places of the crop, see `Model.offsets`
+    recipe: Recipe
 
-def planner(runs: list[SeedData], schedule: Schedule, seeds: int, offsets: int) -> Callable[[int], Plan]:
-    """Epoch -> plan of all seeds, leaves [S, T, B, ...] in NumPy; a seed that fills the mesh is masked whole."""
-    steps = max(planning.steps_per_epoch(len(run.train), schedule.batch_size) for run in runs)
-    filler = [runs[0]] * (seeds - len(runs))
-    rows = np.stack([planning.fill(run.train, schedule.batch_size, steps) for run in (*runs, *filler)])
-    sizes = np.array([len(run.train) for run in runs] + [0] * len(filler), np.int32)
-    numbers = np.array([run.seed for run in (*runs, *filler)], np.uint32)
+    @classmethod
+    def of_runs(cls, runs: Sequence[SeedData], recipe: Recipe, count: int, offsets: int) -> EpochPlanner:
+        """Of the runs, filled up to `count` seeds."""
+        steps = max(planning.steps_per_epoch(len(run.train), recipe.batch_size) for run in runs)
+        filler = [runs[0]] * (count - len(runs))
+        rows = np.stack([planning.fill(run.train, recipe.batch_size, steps) for run in (*runs, *filler)])
+        sizes = np.array([len(run.train) for run in runs] + [0] * len(filler), np.int32)
+        return cls(np.array([run.seed for run in (*runs, *filler)], np.uint32), rows, sizes, steps, offsets, recipe)
 
-    def planned(epoch: int) -> Plan:
-        plan = _draw(
-            numbers, rows, sizes, np.int32(epoch), steps, offsets, schedule.augment_bank or None, schedule.flip
-        )
+    def plan(self, epoch: int) -> Plan:
+        """Leaves [S, T, B, ...] in NumPy."""
+        slots, flip = self.recipe.augment_bank or None, self.recipe.flip
+        plan = _draw(self.seeds, self.rows, self.sizes, np.int32(epoch), self.steps, self.offsets, slots, flip)
         return Plan(*map(np.asarray, plan))
-
-    return planned
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
-def _draw(
-    numbers: Array, rows: Array, sizes: Array, epoch: Array, steps: int, offsets: int, slots: int | None, flip: bool
-) -> Plan:
-    """Plans [S, T, B] of seeds [S], whose rows [S, T * B] hold sizes [S] images."""
+def _draw(seeds: Array, rows: Array, sizes: Array, epoch: Array, steps: int, offsets: int, slots: int | None, flip: bool) -> Plan:
+    def one(seed: Array, seed_rows: Array, size: Array) -> Plan:
+        return planning.draw(jax.random.key(seed), epoch, seed_rows, size, steps, offsets, slots, flip)
 
-    def one(number: Array, own: Array, size: Array) -> Plan:
-        return planning.draw(jax.random.key(number), epoch, own, size, steps, offsets, slots, flip)
-
-    return jax.vmap(one)(numbers, rows, sizes)
+    return jax.vmap(one)(seeds, rows, sizes)
 
 
-def taught(runs: list[SeedData], labels: np.ndarray, seeds: int) -> np.ndarray:
-    """Label with which each seed is trained on each row of the store, [S, N] i32; `labels` [N] are the true ones."""
-    given = np.tile(labels, (seeds, 1))
-    for own, run in zip(given, runs, strict=False):
-        if run.taught is not None:
-            own[run.train] = run.taught
-    return given
+def train_labels(runs: Sequence[SeedData], labels: np.ndarray, count: int) -> np.ndarray:
+    """Label with which each seed is trained on each row of the store, [S, N] i32.
+
+    Args:
+      runs: at most S of them; further seeds have the true labels.
+      labels: [N] i32, the true ones.
+      count: S.
+    """
+    by_seed = np.tile(labels, (count, 1))
+    for row, run in zip(by_seed, runs, strict=False):
+        if run.train_labels is not None:
+            row[run.train] = run.train_labels
+    return by_seed
 
 
-def source(
-    trunk: transfer.Trunk,
-    feed: bank.Feed,
-    runs: list[SeedData],
-    schedule: Schedule,
-    store_size: int,
-    cache: bank.Cache | None,
-    mesh: Mesh,
-) -> Source:
-    """Prepares what the epochs of all runs draw on: the bank, if the schedule has one, is filled here."""
-    if not schedule.augment_bank:
-        everywhere = trunk._replace(params=jax.tree.map(lambda x: devices.put(mesh, x), trunk.params))
-        return lambda plan, waiting: _fresh(everywhere, feed, plan, mesh, waiting)
-    rows = np.unique(np.concatenate([run.train for run in runs]))
-    filled = _placed(bank.build(trunk, feed, rows, schedule.augment_bank, store_size, cache, schedule.flip))
+class BankInput(NamedTuple):
+    """Activations from a bank."""
 
-    def banked(plan: Plan, waiting: Waiting) -> Iterator[jax.Array]:
+    bank: bank.Bank
+    filler: int  # a row of the store that is in the bank
+    mesh: Mesh
+
+    def segments(self, plan: Plan, timer: InputTimer) -> Iterator[jax.Array]:
+        """What enters the head by a plan [S, T, B]: [S, t, B, ...], in segments of at most `SEGMENT` steps."""
         for start in range(0, plan.index.shape[1], SEGMENT):
             part = slice(start, start + SEGMENT)
             # Padding points at row 0, which need not be in the bank.
-            index = np.where(plan.mask[:, part], plan.index[:, part], rows[0])
-            yield devices.put(mesh, bank.gather(filled, index, plan.slot[:, part]), *BATCHED)
-
-    return banked
+            index = np.where(plan.mask[:, part], plan.index[:, part], self.filler)
+            yield devices.put(self.mesh, bank.gather(self.bank, index, plan.slot[:, part]), *BATCHED)
 
 
-def _placed(filled: bank.Bank) -> bank.Bank:
-    """On an accelerator, where it fits, the bank is resident; a CPU reads the memory map, which it need not copy."""
-    if jax.default_backend() == "cpu" or jax.process_count() > 1:
-        return filled
-    return bank.on_device(filled, devices.memory() // BANK_SHARE)
+class FreshInput(NamedTuple):
+    """The trunk over newly augmented images, batch by batch in the order of the steps, seeds side by side."""
+
+    trunk: Trunk  # parameters on all devices
+    pipeline: Pipeline
+    mesh: Mesh
+
+    def segments(self, plan: Plan, timer: InputTimer) -> Iterator[jax.Array]:
+        """As `BankInput.segments`; `timer` counts how long the trunk waits for the pipeline."""
+        seeds, steps, size = plan.index.shape[:3]
+        by_step = Plan(*(np.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]) for x in plan))  # [T * S, B, ...]
+        # Every device takes its share of each batch, whatever its place in the mesh; of a batch that does not divide,
+        # all.
+        axes = ((devices.SEED, devices.DATA),) if size % self.mesh.size == 0 else ()
+        pending: list[jax.Array] = []
+
+        def busy() -> bool:
+            return bool(pending) and not pending[-1].is_ready()  # type: ignore[attr-defined]  # missing in jax's stubs
+
+        for pixels in timer.wrap(self.pipeline.batches(by_step), busy):
+            pending.append(self.trunk(devices.put(self.mesh, pixels, *axes)))
+            if len(pending) == seeds * min(SEGMENT, steps):
+                yield _stack(pending, seeds, self.mesh)
+                pending.clear()
+        if pending:
+            yield _stack(pending, seeds, self.mesh)
 
 
-def _fresh(trunk: transfer.Trunk, feed: bank.Feed, plan: Plan, mesh: Mesh, waiting: Waiting) -> Iterator[jax.Array]:
-    """Runs the trunk over the epoch's images, batch by batch in the order of the steps, seeds side by side."""
-    seeds, steps, size = plan.index.shape[:3]
-    by_step = Plan(*(np.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]) for x in plan))  # [T * S, B, ...]
-    # Every device takes its share of each batch, whatever its place in the mesh; of a batch that does not divide, all.
-    axes = ((devices.SEED, devices.DATA),) if size % mesh.size == 0 else ()
-    pending: list[jax.Array] = []
-
-    def busy() -> bool:
-        return bool(pending) and not pending[-1].is_ready()  # type: ignore[attr-defined]  # missing in jax's stubs
-
-    for pixels in waiting.through(feed(by_step), busy):
-        pending.append(trunk(devices.put(mesh, pixels, *axes)))
-        if len(pending) == seeds * min(SEGMENT, steps):
-            yield _stack(pending, seeds, mesh)
-            pending.clear()
-    if pending:
-        yield _stack(pending, seeds, mesh)
+def head_input(
+    trunk: Trunk,
+    pipeline: Pipeline,
+    runs: Sequence[SeedData],
+    recipe: Recipe,
+    store_size: int,
+    cache: bank.Cache | None,
+    mesh: Mesh,
+) -> BankInput | FreshInput:
+    """Prepares what the epochs of all runs draw on: the bank, if the recipe has one, is filled here."""
+    if not recipe.augment_bank:
+        everywhere = trunk._replace(params=jax.tree.map(lambda x: devices.put(mesh, x), trunk.params))
+        return FreshInput(everywhere, pipeline, mesh)
+    rows = np.unique(np.concatenate([run.train for run in runs]))
+    filled = bank.build(trunk, pipeline, rows, bank.Slots(recipe.augment_bank, recipe.flip), store_size, cache)
+    # On an accelerator, where it fits, the bank is resident; a CPU reads the memory map, which it need not copy.
+    if jax.default_backend() != "cpu" and jax.process_count() == 1:
+        filled = bank.on_device(filled, devices.memory() // BANK_SHARE)
+    return BankInput(filled, int(rows[0]), mesh)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
@@ -149,13 +194,3 @@ def _stack(parts: list[jax.Array], seeds: int, mesh: Mesh) -> jax.Array:
     """t * S arrays [B, ...] in the order of steps -> [S, t, B, ...] over the mesh."""
     stacked = jnp.stack([jnp.stack(parts[seed::seeds]) for seed in range(seeds)])
     return jax.lax.with_sharding_constraint(stacked, NamedSharding(mesh, PartitionSpec(*BATCHED)))
-
-
-def batches(images: jax.Array, plan: Plan, crop: int) -> Iterator[jax.Array]:
-    """The resident pipeline: executes a plan over images [N, side, side] u8 that are on the device.
-
-    Yields:
-      [B, crop, crop] u8 for each of the plan's T steps; the same pixels as `tf_input.batches`.
-    """
-    for index, offset, flip in zip(plan.index, plan.offset, plan.flip, strict=True):
-        yield crop_flip(images[index], offset, flip, crop)

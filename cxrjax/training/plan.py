@@ -8,7 +8,8 @@ seeds, stopping, resuming or changing the pipeline changes nothing.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -27,15 +28,12 @@ class Plan(NamedTuple):
     mask: Array  # [T, B] bool, False where padded
 
 
-class Schedule(NamedTuple):
-    """How long and how to train."""
+class Pipeline(Protocol):
+    """Images of a store, and how they become batches; `inputs.Resident` and `tf_input.TfData`."""
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    momentum: float
-    augment_bank: int
-    flip: bool = True  # mirrored with probability 1/2
+    def batches(self, plan: Plan) -> Iterator[Array]:
+        """Executes a plan [T, B]: [B, crop, crop] u8 for each of its T steps."""
+        ...
 
 
 class SeedData(NamedTuple):
@@ -44,7 +42,7 @@ class SeedData(NamedTuple):
     seed: int
     train: np.ndarray  # [n] i32, rows of the store
     val: np.ndarray  # [v] i32
-    taught: np.ndarray | None = None  # [n] i32, label with which each of `train` is trained; None: its own
+    train_labels: np.ndarray | None = None  # [n] i32, with which `train` is trained; None: the store's
 
 
 INITIAL_WEIGHTS, ORDER, AUGMENTATION, DROPOUT = range(4)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from cxrjax.base import devices
 from cxrjax.models.transfer import Network
 from cxrjax.storage import checkpoint
 from cxrjax.training import bank, inputs, loop
-from cxrjax.training.plan import Schedule, SeedData
+from cxrjax.training.optimizer import Recipe, make_optimizer
+from cxrjax.training.plan import Pipeline, SeedData
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,10 @@ BASE_BYTES = 1_200_000_000  # of the process, whatever the seeds
 
 def train(
     net: Network,
-    feed: bank.Feed,
+    pipeline: Pipeline,
     labels: np.ndarray,
     runs: list[SeedData],
-    schedule: Schedule,
+    recipe: Recipe,
     seed_batch: int,
     cache: bank.Cache,
     folder: Path,
@@ -40,12 +41,12 @@ def train(
     """Trains what is not trained yet, `seed_batch` seeds side by side; yields each seed's result, S = 1, in order.
 
     Args:
-      net, feed, labels, runs, schedule, cache: see `loop.fit`.
+      net, pipeline, labels, runs, recipe, cache: see `loop.fit`.
       seed_batch: seeds trained as one program.
       folder: of the checkpoints; all processes must see it.
 
     Raises:
-      trainer.Diverged: if a loss is no longer finite.
+      loop.Diverged: if a loss is no longer finite.
     """
     for start in range(0, len(runs), seed_batch):
         group = runs[start : start + seed_batch]
@@ -56,8 +57,8 @@ def train(
             log.info("seed %s: trained already", names)
             _remove(partial)
         else:
-            log.info("seed %s: training for %d epochs", names, schedule.epochs)
-            _train_group(net, feed, labels, group, schedule, cache, partial, places)
+            log.info("seed %s: training for %d epochs", names, recipe.epochs)
+            _train_group(net, pipeline, labels, group, recipe, cache, partial, places)
         yield from (load(place) for place in places)
 
 
@@ -71,17 +72,19 @@ def trained_share(folder: Path, epochs: int, seeds: int) -> float:
     return min(1.0, behind / (epochs * seeds))
 
 
-def bytes_per_seed(net: Network, schedule: Schedule) -> int:
-    """Memory that a seed adds to a group: parameters, gradient, a copy in the loop, momentum; activations twice.
+def bytes_per_seed(net: Network, recipe: Recipe) -> int:
+    """Memory that a seed adds to a group: parameters, gradient, a copy in the loop, the optimiser's; activations twice.
 
     0.73 GB for batches of 64 from fc6. Five seeds were seen to peak at 5.2 GB on CPU, 1.2 GB of it whatever the seeds.
     """
-    params = sum(4 * leaf.size for leaf in jax.tree.leaves(jax.eval_shape(net.initial, jax.random.key(0))))
-    example = schedule.batch_size * int(np.prod(net.trunk.shape)) * net.trunk.dtype.itemsize
-    return params * (3 + bool(schedule.momentum)) + 2 * inputs.SEGMENT * example
+    params = jax.eval_shape(net.initial, jax.random.key(0))
+    opt_state = jax.eval_shape(make_optimizer(recipe, 1).init, params)
+    size, opt_size = (sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)) for tree in (params, opt_state))
+    example = recipe.batch_size * int(np.prod(net.trunk.shape)) * net.trunk.dtype.itemsize
+    return 3 * size + opt_size + 2 * inputs.SEGMENT * example
 
 
-def default_seed_batch(net: Network, schedule: Schedule, seeds: int) -> int:
+def default_seed_batch(net: Network, recipe: Recipe, seeds: int) -> int:
     """Seeds trained side by side: what half of the accelerators' or a quarter of the machine's memory holds.
 
     On CPU side by side is no faster (121 ms a step and seed, one alone 118), so most memory is left to others. Groups
@@ -92,10 +95,10 @@ def default_seed_batch(net: Network, schedule: Schedule, seeds: int) -> int:
         return 1
     on_cpu = jax.default_backend() == "cpu"
     room = devices.memory() / 4 - BASE_BYTES if on_cpu else devices.memory() / 2
-    each = bytes_per_seed(net, schedule)
+    each = bytes_per_seed(net, recipe)
 
     def fits(count: int) -> bool:
-        mesh = devices.mesh(count, schedule.batch_size)
+        mesh = devices.mesh(count, recipe.batch_size)
         held = devices.padded(count, mesh) // mesh.shape[devices.SEED]  # by every device
         return held * each * (mesh.size if on_cpu else 1) <= room  # devices of a CPU share its memory
 
@@ -106,19 +109,19 @@ def default_seed_batch(net: Network, schedule: Schedule, seeds: int) -> int:
 
 def _train_group(
     net: Network,
-    feed: bank.Feed,
+    pipeline: Pipeline,
     labels: np.ndarray,
     group: list[SeedData],
-    schedule: Schedule,
+    recipe: Recipe,
     cache: bank.Cache,
     partial: Path,
     places: list[Path],
 ) -> None:
     """Trains a group from where it had come to, and saves each of its seeds."""
     series = checkpoint.Series(partial, background=jax.default_backend() != "cpu", clean=devices.is_first())
-    watch = _watcher(schedule.epochs, series)
     try:
-        fitted = loop.fit(net, feed, labels, group, schedule, cache, series.latest(), watch)
+        epoch_log = _EpochLog(recipe.epochs, series)
+        fitted = loop.fit(net, pipeline, labels, group, recipe, cache, series.latest(), epoch_log)
     finally:
         series.close()
     if devices.is_first():
@@ -134,31 +137,29 @@ def _remove(partial: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _watcher(epochs: int, series: checkpoint.Series) -> Callable[[loop.Progress], None]:
+class _EpochLog:
     """Logs every epoch with the time left, and saves the state every few minutes."""
-    saved = time.monotonic()
-    start: tuple[int, float] | None = None  # after the first epoch, which holds trunk and compilation
 
-    def watch(progress: loop.Progress) -> None:
-        nonlocal saved, start
+    def __init__(self, epochs: int, series: checkpoint.Series) -> None:
+        self._epochs, self._series, self._saved = epochs, series, time.monotonic()
+        self._first: tuple[int, float] | None = None  # end of the first epoch, which holds trunk and compilation
+
+    def __call__(self, progress: loop.Progress) -> None:
         now = time.monotonic()
-        start = start or (progress.epochs, now)
-        done = progress.epochs - start[0]
-        left = f"{(now - start[1]) / done * (epochs - progress.epochs) / 60:.1f} min left" if done else ""
-        figures = [float(np.mean(curve[:, -1])) for curve in progress.history]
+        first_epoch, first_end = self._first = self._first or (progress.epochs, now)
+        done, rest = progress.epochs - first_epoch, self._epochs - progress.epochs
+        left = f"{(now - first_end) / done * rest / 60:.1f} min left" if done else ""
+        train_loss, train_accuracy, val_loss, val_accuracy = (float(np.mean(x[:, -1])) for x in progress.history)
         log.info(
-            "epoch %d/%d  training loss %.3f, accuracy %.1f %%  validation loss %.3f, accuracy %.1f %%  "
-            "waited for input %.1f %%  %s",
-            progress.epochs, epochs, figures[0], 100 * figures[1], figures[2], 100 * figures[3],
-            100 * progress.waited, left,
-        )  # fmt: skip
-        if devices.broadcast_flag(now - saved > SAVE_SECONDS and progress.epochs < epochs):
-            packed = loop.pack(progress)
+            f"epoch {progress.epochs}/{self._epochs}  training loss {train_loss:.3f}, accuracy "
+            f"{100 * train_accuracy:.1f} %  validation loss {val_loss:.3f}, accuracy {100 * val_accuracy:.1f} %  "
+            f"waited for input {100 * progress.waited:.1f} %  {left}"
+        )
+        if devices.broadcast_flag(now - self._saved > SAVE_SECONDS and rest > 0):
+            packed = progress.pack()
             if devices.is_first():
-                series.save(progress.epochs, packed)
-            saved = time.monotonic()
-
-    return watch
+                self._series.save(progress.epochs, packed)
+            self._saved = time.monotonic()
 
 
 def _pack(fitted: loop.Fitted, i: int) -> Any:

@@ -1,29 +1,55 @@
-"""Loss, one SGD step and the initial state: pure functions, written for one seed.
+"""Loss, one optimiser step and sums, written for one seed; logits, scores and validation, over the seeds' axis S.
 
-`jax.vmap` adds the seeds' axis, in `cxrjax.training.loop` alone.
+`loop` lifts the step over seeds by `jax.vmap`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.sharding import Mesh
 
+from cxrjax.base import devices
 from cxrjax.base.types import Array, Params
-from cxrjax.models.transfer import Head
-from cxrjax.training import sums as metrics
-from cxrjax.training.sums import Metrics
+from cxrjax.models.transfer import Head, Network
+from cxrjax.training import bank as banks
+from cxrjax.training.plan import Pipeline, SeedData
+
+CHUNK = 256  # images a call of the head in evaluation, which bounds memory where it holds convolutions
+HELD_BYTES = 200_000_000  # of what validation puts into the head that are kept on the device
 
 
 class Batch(NamedTuple):
-    """One step's examples. `image` is what enters the head: pixels u8, or the trunk's activations f32."""
+    """One step's examples."""
 
-    image: Array  # [B, crop, crop] u8, or [B, ...] f32
+    inputs: Array  # what enters the head: [B, crop, crop] u8 pixels, or [B, ...] f32, the trunk's activations
     label: Array  # [B] i32
-    mask: Array  # [B] bool
+    mask: Array  # [B] bool, False: padding
+
+
+class Metrics(NamedTuple):
+    """Sums over examples; two of them merge by addition."""
+
+    loss_sum: Array  # [] f32, nats
+    correct: Array  # [] i32
+    count: Array  # type: ignore[assignment]  # [] i32; hides tuple.count on purpose
+
+    @property
+    def loss(self) -> Array:
+        """Mean cross-entropy in nats; NaN of no examples."""
+        return self.loss_sum / self.count
+
+    @property
+    def accuracy(self) -> Array:
+        """Share of right decisions, 0..1; NaN of no examples."""
+        return self.correct / self.count
 
 
 class TrainState(NamedTuple):
@@ -47,22 +73,43 @@ def loss(logits: Array, label: Array, mask: Array) -> jax.Array:
     return jnp.sum(each, where=mask) / jnp.maximum(jnp.sum(mask), 1)
 
 
-def init(params: Params, optimiser: optax.GradientTransformation, dropout_key: jax.Array) -> TrainState:
+def metrics(logits: Array, label: Array, mask: Array) -> Metrics:
+    """Sums over the unmasked examples of a batch.
+
+    Args:
+      logits: [B, K] f32. The decision is the largest one (for K = 2, a score above 0.5).
+      label: [B] i32, 0..K-1.
+      mask: [B] bool, False: does not count.
+    """
+    each = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+    return Metrics(
+        loss_sum=jnp.sum(each, where=mask),
+        correct=jnp.sum(jnp.argmax(logits, axis=-1) == label, where=mask),
+        count=jnp.sum(jnp.asarray(mask, jnp.int32)),
+    )
+
+
+def merge(a: Metrics, b: Metrics) -> Metrics:
+    """Sums over the examples of both."""
+    return jax.tree.map(jnp.add, a, b)
+
+
+def init(params: Params, optimizer: optax.GradientTransformation, dropout_key: jax.Array) -> TrainState:
     """State before the first step."""
-    return TrainState(jnp.zeros((), jnp.int32), params, optimiser.init(params), dropout_key)
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), dropout_key)
 
 
-def make_step(head: Head, optimiser: optax.GradientTransformation) -> Step:
+def make_step(head: Head, optimizer: optax.GradientTransformation) -> Step:
     """Builds the step: forward, backward, update. A step without any unmasked example changes no state."""
 
     def objective(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        logits = head(params, batch.image, key)
+        logits = head(params, batch.inputs, key)
         return loss(logits, batch.label, batch.mask), logits
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         (_, logits), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, batch, key)
-        updates, opt_state = optimiser.update(gradient, state.opt_state, state.params)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         live = jnp.any(batch.mask)
         # A select, not a branch: it fuses into the update, and under vmap a branch would become one anyway.
         params, opt_state = jax.tree.map(
@@ -70,7 +117,101 @@ def make_step(head: Head, optimiser: optax.GradientTransformation) -> Step:
             (optax.apply_updates(state.params, updates), opt_state),
             (state.params, state.opt_state),
         )
-        sums = metrics.from_logits(logits, batch.label, batch.mask)
-        return TrainState(state.step + live, params, opt_state, state.key), sums
+        return TrainState(state.step + live, params, opt_state, state.key), metrics(logits, batch.label, batch.mask)
 
     return step
+
+
+@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.vmap, in_axes=(None, 0, 0))
+def _logits(head: Head, params: Params, inputs: jax.Array) -> jax.Array:
+    return head(params, inputs, None)
+
+
+def logits(head: Head, params: Params, inputs: Array) -> jax.Array:
+    """Logits without dropout, each seed's network on its own images.
+
+    Args:
+      head: see `transfer.Head`.
+      params: leaves [S, ...].
+      inputs: [S, V, ...], what enters the head.
+
+    Returns:
+      [S, V, K] f32.
+    """
+    inputs = jnp.asarray(inputs)
+    parts = [_logits(head, params, inputs[:, i : i + CHUNK]) for i in range(0, inputs.shape[1], CHUNK)]
+    return jnp.concatenate(parts, axis=1)
+
+
+def score(logits: Array) -> jax.Array:
+    """Probability of the positive class (1), [..., K] -> [...], 0..1."""
+    return jax.nn.softmax(logits, axis=-1)[..., 1]
+
+
+def score_rows(head: Head, params: Params, bank: banks.Bank, rows: np.ndarray) -> np.ndarray:
+    """Probability of the positive class, [n] f32, 0..1, by one network of images of a bank, from slot 0.
+
+    Calls are filled up to a power of two, so that few programs are compiled.
+
+    Args:
+      head: see `transfer.Head`.
+      params: leaves [1, ...].
+      bank: what enters the head.
+      rows: [n] i32 of the store, at least one.
+    """
+    size = min(CHUNK, 1 << (len(rows) - 1).bit_length())
+    filled = np.resize(rows, (1, -(-len(rows) // size) * size))
+    params = jax.device_put(params)
+    parts = [score(logits(head, params, x))[0] for x in banks.pieces(bank, filled, size)]
+    return np.concatenate(parts)[: len(rows)]
+
+
+evaluate = jax.jit(jax.vmap(metrics))
+"""Metrics of each seed: logits [S, V, K], labels [S, V], mask [S, V] -> leaves [S]."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Validation:
+    """The validation images of all seeds; the trunk has run over their centre crops once."""
+
+    head: Head
+    centre: banks.Bank
+    rows: np.ndarray  # [S, V] of the store, padded
+    label: jax.Array  # [S, V] i32
+    mask: jax.Array  # [S, V] bool, False: padding
+    mesh: Mesh
+    held: list[jax.Array] | None  # what enters the head, in pieces, if it is little enough to stay on the device
+
+    @classmethod
+    def of_runs(
+        cls,
+        net: Network,
+        pipeline: Pipeline,
+        labels: np.ndarray,
+        runs: Sequence[SeedData],
+        cache: banks.Cache | None,
+        mesh: Mesh,
+    ) -> Validation:
+        """Runs the trunk over the centre crops."""
+        width = max(len(run.val) for run in runs)
+        filled = [*runs, *[runs[0]] * (devices.padded(len(runs), mesh) - len(runs))]
+        rows = np.stack([np.resize(run.val, width) for run in filled])
+        mask = np.arange(width) < np.array([[len(run.val)] for run in filled])
+        centre = banks.build(net.trunk, pipeline, np.unique(rows), banks.CENTRE, len(labels), cache)
+        label, counts = (devices.put(mesh, x, devices.SEED) for x in (labels[rows], mask))
+        validation = cls(net.head, centre, rows, label, counts, mesh, None)
+        # A few hundred images stay on the device; of tens of thousands each epoch reads the bank anew.
+        small = rows.size * int(np.prod(net.trunk.shape)) * net.trunk.dtype.itemsize <= HELD_BYTES
+        return dataclasses.replace(validation, held=list(validation.pieces())) if small else validation
+
+    def pieces(self) -> Iterator[jax.Array]:
+        """What enters the head, [S, v, ...] at a time."""
+        return (devices.put(self.mesh, x, devices.SEED) for x in banks.pieces(self.centre, self.rows, CHUNK))
+
+    def evaluate(self, params: Params) -> tuple[np.ndarray, Metrics]:
+        """Parameters with leaves [S, ...] -> logits [S, V, K] and Metrics leaves [S]."""
+        parts = [logits(self.head, params, piece) for piece in self.held or self.pieces()]
+        every = jnp.concatenate(parts, axis=1)
+        fetched: tuple[np.ndarray, Metrics] = devices.fetch((every, evaluate(every, self.label, self.mask)))
+        return fetched

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 import os
@@ -47,22 +48,21 @@ def require() -> None:
         )
 
 
-def batches(images: np.ndarray, plan: Plan, crop: int) -> Iterator[np.ndarray]:
-    """Gather, crop, flip, batch, prefetch: the pixels that `inputs.batches` gives for the same plan.
+@dataclasses.dataclass(frozen=True, eq=False)
+class TfData:
+    """Gather, crop, flip, batch, prefetch: the pixels that `inputs.Resident` gives for the same plan."""
 
-    Args:
-      images: [N, side, side] u8; may be a memory map, only the planned rows are read.
-      plan: leaves [T, B, ...].
-      crop: side of the pixels, see `Model.crop`.
+    images: np.ndarray  # [N, side, side] u8; may be a memory map, only the planned rows are read
+    crop: int  # pixels a side of the batches, see `Model.crop`
 
-    Yields:
-      [B, crop, crop] u8 for each of the T steps.
+    def batches(self, plan: Plan) -> Iterator[np.ndarray]:
+        """See `plan.Pipeline`.
 
-    Raises:
-      InputError: if TensorFlow is not installed.
-    """
-    require()
-    yield from _dataset(images, plan, crop).as_numpy_iterator()
+        Raises:
+          InputError: if TensorFlow is not installed.
+        """
+        require()
+        yield from _dataset(self.images, plan, self.crop).as_numpy_iterator()
 
 
 def _dataset(images: np.ndarray, plan: Plan, crop: int) -> tf.data.Dataset:

@@ -14,13 +14,14 @@ from cxrjax.base.types import InputError
 from tests.conftest import ROOT
 
 TRAIN = """
-import functools, json, os, sys
+import json, os, sys
 import jax, jax.numpy as jnp, numpy as np
 from cxrjax.base import devices
 from cxrjax.models.registry import ALEXNET
 from cxrjax.models.transfer import Network, Trunk
 from cxrjax.training import inputs, loop
-from cxrjax.training.plan import Schedule, SeedData
+from cxrjax.training.optimizer import Recipe
+from cxrjax.training.plan import SeedData
 from pathlib import Path
 devices.start(Path(sys.argv[1]))
 
@@ -44,10 +45,11 @@ images = rng.integers(0, 256, (40, 256, 256), dtype=np.uint8)
 labels = rng.integers(0, 2, 40, dtype=np.int32)
 orders = [rng.permutation(40).astype(np.int32) for _ in range(int(sys.argv[2]))]
 runs = [SeedData(s, o[: 24 + s], o[30 : 38 + s % 2]) for s, o in enumerate(orders)]
-feed = functools.partial(inputs.batches, images if jax.process_count() > 1 else jnp.asarray(images), crop=227)
+pipeline = inputs.Resident(images if jax.process_count() > 1 else jnp.asarray(images), 227)
 out = {"devices": jax.device_count()}
 for slots in (0, 2):
-    fitted = loop.fit(net, feed, labels, runs, Schedule(2, int(sys.argv[3]), 0.1, 0.9, slots))
+    recipe = Recipe(epochs=2, batch_size=int(sys.argv[3]), learning_rate=0.1, momentum=0.9, augment_bank=slots)
+    fitted = loop.fit(net, pipeline, labels, runs, recipe)
     out[f"history {slots}"] = [np.asarray(x).tolist() for x in fitted.history]
     out[f"params {slots}"] = fitted.params["fc8"]["kernel"].tolist()
     out[f"mesh {slots}"] = dict(devices.mesh(len(runs), int(sys.argv[3])).shape)

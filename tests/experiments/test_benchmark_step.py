@@ -16,8 +16,7 @@ from cxrjax.models import alexnet, augment, pretrained, registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.runs import roofline
 from cxrjax.training import step as train
-from cxrjax.training.step import Batch, TrainState
-from cxrjax.training.sums import Metrics
+from cxrjax.training.step import Batch, Metrics, TrainState
 from experiments import _benchmark_parts, _timing, benchmark_step
 from tests.conftest import ROOT
 from tests.models import torch_alexnet

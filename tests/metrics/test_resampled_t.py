@@ -1,4 +1,4 @@
-"""Tests over runs, and thresholds; `over_runs` has its tests in test_metrics.py."""
+"""Tests over runs, intervals and thresholds."""
 
 import math
 
@@ -105,3 +105,30 @@ def test_threshold_below_every_score_is_negative():
 def test_wrong_thresholds_are_refused(label, score, wanted, message):
     with pytest.raises(ValueError, match=message):
         resampled_t.threshold_for_sensitivity(np.array(label), np.array(score), wanted)
+
+
+def test_interval_over_runs_by_hand():
+    """Nadeau & Bengio 2003: three runs, 80 and 20 images: SE^2 = (1/3 + 20/80) * 0.0025."""
+    got = resampled_t.over_runs(np.array([0.55, 0.6, 0.65]), 80, 20)
+    half = stats.t.ppf(0.975, 2) * math.sqrt((1 / 3 + 0.25) * 0.0025)
+    assert got == pytest.approx((0.6, 0.05, 0.6 - half, 0.6 + half))
+
+
+def test_interval_stays_within_the_range_of_a_share():
+    assert resampled_t.over_runs(np.array([0.9, 0.95, 1.0]), 80, 20).high == 1
+    assert resampled_t.over_runs(np.array([0.0, 0.05, 0.1]), 80, 20).low == 0
+
+
+def test_interval_of_a_figure_that_is_no_share():
+    """MCC reaches -1; a calibration slope has no bounds."""
+    values = np.array([-0.9, -0.95, -1.0])
+    assert resampled_t.over_runs(values, 80, 20, (-1, 1)).low == -1
+    free, cut = (resampled_t.over_runs(1 - values, 80, 20, ends) for ends in ((-math.inf, math.inf), (0, 1)))
+    assert free.high > 2 > cut.high == 1
+    assert free[:3] == pytest.approx(cut[:3])
+
+
+def test_one_run_has_no_spread():
+    got = resampled_t.over_runs(np.array([0.6]), 80, 20)
+    assert got.mean == 0.6
+    assert all(map(math.isnan, got[1:]))

@@ -44,12 +44,9 @@ def test_normalise_for_caffe_subtracts_the_mean_of_blue_first():
 def test_pipelines_give_identical_pixels(noise):
     """tf.data equals resident, exactly, also in order, with a partial last batch and with a bank's offsets."""
     rows = np.arange(3, 38, dtype=np.int32)
-    for planned in (
-        plan.epoch(jax.random.key(1), 0, rows, 8, 6, 30),
-        plan.epoch(jax.random.key(1), 0, rows, 8, 6, 30, bank=3),
-    ):
-        resident = list(inputs.batches(jnp.asarray(noise), planned, 227))
-        streamed = list(tf_input.batches(noise, planned, 227))
+    for planned in (plan.epoch(jax.random.key(1), 0, rows, 8, 6, 30), plan.epoch(jax.random.key(1), 0, rows, 8, 6, 30, bank=3)):
+        resident = list(inputs.Resident(jnp.asarray(noise), 227).batches(planned))
+        streamed = list(tf_input.TfData(noise, 227).batches(planned))
         assert len(resident) == len(streamed) == 6
         for a, b in zip(resident, streamed, strict=True):
             assert b.dtype == np.uint8
@@ -59,5 +56,5 @@ def test_pipelines_give_identical_pixels(noise):
 def test_pipeline_reads_a_memory_map(noise, tmp_path):
     np.save(tmp_path / "x.npy", noise)
     planned = plan.centre(np.array([5, 1], np.int32), 2, 14)
-    (out,) = tf_input.batches(np.load(tmp_path / "x.npy", mmap_mode="r"), planned, 227)
+    (out,) = tf_input.TfData(np.load(tmp_path / "x.npy", mmap_mode="r"), 227).batches(planned)
     np.testing.assert_array_equal(out, noise[[5, 1], 14:241, 14:241])

@@ -1,7 +1,5 @@
 """A bank in memory, on disk and rebuilt in part, against the trunk called image by image."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import jaxlib
@@ -29,8 +27,8 @@ TRUNK = transfer.Trunk(ALEXNET, _sums, jnp.float32(1), (227,), np.dtype(np.float
 
 
 @pytest.fixture(scope="module")
-def feed(noise):
-    return functools.partial(inputs.batches, jnp.asarray(noise), crop=227)
+def pipeline(noise):
+    return inputs.Resident(jnp.asarray(noise), 227)
 
 
 def expected(noise, slots):
@@ -49,57 +47,58 @@ def cached(folder, images):
 
 
 @pytest.mark.parametrize("slots", [1, 3, 16, pytest.param(70, marks=pytest.mark.slow)])
-def test_entries_are_the_trunk_of_each_augmentation(noise, feed, slots):
-    filled = bank.build(TRUNK, feed, ROWS, slots, len(noise))
+def test_entries_are_the_trunk_of_each_augmentation(noise, pipeline, slots):
+    filled = bank.build(TRUNK, pipeline, ROWS, bank.Slots(slots), len(noise))
     index, slot = np.broadcast_arrays(ROWS[:, None], np.arange(slots)[None, :])
     np.testing.assert_allclose(bank.gather(filled, index, slot), expected(noise, slots), rtol=1e-6)
 
 
-def test_centre_is_a_bank_of_one_slot(noise, feed):
-    filled = bank.build_centre(TRUNK, feed, ROWS, len(noise))
+def test_centre_is_a_bank_of_one_slot(noise, pipeline):
+    filled = bank.build(TRUNK, pipeline, ROWS, bank.CENTRE, len(noise))
     window = noise[ROWS, 14 : 14 + 227, 14 : 14 + 227].astype(np.float32) @ np.arange(227, dtype=np.float32)
     np.testing.assert_allclose(bank.gather(filled, ROWS, np.zeros_like(ROWS)), window, rtol=1e-6)
 
 
-def counting(feed):
-    seen = []
+class Counting:
+    """A pipeline that notes the rows of each plan."""
 
-    def counted(plan):
-        seen.append(np.unique(np.asarray(plan.index)).tolist())
-        return feed(plan)
+    def __init__(self, pipeline):
+        self.pipeline, self.rows = pipeline, []
 
-    return counted, seen
+    def batches(self, plan):
+        self.rows.append(np.unique(np.asarray(plan.index)).tolist())
+        return self.pipeline.batches(plan)
 
 
-def test_the_cache_gives_the_same_and_computes_once(noise, feed, tmp_path):
+def test_the_cache_gives_the_same_and_computes_once(noise, pipeline, tmp_path):
     cache = cached(tmp_path, noise)
-    feed, seen = counting(feed)
-    part = bank.build(TRUNK, feed, ROWS[:2], 3, len(noise), cache)
-    whole = bank.build(TRUNK, feed, ROWS, 3, len(noise), cache)
-    again = bank.build(TRUNK, feed, ROWS[::-1], 3, len(noise), cache)
-    assert seen == [[2, 7], [11, 25, 30]]
-    fresh = bank.build(TRUNK, feed, ROWS, 3, len(noise))
+    counting = Counting(pipeline)
+    part = bank.build(TRUNK, counting, ROWS[:2], bank.Slots(3), len(noise), cache)
+    whole = bank.build(TRUNK, counting, ROWS, bank.Slots(3), len(noise), cache)
+    again = bank.build(TRUNK, counting, ROWS[::-1], bank.Slots(3), len(noise), cache)
+    assert counting.rows == [[2, 7], [11, 25, 30]]
+    fresh = bank.build(TRUNK, counting, ROWS, bank.Slots(3), len(noise))
     slot = np.arange(5) % 3
     for filled in (whole, again):
         np.testing.assert_array_equal(bank.gather(filled, ROWS, slot), bank.gather(fresh, ROWS, slot))
     np.testing.assert_array_equal(bank.gather(part, ROWS[:2], slot[:2]), bank.gather(fresh, ROWS[:2], slot[:2]))
 
 
-def test_other_pixels_weights_slots_or_types_are_other_entries(noise, feed, tmp_path):
-    feed, seen = counting(feed)
+def test_other_pixels_weights_slots_or_types_are_other_entries(noise, pipeline, tmp_path):
+    counting = Counting(pipeline)
     changed = noise.copy()
     changed[7, 0, 0] ^= 1
-    bank.build(TRUNK, feed, ROWS, 3, len(noise), cached(tmp_path, noise))
-    bank.build(TRUNK, feed, ROWS, 3, len(noise), cached(tmp_path, changed))
-    assert seen[1:] == [[7]]
-    bank.build(TRUNK._replace(identity="other"), feed, ROWS, 3, len(noise), cached(tmp_path, noise))
-    bank.build(TRUNK, feed, ROWS, 4, len(noise), cached(tmp_path, noise))
-    bank.build_centre(TRUNK, feed, ROWS, len(noise), cached(tmp_path, noise))
-    assert seen[2:] == [sorted(ROWS.tolist())] * 3
+    bank.build(TRUNK, counting, ROWS, bank.Slots(3), len(noise), cached(tmp_path, noise))
+    bank.build(TRUNK, counting, ROWS, bank.Slots(3), len(noise), cached(tmp_path, changed))
+    assert counting.rows[1:] == [[7]]
+    bank.build(TRUNK._replace(identity="other"), counting, ROWS, bank.Slots(3), len(noise), cached(tmp_path, noise))
+    bank.build(TRUNK, counting, ROWS, bank.Slots(4), len(noise), cached(tmp_path, noise))
+    bank.build(TRUNK, counting, ROWS, bank.CENTRE, len(noise), cached(tmp_path, noise))
+    assert counting.rows[2:] == [sorted(ROWS.tolist())] * 3
 
 
-def test_rows_are_resident_where_they_fit(noise, feed, tmp_path):
-    filled = bank.build(TRUNK, feed, ROWS, 3, len(noise), cached(tmp_path, noise))
+def test_rows_are_resident_where_they_fit(noise, pipeline, tmp_path):
+    filled = bank.build(TRUNK, pipeline, ROWS, bank.Slots(3), len(noise), cached(tmp_path, noise))
     size = len(ROWS) * 3 * 227 * 4
     assert bank.on_device(filled, size - 1) is filled
     resident = bank.on_device(filled, size)
@@ -107,20 +106,20 @@ def test_rows_are_resident_where_they_fit(noise, feed, tmp_path):
     np.testing.assert_array_equal(bank.gather(resident, ROWS, ROWS % 3), bank.gather(filled, ROWS, ROWS % 3))
 
 
-def test_a_row_that_is_not_there_is_named(noise, feed):
-    filled = bank.build(TRUNK, feed, ROWS, 1, len(noise))
+def test_a_row_that_is_not_there_is_named(noise, pipeline):
+    filled = bank.build(TRUNK, pipeline, ROWS, bank.Slots(1), len(noise))
     with pytest.raises(KeyError, match="row 3 of the store"):
         bank.gather(filled, np.array([7, 3]), np.array([0, 0]))
 
 
-def test_another_compiler_or_convolution_library_is_another_entry(noise, feed, tmp_path, monkeypatch):
+def test_another_compiler_or_convolution_library_is_another_entry(noise, pipeline, tmp_path, monkeypatch):
     """They round otherwise, so a run after an upgrade must not mix its numbers with those of before."""
-    feed, seen = counting(feed)
+    counting = Counting(pipeline)
     cache = cached(tmp_path, noise)
-    bank.build(TRUNK, feed, ROWS, 1, len(noise), cache)
+    bank.build(TRUNK, counting, ROWS, bank.Slots(1), len(noise), cache)
     monkeypatch.setattr(jaxlib, "__version__", "0.0.1")
-    bank.build(TRUNK, feed, ROWS, 1, len(noise), cache)
+    bank.build(TRUNK, counting, ROWS, bank.Slots(1), len(noise), cache)
     monkeypatch.setattr(devices, "convolution_options", lambda: {"library": "other"})
-    bank.build(TRUNK, feed, ROWS, 1, len(noise), cache)
-    bank.build(TRUNK, feed, ROWS, 1, len(noise), cache)
-    assert len(seen) == 3
+    bank.build(TRUNK, counting, ROWS, bank.Slots(1), len(noise), cache)
+    bank.build(TRUNK, counting, ROWS, bank.Slots(1), len(noise), cache)
+    assert len(counting.rows) == 3

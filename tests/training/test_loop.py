@@ -1,6 +1,7 @@
 """The loop on a small network over real pixels: exactness of seeds, pipelines, banks and resumption."""
 
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +12,11 @@ from cxrjax.base.types import InputError
 from cxrjax.models import transfer
 from cxrjax.models.registry import ALEXNET
 from cxrjax.storage import checkpoint, store
-from cxrjax.training import bank, inputs, loop, tf_input
-from cxrjax.training.plan import Schedule, SeedData
+from cxrjax.training import bank, inputs, loop, step, tf_input
+from cxrjax.training.optimizer import Recipe
+from cxrjax.training.plan import SeedData
 
-SCHEDULE = Schedule(epochs=3, batch_size=8, learning_rate=0.1, momentum=0.9, augment_bank=0)
+RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=0.1, momentum=0.9)
 
 
 @jax.jit
@@ -61,7 +63,7 @@ def runs(labels):
 
 @pytest.fixture(scope="module")
 def resident(images):
-    return functools.partial(inputs.batches, jnp.asarray(images), crop=227)
+    return inputs.Resident(jnp.asarray(images), 227)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def whole(resident, labels, runs):
 
     @functools.cache
     def fitted(dense=True, bank=0):
-        return loop.fit(NET._replace(dense=dense), resident, labels, runs, SCHEDULE._replace(augment_bank=bank))
+        return loop.fit(NET._replace(dense=dense), resident, labels, runs, replace(RECIPE, augment_bank=bank))
 
     return fitted
 
@@ -84,7 +86,7 @@ def same(a, b, seed_of_a=slice(None), tolerance=1e-5):
 @pytest.mark.parametrize("i", [0, 2])
 def test_seed_i_of_s_equals_seed_i_alone(whole, resident, labels, runs, dense, bank, i):
     together = whole(dense, bank)
-    alone = loop.fit(NET._replace(dense=dense), resident, labels, [runs[i]], SCHEDULE._replace(augment_bank=bank))
+    alone = loop.fit(NET._replace(dense=dense), resident, labels, [runs[i]], replace(RECIPE, augment_bank=bank))
     same(together, alone, slice(i, i + 1))
     assert len(together.val_logits[i]) == len(runs[i].val)
     # Float32 sums in another order, over 21 steps with momentum.
@@ -92,7 +94,7 @@ def test_seed_i_of_s_equals_seed_i_alone(whole, resident, labels, runs, dense, b
 
 
 def test_pipelines_train_to_the_same_numbers(whole, images, labels, runs):
-    streamed = loop.fit(NET, functools.partial(tf_input.batches, images, crop=227), labels, runs, SCHEDULE)
+    streamed = loop.fit(NET, tf_input.TfData(images, 227), labels, runs, RECIPE)
     same(streamed, whole(), tolerance=0)
     np.testing.assert_array_equal(streamed.params["fc8"]["kernel"], whole().params["fc8"]["kernel"])
 
@@ -104,20 +106,20 @@ def test_scanned_steps_equal_single_ones(whole):
 @pytest.mark.parametrize("bank", [0, 2])
 def test_segments_change_nothing(whole, resident, labels, runs, monkeypatch, bank):
     monkeypatch.setattr(inputs, "SEGMENT", 3)
-    same(loop.fit(NET, resident, labels, runs, SCHEDULE._replace(augment_bank=bank)), whole(True, bank))
+    same(loop.fit(NET, resident, labels, runs, replace(RECIPE, augment_bank=bank)), whole(True, bank))
 
 
 def test_resumed_equals_uninterrupted(whole, resident, labels, runs, tmp_path):
     def stop_after_one(progress):
         if progress.epochs == 1:
-            checkpoint.save_tree(tmp_path / "partial", loop.pack(progress))
+            checkpoint.save_tree(tmp_path / "partial", progress.pack())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.fit(NET, resident, labels, runs, SCHEDULE, on_epoch=stop_after_one)
+        loop.fit(NET, resident, labels, runs, RECIPE, on_epoch=stop_after_one)
     seen = []
     saved = checkpoint.load_tree(tmp_path / "partial")
-    resumed = loop.fit(NET, resident, labels, runs, SCHEDULE, None, saved, lambda p: seen.append(p.epochs))
+    resumed = loop.fit(NET, resident, labels, runs, RECIPE, None, saved, lambda p: seen.append(p.epochs))
     assert seen == [2, 3]
     same(resumed, whole(), tolerance=0)
     np.testing.assert_array_equal(resumed.params["fc8"]["kernel"], whole().params["fc8"]["kernel"])
@@ -132,21 +134,21 @@ def test_padding_weighs_nothing(whole, runs):
 
 
 def test_it_learns(resident, labels, runs):
-    fitted = loop.fit(NET, resident, labels, runs[:1], SCHEDULE._replace(epochs=25, learning_rate=0.02))
+    fitted = loop.fit(NET, resident, labels, runs[:1], replace(RECIPE, epochs=25, learning_rate=0.02))
     assert fitted.history.train_loss[0, -1] < 0.7 * fitted.history.train_loss[0, 0]
 
 
 def test_divergence_names_seed_and_epoch(resident, labels, runs):
     with pytest.raises(InputError, match=r"seed 5, 6, 7: .* not finite in epoch \d"):
-        loop.fit(NET, resident, labels, runs, SCHEDULE._replace(learning_rate=1e38, epochs=9))
+        loop.fit(NET, resident, labels, runs, replace(RECIPE, learning_rate=1e38, epochs=9))
 
 
 def test_a_large_validation_set_is_read_in_pieces(resident, labels, runs, whole, tmp_path, images, monkeypatch):
     """From a bank on disk, some images at a time, never held: the same logits and curves."""
-    monkeypatch.setattr(loop, "HELD_BYTES", 0)
-    monkeypatch.setattr(loop.evaluate, "CHUNK", 4)
+    monkeypatch.setattr(step, "HELD_BYTES", 0)
+    monkeypatch.setattr(step, "CHUNK", 4)
     cache = bank.Cache(tmp_path, store.hash_rows(images, np.arange(len(images))))
-    fitted = loop.fit(NET, resident, labels, runs, SCHEDULE, cache)
+    fitted = loop.fit(NET, resident, labels, runs, RECIPE, cache)
     same(whole(), fitted)
     for one, other in zip(whole().val_logits, fitted.val_logits, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
@@ -163,17 +165,17 @@ def test_waiting_counts_only_while_there_is_no_work(monkeypatch):
             yield np.zeros(1)
 
     busy = iter((False, True, False))
-    waiting = inputs.Waiting()
-    assert len(list(waiting.through(slow(), lambda: next(busy)))) == 3
-    assert waiting.share() == pytest.approx(8 / 12)
+    timer = inputs.InputTimer()
+    assert len(list(timer.wrap(slow(), lambda: next(busy)))) == 3
+    assert timer.share() == pytest.approx(8 / 12)
 
 
-def test_taught_labels_are_learned_and_true_ones_are_validated(resident, labels, runs):
-    """The second seed is taught the opposite; its validation is of the true labels still."""
+def test_train_labels_are_learned_and_true_ones_are_validated(resident, labels, runs):
+    """The second seed is trained with the opposite; its validation is of the true labels still."""
     run = runs[0]._replace(val=runs[0].train)
-    opposite = run._replace(taught=1 - labels[run.train])
-    schedule = SCHEDULE._replace(epochs=25, learning_rate=0.02)
-    fitted = loop.fit(NET, resident, labels, [run, opposite], schedule)
+    opposite = run._replace(train_labels=1 - labels[run.train])
+    recipe = replace(RECIPE, epochs=25, learning_rate=0.02)
+    fitted = loop.fit(NET, resident, labels, [run, opposite], recipe)
     right, wrong = fitted.history.val_accuracy[:, -1]
     assert right > 0.7
     assert wrong < 0.3

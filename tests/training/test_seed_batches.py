@@ -1,8 +1,11 @@
 """How many seeds are trained side by side."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from cxrjax.base import devices
@@ -10,9 +13,9 @@ from cxrjax.models import transfer
 from cxrjax.models.registry import ALEXNET
 from cxrjax.models.transfer import Network
 from cxrjax.training import seed_batches
-from cxrjax.training.plan import Schedule
+from cxrjax.training.optimizer import Recipe
 
-SCHEDULE = Schedule(epochs=1, batch_size=64, learning_rate=0.1, momentum=0.0, augment_bank=0)
+RECIPE = Recipe(epochs=1, batch_size=64, learning_rate=0.1, momentum=0.0)
 
 
 def net(dense=True):
@@ -25,23 +28,27 @@ def net(dense=True):
     return Network(ALEXNET, trunk, lambda p, x, k: x, initial, ("fc8",), dense)
 
 
+def test_an_optimiser_with_two_moments_takes_two_copies_more(monkeypatch):
+    monkeypatch.setattr(seed_batches, "make_optimizer", lambda recipe, steps: optax.scale_by_adam())
+    step_count = 4  # bytes
+    assert seed_batches.bytes_per_seed(net(), RECIPE) == 5 * 10_000_000 + step_count + 2 * 16 * 64 * 1024 * 4
+
+
 def test_bytes_of_a_seed_by_hand():
-    assert seed_batches.bytes_per_seed(net(), SCHEDULE) == 3 * 10_000_000 + 2 * 16 * 64 * 1024 * 4
-    assert (
-        seed_batches.bytes_per_seed(net(), SCHEDULE._replace(momentum=0.9)) == 4 * 10_000_000 + 2 * 16 * 64 * 1024 * 4
-    )
+    assert seed_batches.bytes_per_seed(net(), RECIPE) == 3 * 10_000_000 + 2 * 16 * 64 * 1024 * 4
+    assert seed_batches.bytes_per_seed(net(), replace(RECIPE, momentum=0.9)) == 4 * 10_000_000 + 2 * 16 * 64 * 1024 * 4
 
 
 @pytest.mark.parametrize(
     ("fit", "seeds", "expected"), [(10, 10, 10), (9, 10, 5), (3, 10, 3), (4, 10, 4), (0, 10, 1), (6, 2, 2)]
 )
 def test_groups_fit_and_are_of_like_size(monkeypatch, fit, seeds, expected):
-    room = fit * seed_batches.bytes_per_seed(net(), SCHEDULE) + 1
+    room = fit * seed_batches.bytes_per_seed(net(), RECIPE) + 1
     monkeypatch.setattr(devices, "memory", lambda: 4 * (room + seed_batches.BASE_BYTES))
     assert jax.default_backend() == "cpu"
-    assert seed_batches.default_seed_batch(net(), SCHEDULE, seeds) == expected
+    assert seed_batches.default_seed_batch(net(), RECIPE, seeds) == expected
 
 
 def test_convolutions_are_trained_one_seed_at_a_time(monkeypatch):
     monkeypatch.setattr(devices, "memory", lambda: 10**15)
-    assert seed_batches.default_seed_batch(net(dense=False), SCHEDULE, 10) == 1
+    assert seed_batches.default_seed_batch(net(dense=False), RECIPE, 10) == 1
