@@ -20,6 +20,7 @@ from cxrjax.base.types import InputError
 from cxrjax.data.load import load
 from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights
+from cxrjax.models.registry import ALEXNET
 from cxrjax.runs import cost, experiment, finished
 from cxrjax.storage.store import About, ImageStore
 from cxrjax.training import seed_batches
@@ -147,7 +148,7 @@ def _look(row: Row, source: Source, reuse: Sequence[finished.Run]) -> Task:
     if folder:
         return Task(row, folder, DONE, "", _NOTHING)
     weights = _weights(row.config, source)
-    needed = cost.work(row.config, met.sizes, dict(weights.model.options)["variant"] if weights else "torchvision")
+    needed = cost.work(row.config, met.sizes, weights.model if weights else ALEXNET)
     share = 1 - seed_batches.trained_share(run.folder / "checkpoints", row.config.epochs, len(met.sizes.train))
     return Task(row, None, WAITING, "", cost.Work(needed.convolution * share, needed.dense * share))
 
@@ -159,7 +160,7 @@ def seconds(tasks: Sequence[Task], speed: cost.Speed) -> float:
 
 def forecast(tasks: Sequence[Task], speed: cost.Speed) -> str:
     """What will be done and how long it will take, a line a row."""
-    lines = [f"estimated time: {duration(seconds(tasks, speed))} ({cost.told(speed)})"]
+    lines = [f"estimated time: {duration(seconds(tasks, speed))} ({cost.explain(speed)})"]
     for task in tasks:
         if task.status == WAITING:
             what = duration(cost.seconds(task.left, speed))
