@@ -134,7 +134,9 @@ def _trunk(chosen: Setting) -> Callable[[], Any]:
 def _head(chosen: Setting) -> Callable[[], Any]:
     """Steps of all seeds in the trainer's one compiled call, activations ready."""
     net = cut(chosen)
-    ready = jax.block_until_ready(_activations(net, inputs.Resident(jnp.asarray(chosen.images), net.model.crop), chosen.plan))
+    ready = jax.block_until_ready(
+        _activations(net, inputs.Resident(jnp.asarray(chosen.images), net.model.crop), chosen.plan)
+    )
     return _advancing(net, chosen, lambda: ready)
 
 

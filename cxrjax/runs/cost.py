@@ -168,7 +168,8 @@ def step_flops(model: Model, retrain_from: str, batch: int) -> float:
     optimizer = make_optimizer(RECIPES["poster"], 1)
     initial = functools.partial(step.init, optimizer=optimizer, dropout_key=jax.random.key(0))
     states = jax.eval_shape(initial, model.parameter_shapes(retrain_from))
-    label, mask = (jax.ShapeDtypeStruct((batch,), dtype) for dtype in (jnp.int32, jnp.bool_))
+    label: Any = jax.ShapeDtypeStruct((batch,), jnp.int32)
+    mask: Any = jax.ShapeDtypeStruct((batch,), jnp.bool_)
     examples = Batch(_head_inputs(model, retrain_from, batch), label, mask)
     return _flops(step.make_step(transfer.RetrainedHead(model, retrain_from), optimizer), states, examples)
 
@@ -182,4 +183,5 @@ def _head_inputs(model: Model, start: str, batch: int) -> Any:
 
 def _flops(function: Callable[..., Any], *examples: Any) -> float:
     """The compiler's count before it optimises: products with padding left out, element-wise work included."""
-    return float(jax.jit(function).lower(*examples).cost_analysis()["flops"])
+    analysis: Any = jax.jit(function).lower(*examples).cost_analysis()
+    return float(analysis["flops"])

@@ -102,7 +102,9 @@ class EpochPlanner(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
-def _draw(seeds: Array, rows: Array, sizes: Array, epoch: Array, steps: int, offsets: int, slots: int | None, flip: bool) -> Plan:
+def _draw(
+    seeds: Array, rows: Array, sizes: Array, epoch: Array, steps: int, offsets: int, slots: int | None, flip: bool
+) -> Plan:
     def one(seed: Array, seed_rows: Array, size: Array) -> Plan:
         return planning.draw(jax.random.key(seed), epoch, seed_rows, size, steps, offsets, slots, flip)
 

@@ -44,7 +44,10 @@ def test_normalise_for_caffe_subtracts_the_mean_of_blue_first():
 def test_pipelines_give_identical_pixels(noise):
     """tf.data equals resident, exactly, also in order, with a partial last batch and with a bank's offsets."""
     rows = np.arange(3, 38, dtype=np.int32)
-    for planned in (plan.epoch(jax.random.key(1), 0, rows, 8, 6, 30), plan.epoch(jax.random.key(1), 0, rows, 8, 6, 30, bank=3)):
+    for planned in (
+        plan.epoch(jax.random.key(1), 0, rows, 8, 6, 30),
+        plan.epoch(jax.random.key(1), 0, rows, 8, 6, 30, bank=3),
+    ):
         resident = list(inputs.Resident(jnp.asarray(noise), 227).batches(planned))
         streamed = list(tf_input.TfData(noise, 227).batches(planned))
         assert len(resident) == len(streamed) == 6
