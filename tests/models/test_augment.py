@@ -22,8 +22,8 @@ def test_a_crop_is_as_large_as_the_network_takes(noise):
     np.testing.assert_array_equal(out[1], small[1, 5:45, 2:42][:, ::-1])
     planned = plan.epoch(jax.random.key(1), 0, np.arange(2, dtype=np.int32), 2, 1, 9)
     (streamed,), (resident,) = (
-        tf_input.batches(small, planned, 40),
-        inputs.batches(jnp.asarray(small), planned, 40),
+        tf_input.TfData(small, 40).batches(planned),
+        inputs.Resident(jnp.asarray(small), 40).batches(planned),
     )
     np.testing.assert_array_equal(streamed, resident)
 
