@@ -47,7 +47,7 @@ def loading(config: ExperimentConfig) -> str:
 def _facts(results: Results) -> dict[str, Any]:
     """What both templates draw on; numbers are text already."""
     config, tables, analysis, task = results.config, results.tables, results.analysis, tasks.get(results.config.task)
-    floors, subgroups = rows.floors(results, CARD), rows.subgroups(results, CARD)
+    floors, subgroups = rows.records(analysis.floors), analysis.subgroups
     return {
         "config": config,
         "task": task,
@@ -64,14 +64,12 @@ def _facts(results: Results) -> dict[str, Any]:
         "notes": [words.note(note, ENGLISH)["text"] for note in results.summary["notes"]],
         "network": results.environment["network"] | {"weights": results.environment["weights"]},
         "data": _data(results),
-        "runs": tables.seeds.assign(train_accuracy=tables.seeds["train_accuracy"].map(ENGLISH.share)).to_dict(
-            "records"
-        ),
+        "runs": rows.records(tables.seeds),
         "sizes": {name: spread(tables.seeds[name], 1) for name in ("n_train", "n_val", "positives_val")},
         "contaminated": ENGLISH.share(tables.seeds["contaminated_share"].mean()),
         "training": on_training_images(tables.training),
         "threshold": spread(analysis.seeds["threshold"], 3),
-        "flow": flow(tables.flow),
+        "flow": rows.records(stages_shown(tables.flow)),
         "partitions": partitions(tables),
         "metrics": {
             (data, rule): {
@@ -82,18 +80,21 @@ def _facts(results: Results) -> dict[str, Any]:
             for rule in ("fixed", "chosen")
         },
         "floors": floors,
-        "ran": [row["name"] for row in floors if row["outcome"] not in ("", "not run")],
-        "not_run": [row["name"] for row in floors if row["outcome"] == "not run"],
-        "not_beaten": [row["name"] for row in floors if row["outcome"] in ("no", "cannot be told")],
-        "leakage": rows.leakage(results, CARD),
-        "subgroups": subgroups,
-        "subgroup_metrics": rows.subgroup_metrics(results, CARD),
-        "variables": list(dict.fromkeys(row["variable"] for row in subgroups)),
-        "extremes": extremes(analysis.subgroups),
+        "ran": _named(floors, "yes", "no", "unknown"),
+        "not_run": _named(floors, "not_run"),
+        "not_beaten": _named(floors, "no", "unknown"),
+        "leakage": rows.records(analysis.leakage),
+        "subgroups": rows.records(subgroups),
+        "variables": [ENGLISH.word("variable", name) for name in subgroups["variable"].unique()],
+        "extremes": extremes(subgroups),
         "errors": analysis.errors["kind"].value_counts().to_dict(),
-        "dreams": [] if results.dreams is None else dreams.rows(results.dreams, ENGLISH),
+        "dreams": [] if results.dreams is None else dreams.rows(results.dreams),
         "maps": maps(results.maps),
     }
+
+
+def _named(floors: list[dict[Any, Any]], *outcomes: str) -> list[str]:
+    return [ENGLISH.word("floor", row["floor"]) for row in floors if rows.outcome(row) in outcomes]
 
 
 def _data(results: Results) -> dict[str, Any]:
@@ -152,18 +153,6 @@ def on_training_images(training: pd.DataFrame) -> dict[str, str]:
     """Accuracy at 0.5 and AUROC of each seed's training images, mean ± SD."""
     table = seed_figures.at_half(training)
     return {name: CARD.mean_sd(name, table[name].mean(), table[name].std()) for name in ("accuracy", "auroc")}
-
-
-def flow(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Stages with their counts; those that leave out nothing are left out."""
-    return [
-        {
-            "stage": ENGLISH.word("stage", row["stage"]),
-            "excluded": bool(row["excluded"]),
-            **{name: ENGLISH.count(row[name]) for name in ("images", "positives", "negatives", "patients")},
-        }
-        for row in stages_shown(table).to_dict("records")
-    ]
 
 
 def partitions(tables: RunTables) -> list[dict[str, str]]:

@@ -22,8 +22,11 @@ from markupsafe import Markup
 from PIL import Image
 
 from cxrjax.analysis.schema import Results
+from cxrjax.metrics import registry
+from cxrjax.report import words
 from cxrjax.report.figures import Picture
 from cxrjax.report.language import DASH, Language
+from cxrjax.report.rows import CARD, Numbers, outcome
 
 _TEMPLATES = jinja2.FileSystemLoader([Path(__file__).parent / "templates", Path(__file__).parent / "sections"])
 _WIDTH, _BYTES = 1600, 500_000  # of a picture in a page, at most
@@ -47,7 +50,7 @@ def html(template: str, language: Language, values: Mapping[str, Any]) -> Markup
 
     Texts in `{% trans %}` and `_()` come out in the language. Filters: `percent` 0.445 -> 44.5, `share` 0.445 -> 44.5
     %, `decimal` 0.8181 -> 0.818, `count` 1234 -> 1,234, each a dash for None and NaN; `unbroken` keeps ± and % on the
-    line of their numbers.
+    line of their numbers. Functions: `numbers` (see `Numbers`), `word`, `reasons`, `outcome`, `shown_in`.
 
     Raises:
       jinja2.UndefinedError: the template needs a value that it does not get.
@@ -72,18 +75,31 @@ def html_templates(language: Language) -> jinja2.Environment:
     }  # fmt: skip
     for name, write in writers.items():
         templates.filters[name] = functools.partial(_written, write)
+    templates.globals |= _writers(Numbers(language))
     templates.filters["unbroken"] = lambda text: text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
     return templates
 
 
-def _written(write: Any, value: Any) -> str:
-    return DASH if pd.isna(value) else write(value)
+def _written(write: Callable[..., str], value: Any, *digits: int) -> str:
+    return DASH if pd.isna(value) else write(value, *digits)
+
+
+def _writers(numbers: Numbers) -> dict[str, Any]:
+    """What templates call to write values of metrics, words of codes, and reasons."""
+    return {
+        "numbers": numbers,
+        "word": numbers.t.word,
+        "reasons": functools.partial(words.reasons, t=numbers.t),
+        "outcome": outcome,
+        "shown_in": registry.shown_in,
+    }
 
 
 def markdown(template: str, values: Mapping[str, Any]) -> str:
     """Markdown out of a template of this package, by its name.
 
-    Every value is escaped, and None is a dash. Filters: `code`, `block`, `one_line`. Of blank lines one stays.
+    Every value is escaped, and None is a dash. Filters: `code`, `block`, `one_line`; functions as in `html`. Of blank
+    lines one stays.
 
     Raises:
       jinja2.UndefinedError: the template needs a value that it does not get.
@@ -104,6 +120,7 @@ def _markdown_templates() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    templates.globals |= _writers(CARD)
     templates.filters |= {"code": code, "block": block, "one_line": one_line}
     return templates
 

@@ -170,83 +170,17 @@ def undefined(results: Results, data: str, numbers: Numbers, rules: tuple[str, .
     return [f"{', '.join(dict.fromkeys(listed))}: {reason}." for reason, listed in names.items()]
 
 
-def floors(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
-    """Rows of `Analysis.floors`: key, name, note, outcome ("" of the network itself, not run, yes, no, cannot be told),
-    beaten (yes, no or a dash in the language), and of each tested metric value, difference, interval, p."""
-    return [
-        {
-            "key": row["floor"],
-            "name": numbers.t.word("floor", row["floor"]),
-            "note": words.reasons(row["note"], numbers.t),
-            "outcome": _outcome(row["floor"], row["available"], row["beaten"]),
-            "beaten": DASH if pd.isna(row["beaten"]) else numbers.t("yes") if row["beaten"] else numbers.t("no"),
-            **{name: _beside(row, name, numbers) for name in registry.shown_in(registry.FLOORS)},
-        }
-        for row in results.analysis.floors.to_dict("records")
-    ]
+def outcome(row: Mapping[Any, Any]) -> str:
+    """Whether a floor, a row of `Analysis.floors`, is beaten: yes, no, unknown (one run, or differences that do not
+    vary), not_run, or network, which is no floor."""
+    if row["floor"] == "network" or not row["available"]:
+        return "network" if row["floor"] == "network" else "not_run"
+    return "unknown" if pd.isna(row["beaten"]) else "yes" if row["beaten"] else "no"
 
 
-def _beside(row: Mapping[Any, Any], name: str, numbers: Numbers) -> dict[str, str]:
-    low, high = row[f"{name}_difference_low"], row[f"{name}_difference_high"]
-    return {
-        "value": numbers.mean_sd(name, row[name], row[f"{name}_sd"]),
-        "difference": numbers.difference(name, row[f"{name}_difference"]),
-        "interval": numbers.difference_interval(name, low, high),
-        "p": numbers.p(row[f"{name}_p"]),
-    }
-
-
-def _outcome(floor: str, available: bool, beaten: bool | None) -> str:
-    """Whether a floor is beaten; one run, or differences that do not vary, cannot tell."""
-    if floor == "network":
-        return ""
-    if not available:
-        return "not run"
-    return "cannot be told" if pd.isna(beaten) else "yes" if beaten else "no"
-
-
-def leakage(results: Results, numbers: Numbers) -> list[dict[str, str]]:
-    """Rows of `Analysis.leakage`: name, patient, image, difference, interval, p; none if there is none."""
-    table = results.analysis.leakage
-    return [
-        {
-            "name": numbers.name(row["figure"]),
-            "patient": numbers.value(row["figure"], row["patient"]),
-            "image": numbers.value(row["figure"], row["image"]),
-            "difference": numbers.difference(row["figure"], row["difference"]),
-            "interval": numbers.interval(row["figure"], row["low"], row["high"]),
-            "p": numbers.p(row["p"]),
-        }
-        for row in ([] if table is None else table.to_dict("records"))
-    ]
-
-
-def subgroups(results: Results, numbers: Numbers) -> list[dict[str, Any]]:
-    """Rows of `Analysis.subgroups`: key and name of the variable, group, images, patients, positives, small (bool),
-    undefined, and cells: of each metric value and interval."""
-    return [
-        {
-            "key": row["variable"],
-            "variable": numbers.t.word("variable", row["variable"]),
-            "group": numbers.t.word("name", row["group"]),
-            **{name: numbers.t.count(row[name]) for name in ("images", "patients", "positives")},
-            "small": bool(row["small"]),
-            "undefined": words.reasons(row["undefined"], numbers.t),
-            "cells": [
-                {
-                    "value": numbers.value(name, row[name]),
-                    "interval": numbers.interval(name, row[f"{name}_low"], row[f"{name}_high"]),
-                }
-                for name in registry.shown_in(registry.SUBGROUPS)
-            ],
-        }
-        for row in results.analysis.subgroups.to_dict("records")
-    ]
-
-
-def subgroup_metrics(results: Results, numbers: Numbers) -> list[str]:
-    """Names of the cells of `subgroups`."""
-    return [numbers.name(name, results.config.prevalence) for name in registry.shown_in(registry.SUBGROUPS)]
+def records(table: pd.DataFrame | None) -> list[dict[Any, Any]]:
+    """Rows of a table; none if there is none."""
+    return [] if table is None else table.to_dict("records")
 
 
 def text(value: object) -> str:

@@ -191,7 +191,7 @@ def test_flags_tell_which_are_usual():
     config = ExperimentConfig(
         "p_vs_nf", "p_vs_nf", data_dir="my data", seeds=3, flip=False, floors=True, out="runs/x", overwrite=True
     )
-    usual = {row["name"]: row["usual"] for row in run.flags(config)}
+    usual = {name: is_default for name, _, is_default in run.flags(config)}
     assert not usual["seeds"] and usual["epochs"] and "task" not in usual
 
 

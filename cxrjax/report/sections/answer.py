@@ -13,39 +13,36 @@ from cxrjax.base import tasks
 from cxrjax.base.tasks import Published
 from cxrjax.metrics import registry
 from cxrjax.report import rows, words
-from cxrjax.report.language import DASH, Language
+from cxrjax.report.language import Language
 from cxrjax.report.pages import Section
 from cxrjax.report.rows import Numbers
 
 
-def main_metrics(results: Results, t: Language) -> dict[str, Any]:
-    """The main metrics beside the published ones, with what a reader must know of them."""
-    published = tasks.get(results.config.task).published
+def main_metrics(results: Results, published: Published | None, t: Language) -> dict[str, Any]:
+    """The main metrics, with what a reader must know of them.
+
+    Args:
+      results: Results of one run.
+      published: Numbers that stand beside them, if there are any.
+      t: Language of the words.
+    """
     inside = rows.metrics(results, "internal", "fixed", Numbers(t))
-    return {
-        "rows": [
-            {"row": inside[name], "published": _published(published, name, t)}
-            for name in registry.shown_in(registry.MAIN)
-        ],
-        "published": published,
-        "best": results.analysis.seeds["best_epoch_accuracy"].mean(),
-    }
+    best = results.analysis.seeds["best_epoch_accuracy"].mean()
+    main = [inside[name] for name in registry.shown_in(registry.MAIN)]
+    return {"rows": main, "published": published, "best": best}
 
 
-def _published(published: Published | None, name: str, t: Language) -> str:
-    if published is None or name not in published.percent:
-        return DASH
-    sd = published.percent.get(f"{name}_sd")
-    return t.count(published.percent[name]) + ("" if sd is None else f" ± {t.count(sd)}")
+def _beside_published(results: Results, t: Language) -> dict[str, Any] | None:
+    published = tasks.get(results.config.task).published
+    return main_metrics(results, published, t) if published else None
 
 
-def _of(has_published: bool, results: Results, t: Language) -> dict[str, Any] | None:
-    values = main_metrics(results, t)
-    return values if (values["published"] is not None) == has_published else None
+def _alone(results: Results, t: Language) -> dict[str, Any] | None:
+    return None if tasks.get(results.config.task).published else main_metrics(results, None, t)
 
 
-PUBLISHED = Section("poster", "The poster beside this run", lambda results, t: _of(True, results, t))
-RESULT = Section("result", "Result", lambda results, t: _of(False, results, t), template="poster.html.jinja")
+PUBLISHED = Section("poster", "The poster beside this run", _beside_published)
+RESULT = Section("result", "Result", _alone, template="poster.html.jinja")
 
 
 def verdict(results: Results, t: Language) -> str:

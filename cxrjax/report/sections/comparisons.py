@@ -6,6 +6,7 @@ from typing import Any
 
 from cxrjax.analysis.floors import TRAINED
 from cxrjax.analysis.schema import Results
+from cxrjax.metrics import registry
 from cxrjax.report import rows
 from cxrjax.report.figures import Picture, forest
 from cxrjax.report.language import Language
@@ -20,7 +21,7 @@ def floors(results: Results, t: Language) -> dict[str, Any]:
     """The network and what it must beat; `missing` says whether --floors would train more of them."""
     table = results.analysis.floors
     trained = table[table["floor"].isin(TRAINED)]["available"].all()
-    return {"rows": rows.floors(results, Numbers(t)), "missing": not trained}
+    return {"rows": rows.records(table), "missing": not trained}
 
 
 def _floors_figure(results: Results, t: Language) -> Picture:
@@ -36,7 +37,7 @@ def at_half(results: Results) -> dict[Any, dict[Any, Any]]:
 
 def leakage(results: Results, t: Language) -> dict[str, Any]:
     """What a split by image adds; no row where it was not measured."""
-    return {"rows": rows.leakage(results, Numbers(t))}
+    return {"rows": rows.records(results.analysis.leakage)}
 
 
 def _leakage_figure(results: Results, t: Language) -> Picture | None:
@@ -45,26 +46,15 @@ def _leakage_figure(results: Results, t: Language) -> Picture | None:
 
 def subgroups(results: Results, t: Language) -> dict[str, Any]:
     """Rows of each variable's groups, and the names of their metrics."""
-    variables: dict[str, list[dict[str, Any]]] = {}
-    for row in rows.subgroups(results, Numbers(t)):
-        variables.setdefault(row["key"], []).append(row)
-    return {"metrics": rows.subgroup_metrics(results, Numbers(t)), "variables": list(variables.values())}
+    groups = results.analysis.subgroups.groupby("variable", sort=False)
+    variables = [rows.records(part) for _, part in groups]
+    return {"metrics": registry.shown_in(registry.SUBGROUPS), "variables": variables}
 
 
 def _subgroups_figure(results: Results, metrics: tuple[str, ...], title: str, t: Language) -> Picture | None:
-    if not len(results.analysis.subgroups):
-        return None
     overall = {name: at_half(results)[name]["pooled"] for name in metrics}
-    return forest.subgroups(results.analysis.subgroups, overall, title, t)
-
-
-def _auroc_of_subgroups(results: Results, t: Language) -> Picture | None:
-    return _subgroups_figure(results, ("auroc",), t("AUROC by subgroup"), t)
-
-
-def _decisions_of_subgroups(results: Results, t: Language) -> Picture | None:
-    title = t("Sensitivity (●), specificity (■)")
-    return _subgroups_figure(results, ("sensitivity", "specificity"), title, t)
+    table = results.analysis.subgroups
+    return forest.subgroups(table, overall, title, t) if len(table) else None
 
 
 def external(results: Results, t: Language) -> dict[str, Any]:
@@ -79,11 +69,17 @@ def external(results: Results, t: Language) -> dict[str, Any]:
 
 FLOORS = Section("floors", "Floors", floors, {"floors": _floors_figure})
 LEAKAGE = Section("leakage", "Leakage", leakage, {"leakage": _leakage_figure})
+_DECISIONS = ("sensitivity", "specificity")
 SUBGROUPS = Section(
     "subgroups",
     "Subgroups",
     subgroups,
-    {"subgroups": _auroc_of_subgroups, "subgroups_decisions": _decisions_of_subgroups},
+    {
+        "subgroups": lambda results, t: _subgroups_figure(results, ("auroc",), t("AUROC by subgroup"), t),
+        "subgroups_decisions": lambda results, t: _subgroups_figure(
+            results, _DECISIONS, t("Sensitivity (●), specificity (■)"), t
+        ),
+    },
 )
 EXTERNAL = Section(
     "external",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cxrjax.analysis.schema import DreamRecord, Results
 from cxrjax.base import tasks
@@ -21,7 +21,7 @@ def dreams(results: Results, t: Language) -> dict[str, Any]:
     record = results.dreams
     return {
         "pictures": [] if record is None else _pictures(results, record, t),
-        "rows": [] if record is None else rows(record, t),
+        "rows": [] if record is None else rows(record),
         "dream": pages.inline(pages.png(results.dream)),
     }
 
@@ -59,31 +59,14 @@ def english_inside(t: Language) -> str:
     return "" if t.code == "en" else " " + t("Words in the picture are English.")
 
 
-def rows(record: DreamRecord, t: Language) -> list[dict[str, str]]:
-    """A row for each parametrisation in the numbers: name, dreams, own, transfer (percent), stability, dead."""
-    return [
-        {
-            "name": t.word("parametrisation", name),
-            "dreams": t.count(len(_dreams_of(record, name))),
-            "own": t.percent(_number(numbers, "own_accuracy")),
-            "transfer": t.percent(_number(numbers, "transfer_accuracy")),
-            "stability": t.number(_number(numbers, "stability"), 2),
-            "dead": t.count(_number(numbers, "dead")),
-        }
-        for name, numbers in record.numbers.items()
-        if isinstance(numbers, dict) and "own_accuracy" in numbers
-    ]
-
-
-def _dreams_of(record: DreamRecord, parametrisation: str) -> Any:
-    table = record.transfer[record.transfer["parametrisation"] == parametrisation]
-    return table[["aim", "dreamt_by"]].drop_duplicates()
-
-
-def _number(numbers: dict[str, Any], name: str) -> float:
-    """NaN where JSON has null or nothing."""
-    value = numbers.get(name)
-    return math.nan if value is None else float(value)
+def rows(record: DreamRecord) -> list[dict[str, Any]]:
+    """Of each parametrisation in the numbers: name, dreams (how many), own_accuracy and transfer_accuracy (0..1),
+    stability (-1..1), dead (how many); NaN where JSON has null or nothing."""
+    names = [name for name, value in record.numbers.items() if isinstance(value, dict) and "own_accuracy" in value]
+    columns = ("own_accuracy", "transfer_accuracy", "stability", "dead")
+    numbers = pd.DataFrame([record.numbers[name] for name in names], columns=columns, index=names, dtype=float)
+    dreams = record.transfer.drop_duplicates(["parametrisation", "aim", "dreamt_by"])["parametrisation"].value_counts()
+    return [{"name": name, "dreams": dreams.get(name, 0), **numbers.loc[name].to_dict()} for name in names]
 
 
 DREAMS = Section("dream", "Deep dream", dreams)

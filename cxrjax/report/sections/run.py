@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from pathlib import PurePath
 from typing import Any
-
-import pandas as pd
 
 from cxrjax.analysis import errors as worst
 from cxrjax.analysis.schema import Results
@@ -18,28 +14,16 @@ from cxrjax.report import pages, rows
 from cxrjax.report.figures import Picture, curves, scores
 from cxrjax.report.language import Language, printable
 from cxrjax.report.pages import Section
-from cxrjax.report.rows import Numbers
 
-KINDS = ("false positive", "false negative")
 _NO_FLAGS = ("name", "task")  # fields of a configuration that are no flags
 
 
 def flow(results: Results, t: Language) -> dict[str, Any]:
-    """Boxes of the flow diagram in order: name, counts (lines), excluded, side (training or validation)."""
-    table = scores.stages_shown(results.tables.flow)
+    """Stages of the flow in order, each with its counts as lines; which of them part at the end."""
     positive = tasks.get(results.config.task).positive.name
-    return {
-        "data": results.summary["data"],
-        "boxes": [
-            {
-                "name": t.word("stage", row["stage"]),
-                "counts": scores.counts(row, positive, t),
-                "excluded": bool(row["excluded"]),
-                "side": row["stage"] in scores.SIDES,
-            }
-            for row in table.to_dict("records")
-        ],
-    }
+    stages = rows.records(scores.stages_shown(results.tables.flow))
+    boxes = [row | {"counts": scores.counts(row, positive, t)} for row in stages]
+    return {"data": results.summary["data"], "boxes": boxes, "sides": scores.SIDES}
 
 
 def _flow_figure(results: Results, t: Language) -> Picture:
@@ -51,65 +35,19 @@ def _learning_curve(results: Results, t: Language) -> Picture:
 
 
 def errors(results: Results, t: Language) -> dict[str, Any]:
-    """The most confident errors of each kind: title, number (of all such errors), images to show."""
+    """Of each kind the number of errors, and the most confident ones; pictures of these as base64."""
     table = results.analysis.errors
     shown = table[table["image"].isin(worst.shown(table))]
-    positive = t(tasks.get(results.config.task).positive.title)
-    return {
-        "kinds": [
-            {
-                "title": t.word("error", kind, positive=positive),
-                "number": int((table["kind"] == kind).sum()),
-                "images": [_error(row, results, t) for row in shown[shown["kind"] == kind].to_dict("records")],
-            }
-            for kind in KINDS
-        ]
+    kinds = {
+        kind: (int((table["kind"] == kind).sum()), rows.records(shown[shown["kind"] == kind]))
+        for kind in ("false positive", "false negative")
     }
-
-
-def _error(row: dict[Any, Any], results: Results, t: Language) -> dict[str, Any]:
-    picture = results.pictures.get(row["image"])
-    unknown = t("unknown")
-    return {
-        "image": PurePath(row["image"]).name,
-        "picture": None if picture is None else pages.inline(pages.jpeg(picture)),
-        "labels": str(row["labels"]).replace("|", ", ") or t("no label"),
-        "score": t.number(row["score"], 2),
-        "view": row["view"] or unknown,
-        "age": unknown if pd.isna(row["age"]) else t.count(row["age"]),
-        "sex": row["sex"] or unknown,
-        "patient": row["patient"],
-        "seeds": int(row["seeds"]),
-    }
+    return {"kinds": kinds, "pictures": {name: pages.inline(pages.jpeg(x)) for name, x in results.pictures.items()}}
 
 
 def every_run(results: Results, t: Language) -> dict[str, Any]:
-    """Names of the main metrics, and of each run its row in `Analysis.seeds` and these metrics as cells."""
-    names, numbers = registry.shown_in(registry.MAIN), Numbers(t)
-    table = results.analysis.seeds
-    with_interval = [name for name in names if f"{name}_low" in table]
-    titles = {
-        name: t("%(metric)s, 95 %% interval", metric=numbers.short(name)) if name in with_interval
-        else numbers.short(name) for name in names
-    }  # fmt: skip
-    return {
-        "titles": list(titles.values()),
-        "seeds": [
-            (
-                row,
-                [
-                    {
-                        "value": numbers.value(name, row[name]),
-                        "interval": numbers.interval(
-                            name, row.get(f"{name}_low", math.nan), row.get(f"{name}_high", math.nan)
-                        ),
-                    }
-                    for name in names
-                ],
-            )
-            for row in table.to_dict("records")
-        ],
-    }
+    """Rows of `Analysis.seeds`, and which metrics are shown of them."""
+    return {"seeds": rows.records(results.analysis.seeds), "metrics": registry.shown_in(registry.MAIN)}
 
 
 def reproduce(results: Results, t: Language) -> dict[str, Any]:
@@ -121,17 +59,10 @@ def reproduce(results: Results, t: Language) -> dict[str, Any]:
     }
 
 
-def flags(config: ExperimentConfig) -> list[dict[str, Any]]:
+def flags(config: ExperimentConfig) -> list[tuple[str, Any, bool]]:
     """Every flag: its name, its value and whether this is its default."""
-    return [
-        {
-            "name": field.name,
-            "value": getattr(config, field.name),
-            "usual": getattr(config, field.name) == field.default,
-        }
-        for field in dataclasses.fields(config)
-        if field.name not in _NO_FLAGS
-    ]
+    values = {field: getattr(config, field.name) for field in dataclasses.fields(config) if field.name not in _NO_FLAGS}
+    return [(field.name, value, value == field.default) for field, value in values.items()]
 
 
 def facts(results: Results, t: Language) -> list[tuple[str, str]]:

@@ -38,31 +38,32 @@ def over_runs(results: Results, metric: str) -> dict[Any, dict[Any, Any]]:
 
 def histogram(results: Results, data: str, t: Language) -> Picture | None:
     """Scores by class of the internal or the external set; None where there is none."""
-    predictions, seeds = scored(results, data)
-    if predictions is None or seeds is None:
+    if (scored := scored_by(results, data)) is None:
         return None
-    mean = float(seeds["threshold"].clip(0, 1).mean())  # below 0: whatever the score
+    predictions, thresholds = scored
+    mean = float(thresholds.clip(0, 1).mean())  # below 0: whatever the score
     chosen = {} if math.isnan(mean) else {t("chosen %(threshold)s", threshold=t.number(mean, 2)): mean}
     return scores.histogram(predictions, {t.number(0.5, 1): 0.5} | chosen, _classes(results, t), t)
 
 
 def confusion(results: Results, data: str, t: Language) -> Picture | None:
     """Confusion matrices of the internal or the external set at both thresholds; None where there is none."""
-    predictions, seeds = scored(results, data)
-    if predictions is None or seeds is None:
+    if (scored := scored_by(results, data)) is None:
         return None
     matrices = {
-        t("At %(threshold)s", threshold=t.number(0.5, 1)): scores.confusion_at(predictions, 0.5),
-        t("At the chosen thresholds"): scores.confusion_at(predictions, seeds.set_index("seed")["threshold"]),
+        t("At %(threshold)s", threshold=t.number(0.5, 1)): scores.confusion_at(scored[0], 0.5),
+        t("At the chosen thresholds"): scores.confusion_at(*scored),
     }
     return scores.confusion(matrices, _classes(results, t), t)
 
 
-def scored(results: Results, data: str) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
-    """Predictions of a set, and its metrics by seed."""
-    if data == "internal":
-        return results.tables.predictions, results.analysis.seeds
-    return results.tables.external, results.analysis.external_seeds
+def scored_by(results: Results, data: str) -> tuple[pd.DataFrame, pd.Series] | None:
+    """Predictions of a set, and the chosen threshold of each seed; None where there is no such set."""
+    tables, analysis = results.tables, results.analysis
+    predictions, seeds = (
+        (tables.predictions, analysis.seeds) if data == "internal" else (tables.external, analysis.external_seeds)
+    )
+    return None if predictions is None or seeds is None else (predictions, seeds.set_index("seed")["threshold"])
 
 
 def _classes(results: Results, t: Language) -> tuple[str, str]:
@@ -73,16 +74,10 @@ def _classes(results: Results, t: Language) -> tuple[str, str]:
 def explore(results: Results, t: Language) -> dict[str, Any]:
     """What the slider begins with, and what the page's script needs to give all decisions at any threshold."""
     table = results.analysis.figures
-    fixed = table[table["rule"] == "fixed"].set_index(["figure", "data"])["mean"]
-    sets = {"internal": t("validation images"), "external": t("external images")}
-    sets = {data: name for data, name in sets.items() if data in set(table["data"])}
     return {
-        "sets": sets,
-        "rows": [
-            (metric.name, Numbers(t).label(metric, "p"), {data: fixed[metric.name, data] for data in sets})
-            for metric in registry.METRICS.values()
-            if metric.is_decision and metric.is_share
-        ],
+        "sets": [data for data in ("internal", "external") if data in set(table["data"])],
+        "metrics": [metric for metric in registry.METRICS.values() if metric.is_decision and metric.is_share],
+        "means": table[table["rule"] == "fixed"].set_index(["figure", "data"])["mean"].to_dict(),
         "operating": operating(results, t),
         "chosen": chosen(results),
     }
@@ -91,32 +86,25 @@ def explore(results: Results, t: Language) -> dict[str, Any]:
 def operating(results: Results, t: Language) -> dict[str, Any]:
     """What the page's script needs to give all decisions at any threshold: see `threshold.js`."""
     table = results.analysis.operating
-    sets = {}
-    for data, part in table.groupby("data"):
-        counts = {
-            name: part.pivot(index="seed", columns="threshold", values=name)
-            for name in ("true_pos", "false_pos", "false_neg", "true_neg")
-        }
-        sets[str(data)] = {
-            "positives": (counts["true_pos"] + counts["false_neg"]).iloc[:, 0].tolist(),
-            "negatives": (counts["false_pos"] + counts["true_neg"]).iloc[:, 0].tolist(),
-            "true_pos": counts["true_pos"].to_numpy().tolist(),
-            "false_pos": counts["false_pos"].to_numpy().tolist(),
-        }
-    texts = {
-        "summary": t(
-            "Threshold %(threshold)s: sensitivity %(sensitivity)s, specificity %(specificity)s of validation images."
-        ),
-        "natural": t(
-            "Of 1000 such images, %(positives)s with %(positive)s: %(found)s are found, %(missed)s are missed; "
-            "%(alarms)s of the %(negatives)s others are called %(positive)s, too."
-        ),
-        "wrong": t("The prevalence must be a number from 0 to 100."),
-        "some": t("(%(n)s of %(all)s runs)"),
+    return {
+        "steps": table["threshold"].nunique() - 1,
+        "decimal": t.decimal,
+        "dash": DASH,
+        "sets": {data: _counts(part) for data, part in table.groupby("data")},
+        "positive": t(tasks.get(results.config.task).positive.title),
+        "texts": {key: t.word("explore", key) for key in ("summary", "natural", "wrong", "some")},
     }
-    positive = t(tasks.get(results.config.task).positive.title)
-    steps = table["threshold"].nunique() - 1
-    return {"steps": steps, "decimal": t.decimal, "dash": DASH, "sets": sets, "texts": texts, "positive": positive}
+
+
+def _counts(part: pd.DataFrame) -> dict[str, list[Any]]:
+    """Of each run positives and negatives, and true and false positives at every threshold."""
+    first = part[part["threshold"] == 0]
+    at_all = {
+        name: part.pivot(index="seed", columns="threshold", values=name).to_numpy().tolist()
+        for name in ("true_pos", "false_pos")
+    }
+    positives, negatives = first["true_pos"] + first["false_neg"], first["false_pos"] + first["true_neg"]
+    return {"positives": positives.tolist(), "negatives": negatives.tolist(), **at_all}
 
 
 def chosen(results: Results) -> float:
