@@ -70,11 +70,12 @@ def html_templates(language: Language) -> jinja2.Environment:
     )  # fmt: skip
     templates.policies["ext.i18n.trimmed"] = True
     templates.install_gettext_callables(language, language.either)  # type: ignore[attr-defined]
-    writers = {
-        "percent": language.percent, "share": language.share, "decimal": language.number, "count": language.count,
-    }  # fmt: skip
-    for name, write in writers.items():
-        templates.filters[name] = functools.partial(_written, write)
+    templates.filters |= {
+        "percent": functools.partial(_written, language.percent),
+        "share": functools.partial(_written, language.share),
+        "decimal": functools.partial(_written, language.number),
+        "count": functools.partial(_written, language.count),
+    }
     templates.globals |= _writers(Numbers(language))
     templates.filters["unbroken"] = lambda text: text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
     return templates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -59,14 +60,15 @@ def english_inside(t: Language) -> str:
     return "" if t.code == "en" else " " + t("Words in the picture are English.")
 
 
-def rows(record: DreamRecord) -> list[dict[str, Any]]:
+def rows(record: DreamRecord) -> list[dict[Hashable, Any]]:
     """Of each parametrisation in the numbers: name, dreams (how many), own_accuracy and transfer_accuracy (0..1),
     stability (-1..1), dead (how many); NaN where JSON has null or nothing."""
     names = [name for name, value in record.numbers.items() if isinstance(value, dict) and "own_accuracy" in value]
     columns = ("own_accuracy", "transfer_accuracy", "stability", "dead")
     numbers = pd.DataFrame([record.numbers[name] for name in names], columns=columns, index=names, dtype=float)
     dreams = record.transfer.drop_duplicates(["parametrisation", "aim", "dreamt_by"])["parametrisation"].value_counts()
-    return [{"name": name, "dreams": dreams.get(name, 0), **numbers.loc[name].to_dict()} for name in names]
+    numbers["dreams"] = [dreams.get(name, 0) for name in names]
+    return numbers.rename_axis("name").reset_index().to_dict("records")
 
 
 DREAMS = Section("dream", "Deep dream", dreams)
