@@ -7,7 +7,7 @@ import pytest
 
 from cxrjax.interpret import dream, grad_cam, objectives, saliency
 from cxrjax.models import registry, transfer
-from cxrjax.training import evaluate, inputs, plan
+from cxrjax.training import inputs, plan, step
 from tests.models import toy
 
 
@@ -39,9 +39,10 @@ def test_its_record_says_where_it_is_cut(net):
 def test_trunk_and_head_are_the_whole_network(net, images, retrain_from):
     parts = transfer.build_transfer_model(None, retrain_from, model=net.model)
     head = parts.initial(jax.random.key(1))
-    (pixels,) = inputs.batches(jnp.asarray(images), plan.centre(np.arange(3), 3, net.model.centre), net.model.crop)
+    pipeline = inputs.Resident(jnp.asarray(images), net.model.crop)
+    (pixels,) = pipeline.batches(plan.centre(np.arange(3), 3, net.model.centre))
     assert pixels.shape == (3, 40, 40)
-    got = evaluate.logits(parts.head, jax.tree.map(lambda x: x[None], head), parts.trunk(pixels)[None])[0]
+    got = step.logits(parts.head, jax.tree.map(lambda x: x[None], head), parts.trunk(pixels)[None])[0]
     want = transfer.forward(parts.model, {"params": transfer.layers(parts, head)}, pixels).output
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)  # the same products in programs compiled apart
 
