@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING
 
 from cxrjax.base.config import ExperimentConfig, flag
 from cxrjax.base.tasks import TASKS
-from cxrjax.models.pretrained import WeightsInfo
 
 from . import _cli, _sweep
 
 if TYPE_CHECKING:
+    from cxrjax.models.pretrained import WeightsInfo
     from cxrjax.runs.sweep import Outcome
 
 
