@@ -2,11 +2,15 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from cxrjax.analysis import subgroups
+from cxrjax.base import tasks
 from cxrjax.metrics import bootstrap, registry
+from cxrjax.models import registry as models
+from cxrjax.report import sections
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
@@ -63,3 +67,35 @@ def test_the_readmes_dreams_run(small_run, small_phantom):
     assert known["dreams"].image.shape == (1, 445, 445)
     assert known["dreams"].scores.shape == (1, 31)
     assert known["maps"].shape == (8, 227, 227)
+
+
+def test_the_examples_of_contributing_register_what_they_say(monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
+    monkeypatch.setattr(tasks, "TASKS", dict(tasks.TASKS))
+    monkeypatch.setattr(registry, "METRICS", dict(registry.METRICS))
+    monkeypatch.setattr(sections, "SECTIONS", list(sections.SECTIONS))
+    for block in blocks:
+        exec(compile(block, "CONTRIBUTING.md", "exec"), {})
+    assert models.get("alexnet-half").width("fc6") == 2048
+    assert tasks.get("effusion_vs_nf").positive.holds("Effusion|Mass")
+    assert float(registry.METRICS["mean_score"].function(*map(np.array, ([0, 1, 1], [0.9, 0.2, 0.4], [1, 1, 1])))) == (
+        pytest.approx(0.3)
+    )
+    keys = [section.key for section in sections.SECTIONS]
+    assert keys.index("seeds") == keys.index("flow") + 1
+
+
+def test_paths_that_pages_name_are_there():
+    """Files and folders in the README, CONTRIBUTING and the glossary, if they begin like some of ours."""
+    for name in ("README.md", "CONTRIBUTING.md", "docs/glossary.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        paths = re.findall(r"(?:`|\]\()((?:cxrjax|docs|tests|experiments|\.ci|\.github)/[\w./-]*\w/?)[`)]", text)
+        assert paths, name
+        assert not [path for path in paths if not (ROOT / path).exists()], name
+
+
+@pytest.mark.parametrize("line", re.findall(r"^\| \*\*.*$", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE))
+def test_a_word_of_the_glossary_lives_where_it_says(line):
+    word, place = re.match(r"\| \*\*(\w+)\*\*.*`([\w/.]+)` \|$", line).groups()
+    assert re.search(rf"\b{word}s?\b", (ROOT / "cxrjax" / place).read_text(encoding="utf-8").lower())
