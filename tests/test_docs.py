@@ -54,7 +54,7 @@ def test_the_readmes_evaluation_runs(small_run, capsys):
     assert len(told) == 4
     own = pd.read_csv(small_run / "results.csv").set_index("seed").loc[3]
     for name in registry.METRICS:
-        assert float(known["figures"][name]) == pytest.approx(own[name], rel=2e-3, nan_ok=True), name  # steep slopes
+        assert float(known["metrics"][name]) == pytest.approx(own[name], rel=2e-3, nan_ok=True), name  # steep slopes
 
 
 @pytest.mark.slow
