@@ -53,16 +53,17 @@ def is_store(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("images.npy", "table.csv", "about.json"))
 
 
-def open_store(folder: Path, size: int | None = None) -> ImageStore:
+def open_store(folder: str | Path, size: int | None = None) -> ImageStore:
     """Opens a store without reading its pixels.
 
     Args:
-      folder: of the store.
+      folder: Folder of the store.
       size: width and height that its images must have; None: any.
 
     Raises:
       InputError: if a file or a column is missing, the two disagree about the number of images, or the size is another.
     """
+    folder = Path(folder)
     if not is_store(folder):
         raise InputError(f"{folder} is not an image store: it must hold images.npy, table.csv and about.json")
     try:
