@@ -14,10 +14,8 @@ from cxrjax.base import devices
 from cxrjax.base.types import InputError
 from cxrjax.interpret import dream, objectives
 from cxrjax.models import pretrained, registry, transfer
-from cxrjax.models.alexnet import Variant
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.models.registry import Model
-from cxrjax.runs.roofline import Count, dream_step, evaluation, head_step, times, trunk, whole_step
 from cxrjax.training import inputs, loop
 from cxrjax.training import plan as planning
 from cxrjax.training import step as training_step
@@ -25,6 +23,7 @@ from cxrjax.training.optimizer import RECIPES, make_optimizer
 from cxrjax.training.plan import Pipeline, Plan
 from cxrjax.training.step import Batch
 
+from ._ceilings import Count
 from ._timing import Work
 
 CLASSES = 2
@@ -49,12 +48,6 @@ class Setting(NamedTuple):
     def model(self) -> Model:
         """The network."""
         return self.weights.model if self.weights else registry.ALEXNET
-
-    @property
-    def variant(self) -> Variant:
-        """Of AlexNet."""
-        variant: Variant = dict(self.model.options)["variant"]
-        return variant
 
 
 def load_weights(folder: str, retrain_from: str) -> Weights | None:
@@ -98,18 +91,37 @@ def initial_key(seed: int) -> jax.Array:
 
 
 def count(part: str, chosen: Setting) -> Count:
-    """FLOPs and bytes of one step of a part."""
-    itemsize = 2 if chosen.dtype == "bfloat16" else 4
-    variant, start, batch, seeds = chosen.variant, chosen.retrain_from, chosen.batch, chosen.seeds
-    if part == "trunk":
-        return trunk(variant, start, batch, itemsize)
-    if part == "head":
-        return times(head_step(variant, start, batch, itemsize), seeds)
-    if part == "step":
-        return whole_step(variant, start, batch, seeds, itemsize)
+    """FLOPs and bytes of one step of a part, as the compiler counts them in cxrjax's programs.
+
+    Augmentation is not counted: it reads and writes each pixel once.
+    """
     if part == "dream":
-        return dream_step(variant, itemsize)
-    return evaluation(variant, start, batch, seeds, itemsize)
+        ascend, params, image = _ascent(chosen)
+        return _counted(ascend, params, None, image, ())
+    net, batch, seeds = cut(chosen), chosen.batch, chosen.seeds
+    pixels = jax.ShapeDtypeStruct((batch, net.model.crop, net.model.crop), jnp.uint8)
+    frozen = net.model.before(chosen.retrain_from) is not None
+    trunk = _counted(net.trunk.run, net.trunk.params, pixels) if frozen else Count(0, 0)
+    if part == "trunk":
+        return trunk
+    activations: Any = jax.ShapeDtypeStruct((batch, *net.trunk.shape), net.trunk.dtype)
+    params = jax.eval_shape(net.initial, jax.random.key(0))
+    if part == "evaluation":
+        head = _counted(jax.jit(lambda params, x: net.head(params, x, None)), params, activations)
+        return trunk.plus(head.times(seeds))
+    label: Any = jax.ShapeDtypeStruct((batch,), jnp.int32)
+    mask: Any = jax.ShapeDtypeStruct((batch,), jnp.bool_)
+    optimizer = make_optimizer(RECIPES["poster"], chosen.steps)
+    initial = functools.partial(training_step.init, optimizer=optimizer, dropout_key=jax.random.key(0))
+    step = jax.jit(training_step.make_step(net.head, optimizer))
+    head = _counted(step, jax.eval_shape(initial, params), Batch(activations, label, mask))
+    return (head if part == "head" else trunk.plus(head)).times(seeds)
+
+
+def _counted(program: Any, *examples: Any) -> Count:
+    """FLOPs before the compiler optimises (its library calls hide theirs); bytes after it, when work is fused."""
+    lowered = program.lower(*examples)
+    return Count(lowered.cost_analysis()["flops"], lowered.compile().cost_analysis()["bytes accessed"])
 
 
 def images_a_step(part: str, chosen: Setting) -> int:
@@ -170,14 +182,19 @@ def _activations(net: transfer.Network, pipeline: Pipeline, plan: Plan) -> jax.A
     return stacked.reshape(seeds, steps, *stacked.shape[1:])
 
 
-def _dream(chosen: Setting) -> Callable[[], Any]:
-    """Iterations of gradient ascent on one image of 227 pixels."""
+def _ascent(chosen: Setting) -> tuple[Any, Any, jax.Array]:
+    """Program, parameters and image of an iteration of gradient ascent."""
     net = cut(chosen)
     params = (transfer.layers(net, jax.jit(net.initial)(initial_key(0))), objectives.class_logit(net, 1))
     objective = objectives.channel_objective(net)
     parts = (dream.OCTAVES.parametrisation, None, dream.OCTAVES.optimiser)
     ascend = jax.jit(functools.partial(dream.ascend, objective, parts), compiler_options=devices.convolution_options())
-    start = jnp.asarray(first_image(chosen))
+    return ascend, params, jnp.asarray(first_image(chosen))
+
+
+def _dream(chosen: Setting) -> Callable[[], Any]:
+    """Iterations of gradient ascent on one image of the network's crop."""
+    ascend, params, start = _ascent(chosen)
 
     def run() -> Any:
         image = start

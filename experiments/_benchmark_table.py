@@ -11,8 +11,7 @@ from typing import Any
 
 import jax
 
-from cxrjax.runs import roofline
-
+from ._ceilings import Ceiling, Count
 from ._timing import Ratio, Timing
 
 OWN = "cxrjax"
@@ -24,11 +23,11 @@ _COLUMNS = (
 
 
 def row(
-    part: str, batch: int, seeds: int, program: str, images: int, timing: Timing, need: roofline.Count,
-    ceiling: roofline.Ceiling, ratio: Ratio | None,
+    part: str, batch: int, seeds: int, program: str, images: int, timing: Timing, need: Count,
+    ceiling: Ceiling, ratio: Ratio | None,
 ) -> dict[str, Any]:  # fmt: skip
     """One row: times in ms a step, the roofline, and for PyTorch how many times as long it took."""
-    floor_s = roofline.floor(need, ceiling)
+    floor_s = need.floor(ceiling)
     arithmetic = need.flops / ceiling.flops_per_s >= need.bytes / ceiling.bytes_per_s
     return {
         "part": part,

@@ -102,7 +102,7 @@ class Parts:
         """Trunk and head with the weights that cxrjax starts this seed from."""
         weights = self.chosen.weights
         params = {**(weights.params if weights else {}), **self.initial(initial_key(seed))}
-        model = reference.filled(self.chosen.variant, CLASSES, params, self.device)
+        model = reference.filled(dict(self.chosen.model.options)["variant"], CLASSES, params, self.device)
         return reference.cut(model, self.chosen.retrain_from)
 
     def _preprocessing(self) -> Preprocessing:

@@ -1,8 +1,12 @@
-"""What the device reaches on a large matrix product and a large copy: the ceilings of the roofline."""
+"""What the device reaches on a large matrix product and a large copy, and what a program takes at least.
+
+The roofline (Williams, Waterman & Patterson 2009): no program can be faster than its FLOPs at the speed of a large
+matrix product, nor than its bytes at the speed of a large copy.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +14,32 @@ import jax.numpy as jnp
 from ._timing import Work, clock
 
 _BEST_OF = 5
+
+
+class Ceiling(NamedTuple):
+    """What the device was measured to reach."""
+
+    flops_per_s: float
+    bytes_per_s: float
+
+
+class Count(NamedTuple):
+    """What a program needs."""
+
+    flops: float
+    bytes: float
+
+    def plus(self, other: Count) -> Count:
+        """Both, one after the other."""
+        return Count(self.flops + other.flops, self.bytes + other.bytes)
+
+    def times(self, repetitions: int) -> Count:
+        """The same several times."""
+        return Count(self.flops * repetitions, self.bytes * repetitions)
+
+    def floor(self, ceiling: Ceiling) -> float:
+        """Seconds that it takes at least: the slower of its arithmetic and its traffic."""
+        return max(self.flops / ceiling.flops_per_s, self.bytes / ceiling.bytes_per_s)
 
 
 def measure(side: int, copy_mib: int) -> dict[str, float]:

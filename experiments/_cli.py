@@ -61,7 +61,7 @@ def one_line_for_mistakes(after_interrupt: str = "") -> Iterator[None]:
 
 
 def parse(config: Config, description: str, argv: list[str] | None = None, arguments: str = "") -> Config:
-    """Applies flags to a frozen dataclass; its fields made by `types.flag` are the flags. --help prints, exits 0.
+    """Applies flags to a frozen dataclass; its fields made by `config.flag` are the flags. --help prints, exits 0.
 
     Args:
       config: with its defaults.

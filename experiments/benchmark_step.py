@@ -140,9 +140,7 @@ def _part(
     config: BenchmarkConfig, part: str, chosen: Setting, ceilings: dict[str, float], others: dict[str, Other]
 ) -> list[dict[str, Any]]:
     """Rows of one part: cxrjax and PyTorch's programs in turn."""
-    from cxrjax.runs import roofline
-
-    from . import _benchmark_parts, _benchmark_table
+    from . import _benchmark_parts, _benchmark_table, _ceilings
     from ._timing import interleave, ratio, say
 
     own = _benchmark_table.OWN
@@ -151,7 +149,7 @@ def _part(
     say(f"{part}: batch {chosen.batch}, seeds {chosen.seeds}, {', '.join(works)}")
     timings = interleave(works, config.warmup, config.repeats)
     need = _benchmark_parts.count(part, chosen)
-    ceiling = roofline.Ceiling(ceilings[config.dtype], ceilings["copy"])
+    ceiling = _ceilings.Ceiling(ceilings[config.dtype], ceilings["copy"])
     images = _benchmark_parts.images_a_step(part, chosen)
     rows = []
     for name, timing in timings.items():

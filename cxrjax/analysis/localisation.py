@@ -23,7 +23,7 @@ class BoxMasks(NamedTuple):
 
 
 def crop_masks(masks: np.ndarray, crop: int) -> np.ndarray:
-    """Centre crop [n, crop, crop] of masks [n, side, side], as `augment.CENTRE`; those of the crop's size stay.
+    """Centre crop [n, crop, crop] of masks [n, side, side]; those of the crop's size stay as they are.
 
     Raises:
       ValueError: the masks are not square, or smaller than the crop.

@@ -17,7 +17,7 @@ from cxrjax.base import devices
 from cxrjax.base.types import Array
 from cxrjax.models.augment import crop_flip
 from cxrjax.models.transfer import Trunk
-from cxrjax.training import bank, tf_input
+from cxrjax.training import bank
 from cxrjax.training import plan as planning
 from cxrjax.training.optimizer import Recipe
 from cxrjax.training.plan import Pipeline, Plan, SeedData
@@ -48,7 +48,11 @@ def make_pipeline(name: str, images: np.ndarray, crop: int) -> Pipeline:
       images: [N, side, side] u8; may be a memory map.
       crop: pixels a side of the batches, see `Model.crop`.
     """
-    return tf_input.TfData(images, crop) if name == "tfdata" else Resident(jnp.asarray(images), crop)
+    if name == "resident":
+        return Resident(jnp.asarray(images), crop)
+    from cxrjax.training import tf_input  # brings pandas, which the benchmarks do without
+
+    return tf_input.TfData(images, crop)
 
 
 class InputTimer:

@@ -12,7 +12,7 @@ from tests.analysis import run_tables
 
 
 def test_every_promised_column_is_there(analysed):
-    """`types.Analysis` names them, or the kinds of them."""
+    """`schema.Analysis` names them, or the kinds of them."""
     promised = {
         "figures": "data rule figure mean sd low high pooled pooled_low pooled_high undefined",
         "floors": "floor available note accuracy accuracy_sd auroc auroc_sd accuracy_difference "
