@@ -29,7 +29,7 @@ def test_references_exist(source):
 
 
 def _names(parts: list[str]) -> bool:
-    """Whether a module is there, and the text of one of that name holds the further name, or a file of it lies beside."""
+    """Whether there is such a module, and one of that name holds the further name or lies beside a file of it."""
     modules = [path for path in FILES if path.stem == parts[0]]
     if not modules:
         return any(re.search(rf"\b{parts[0]}\b", init.read_text()) for init in PACKAGES.values())
