@@ -99,3 +99,14 @@ def test_paths_that_pages_name_are_there():
 def test_a_word_of_the_glossary_lives_where_it_says(line):
     word, place = re.match(r"\| \*\*(\w+)\*\*.*`([\w/.]+)` \|$", line).groups()
     assert re.search(rf"\b{word}s?\b", (ROOT / "cxrjax" / place).read_text(encoding="utf-8").lower())
+
+
+def test_tests_that_the_table_of_inputs_names_are_there():
+    text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    files = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    named = re.findall(r"`(?:([a-z]+)/)?(test_\w+\.py)(?:::(test_\w+))?", text)
+    assert len(named) > 30
+    for folder, file, test in named:
+        assert file in files, file
+        assert not folder or (ROOT / "tests" / folder / file).is_file(), f"{folder}/{file}"
+        assert not test or f"def {test}(" in files[file], f"{file}::{test}"
