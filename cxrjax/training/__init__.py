@@ -1,4 +1,4 @@
-"""The engine: plan, bank, inputs, step, loop, groups of seeds."""
+"""The engine: recipes and optimisers, plan, bank, inputs, step, loop, groups of seeds. All modules are public."""
 
 from cxrjax.base import lazy_modules
 
