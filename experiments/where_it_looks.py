@@ -10,7 +10,7 @@ head of random weights, and, of a run with --floors, shuffled labels and a rando
 intervals over patients; agreement of maps over seeds. A map that does not beat its control is said to.
 
 Lungs are the phantom's own, masks of your own (--masks), or an estimate. Writes into RUN/maps: focus.csv,
-agreement.csv, figures.csv (a row a map), numbers.json, overlays.png; the run's report is written again with them.
+agreement.csv, metrics.csv (a row a map), numbers.json, overlays.png; the run's report is written again with them.
 Ten seeds with their controls and all methods, 1,200 maps, took 45 minutes on 2 busy CPU cores; gradient and
 grad_cam alone take 3. Expected on 1,173 NIH images: the lungs a little more than the controls, the boxes no more.
 """
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
         found = maps.look(known, seeds, seen, methods, config.dreams)
         map_pages.write(Path(config.run), seen, found, missing, dataclasses.asdict(config))
         report.write_pages(run.folder, results.reopen(run.folder))
-        print("\n".join(verdict.text for verdict in found.verdicts))
+        print("\n".join(map_pages.sentences(found)))
         print(f"maps: {run.folder / 'maps'}; report: {run.folder / 'report.html'}")
         print(map_pages.last_line(run.title, found))
 

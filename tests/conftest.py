@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from cxrjax.analysis import analyse
-from cxrjax.analysis.schema import Analysis
+from cxrjax.analysis.tables import Analysis
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.data import phantom
 from cxrjax.report import report

@@ -1,7 +1,9 @@
 """Do the maps of one image agree between trainings, and do they differ from those of networks that learned nothing?
 
-A map that hardly changes when the weights are random explains the image, not the network (Adebayo et al. 2018). How
-alike two maps must be to be called alike, the trained networks of other seeds say.
+A map that hardly changes when the weights are random explains the image, not the network (Adebayo et al. 2018, Sanity
+Checks for Saliency Maps, NeurIPS 31): measured, as there, by Spearman's rank correlation of maps, here reduced to
+blocks; a map is nonnegative, so this is theirs of absolute values. How alike two maps must be to be called alike, the
+trained networks of other seeds say.
 """
 
 from __future__ import annotations
@@ -11,26 +13,55 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from cxrjax.analysis import patient_means, similarity
-from cxrjax.analysis.looks import CONTROLS, TRAINED, Reduced
+from cxrjax.analysis import map_tests
+from cxrjax.analysis.localisation import CONTROLS, TRAINED, Maps, check_maps
+from cxrjax.base import codes
 
 SEEDS = "seeds"  # in place of a control: the same network of other seeds
-_TABLE = (
-    "method", "network", "against", "images", "patients", "value", "low", "high", "small", "constant_maps", "note",
-)  # fmt: skip
+BLOCK = 4
+"""Pixels. AlexNet's first layer moves in steps of 4, so a map has hardly finer detail that means anything, and what
+there is (a lattice of that step) is alike in all networks. 227 pixels are 57 blocks, and 16 times less to rank."""
+_TABLE = ["method", "network", "against", "images", "patients"]
+_TABLE += ["value", "low", "high", "small", "constant_maps", "note"]
 _ENDS = (-1.0, 1.0)
 
 
+class Reduced(NamedTuple):
+    """What similarities need of `Maps`: 6 KB a map in place of 200."""
+
+    network: str
+    method: str
+    seed: np.ndarray  # [n] int
+    image: np.ndarray  # [n] names
+    patient: np.ndarray  # [n]
+    ranks: np.ndarray  # [n, blocks] u16, see `ranks`
+
+
 class Agreement(NamedTuple):
-    """What `table` found."""
+    """The table and what is absent from it.
+
+    Attributes:
+      table: A row for each method, network and against: `SEEDS` (mean correlation over all pairs of seeds that mapped
+        an image), and for the trained network each control (same seed and image; mean over seeds). images, patients,
+        value (mean over images, -1..1) with low and high (95 %, by resampling patients), small (bool: few patients),
+        constant_maps (of those compared; they have no order and are left out), note (codes).
+      notes: codes of what is absent, and why
+    """
 
     table: pd.DataFrame
-    """A row for each method, network and against: `SEEDS` (mean correlation over all pairs of seeds that mapped an
-    image), and for the trained network each control (same seed and image; mean over seeds). images, patients, value
-    (mean over images, -1..1) with low and high (95 %, by resampling patients), small (bool: few patients),
-    constant_maps (of those compared; they have no order and are left out), note."""
-    notes: list[str]  # what is absent, and why
+    notes: list[str]
+
+
+def reduce(maps: Maps) -> Reduced:
+    """The maps' ranks.
+
+    Raises:
+      ValueError: lengths or shapes do not fit.
+    """
+    check_maps(maps)
+    return Reduced(*maps[:5], ranks(reduce_maps(maps.maps)))
 
 
 def table(reduced: Sequence[Reduced]) -> Agreement:
@@ -42,30 +73,27 @@ def table(reduced: Sequence[Reduced]) -> Agreement:
     Raises:
       ValueError: a seed has two maps of an image by one network and method.
     """
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     notes = []
     for method in dict.fromkeys(part.method for part in reduced):
         parts = [part for part in reduced if part.method == method]
         networks = {name: _joined(parts, name) for name in dict.fromkeys(part.network for part in parts)}
         trained = networks.get(TRAINED)
-        made = [{"network": name, "against": SEEDS, **_over_seeds(own)} for name, own in networks.items()]
-        if trained is not None:
-            made += [
-                {"network": TRAINED, "against": name, **_beside(trained, own)}
-                for name, own in networks.items()
-                if name != TRAINED
-            ]
-        found += [{"method": method, **row} for row in made if row["images"]]
-        notes += [_nothing(method, row) for row in made if not row["images"]]
+        compared = [{"network": name, "against": SEEDS, **_over_seeds(maps)} for name, maps in networks.items()]
+        for name, maps in networks.items():
+            if trained is not None and name != TRAINED:
+                compared.append({"network": TRAINED, "against": name, **_beside(trained, maps)})
+        rows += [{"method": method, **row} for row in compared if row["images"]]
+        notes += [_nothing(method, row) for row in compared if not row["images"]]
         if absent := [name for name in (TRAINED, *CONTROLS) if name not in networks]:
-            notes.append(f"{method}: there are no maps of {', '.join(absent)}.")
-    return Agreement(pd.DataFrame(found, columns=list(_TABLE)), notes)
+            notes.append(codes.code("maps_absent", method=method, networks=",".join(absent)))
+    return Agreement(pd.DataFrame(rows, columns=_TABLE), notes)
 
 
 def _joined(parts: list[Reduced], network: str) -> Reduced:
-    own = [part for part in parts if part.network == network]
-    columns = [np.concatenate([np.asarray(part[i]) for part in own]) for i in range(2, len(Reduced._fields))]
-    joined = Reduced(network, own[0].method, *columns)
+    parts = [part for part in parts if part.network == network]
+    columns = [np.concatenate([np.asarray(part[i]) for part in parts]) for i in range(2, len(Reduced._fields))]
+    joined = Reduced(network, parts[0].method, *columns)
     keys = pd.DataFrame({"seed": joined.seed, "image": joined.image})
     if (twice := keys.duplicated()).any():
         at = twice.to_numpy().argmax()
@@ -76,29 +104,29 @@ def _joined(parts: list[Reduced], network: str) -> Reduced:
     return joined
 
 
-def _over_seeds(own: Reduced) -> dict[str, Any]:
-    groups = pd.Series(range(len(own.image))).groupby(np.asarray(own.image), sort=True)
+def _over_seeds(maps: Reduced) -> dict[str, Any]:
+    groups = pd.Series(range(len(maps.image))).groupby(np.asarray(maps.image), sort=True)
     rows = [group.to_numpy() for _, group in groups if len(group) > 1]
-    values = np.array([similarity.mean_pairwise(own.ranks[group]) for group in rows])
-    patient = np.array([own.patient[group[0]] for group in rows])
-    constant = sum(int(_constant(own.ranks[group]).sum()) for group in rows)
-    return _row(values, patient, constant)
+    values = np.array([mean_pairwise(maps.ranks[group]) for group in rows])
+    patient = np.array([maps.patient[group[0]] for group in rows])
+    return _row(values, patient, sum(int(_constant(maps.ranks[group]).sum()) for group in rows))
 
 
 def _beside(trained: Reduced, control: Reduced) -> dict[str, Any]:
     """Same seed and image; an image's value is the mean over its seeds."""
-    one, other = (
-        pd.DataFrame({"seed": own.seed, "image": own.image, "at": range(len(own.image))}) for own in (trained, control)
+    places, others = (
+        pd.DataFrame({"seed": maps.seed, "image": maps.image, "at": range(len(maps.image))})
+        for maps in (trained, control)
     )
-    both = one.merge(other, on=["seed", "image"], suffixes=("", "_other"))
-    pieces = list(_pieces(len(both)))
+    both = places.merge(others, on=["seed", "image"], suffixes=("", "_other"))
     at, beside = both["at"].to_numpy(), both["at_other"].to_numpy()
-    values = [similarity.spearman(trained.ranks[at[p]], control.ranks[beside[p]]) for p in pieces]
-    constant = sum(int((_constant(trained.ranks[at[p]]) | _constant(control.ranks[beside[p]])).sum()) for p in pieces)
-    rows = pd.DataFrame({"image": both["image"], "patient": trained.patient[at]})
-    means = rows.assign(value=np.concatenate([[], *values])).groupby("image").agg(
-        patient=("patient", "first"), value=("value", "mean")
-    )  # fmt: skip
+    values, constant = [np.empty(0)], 0
+    for piece in _pieces(len(both)):
+        ranks, of_control = trained.ranks[at[piece]], control.ranks[beside[piece]]
+        values.append(spearman(ranks, of_control))
+        constant += int((_constant(ranks) | _constant(of_control)).sum())
+    rows = pd.DataFrame({"image": both["image"], "patient": trained.patient[at], "value": np.concatenate(values)})
+    means = rows.groupby("image").agg(patient=("patient", "first"), value=("value", "mean"))
     return _row(means["value"].to_numpy(), means["patient"].to_numpy(), constant)
 
 
@@ -111,21 +139,88 @@ def _constant(ranks: np.ndarray) -> np.ndarray:
 
 
 def _row(values: np.ndarray, patient: np.ndarray, constant: int) -> dict[str, Any]:
-    known = ~np.isnan(values)
-    patients = len(np.unique(patient[known].astype(str)))
-    row: dict[str, Any] = {"images": int(known.sum()), "patients": patients, "constant_maps": constant}
-    if not known.any():
+    defined = ~np.isnan(values)
+    patients = len(np.unique(patient[defined].astype(str)))
+    row: dict[str, Any] = {"images": int(defined.sum()), "patients": patients, "constant_maps": constant}
+    if not defined.any():
         return row
-    found = patient_means.interval(values[known], patient[known].astype(str), ends=_ENDS)
-    notes = [f"{int((~known).sum())} images left out, whose maps are constant"] if not known.all() else []
-    notes += [found.reason] if found.reason else []
-    small = patients < patient_means.SMALL
-    return row | {"value": found.value, "low": found.low, "high": found.high, "small": small, "note": "; ".join(notes)}
+    mean = map_tests.interval(values[defined], patient[defined].astype(str), ends=(-1.0, 1.0))
+    left_out = "" if defined.all() else codes.code("constant_left_out", n=int((~defined).sum()))
+    note, small = codes.join([left_out, mean.reason]), patients < map_tests.SMALL
+    return row | {"value": mean.value, "low": mean.low, "high": mean.high, "small": small, "note": note}
 
 
 def _nothing(method: str, row: dict[str, Any]) -> str:
     if row["constant_maps"]:
-        return f"{method}: the maps of {row['network']} and {row['against']} are constant, which have no order."
+        return codes.code("maps_constant", method=method, network=row["network"], against=row["against"])
     if row["against"] == SEEDS:
-        return f"{method}: no image was mapped by two seeds of {row['network']}, so stability is unknown."
-    return f"{method}: {row['network']} and {row['against']} mapped no image with the same seed."
+        return codes.code("one_seed_an_image", method=method, network=row["network"])
+    return codes.code("no_common_seed", method=method, network=row["network"], against=row["against"])
+
+
+def reduce_maps(maps: np.ndarray, block: int = BLOCK) -> np.ndarray:
+    """Means of blocks, [n, k, k] f32 of maps [n, side, side], k = ceil(side / block); the last ones are smaller.
+
+    Raises:
+      ValueError: the maps are not square, or block is not positive.
+    """
+    if maps.ndim != 3 or maps.shape[1] != maps.shape[2]:
+        raise ValueError(f"maps must be [n, side, side], got {maps.shape}")
+    if block < 1:
+        raise ValueError(f"block must be 1 pixel or more, got {block}")
+    starts = np.arange(0, maps.shape[1], block)
+    sizes = np.diff(np.append(starts, maps.shape[1]))
+    sums = np.add.reduceat(np.add.reduceat(maps, starts, axis=1, dtype=float), starts, axis=2)
+    return (sums / (sizes[:, None] * sizes)).astype(np.float32)
+
+
+def ranks(reduced: np.ndarray) -> np.ndarray:
+    """Twice the rank of each block within its map, [n, k * k] u16; equal blocks have their mean rank, hence twice.
+
+    All that Spearman's correlation needs, exactly, in two bytes: float16 would lose small gradients.
+
+    Raises:
+      ValueError: a map has more blocks than 16 bits can rank.
+    """
+    flat = reduced.reshape(len(reduced), -1)
+    if 2 * flat.shape[1] > np.iinfo(np.uint16).max:
+        raise ValueError(f"reduced must have at most 32,767 blocks a map, got {flat.shape[1]}")
+    return (2 * stats.rankdata(flat, axis=1)).astype(np.uint16) if len(flat) else flat.astype(np.uint16)
+
+
+def standardise(ranks: np.ndarray) -> np.ndarray:
+    """Ranks [n, p] as vectors of mean 0 and length 1, f64: Spearman's correlation is their inner product.
+
+    NaN where all ranks are the same: a constant map has no order.
+    """
+    centred = ranks - ranks.mean(axis=1, keepdims=True, dtype=float)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    return centred / np.where(length > 0, length, np.nan)
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation of each pair of maps, [n], -1..1; NaN where one of them is constant.
+
+    Args:
+      a: [n, p], see `ranks`.
+      b: [n, p], of the other maps.
+
+    Raises:
+      ValueError: shapes differ.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"a and b must have the same shape, got {a.shape} and {b.shape}")
+    return np.einsum("np,np->n", standardise(a), standardise(b))
+
+
+def mean_pairwise(ranks: np.ndarray) -> float:
+    """Mean of Spearman's correlation over all pairs of maps [s, p]; NaN of fewer than two that are not constant.
+
+    Of unit vectors z it is (|sum of z|^2 - s) / (s (s - 1)).
+    """
+    unit = standardise(ranks)
+    unit = unit[~np.isnan(unit[:, 0])]
+    count = len(unit)
+    if count < 2:
+        return float("nan")
+    return (float(np.sum(unit.sum(axis=0) ** 2)) - count) / (count * (count - 1))

@@ -1,4 +1,4 @@
-"""A run's tables -> every figure of its report. Nothing is trained here, and nothing is written."""
+"""A run's tables -> every metric of its report. Nothing is trained here, and nothing is written."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping
 import jax
 import pandas as pd
 
-from cxrjax.analysis import errors, floors, leakage, operating, reliability, run_figures, seed_figures, subgroups
-from cxrjax.analysis.schema import Analysis, RunTables
+from cxrjax.analysis import curves, floors, scores, subgroups
+from cxrjax.analysis.tables import Analysis, RunTables
 from cxrjax.base.config import ExperimentConfig
 
 _SEEDS, _POOLED, _SUBGROUPS = 0, 1, 2  # seeds of the bootstraps
 
 
 def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunTables]) -> Analysis:
-    """All figures, intervals and comparisons of a run. Deterministic; takes seconds.
+    """All metrics, intervals and comparisons of a run. Deterministic; takes seconds.
 
-    Labels are the images' own, also where `config.control` taught others: a control's figures are then those of chance.
+    Labels are the images' own, also where `config.control` trained on others: a control's metrics are those of chance.
 
     Args:
       config: of the run; wanted_sensitivity and prevalence count.
@@ -29,24 +29,24 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
       ValueError: the tables do not have the same seeds.
     """
     _check(tables)
-    thresholds = seed_figures.thresholds(tables.training, config.wanted_sensitivity)
+    thresholds = scores.thresholds(tables.training, config.wanted_sensitivity)
     sets = {"internal": tables.predictions} | ({} if tables.external is None else {"external": tables.external})
-    scored = [seed_figures.scored(one, thresholds, config.prevalence) for one in sets.values()]
+    scored = [scores.score(predictions, thresholds, config.prevalence) for predictions in sets.values()]
     internal, external = scored[0], scored[1] if len(scored) > 1 else None
-    ends = seed_figures.auroc_intervals(jax.random.key(_SEEDS), scored)
-    pooled = run_figures.intervals(jax.random.key(_POOLED), scored, config.prevalence)
+    intervals = scores.auroc_intervals(jax.random.key(_SEEDS), scored)
+    pooled = scores.pooled_intervals(jax.random.key(_POOLED), scored, config.prevalence)
     sizes = (tables.seeds["n_train"].mean(), tables.seeds["n_val"].mean())
     by_image = arms.get("split_by_image")
     return Analysis(
-        seeds=seed_figures.internal(tables.seeds, tables.training, internal, ends[0]),
-        external_seeds=None if external is None else seed_figures.external(external, ends[1]),
-        figures=run_figures.table(internal, external, pooled, *sizes),
+        seeds=scores.of_seeds(tables.seeds, tables.training, internal, intervals[0]),
+        external_seeds=None if external is None else scores.of_external_seeds(external, intervals[1]),
+        metrics=scores.over_seeds(internal, external, pooled, *sizes),
         floors=floors.table(tables, arms, internal.fixed),
-        leakage=None if by_image is None else leakage.table(tables, by_image),
+        leakage=None if by_image is None else floors.leakage(tables, by_image),
         subgroups=subgroups.table(jax.random.key(_SUBGROUPS), tables.predictions, tables.images),
-        operating=pd.concat([operating.table(name, one) for name, one in sets.items()], ignore_index=True),
-        calibration=pd.concat([reliability.table(name, one) for name, one in sets.items()], ignore_index=True),
-        errors=errors.table(tables.predictions, tables.images),
+        operating=pd.concat([curves.operating(data, rows) for data, rows in sets.items()], ignore_index=True),
+        calibration=pd.concat([curves.reliability(data, rows) for data, rows in sets.items()], ignore_index=True),
+        errors=curves.errors(tables.predictions, tables.images),
     )
 
 

@@ -1,5 +1,5 @@
-"""What a network must beat on the same splits: the majority class, what is known beside the pixels, chance, a random
-trunk."""
+"""What a network must beat on the same splits (the majority class, what is known beside the pixels, chance, a random
+trunk), and how much a patient on both sides of the split flatters it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from cxrjax.analysis import groups, seed_figures
-from cxrjax.analysis.schema import RunTables
-from cxrjax.metrics import resampled_t
+from cxrjax.analysis import scores
+from cxrjax.analysis.subgroups import possible_age
+from cxrjax.analysis.tables import TABLES, RunTables
+from cxrjax.base.codes import code
+from cxrjax.metrics import registry, resampled_t
 
 TRAINED = ("shuffled_labels", "random_trunk")  # arms that --floors trains
-_FIGURES = ("accuracy", "auroc")
 _NAMED, _MEASURED = ("view", "sex"), ("age", "followup")
+_TESTED = ("difference", "difference_low", "difference_high", "p")
 
 
 def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFrame) -> pd.DataFrame:
@@ -30,55 +32,53 @@ def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFram
     Args:
       tables: of the run.
       arms: `TRAINED` where they were trained.
-      network: figures of the run's seeds at 0.5, by seed, see `seed_figures.figures`.
+      network: metrics of the run's seeds at 0.5, by seed, see `scores.Scored.fixed`.
 
     Raises:
       ValueError: an arm has other seeds than the run.
     """
-    found: dict[str, tuple[pd.DataFrame | None, str]] = {}
-    found["majority"] = (majority(tables), "the more frequent class of each seed's training images")
+    floors: dict[str, tuple[pd.DataFrame | None, str]] = {"majority": (majority(tables), code("majority_of_training"))}
     used = informative(tables.images)
-    told = "the source tells no view, age, sex or follow-up number that varies"
-    found["metadata"] = (metadata(tables, used), ", ".join(used)) if used else (None, told)
+    floors["metadata"] = (
+        (metadata(tables, used), code("metadata", used=",".join(used))) if used else (None, code("no_metadata"))
+    )
     for name in TRAINED:
-        found[name] = (arms[name].predictions, "") if name in arms else (None, "not trained; --floors trains it")
+        floors[name] = (arms[name].predictions, "") if name in arms else (None, code("not_trained"))
     sizes = (tables.seeds["n_train"].mean(), tables.seeds["n_val"].mean())
     rows: list[dict[str, object]] = [
         {"floor": "network", "available": True, "note": "", **_spread(network), "beaten": None}
     ]
-    for name, (predictions, note) in found.items():
+    for name, (predictions, note) in floors.items():
         row = {"floor": name, "available": predictions is not None, "note": note, "beaten": None}
         if predictions is not None:
-            row |= _beside(network, _figures(predictions, name, network.index), *sizes)
+            row |= _beside(network, _of_seeds(predictions, name, network.index), *sizes)
         rows.append(row)
-    return pd.DataFrame(rows, columns=_COLUMNS).astype({"beaten": object})
+    names = registry.shown_in(registry.FLOORS)
+    columns = [name + end for name in names for end in ("", "_sd")]
+    columns += [f"{name}_{end}" for name in names for end in _TESTED]
+    return pd.DataFrame(rows, columns=["floor", "available", "note", *columns, "beaten"]).astype({"beaten": object})
 
 
-_TESTED = ("difference", "difference_low", "difference_high", "p")
-_COLUMNS = [
-    "floor", "available", "note", *(name + end for name in _FIGURES for end in ("", "_sd")),
-    *(f"{name}_{end}" for name in _FIGURES for end in _TESTED), "beaten",
-]  # fmt: skip
+def _of_seeds(predictions: pd.DataFrame, name: str, seeds: pd.Index) -> pd.DataFrame:
+    """Metrics of a floor, by seed."""
+    metrics = scores.at_half(predictions)
+    if list(metrics.index) != list(seeds):
+        raise ValueError(f"arms[{name!r}] must have the run's seeds {list(seeds)}, got {list(metrics.index)}")
+    return metrics
 
 
-def _figures(predictions: pd.DataFrame, name: str, seeds: pd.Index) -> pd.DataFrame:
-    """Figures of a floor, by seed."""
-    found = seed_figures.at_half(predictions)
-    if list(found.index) != list(seeds):
-        raise ValueError(f"arms[{name!r}] must have the run's seeds {list(seeds)}, got {list(found.index)}")
-    return found
-
-
-def _spread(seeds: pd.DataFrame) -> dict[str, float]:
-    return {f"{name}{end}": value for name in _FIGURES for end, value in (
-        ("", float(seeds[name].mean())), ("_sd", float(seeds[name].std())))}  # fmt: skip
+def _spread(seeds: pd.DataFrame) -> dict[str, object]:
+    row: dict[str, object] = {}
+    for name in registry.shown_in(registry.FLOORS):
+        row |= {name: float(seeds[name].mean()), f"{name}_sd": float(seeds[name].std())}
+    return row
 
 
 def _beside(network: pd.DataFrame, floor: pd.DataFrame, n_train: float, n_val: float) -> dict[str, object]:
-    """A floor's row: its figures, network minus floor, and whether the network is above it beyond chance."""
-    row: dict[str, object] = dict(_spread(floor))
+    """A floor's row: its metrics, network minus floor, and whether the network is above it beyond chance."""
+    row = _spread(floor)
     above: dict[str, bool | None] = {}
-    for name in _FIGURES:
+    for name in registry.shown_in(registry.FLOORS):
         test = resampled_t.compare_runs(floor[name].to_numpy(), network[name].to_numpy(), n_train, n_val)
         values = (test.difference, test.low, test.high, test.p)
         row |= {f"{name}_{end}": value for end, value in zip(_TESTED, values, strict=True)}
@@ -97,8 +97,8 @@ def majority(tables: RunTables) -> pd.DataFrame:
 
 def informative(images: pd.DataFrame) -> list[str]:
     """Which of view, sex, age and followup take more than one value, unknown being one."""
-    known = images.assign(age=groups.possible_age(images["age"]))
-    return [name for name in (*_NAMED, *_MEASURED) if known[name].nunique(dropna=False) > 1]
+    possible = images.assign(age=possible_age(images["age"]))
+    return [name for name in (*_NAMED, *_MEASURED) if possible[name].nunique(dropna=False) > 1]
 
 
 def metadata(tables: RunTables, used: list[str]) -> pd.DataFrame:
@@ -110,12 +110,12 @@ def metadata(tables: RunTables, used: list[str]) -> pd.DataFrame:
     """
     images = tables.images.set_index("image")
     number = np.log1p(images["followup"].clip(lower=0))  # of NIH's up to 183, half are 0 or 1
-    images = images.assign(age=groups.possible_age(images["age"]), followup=number)[used]
+    images = images.assign(age=possible_age(images["age"]), followup=number)[used]
     parts = []
-    for seed, own in tables.predictions.groupby("seed"):
+    for seed, rows in tables.predictions.groupby("seed"):
         training = tables.training[tables.training["seed"] == seed]
         model = _classifier(used).fit(images.loc[training["image"]], training["label"])
-        parts.append(own.assign(score=model.predict_proba(images.loc[own["image"]])[:, 1]))
+        parts.append(rows.assign(score=model.predict_proba(images.loc[rows["image"]])[:, 1]))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -130,3 +130,33 @@ def _classifier(used: list[str]) -> Pipeline:
         (named, [name for name in used if name in _NAMED]), (measured, [name for name in used if name in _MEASURED])
     )
     return make_pipeline(columns, LogisticRegression(max_iter=1000))
+
+
+def leakage(by_patient: RunTables, by_image: RunTables) -> pd.DataFrame:
+    """`Analysis.leakage`: the run's seeds split by patient, and the same seeds split by image.
+
+    A seed draws the same negatives and initial weights in both, so the pairs share those; the images it validates
+    differ, and what they add to the variance of a difference is in the differences' own spread. The corrected
+    resampled t (`resampled_t.compare_runs`) is then rather too careful: its n_val/n_train stands for what runs share,
+    part of which cancels out between the two splits. The contaminated share follows from the splits themselves: it has
+    a difference, and nothing to test.
+
+    Raises:
+      ValueError: the seeds are not the same.
+    """
+    patient, image = _splits_seeds(by_patient), _splits_seeds(by_image)
+    if list(patient.index) != list(image.index):
+        raise ValueError(f"the split by image must have the run's seeds {list(patient.index)}, got {list(image.index)}")
+    n_train, n_val = (float(np.mean([patient[name].mean(), image[name].mean()])) for name in ("n_train", "n_val"))
+    rows = []
+    for name in ("contaminated_share", *registry.shown_in(registry.MAIN)):
+        test = resampled_t.compare_runs(patient[name].to_numpy(float), image[name].to_numpy(float), n_train, n_val)
+        low, high, p = (np.nan,) * 3 if name == "contaminated_share" else (test.low, test.high, test.p)
+        rows.append((name, patient[name].mean(), image[name].mean(), test.difference, low, high, p))
+    return pd.DataFrame(rows, columns=TABLES["leakage"].columns)
+
+
+def _splits_seeds(tables: RunTables) -> pd.DataFrame:
+    """Every metric, contaminated_share, n_train and n_val of each seed, by seed."""
+    seeds = tables.seeds.set_index("seed")[["contaminated_share", "n_train", "n_val"]]
+    return seeds.join(scores.at_half(tables.predictions), how="outer").sort_index()

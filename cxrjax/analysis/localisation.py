@@ -1,6 +1,10 @@
-"""Whether a map of where a network looks lies on a region: energy inside, pointing game, and maps without a network.
+"""Whether maps of where networks look lie on a region: energy inside, pointing game, and maps without a network.
 
-A map is nonnegative [h, w], a pixel of the centre crop 227x227 that validation sees; a mask is bool of the same shape.
+A map is nonnegative [h, w], a pixel of the centre crop that validation sees; a mask is bool of the same shape. Maps are
+scored as they arrive, a small row each, and need not be kept. A run has the network as trained and controls, maps of
+which look like something, too (Adebayo et al. 2018): the same trunk with a head of random weights, a head trained on
+shuffled labels, a trunk of random weights. Baselines need no network. `map_tests.table` and `agreement.table` say what
+the rows mean.
 """
 
 from __future__ import annotations
@@ -13,6 +17,13 @@ import pandas as pd
 from scipy import ndimage
 
 CENTRE_SD = 0.25  # of `centre_prior`, share of the side; 68 % of its energy lies in a disc of 0.38 sides' radius
+TRAINED = "trained"
+CONTROLS = ("random_head", "shuffled_labels", "random_trunk")
+BASELINES = ("area", "centre", "mean_box")
+BOX, LUNGS = "box", "lungs"  # targets
+METRICS = ("energy", "pointing")
+COLUMNS = ("target", "method", "network", "seed", "image", "patient", "area", *METRICS, "zero")
+_NO_SEED = -1  # of a baseline
 
 
 class BoxMasks(NamedTuple):
@@ -20,6 +31,26 @@ class BoxMasks(NamedTuple):
 
     masks: np.ndarray  # [n, crop, crop] bool, union of an image's boxes
     kept: np.ndarray  # [n] share of the boxes' pixels that the crop keeps; 0: all lie outside, and the mask is empty
+
+
+class Maps(NamedTuple):
+    """Where one network looks by one method; [n] maps of any seeds and images."""
+
+    network: str  # `TRAINED` or a control
+    method: str  # gradient, grad_cam, ...
+    seed: np.ndarray  # [n] int
+    image: np.ndarray  # [n] names
+    patient: np.ndarray  # [n] any names
+    maps: np.ndarray  # [n, crop, crop] nonnegative f32, of the centre crop
+
+
+class Regions(NamedTuple):
+    """Where one target lies in those images that have it."""
+
+    target: str  # `BOX` or `LUNGS`
+    image: np.ndarray  # [m] names, each once
+    patient: np.ndarray  # [m] as in `Maps`
+    masks: np.ndarray  # [m, crop, crop] bool, of the centre crop
 
 
 def crop_masks(masks: np.ndarray, crop: int) -> np.ndarray:
@@ -48,16 +79,16 @@ def box_masks(boxes: pd.DataFrame, images: Sequence[str], side: int, crop: int) 
     Raises:
       ValueError: an image has no box, or a number of its boxes is not finite.
     """
-    own = {str(name): rows[["x", "y", "width", "height"]].to_numpy(float) for name, rows in boxes.groupby("image")}
-    if missing := [name for name in images if name not in own]:
+    corners = {str(name): rows[["x", "y", "width", "height"]].to_numpy(float) for name, rows in boxes.groupby("image")}
+    if missing := [name for name in images if name not in corners]:
         raise ValueError(f"boxes must hold a row for each image, got none for {len(missing)}, {missing[0]} among them")
     centres = (np.arange(side) + 0.5) / side
     masks, kept = np.zeros((len(images), crop, crop), bool), np.zeros(len(images))
     for row, name in enumerate(images):
-        if not np.isfinite(own[name]).all():
-            raise ValueError(f"boxes must be finite, got {own[name].tolist()} of {name}")
+        if not np.isfinite(corners[name]).all():
+            raise ValueError(f"boxes must be finite, got {corners[name].tolist()} of {name}")
         whole = np.zeros((side, side), bool)
-        for x, y, width, height in own[name]:
+        for x, y, width, height in corners[name]:
             rows, columns = (centres >= y) & (centres < y + height), (centres >= x) & (centres < x + width)
             whole |= rows[:, None] & columns
         masks[row] = crop_masks(whole[None], crop)[0]
@@ -71,7 +102,7 @@ def area_share(masks: np.ndarray) -> np.ndarray:
 
 
 def is_zero(maps: np.ndarray) -> np.ndarray:
-    """Which maps are zero everywhere, [n] bool; the figures take such a map as uniform."""
+    """Which maps are zero everywhere, [n] bool; the metrics take such a map as uniform."""
     return np.logical_not(np.asarray(maps).any(axis=(1, 2)))
 
 
@@ -90,8 +121,8 @@ def energy_share(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """
     _check(maps, masks)
     shares = np.full(len(maps), np.nan)
-    for row, (one, mask) in enumerate(zip(maps, masks, strict=True)):
-        inside, outside = (one[part].sum(dtype=float) for part in (mask, ~mask))
+    for row, (pixels, mask) in enumerate(zip(maps, masks, strict=True)):
+        inside, outside = (pixels[part].sum(dtype=float) for part in (mask, ~mask))
         if mask.any():
             shares[row] = inside / (inside + outside) if inside + outside else mask.mean()
     return shares
@@ -116,10 +147,10 @@ def pointing_game(maps: np.ndarray, masks: np.ndarray, tolerance: float = 0) -> 
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be 0 or more pixels, got {tolerance}")
     hits = np.full(len(maps), np.nan)
-    for row, (one, mask) in enumerate(zip(maps, masks, strict=True)):
+    for row, (pixels, mask) in enumerate(zip(maps, masks, strict=True)):
         if mask.any():
             near = ndimage.distance_transform_edt(~mask) <= tolerance if tolerance else mask
-            hits[row] = near[one == one.max()].mean()
+            hits[row] = near[pixels == pixels.max()].mean()
     return hits
 
 
@@ -155,6 +186,86 @@ def mean_positions(masks: np.ndarray, patient: np.ndarray) -> Iterator[tuple[np.
         rows = np.flatnonzero(patient == name)
         others = total - masks[rows].sum(axis=0, dtype=np.int32)
         yield rows, (others / (len(masks) - len(rows))).astype(np.float32)
+
+
+def expected(target: str) -> tuple[str, ...]:
+    """What a trained network is compared with: controls, then baselines; `mean_box` is one of boxes only."""
+    return (*CONTROLS, *(name for name in BASELINES if name != "mean_box" or target == BOX))
+
+
+def score_maps(maps: Maps, regions: Regions, tolerance: float = 0) -> pd.DataFrame:
+    """A row for each map whose image has the target, with `COLUMNS`; other maps are passed over.
+
+    `area` is the mask's share of the crop, `energy` and `pointing` are `energy_share` and `pointing_game`, NaN where
+    the mask is empty; `zero` marks a map of zeros, which counts as uniform.
+
+    Args:
+      maps: any part of a run, e.g. one seed.
+      regions: of the run.
+      tolerance: of the pointing game, pixels.
+
+    Raises:
+      ValueError: lengths or shapes do not fit, an image of `regions` stands twice or is another patient's in `maps`, or
+        a map is negative or not finite.
+    """
+    check_maps(maps)
+    place = _places(regions)
+    rows = np.array([i for i, name in enumerate(maps.image) if name in place], int)
+    at = np.array([place[name] for name in maps.image[rows]], int)
+    if len(differing := np.flatnonzero(maps.patient[rows] != regions.patient[at])):
+        raise ValueError(f"maps and regions must name the same patient of {maps.image[rows][differing[0]]}")
+    inside = maps._replace(**{name: getattr(maps, name)[rows] for name in ("seed", "image", "patient", "maps")})
+    return _rows(inside, regions.target, regions.masks[at], tolerance)
+
+
+def baselines(regions: Regions, tolerance: float = 0) -> pd.DataFrame:
+    """Rows as `score_maps` of maps that no network made, named by `network`: `BASELINES`.
+
+    area: the same everywhere; centre: `centre_prior`; mean_box, of boxes and where there are two patients
+    or more: `mean_positions`, which knows boxes that no network has seen.
+    """
+    _places(regions)
+    masks = regions.masks
+    uniform = np.ones(masks.shape[1:], np.float32)
+    everywhere = np.arange(len(masks))
+    given = [("area", everywhere, uniform), ("centre", everywhere, centre_prior(masks.shape[1]))]
+    if regions.target == BOX and len(np.unique(regions.patient)) > 1:
+        given += [("mean_box", rows, mean) for rows, mean in mean_positions(masks, regions.patient)]
+    parts = []
+    for name, rows, pixels in given:
+        repeated = np.broadcast_to(pixels, (len(rows), *pixels.shape))
+        no_seed = np.full(len(rows), _NO_SEED)
+        maps = Maps(name, "", no_seed, regions.image[rows], regions.patient[rows], repeated)
+        parts.append(_rows(maps, regions.target, masks[rows], tolerance))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _rows(maps: Maps, target: str, masks: np.ndarray, tolerance: float) -> pd.DataFrame:
+    scores = energy_share(maps.maps, masks), pointing_game(maps.maps, masks, tolerance), is_zero(maps.maps)
+    columns = (target, maps.method, maps.network, maps.seed, maps.image, maps.patient, area_share(masks), *scores)
+    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+
+
+def _places(regions: Regions) -> dict[str, int]:
+    """Image -> its row."""
+    place = {name: row for row, name in enumerate(regions.image)}
+    if not len(place) == len(regions.image) == len(regions.patient) == len(regions.masks):
+        raise ValueError(
+            f"regions must have a patient and a mask for each image, and it once, got {len(regions.image)} images, "
+            f"{len(place)} of them different, {len(regions.patient)} patients and {len(regions.masks)} masks"
+        )
+    return place
+
+
+def check_maps(maps: Maps) -> None:
+    """Raises a ValueError if seeds, images, patients and maps differ in number, or the network is a baseline."""
+    lengths = {len(part) for part in maps[2:]}
+    if len(lengths) != 1:
+        raise ValueError(
+            f"maps must have a seed, an image and a patient for each map, got {[len(x) for x in maps[2:]]}"
+        )
+    if maps.network in BASELINES:
+        raise ValueError(f"maps must be of a network, whose name is none of {BASELINES}, got {maps.network}")
 
 
 def _check(maps: np.ndarray, masks: np.ndarray) -> None:

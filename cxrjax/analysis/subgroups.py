@@ -1,4 +1,4 @@
-"""How well a run does in groups of its validation images."""
+"""Groups of images by what is known of them, and how well a run does in those of its validation images."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import jax
 import numpy as np
 import pandas as pd
 
-from cxrjax.analysis import groups as groupings
-from cxrjax.base.types import Array
-from cxrjax.metrics import bootstrap, discrimination
-from cxrjax.metrics.bootstrap import Images
+from cxrjax.analysis import scores
+from cxrjax.base import codes
+from cxrjax.metrics import bootstrap, registry
 from cxrjax.metrics.resampled_t import Estimate
 
 MIN_PATIENTS, MIN_OF_A_CLASS = 20, 5  # a group with fewer patients, or images of a class, is small
-_FIGURES = ("accuracy", "sensitivity", "specificity", "auroc")
-_NEEDS = {"sensitivity": (1,), "specificity": (0,), "auroc": (1, 0)}  # classes without which it is undefined
-_CLASS = {1: "no positive image", 0: "no negative image"}
-_COLUMNS = [
-    "variable", "group", "images", "patients", "positives", "small",
-    *(name + end for name in _FIGURES for end in ("", "_low", "_high")), "undefined",
-]  # fmt: skip
+UNKNOWN = "unknown"
+IMPOSSIBLE_AGE = "outside 0-120"  # typing errors: NIH has patients of 412 years
+AGES = {"0-17": 0, "18-39": 18, "40-59": 40, "60-79": 60, "80+": 80}  # band -> its first age in years
+FOLLOWUPS = {"0 or unknown": 0, "1-5": 1, "6-20": 6, "21+": 21}  # a source that knows none has 0 everywhere
+IMAGES = {"1": 1, "2": 2, "3-5": 3, "6-10": 6, "11+": 11}  # of one patient
 
 
 def table(key: jax.Array, predictions: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
@@ -40,16 +37,17 @@ def table(key: jax.Array, predictions: pd.DataFrame, images: pd.DataFrame) -> pd
         for group in member[variable].cat.categories
         if (rows := member[variable] == group).any()
     }
-    runs = [
-        Images(own["label"].to_numpy(np.int32), own["score"].to_numpy(np.float32), own["patient"].to_numpy(str))
-        for own in parts.values()
-    ]
-    found = bootstrap.intervals(key, _figures, runs) if runs else []
+    names = registry.shown_in(registry.SUBGROUPS)
+    evaluation = registry.Evaluation(tuple(registry.METRICS[name] for name in names))
+    runs = [scores.images_of(part) for part in parts.values()]
+    estimates = bootstrap.intervals(key, evaluation, runs) if runs else []
     rows = [
-        {"variable": variable, "group": group, **_counts(own), **_columns(own, estimates)}
-        for ((variable, group), own), estimates in zip(parts.items(), found, strict=True)
+        {"variable": variable, "group": group, **_counts(part), **_metrics(part, of_part)}
+        for ((variable, group), part), of_part in zip(parts.items(), estimates, strict=True)
     ]
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    columns = [name + end for name in names for end in ("", "_low", "_high")]
+    sizes = ["images", "patients", "positives", "small"]
+    return pd.DataFrame(rows, columns=["variable", "group", *sizes, *columns, "undefined"])
 
 
 def groups(images: pd.DataFrame) -> pd.DataFrame:
@@ -57,30 +55,60 @@ def groups(images: pd.DataFrame) -> pd.DataFrame:
     number = images.groupby("patient")["image"].transform("size")
     return pd.DataFrame(
         {
-            "view": groupings.named(images["view"]),
-            "sex": groupings.named(images["sex"]),
-            "age": groupings.age_band(images["age"]),
-            "images": groupings.images_band(number),
+            "view": named(images["view"]),
+            "sex": named(images["sex"]),
+            "age": age_band(images["age"]),
+            "images": images_band(number),
         }
     ).set_axis(images["image"])
 
 
-def _counts(own: pd.DataFrame) -> dict[str, object]:
+def _counts(part: pd.DataFrame) -> dict[str, object]:
     """Each image once, however many seeds validated it."""
-    once = own.drop_duplicates("image")
+    once = part.drop_duplicates("image")
     patients, positives = once["patient"].nunique(), int(once["label"].sum())
     small = patients < MIN_PATIENTS or min(positives, len(once) - positives) < MIN_OF_A_CLASS
     return {"images": len(once), "patients": patients, "positives": positives, "small": small}
 
 
-def _columns(own: pd.DataFrame, estimates: dict[str, Estimate]) -> dict[str, object]:
+def _metrics(part: pd.DataFrame, estimates: dict[str, Estimate]) -> dict[str, object]:
     row: dict[str, object] = {}
-    there, reasons = set(own["label"]), []
-    for name in _FIGURES:
-        row |= dict(zip((name, f"{name}_low", f"{name}_high"), estimates[name][:3], strict=True))
-        reasons += [f"{name}: {_CLASS[label]}" for label in _NEEDS.get(name, ()) if label not in there]
-    return row | {"undefined": "; ".join(reasons)}
+    for name, estimate in estimates.items():
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), estimate[:3], strict=True))
+    label, score, _ = scores.images_of(part)
+    missing = [name for name in registry.shown_in(registry.SUBGROUPS) if np.isnan(estimates[name].value)]
+    reasons = registry.reasons(missing, label, score, np.ones(len(label)))
+    return row | {"undefined": codes.join([codes.tag(reason, metric=name) for name, reason in reasons.items()])}
 
 
-def _figures(label: Array, score: Array, weight: Array) -> dict[str, jax.Array]:
-    return {name: getattr(discrimination, name)(label, score, weight) for name in _FIGURES}
+def named(values: pd.Series) -> pd.Series:
+    """Text as a categorical in alphabetical order, "" as `UNKNOWN` and last."""
+    texts = values.replace("", UNKNOWN)
+    return texts.astype(pd.CategoricalDtype([*sorted(set(texts) - {UNKNOWN}), UNKNOWN]))
+
+
+def possible_age(age: pd.Series) -> pd.Series:
+    """Ages in years, NaN where unknown or impossible."""
+    return age.where(age.between(0, 120))
+
+
+def age_band(age: pd.Series) -> pd.Series:
+    """Band of `AGES`, `IMPOSSIBLE_AGE` or `UNKNOWN` of each age in years."""
+    band = banded(possible_age(age), AGES).astype(object)
+    band = band.where(band.notna(), age.isna().map({True: UNKNOWN, False: IMPOSSIBLE_AGE}))
+    return band.astype(pd.CategoricalDtype([*AGES, IMPOSSIBLE_AGE, UNKNOWN]))
+
+
+def followup_band(followup: pd.Series) -> pd.Series:
+    """Band of `FOLLOWUPS` of each follow-up number; a negative one counts as 0."""
+    return banded(followup.clip(lower=0), FOLLOWUPS)
+
+
+def images_band(number: pd.Series) -> pd.Series:
+    """Band of `IMAGES` of each number of images."""
+    return banded(number, IMAGES)
+
+
+def banded(values: pd.Series, bands: dict[str, int]) -> pd.Series:
+    """Band of each value as an ordered categorical, the last one open above; `bands`: name -> its first value."""
+    return pd.cut(values.astype(float), [*bands.values(), np.inf], right=False, labels=list(bands))

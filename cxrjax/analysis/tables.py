@@ -1,51 +1,188 @@
-"""A run's tables as CSV files in its folder, and back."""
+"""The tables that training leaves behind, what an analysis makes of them, and both as CSV files of a run's folder.
+
+Text of ours in a table is codes of `cxrjax.base.codes`; words are the report's.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from cxrjax.analysis.schema import Analysis, RunTables
 from cxrjax.base import files
+from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError
 
-_TABLES = {  # of RunTables -> file; `seeds` is in results.csv, with the figures of Analysis.seeds
-    "history": "history",
-    "predictions": "predictions",
-    "training": "training_predictions",
-    "images": "images",
-    "flow": "flow",
-    "external": "external_predictions",
+
+class RunTables(NamedTuple):
+    """What an evaluation starts from: all that training gave.
+
+    Attributes:
+      seeds: A row a seed: numbers of images, loss (nats) and train_accuracy of the last epoch, contaminated_share (of
+        validation images, whose patient was trained on). In results.csv, with the metrics of `Analysis.seeds`.
+      history: of each epoch; split is train or val
+      predictions: validation images; score 0..1
+      training: training images, the same columns: centre crop, no dropout, their own label
+      images: every image of these two, once
+      flow: From the source's list to the runs, a row a stage in order; excluded (bool): these images go no further;
+        positives and negatives of the run's class, patients NaN where unknown; means over runs are not whole.
+      external: the external set, columns as `predictions`; every seed scores every image
+    """
+
+    seeds: pd.DataFrame
+    history: pd.DataFrame
+    predictions: pd.DataFrame
+    training: pd.DataFrame
+    images: pd.DataFrame
+    flow: pd.DataFrame
+    external: pd.DataFrame | None
+
+
+class Analysis(NamedTuple):
+    """Metrics of a run; shares are 0..1, NaN is undefined.
+
+    Attributes:
+      seeds: `RunTables.seeds` and, of the validation images: every registered metric at 0.5; auroc_low and auroc_high
+        (95 %, by resampling patients); delong_low and delong_high; threshold (chosen on training images for the wanted
+        sensitivity), sensitivity_chosen and specificity_chosen at it; train_sensitivity_chosen.
+      external_seeds: seed, n, and the same metrics of the external set
+      metrics: A row for each data (internal, external), rule (fixed: 0.5, chosen: each seed's threshold) and registered
+        metric: mean, sd, low, high over seeds (Nadeau & Bengio; no interval for external), pooled over all seeds'
+        scores with pooled_low and pooled_high (by resampling patients), undefined (codes of why pooled or its interval
+        is NaN, and in how many seeds the metric is, which mean and sd leave out; or "").
+      floors: What the network must beat on the same splits, a row each: floor (network, majority, metadata,
+        shuffled_labels, random_trunk), available (bool), note (code of why not, or of what it used); of each metric of
+        `registry.FLOORS` the mean, _sd, and of network minus floor _difference, _difference_low, _difference_high, _p;
+        beaten (bool: of AUROC, or of accuracy where the floor has no AUROC, the interval lies above 0; None where there
+        is no interval).
+      leakage: --split_by=both: metric (contaminated_share and those of `registry.MAIN`), patient, image (means of the
+        two splits), difference (image - patient), low, high, p.
+      subgroups: Of the validation images pooled over seeds: variable (view, sex, age, images: of the patient), group,
+        images, patients, positives (each image once), small (bool: too few for a metric to mean much), of each metric
+        of `registry.SUBGROUPS`: value, _low, _high (by resampling patients), undefined (codes of why one is NaN, or
+        "").
+      operating: Decisions at every threshold: data (internal, external), seed, threshold (0 to 1 in steps of 1/200),
+        and the images of each kind; an image is called positive if its score lies above.
+      calibration: Reliability, pooled: data, bin_low, bin_high, images and patients (each once), score (mean),
+        positives (share), low, high (Wilson, of as many as there are patients).
+      errors: Validation images by how wrong they are on average, worst first: kind (false positive, false negative),
+        score (mean over the seeds that validated it), seeds (how many), and what `RunTables.images` says.
+    """
+
+    seeds: pd.DataFrame
+    external_seeds: pd.DataFrame | None
+    metrics: pd.DataFrame
+    floors: pd.DataFrame
+    leakage: pd.DataFrame | None
+    subgroups: pd.DataFrame
+    operating: pd.DataFrame
+    calibration: pd.DataFrame
+    errors: pd.DataFrame
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A CSV file. `names`: its columns, or those before and behind the metrics; * marks text."""
+
+    file: str
+    names: str
+
+    @property
+    def columns(self) -> list[str]:
+        """Their names."""
+        return [name.removesuffix("*") for name in self.names.split()]
+
+    @property
+    def text(self) -> set[str]:
+        """Those that are read as text."""
+        return {name.removesuffix("*") for name in self.names.split() if name.endswith("*")}
+
+
+_PREDICTIONS = "seed image* patient* label score"
+TABLES = {  # field of `RunTables` or `Analysis` -> its file
+    "history": Table("history", "seed epoch split* loss accuracy"),
+    "predictions": Table("predictions", _PREDICTIONS),
+    "training": Table("training_predictions", _PREDICTIONS),
+    "images": Table("images", "image* patient* labels* view* age sex* followup"),
+    "flow": Table("flow", "stage* excluded images positives negatives patients"),
+    "external": Table("external_predictions", _PREDICTIONS),
+    "seeds": Table(
+        "results",
+        "seed n_train n_val positives_train positives_val loss train_accuracy best_epoch best_epoch_accuracy "
+        "contaminated_share params_sha256*",
+    ),
+    "external_seeds": Table("external", "seed n"),
+    "metrics": Table("metrics", "data* rule* metric* mean sd low high pooled pooled_low pooled_high undefined*"),
+    "floors": Table("floors", "floor* available note* beaten"),
+    "leakage": Table("leakage", "metric* patient image difference low high p"),
+    "subgroups": Table("subgroups", "variable* group* images patients positives small undefined*"),
+    "operating": Table("operating", "data* seed threshold true_pos false_pos false_neg true_neg"),
+    "calibration": Table("calibration", "data* bin_low bin_high images patients score positives low high"),
+    "errors": Table("errors", "kind* image* patient* labels* view* age sex* label score seeds"),
 }
-_FIGURES = {  # of Analysis -> file
-    "seeds": "results",
-    "external_seeds": "external",
-    "figures": "figures",
-    "floors": "floors",
-    "leakage": "leakage",
-    "subgroups": "subgroups",
-    "operating": "operating",
-    "calibration": "calibration",
-    "errors": "errors",
-}
-_SEEDS = [
-    "seed", "n_train", "n_val", "positives_train", "positives_val", "loss", "train_accuracy", "best_epoch",
-    "best_epoch_accuracy", "contaminated_share", "params_sha256",
-]  # fmt: skip
-_TEXT = {
-    "image", "patient", "labels", "view", "sex", "split", "stage", "params_sha256",
-    "data", "rule", "figure", "undefined", "floor", "note", "variable", "group", "kind", "reason",
-}  # fmt: skip
+_TEXT: set[str] = set().union(*(table.text for table in TABLES.values()))
+
+
+class DreamRecord(NamedTuple):
+    """What the networks of a run dream of; `experiments.deep_dream` makes it.
+
+    Attributes:
+      pictures: [H, W] u8 by kind: poster (first seed's positive neuron), seeds (rows: octaves and Fourier, of either
+        class; columns: seeds), layers (rows: layers, columns: channels), starts (rows: mean radiograph and patients'
+        images; columns: start, away from and towards the positive class, and the differences); [H, W, 3] for the last
+        two at will.
+      transfer: Dreams fed back as 8-bit images: parametrisation (octaves, fourier), aim (a class), dreamt_by (seed),
+        seen_by (seed), score (log odds of the positive class), right (bool: classified as the class that was dreamt).
+      numbers: settings; for each parametrisation: own_accuracy, transfer_accuracy (shares of dreams that the own, and
+        the other seeds' networks classify as dreamt), dead (number of dreams without a gradient), stability (mean
+        pairwise Spearman correlation of the seeds' dreams of the positive class).
+    """
+
+    pictures: dict[str, np.ndarray]
+    transfer: pd.DataFrame
+    numbers: dict[str, Any]
+
+
+class MapRecord(NamedTuple):
+    """Where the networks of a run look; `experiments.where_it_looks` makes it."""
+
+    pictures: dict[str, np.ndarray]  # [H, W, 3] u8: overlays (rows: images with boxes; columns: image and methods)
+    focus: pd.DataFrame  # `map_tests.Tests.table`
+    agreement: pd.DataFrame  # `agreement.Agreement.table`
+    numbers: dict[str, Any]  # settings, notes (codes of why something is absent), verdicts (`map_tests.Verdict`)
+
+
+class Results(NamedTuple):
+    """What an experiment found; `cxrjax.report` turns it into files."""
+
+    config: ExperimentConfig
+    environment: dict[str, Any]
+    settled: dict[str, Any]  # what followed from machine and files: input, seed_batch, hashes of weights and data
+    summary: dict[str, Any]  # what summary.json holds
+    tables: RunTables
+    analysis: Analysis
+    dream: np.ndarray  # [H, W] u8, what the first seed's positive neuron responds to
+    pictures: dict[str, np.ndarray]  # image -> [256, 256] u8, of the errors that are shown
+    dreams: DreamRecord | None = None
+    maps: MapRecord | None = None
 
 
 def write(folder: Path, tables: RunTables, analysis: Analysis) -> None:
-    """Writes every table as a CSV file, seven digits a number; one that is None has no file."""
-    named = {file: getattr(tables, name) for name, file in _TABLES.items()}
-    named |= {file: getattr(analysis, name) for name, file in _FIGURES.items()}
-    for file, table in named.items():
-        if table is not None:
-            files.write_text(folder / f"{file}.csv", table.to_csv(index=False, float_format="%.7g"))
+    """Writes every table as a CSV file, seven digits a number; one that is None has no file.
+
+    Raises:
+      ValueError: a column holds text that `TABLES` does not say so of: it would come back as numbers.
+    """
+    for name, table in (tables._asdict() | analysis._asdict()).items():  # seeds of `Analysis` stand for both
+        if table is None:
+            continue
+        texts = {column for column in table if pd.api.types.infer_dtype(table[column], skipna=True) == "string"}
+        if undeclared := texts - TABLES[name].text:
+            raise ValueError(f"TABLES[{name!r}] must mark as text {', '.join(sorted(undeclared))}")
+        files.write_text(folder / f"{TABLES[name].file}.csv", table.to_csv(index=False, float_format="%.7g"))
 
 
 def read(folder: Path) -> RunTables:
@@ -54,10 +191,11 @@ def read(folder: Path) -> RunTables:
     Raises:
       InputError: a file or a column is missing, as in a run of another version, or a file is damaged.
     """
-    found = {name: read_table(folder / f"{file}.csv") for name, file in _TABLES.items() if name != "external"}
-    external = folder / f"{_TABLES['external']}.csv"
-    seeds = read_table(folder / f"{_FIGURES['seeds']}.csv", _SEEDS)[_SEEDS]
-    return RunTables(seeds=seeds, **found, external=read_table(external) if external.is_file() else None)
+    tables = {name: read_table(folder / f"{TABLES[name].file}.csv") for name in RunTables._fields[1:-1]}
+    external = folder / f"{TABLES['external'].file}.csv"
+    columns = TABLES["seeds"].columns
+    seeds = read_table(folder / f"{TABLES['seeds'].file}.csv", columns)[columns]
+    return RunTables(seeds=seeds, **tables, external=read_table(external) if external.is_file() else None)
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -72,12 +210,12 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     """
     try:
         names = pd.read_csv(path, nrows=0).columns
-        numbers = [name for name in names if name not in _TEXT]
+        text = [name for name in names if name in _TEXT]
         table = pd.read_csv(
             path,
-            dtype={name: str for name in names if name in _TEXT},
+            dtype=dict.fromkeys(text, str),
             keep_default_na=False,
-            na_values={name: [""] for name in numbers},
+            na_values={name: [""] for name in names if name not in text},
         )
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing: the run is not whole, or of another version") from error

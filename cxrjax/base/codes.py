@@ -48,14 +48,8 @@ CODES: Mapping[str, tuple[str, ...]] = {
     # Notes of a run.
     "shuffled_labels": (),  # a control: only chance and mistakes can be found
     "phantom": (),  # the images are drawn
-    "partly_present": (
-        "n",
-        "of",
-        "positive",
-        "others_n",
-        "others_of",
-        "others",
-    ),  # of those listed
+    # Of the listed images of both classes; each class by its name.
+    "partly_present": ("n", "of", "positive", "others_n", "others_of", "others"),
     "all_negatives": ("n", "negative"),  # all enter every run, so that the SD covers no draw of them
     "patients_on_both_sides": ("by", "share"),  # of validation images, 0..1, by which split
     "official_split": (),  # the same in every run but for the negatives drawn

@@ -14,12 +14,10 @@ from cxrjax.base.types import Array
 from cxrjax.metrics.discrimination import arguments
 
 BINS = 10
-CLIP = (
-    2.0**-20
-)  # scores are kept this far from 0 and 1, whose logit is infinite; 1 - CLIP is exact in float32: |logit| <= 13.9
-_STEPS = 300  # points that Newton tries; 5 to 12 are usual
+# Scores are kept this far from 0 and 1, whose logit is infinite; 1 - CLIP is exact in float32: |logit| <= 13.9.
+CLIP = 2.0**-20
+_STEPS = 100  # of Newton; 5 to 12 are usual
 _SMALL = 1e-4  # relative change of the largest logit that ends Newton: convergence is quadratic, so the next is tiny
-_ROUNDING = 1e-6  # of a mean log likelihood in f32, relative
 
 
 class Recalibration(NamedTuple):
@@ -94,19 +92,6 @@ def calibration_in_the_large(label: Array, score: Array, weight: Array) -> jax.A
     return _maximum(jnp.zeros_like(offset), offset, label, share, defined, slope_free=False)[0]
 
 
-class _Climb(NamedTuple):
-    """Where Newton stands and what it tries next."""
-
-    tried: jax.Array  # [] i32, points
-    at: jax.Array  # [2] intercept and slope of the best point
-    likelihood: jax.Array  # [] mean log likelihood there
-    step: jax.Array  # [2] Newton's from there
-    rise: jax.Array  # [] of the likelihood along the step, to first order
-    change: jax.Array  # [] largest change of an eta by the step
-    size: jax.Array  # [] largest eta there
-    attempt: jax.Array  # [] i32, at this step: 0, 1 or 2
-
-
 def _maximum(
     x: jax.Array, offset: jax.Array, label: jax.Array, share: jax.Array, defined: jax.Array, slope_free: bool
 ) -> jax.Array:
@@ -114,8 +99,8 @@ def _maximum(
 
     Newton's full step may overshoot. Along any direction the third derivative is at most c times the second, c the
     largest change of an eta, so that log(1 + c) / c of the step always climbs (Sun & Tran-Dinh 2019, Math. Programming
-    178, generalised self-concordance), if slowly where some eta are large. So the full step is tried first, then the
-    geometric mean of the two, then the sure one. A point is tried in one pass, which also gives the next step.
+    178, generalised self-concordance), if slowly where some eta are large. So the likeliest is taken of the full step,
+    the sure one, and their geometric mean. NaN if Newton has not converged.
 
     Args:
       x: [N], of mean 0 and SD 1, so that f32 is enough.
@@ -126,42 +111,38 @@ def _maximum(
       slope_free: False: the slope stays 0.
     """
 
-    def advance(state: _Climb) -> _Climb:
-        sure = jnp.log1p(state.change) / jnp.maximum(state.change, 1e-30)
-        length = sure ** (state.attempt / 2)
-        at = state.at + length * state.step
+    def newton(at: jax.Array) -> jax.Array:
         eta = offset + at[0] + at[1] * x
-        small = jnp.exp(-jnp.abs(eta))  # no 1 - p, which cancels
-        near, far = 1 / (1 + small), small / (1 + small)
-        p, q = jnp.where(eta >= 0, near, far), jnp.where(eta >= 0, far, near)
-        likelihood = -jnp.sum(share * (jnp.log1p(small) + jnp.maximum(jnp.where(label == 1, -eta, eta), 0)))
+        p, q = jax.nn.sigmoid(eta), jax.nn.sigmoid(-eta)  # no 1 - p, which cancels
         rest, spread = share * jnp.where(label == 1, q, -p), share * p * q
         # About the mean by `spread` the equations of the two coefficients part.
         centre = jnp.sum(spread * x) / jnp.sum(spread)
-        push, pull = jnp.sum(rest), jnp.sum(rest * (x - centre))
+        pull = jnp.sum(rest * (x - centre))
         slope = pull / jnp.sum(spread * (x - centre) ** 2) if slope_free else jnp.float32(0)
-        intercept = push / jnp.sum(spread) - slope * centre
-        step = jnp.stack([intercept, slope])
-        taken = _Climb(
-            state.tried + 1, at, likelihood, step, push * push / jnp.sum(spread) + slope * pull,
-            jnp.max(jnp.abs(intercept + slope * x), where=share > 0, initial=0.0),
-            jnp.max(jnp.abs(eta), where=share > 0, initial=0.0), jnp.int32(0),
-        )  # fmt: skip
-        # Less than that is a step too long, unless only rounding speaks; the sure one is taken as it is.
-        enough = state.likelihood + 0.1 * length * state.rise - _ROUNDING * (1 - state.likelihood)
-        refused = (state.attempt < 2) & ~(likelihood >= enough)
-        again = state._replace(tried=state.tried + 1, attempt=state.attempt + 1)
-        return jax.tree.map(lambda old, new: jnp.where(refused, old, new), again, taken)
+        return jnp.stack([jnp.sum(rest) / jnp.sum(spread) - slope * centre, slope])
 
-    def unfinished(state: _Climb) -> jax.Array:
-        return (state.tried < _STEPS) & (state.change > _enough(state)) & defined  # a change of NaN ends it, too
+    def likelihood(at: jax.Array) -> jax.Array:
+        eta = offset + at[0] + at[1] * x
+        return jnp.sum(share * jax.nn.log_sigmoid(jnp.where(label == 1, eta, -eta)))
 
-    zero, much = jnp.float32(0), jnp.float32(1e30)
-    start = _Climb(jnp.int32(0), jnp.zeros(2), -much, jnp.zeros(2), zero, much, zero, jnp.int32(0))
-    end = jax.lax.while_loop(unfinished, advance, start)
-    # Convergence is quadratic: after the step to come none would count.
-    return jnp.where(defined & (end.change <= _enough(end)), end.at + end.step, jnp.nan)
+    def change(step: jax.Array) -> jax.Array:
+        return jnp.max(jnp.abs(step[0] + step[1] * x), where=share > 0, initial=0.0)
 
+    def converged(at: jax.Array, step: jax.Array) -> jax.Array:
+        largest = jnp.max(jnp.abs(offset + at[0] + at[1] * x), where=share > 0, initial=0.0)
+        return change(step) <= _SMALL * (1 + largest)  # quadratic: after the step to come none would count
 
-def _enough(state: _Climb) -> jax.Array:
-    return _SMALL * (1 + state.size)
+    def advance(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        number, at, step = state
+        sure = jnp.log1p(change(step)) / jnp.maximum(change(step), 1e-30)
+        tried = at[None] + jnp.stack([jnp.float32(1), jnp.sqrt(sure), sure])[:, None] * step[None]
+        at = tried[jnp.argmax(jnp.nan_to_num(jax.vmap(likelihood)(tried), nan=-jnp.inf))]
+        return number + 1, at, newton(at)
+
+    def unfinished(state: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        number, at, step = state
+        return (number < _STEPS) & ~converged(at, step) & jnp.isfinite(step).all() & defined
+
+    start = jnp.zeros(2)
+    _, at, step = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), start, newton(start)))
+    return jnp.where(defined & converged(at, step), at + step, jnp.nan)

@@ -1,6 +1,6 @@
 """AUROC without a bootstrap: covariance, interval and paired test (DeLong), for patients of several images, too.
 
-label [n], 1 is pneumonia; score [n], only its order counts; patient [n] any names, None: every image is a patient of
+label [n], 1 is positive; score [n], only its order counts; patient [n] any names, None: every image is a patient of
 its own. NumPy in float64; there are no weights, so leave out what is absent.
 """
 
@@ -11,9 +11,9 @@ import math
 import numpy as np
 from scipy import special, stats
 
+from cxrjax.base.codes import code
 from cxrjax.metrics.resampled_t import Comparison, Estimate
 
-_NO_VARIANCE = "the placement values do not vary, so the estimated variance is 0"
 _ZERO = 1e-30  # rounding; one pair of images that changes sides moves a variance by 1 / n^4, 1e-20 of 100,000 images
 
 
@@ -25,8 +25,8 @@ def placements(label: np.ndarray, score: np.ndarray) -> np.ndarray:
     """
     positive = label == 1
     value = np.empty(len(label))
-    for own, rising in ((positive, score), (~positive, -score)):
-        value[own] = (stats.rankdata(rising)[own] - stats.rankdata(rising[own])) / (~own).sum()
+    for members, rising in ((positive, score), (~positive, -score)):
+        value[members] = (stats.rankdata(rising)[members] - stats.rankdata(rising[members])) / (~members).sum()
     return value
 
 
@@ -41,7 +41,7 @@ def covariance(
     last term is 0, and the rest DeLong, DeLong & Clarke-Pearson 1988 (Biometrics 44).
 
     Args:
-      label: [n], 1 is pneumonia.
+      label: [n], 1 is positive.
       scores: [K, n].
       patient: [n], or None.
 
@@ -61,33 +61,34 @@ def _covariance(label: np.ndarray, values: np.ndarray, patient: np.ndarray | Non
     """Of the means of `values` [K, n], placements or differences of placements."""
     positive = label == 1
     m, n = int(positive.sum()), int((~positive).sum())
-    code = _codes(label, patient)
+    numbers = _patients(label, patient)
     excess = (values - values[:, positive].mean(axis=1, keepdims=True)).T
-    x, y = np.zeros((2, code.max() + 1, len(values)))
-    np.add.at(x, code[positive], excess[positive])
-    np.add.at(y, code[~positive], excess[~positive])
-    cross = _correction(code) * x.T @ y / (m * n)
-    own = _correction(code[positive]) * x.T @ x / m**2 + _correction(code[~positive]) * y.T @ y / n**2
-    return own + cross + cross.T
+    x, y = np.zeros((2, numbers.max() + 1, len(values)))
+    np.add.at(x, numbers[positive], excess[positive])
+    np.add.at(y, numbers[~positive], excess[~positive])
+    cross = _correction(numbers) * x.T @ y / (m * n)
+    within = _correction(numbers[positive]) * x.T @ x / m**2 + _correction(numbers[~positive]) * y.T @ y / n**2
+    total: np.ndarray = within + cross + cross.T
+    return total
 
 
-def _codes(label: np.ndarray, patient: np.ndarray | None) -> np.ndarray:
+def _patients(label: np.ndarray, patient: np.ndarray | None) -> np.ndarray:
     return np.arange(len(label)) if patient is None else np.unique(patient, return_inverse=True)[1]
 
 
-def _correction(code: np.ndarray) -> float:
-    patients = len(np.unique(code))
+def _correction(numbers: np.ndarray) -> float:
+    patients = len(np.unique(numbers))
     return patients / (patients - 1)
 
 
 def _obstacle(label: np.ndarray, patient: np.ndarray | None) -> str:
-    """Why there is no variance; "" if there is."""
-    code = _codes(label, patient)
-    for name, own in (("positive", label == 1), ("negative", label != 1)):
-        if not own.any():
-            return f"no {name} image"
-        if len(np.unique(code[own])) < 2:
-            return f"all {name} images are of one patient"
+    """The code of why there is no variance; "" if there is."""
+    numbers = _patients(label, patient)
+    for name, members in (("positive", label == 1), ("negative", label != 1)):
+        if not members.any():
+            return code(f"no_{name}_image")
+        if len(np.unique(numbers[members])) < 2:
+            return code(f"one_{name}_patient")
     return ""
 
 
@@ -101,7 +102,7 @@ def interval(label: np.ndarray, score: np.ndarray, patient: np.ndarray | None = 
         return Estimate(area, math.nan, math.nan, reason)
     variance = float(covariance(label, score[None], patient)[1][0, 0])
     if variance <= _ZERO:
-        return Estimate(area, math.nan, math.nan, _NO_VARIANCE)
+        return Estimate(area, math.nan, math.nan, code("no_variance"))
     half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance) / (area * (1 - area))
     low, high = special.expit(special.logit(area) + np.array([-half, half]))
     return Estimate(area, float(low), float(high), "")
@@ -121,7 +122,7 @@ def compare(
     value = placements(label, score_b) - placements(label, score_a)
     difference, variance = float(value[label == 1].mean()), float(_covariance(label, value[None], patient)[0, 0])
     if variance <= _ZERO:
-        return Comparison(difference, *undefined, _NO_VARIANCE)
+        return Comparison(difference, *undefined, code("no_variance"))
     error = math.sqrt(variance)
     half = float(stats.norm.ppf((1 + level) / 2)) * error
     p = 2 * float(stats.norm.sf(abs(difference) / error))

@@ -2,12 +2,12 @@
 
 Every function takes
 
-    label   [N] integers or bool, 1 is pneumonia
+    label   [N] integers or bool, 1 is positive
     score   [N] 0..1, compared as float32
     weight  [N] non-negative multiplicities: an image of weight 2 counts as two equal rows, one of weight 0 is absent
             (padding, whatever its score)
 
-and returns a scalar f32, NaN where the figure is undefined (`registry.undefined` says why) or a score that counts is
+and returns a scalar f32, NaN where the metric is undefined (`registry.undefined` says why) or a score that counts is
 NaN. An image is called positive if its score lies above the threshold. `jax.vmap` over weights alone, as in
 `cxrjax.metrics.bootstrap`, sorts the scores once.
 """
@@ -34,7 +34,7 @@ class Counts(NamedTuple):
 
 
 def arguments(label: Array, score: Array, weight: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The three as f32 [N]; a NaN score that counts makes its weight NaN, and with it every figure.
+    """The three as f32 [N]; a NaN score that counts makes its weight NaN, and with it every metric.
 
     Raises:
       ValueError: their shapes differ.

@@ -7,10 +7,11 @@ where it is undefined, and in the report; nothing else need be edited.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -24,32 +25,35 @@ MAIN, SUBGROUPS, FLOORS = "main", "subgroups", "floors"  # tables of `Metric.tab
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """What is known of one metric. Every metric is in the table of all metrics; `tables` names further ones."""
+    """What is known of one metric. Every metric is in the table of all metrics; `tables` names further ones.
+
+    Attributes:
+      name: Its column or row in tables, e.g. `fp_share`.
+      function: (label [N], score [N], weight [N]) -> [] f32, NaN where undefined; parameters `threshold` ([] or [N],
+        0..1) and `prevalence` ([], 0..1) are given by these names if it has them.
+      label: English name in running text; `%(prevalence)s` is put in by the report.
+      unit: %: a share 0..1 that is written in percent.
+      range: Lowest and highest value.
+      short_label: English name where there is little room; "": the label.
+      part: Field of what `function` returns, where it returns several metrics of one fit.
+      undefined: Codes (of `OBSTACLES`) of images for which it is NaN, beside those that make every metric so.
+      otherwise: Code where it is NaN and none of these holds.
+      interval: How `bootstrap` makes its interval.
+      tables: `MAIN`: beside published numbers, in comparisons of two runs and of splits, in sweeps; `SUBGROUPS`;
+        `FLOORS`: tested against floors and, in sweeps, against the first row.
+    """
 
     name: str
-    """Its column or row in tables, e.g. `fp_share`."""
     function: Callable[..., Any]
-    """(label [N], score [N], weight [N]) -> [] f32, NaN where undefined; parameters `threshold` ([] or [N], 0..1) and
-    `prevalence` ([], 0..1) are given by these names if it has them."""
     label: str
-    """English name in running text; `%(prevalence)s` is put in by the report."""
     unit: Literal["%", ""] = ""
-    """%: a share 0..1 that is written in percent."""
     range: tuple[float, float] = (0.0, 1.0)
-    """Lowest and highest value."""
     short_label: str = ""
-    """English name where there is little room; "": the label."""
     part: str = ""
-    """Field of what `function` returns, where it returns several metrics of one fit."""
     undefined: tuple[str, ...] = ()
-    """Codes (see `obstacles`) of images for which it is NaN, beside those that make every metric so."""
     otherwise: str = "unexplained"
-    """Code where it is NaN and none of these holds."""
     interval: Literal["bca", "logit", "normal", "none"] = "bca"
-    """How `bootstrap` makes its interval."""
     tables: frozenset[str] = frozenset()
-    """`MAIN`: beside published numbers, in comparisons of two runs and of splits, in sweeps; `SUBGROUPS`; `FLOORS`:
-    tested against floors and, in sweeps, against the first row."""
 
     @property
     def short(self) -> str:
@@ -99,11 +103,13 @@ def shown_in(table: str) -> tuple[str, ...]:
 
 _EVERY = ("no_image", "score_not_a_number")
 _NO_POSITIVE, _NO_NEGATIVE, _NO_OVERLAP = "no_positive_image", "no_negative_image", "no_overlap"
-_NONE, _ALL, _NO_FIT = "none_called_positive", "all_called_positive", "fit_not_converged"
-_BOTH, _FIT = (_NO_POSITIVE, _NO_NEGATIVE), (_NO_POSITIVE, _NO_NEGATIVE, _NO_OVERLAP)
-_ANY = (-math.inf, math.inf)
+_NONE, _ALL = "none_called_positive", "all_called_positive"
+_BOTH = (_NO_POSITIVE, _NO_NEGATIVE)
+_PPV, _NPV, _MCC = (*_BOTH, _NONE), (*_BOTH, _ALL), (*_BOTH, _NONE, _ALL)
 _MAIN, _GROUPED = frozenset({MAIN}), frozenset({MAIN, SUBGROUPS})
 _EVERYWHERE = frozenset({MAIN, SUBGROUPS, FLOORS})
+_fit = functools.partial(Metric, range=(-math.inf, math.inf), otherwise="fit_not_converged")
+_line = functools.partial(_fit, undefined=(*_BOTH, _NO_OVERLAP), interval="normal")
 
 for _metric in (
     Metric("accuracy", discrimination.accuracy, "accuracy", "%", tables=_EVERYWHERE),
@@ -113,53 +119,21 @@ for _metric in (
     Metric("specificity", discrimination.specificity, "specificity", "%", undefined=(_NO_NEGATIVE,), tables=_GROUPED),
     Metric("ppv", discrimination.ppv, "PPV in these images", "%", undefined=(_NONE,)),
     Metric("npv", discrimination.npv, "NPV in these images", "%", undefined=(_ALL,)),
-    Metric(
-        "ppv_at_prevalence",
-        discrimination.ppv_at,
-        "PPV at a prevalence of %(prevalence)s",
-        "%",
-        undefined=(*_BOTH, _NONE),
-    ),
-    Metric(
-        "npv_at_prevalence",
-        discrimination.npv_at,
-        "NPV at a prevalence of %(prevalence)s",
-        "%",
-        undefined=(*_BOTH, _ALL),
-    ),
+    Metric("ppv_at_prevalence", discrimination.ppv_at, "PPV at a prevalence of %(prevalence)s", "%", undefined=_PPV),
+    Metric("npv_at_prevalence", discrimination.npv_at, "NPV at a prevalence of %(prevalence)s", "%", undefined=_NPV),
     Metric("f1", discrimination.f1, "F1", undefined=(_NO_POSITIVE,)),
-    Metric("mcc", discrimination.mcc, "Matthews correlation", range=(-1.0, 1.0), undefined=(*_BOTH, _NONE, _ALL)),
+    Metric("mcc", discrimination.mcc, "Matthews correlation", range=(-1.0, 1.0), undefined=_MCC),
     Metric("auroc", discrimination.auroc, "AUROC", undefined=_BOTH, interval="logit", tables=_EVERYWHERE),
     Metric("auprc", discrimination.auprc, "AUPRC (average precision)", undefined=(_NO_POSITIVE,)),
     Metric("brier", calibration.brier, "Brier score"),
     Metric("ece", calibration.expected_calibration_error, "expected calibration error", interval="none"),
-    Metric(
-        "calibration_slope",
-        calibration.recalibration,
-        "calibration slope (1 is ideal)",
-        part="slope",
-        range=_ANY,
-        undefined=_FIT,
-        otherwise=_NO_FIT,
-        interval="normal",
-    ),
-    Metric(
-        "calibration_intercept",
-        calibration.recalibration,
-        "calibration intercept (0 is ideal)",
-        part="intercept",
-        range=_ANY,
-        undefined=_FIT,
-        otherwise=_NO_FIT,
-        interval="normal",
-    ),
-    Metric(
+    _line("calibration_slope", calibration.recalibration, "calibration slope (1 is ideal)", part="slope"),
+    _line("calibration_intercept", calibration.recalibration, "calibration intercept (0 is ideal)", part="intercept"),
+    _fit(
         "calibration_in_the_large",
         calibration.calibration_in_the_large,
         "calibration in the large (0 is ideal)",
-        range=_ANY,
         undefined=_BOTH,
-        otherwise=_NO_FIT,
     ),
 ):
     register(_metric)
@@ -173,11 +147,13 @@ class Evaluation:
 
     >>> Evaluation((METRICS["accuracy"],))(np.array([1, 0]), np.array([0.7, 0.6]), np.ones(2))
     {'accuracy': Array(0.5, dtype=float32)}
+
+    Attributes:
+      prevalence: 0..1, share of positives for which `ppv_at_prevalence` and `npv_at_prevalence` hold.
     """
 
-    metrics: tuple[Metric, ...]
+    metrics: tuple[Metric, ...] = dataclasses.field(default_factory=lambda: tuple(METRICS.values()))
     prevalence: float = NIH_PREVALENCE
-    """0..1, share of positives for which `ppv_at_prevalence` and `npv_at_prevalence` hold."""
 
     def __call__(
         self, label: Array, score: Array, weight: Array, threshold: float | Array = discrimination.THRESHOLD
@@ -222,7 +198,7 @@ def undefined(
     """Each registered metric that is NaN -> the code of why; empty if all are defined. Arguments as `compute`.
 
     >>> undefined(np.ones(3), np.array([0.2, 0.6, 0.7]), np.ones(3))["auroc"]
-    'no negative image'
+    'no_negative_image'
 
     Raises:
       ValueError: a label is neither 0 nor 1, a weight is negative or not finite, or a score lies outside 0..1.
@@ -239,54 +215,41 @@ def reasons(
 
     A code is the first that holds of those of every metric, those of its row, and its row's `otherwise`.
     """
-    if not names:
-        return {}
-    holds = obstacles(label, score, weight, threshold)
+    counted = np.asarray(weight) > 0
+    called = np.asarray(score, np.float32) > np.broadcast_to(np.asarray(threshold, np.float32), counted.shape)
+    images = _Evaluated((label, score, weight), np.asarray(label)[counted], np.asarray(score)[counted], called[counted])
     return {
-        name: _WORDS[
-            next((code for code in (*_EVERY, *METRICS[name].undefined) if holds[code]), METRICS[name].otherwise)
-        ]
-        for name in names
+        row.name: next((code for code in (*_EVERY, *row.undefined) if OBSTACLES[code](images)), row.otherwise)
+        for row in map(METRICS.__getitem__, names)
     }
 
 
-# To become words of the report, which has the codes of cxrjax.base.codes.
-_WORDS = {
-    "no_image": "no image",
-    "score_not_a_number": "a score is not a number",
-    _NO_POSITIVE: "no positive image",
-    _NO_NEGATIVE: "no negative image",
-    _NONE: "no image is called positive",
-    _ALL: "no image is called negative",
-    _NO_OVERLAP: "the scores of the two classes do not overlap, or are constant",
-    _NO_FIT: "the fit did not converge",
-    "unexplained": "no rule explains it",
-}
+class _Evaluated(NamedTuple):
+    """Images as they are given, and label, score and decision (bool) of those that count."""
+
+    given: tuple[Array, Array, Array]
+    label: np.ndarray
+    score: np.ndarray
+    called: np.ndarray
 
 
 _compute, _overlap = jax.jit(compute, static_argnames="metrics"), jax.jit(calibration.overlap)
 
-
-def obstacles(label: Array, score: Array, weight: Array, threshold: float | Array) -> dict[str, bool]:
-    """Code -> whether it holds of these images; arguments as `compute`."""
-    counted = np.asarray(weight) > 0
-    labels, scores = np.asarray(label)[counted], np.asarray(score, np.float32)[counted]
-    called = scores > np.broadcast_to(np.asarray(threshold, np.float32), counted.shape)[counted]
-    return {
-        "no_image": not labels.size,
-        "score_not_a_number": bool(np.isnan(scores).any()),
-        _NO_POSITIVE: not (labels == 1).any(),
-        _NO_NEGATIVE: not (labels == 0).any(),
-        _NONE: not called.any(),
-        _ALL: bool(called.all()),
-        _NO_OVERLAP: not _overlap(label, score, weight),
-    }
+OBSTACLES: dict[str, Callable[[_Evaluated], bool]] = {  # code -> whether it holds of these images
+    "no_image": lambda images: not images.label.size,
+    "score_not_a_number": lambda images: bool(np.isnan(images.score).any()),
+    _NO_POSITIVE: lambda images: not (images.label == 1).any(),
+    _NO_NEGATIVE: lambda images: not (images.label == 0).any(),
+    _NONE: lambda images: not images.called.any(),
+    _ALL: lambda images: bool(images.called.all()),
+    _NO_OVERLAP: lambda images: not _overlap(*images.given),
+}
 
 
 def check(label: Array, score: Array, weight: Array) -> None:
     """Raises a ValueError if a label is neither 0 nor 1, a weight negative or not finite, or a score outside 0..1.
 
-    NaN scores pass: the figures are then NaN, and `undefined` says so.
+    NaN scores pass: the metrics are then NaN, and `undefined` says so.
     """
     label, score, weight = np.asarray(label), np.asarray(score, float), np.asarray(weight, float)
     discrimination.arguments(label, score, weight)

@@ -1,4 +1,4 @@
-"""Numbers over runs, and what intervals and tests return; with NumPy and scikit-learn."""
+"""Numbers over runs, and what intervals and tests return; with NumPy and SciPy."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from cxrjax.base.codes import code
+
 
 class Summary(NamedTuple):
-    """A figure over runs."""
+    """A metric over runs."""
 
     mean: float
     sd: float  # sample standard deviation, NaN of one run
@@ -19,37 +21,37 @@ class Summary(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A figure of one set of images."""
+    """A metric of one set of images."""
 
     value: float
     low: float  # ends of the interval, NaN where it is undefined
     high: float
-    reason: str  # why value or interval is NaN; "" where all are defined
+    reason: str  # codes of why value or interval is NaN; "" where all are defined
 
 
 class Comparison(NamedTuple):
-    """A difference b - a of two figures."""
+    """A difference b - a of two metrics."""
 
     difference: float
     low: float  # ends of the interval of the difference
     high: float
     statistic: float  # z or t under the hypothesis of no difference
     p: float  # two-sided
-    reason: str  # why one of them is NaN; "" where all are defined
+    reason: str  # code of why one of them is NaN; "" where all are defined
 
 
 def over_runs(values: np.ndarray, n_train: float, n_val: float, ends: tuple[float, float] = (0.0, 1.0)) -> Summary:
-    """Mean, SD and 95 % interval of a figure over runs that split the same images anew.
+    """Mean, SD and 95 % interval of a metric over runs that split the same images anew.
 
     The interval is the corrected resampled t of Nadeau & Bengio 2003 (Machine Learning 52, eq. 9): runs share
     images, so the variance of the mean is (1/J + n_val/n_train) sd^2, not sd^2/J; Student's t, J - 1 degrees.
-    It is cut to the figure's range.
+    It is cut to the metric's range.
 
     Args:
-      values: [J], the figure of each run; runs that are NaN are left out.
+      values: [J], the metric of each run; runs that are NaN are left out.
       n_train: training images of a run (mean over runs).
       n_val: validation images of a run (mean over runs).
-      ends: lowest and highest value of the figure, as `registry.Metric.range`; 0 and 1 of a share.
+      ends: lowest and highest value of the metric, as `registry.Metric.range`; 0 and 1 of a share.
     """
     values = values[~np.isnan(values)]
     runs = len(values)
@@ -62,14 +64,14 @@ def over_runs(values: np.ndarray, n_train: float, n_val: float, ends: tuple[floa
 
 
 def compare_runs(a: np.ndarray, b: np.ndarray, n_train: float, n_val: float, level: float = 0.95) -> Comparison:
-    """Whether a figure differs between two experiments whose runs have the same seeds, hence the same splits.
+    """Whether a metric differs between two experiments whose runs have the same seeds, hence the same splits.
 
     The corrected resampled t-test of Nadeau & Bengio 2003: t = mean(b - a) / sqrt((1/J + n_val/n_train) var(b - a)),
     J - 1 degrees; the plain paired t-test calls far too many differences significant, since runs share images.
     NaN with a reason for fewer than two pairs, or if the differences do not vary.
 
     Args:
-      a: [J], the figure of each run of the one experiment.
+      a: [J], the metric of each run of the one experiment.
       b: [J], of the other, in the same order; pairs with a NaN are left out.
       n_train: training images of a run (mean over runs).
       n_val: validation images of a run (mean over runs).
@@ -79,15 +81,15 @@ def compare_runs(a: np.ndarray, b: np.ndarray, n_train: float, n_val: float, lev
       ValueError: a and b differ in length.
     """
     if a.shape != b.shape:
-        raise ValueError(f"a and b must have a figure for each of the same runs, got {a.shape} and {b.shape}")
+        raise ValueError(f"a and b must have a value for each of the same runs, got {a.shape} and {b.shape}")
     values = (b - a)[~np.isnan(b - a)]
     runs = len(values)
     mean = float(values.mean()) if runs else math.nan
     if runs < 2:
-        return Comparison(mean, math.nan, math.nan, math.nan, math.nan, "fewer than two pairs of runs")
+        return Comparison(mean, math.nan, math.nan, math.nan, math.nan, code("one_pair"))
     error = _error_of_mean(values, n_train, n_val)
-    if error <= 1e-12:  # differences of figures in 0..1, which float64 holds to 1e-16
-        return Comparison(mean, math.nan, math.nan, math.nan, math.nan, "the differences do not vary")
+    if error <= 1e-12:  # differences of metrics in 0..1, which float64 holds to 1e-16
+        return Comparison(mean, math.nan, math.nan, math.nan, math.nan, code("no_difference_varies"))
     half = float(stats.t.ppf((1 + level) / 2, runs - 1)) * error
     p = 2 * float(stats.t.sf(abs(mean) / error, runs - 1))
     return Comparison(mean, mean - half, mean + half, mean / error, p, "")
@@ -109,7 +111,7 @@ def threshold_for_sensitivity(label: np.ndarray, score: np.ndarray, sensitivity:
     0.375
 
     Args:
-      label: [n], 1 is pneumonia.
+      label: [n], 1 is positive.
       score: [n], 0..1.
       sensitivity: above 0, at most 1.
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from cxrjax.analysis import focus, groups, seed_figures
-from cxrjax.analysis.schema import MapRecord, Results, RunTables
+from cxrjax.analysis import map_tests, scores, subgroups
+from cxrjax.analysis.tables import MapRecord, Results, RunTables
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line, program, run_path
 from cxrjax.base.tasks import LabelClass
@@ -145,13 +145,13 @@ def spread(values: pd.Series, digits: int) -> str:
 
 def shares(values: pd.Series) -> str:
     """`PA 60.0 %, AP 30.0 %, unknown 10.0 %`, the commonest first."""
-    counts = values.replace("", groups.UNKNOWN).fillna(groups.UNKNOWN).value_counts(normalize=True)
+    counts = values.replace("", subgroups.UNKNOWN).fillna(subgroups.UNKNOWN).value_counts(normalize=True)
     return ", ".join(f"{name} {ENGLISH.share(share)}" for name, share in counts.items()) or DASH
 
 
 def on_training_images(training: pd.DataFrame) -> dict[str, str]:
     """Accuracy at 0.5 and AUROC of each seed's training images, mean ± SD."""
-    table = seed_figures.at_half(training)
+    table = scores.at_half(training)
     return {name: CARD.mean_sd(name, table[name].mean(), table[name].std()) for name in ("accuracy", "auroc")}
 
 
@@ -161,7 +161,7 @@ def partitions(tables: RunTables) -> list[dict[str, str]]:
     for name, part in (("training", tables.training), ("internal test", tables.predictions)):
         images = part.drop(columns="patient").merge(tables.images, on="image", how="left", validate="many_to_one")
         runs = images.groupby("seed")
-        age = groups.possible_age(images["age"])
+        age = subgroups.possible_age(images["age"])
         median, low, high = (age.quantile(q) for q in (0.5, 0.25, 0.75))
         parts.append(
             {
@@ -180,7 +180,7 @@ def partitions(tables: RunTables) -> list[dict[str, str]]:
 
 def extremes(table: pd.DataFrame) -> list[str]:
     """The groups, not small nor unknown, with the highest and the lowest AUROC: `view AP (0.812)`."""
-    large = ~table["small"].astype(bool) & (table["group"] != groups.UNKNOWN)
+    large = ~table["small"].astype(bool) & (table["group"] != subgroups.UNKNOWN)
     large_groups = table[large].dropna(subset=["auroc"])
     if len(large_groups) < 2:
         return []
@@ -195,7 +195,7 @@ def maps(record: MapRecord | None) -> dict[str, Any] | None:
     """Methods, and how many of all figures beat every control and baseline; None if nothing was mapped."""
     if record is None:
         return None
-    verdicts = focus.verdicts(record.focus)
+    verdicts = map_tests.verdicts(record.focus)
     return {
         "methods": list(dict.fromkeys(verdict.method for verdict in verdicts)),
         "beating": sum(verdict.everything for verdict in verdicts),

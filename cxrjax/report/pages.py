@@ -21,7 +21,7 @@ import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
-from cxrjax.analysis.schema import Results
+from cxrjax.analysis.tables import Results
 from cxrjax.metrics import registry
 from cxrjax.report import words
 from cxrjax.report.figures import Picture

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrjax.analysis import tables
-from cxrjax.analysis.schema import Results
+from cxrjax.analysis.tables import Results
 from cxrjax.base import files, tasks
 from cxrjax.report import cards, figures, pages, sections, words
 from cxrjax.report.figures import Drawn

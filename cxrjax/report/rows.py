@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cxrjax.analysis.schema import Results
+from cxrjax.analysis.tables import Results
 from cxrjax.metrics import registry
 from cxrjax.report import words
 from cxrjax.report.language import DASH, ENGLISH, Language, printable
@@ -141,8 +141,8 @@ def metrics(results: Results, data: str, rule: str, numbers: Numbers) -> dict[st
       rule: fixed (threshold 0.5) or chosen (each run's own), which has rows of decisions only.
       numbers: How they are written.
     """
-    table = results.analysis.figures
-    table = table[(table["data"] == data) & (table["rule"] == rule)].set_index("figure")
+    table = results.analysis.metrics
+    table = table[(table["data"] == data) & (table["rule"] == rule)].set_index("metric")
     prevalence = results.config.prevalence
     return {
         str(name): Row(
@@ -160,13 +160,13 @@ def metrics(results: Results, data: str, rule: str, numbers: Numbers) -> dict[st
 
 def undefined(results: Results, data: str, numbers: Numbers, rules: tuple[str, ...] = ("fixed", "chosen")) -> list[str]:
     """What is undefined, or has no interval, and why: a line a reason, with the metrics it holds for."""
-    table = results.analysis.figures
+    table = results.analysis.metrics
     table = table[(table["data"] == data) & table["rule"].isin(rules) & (table["undefined"] != "")]
     names: dict[str, list[str]] = {}
     for row in table.to_dict("records"):
-        if row["rule"] == "fixed" or rules != ("chosen",) or registry.METRICS[row["figure"]].is_decision:
+        if row["rule"] == "fixed" or rules != ("chosen",) or registry.METRICS[row["metric"]].is_decision:
             reason = words.reasons(row["undefined"], numbers.t)
-            names.setdefault(reason, []).append(numbers.name(row["figure"], results.config.prevalence))
+            names.setdefault(reason, []).append(numbers.name(row["metric"], results.config.prevalence))
     return [f"{', '.join(dict.fromkeys(listed))}: {reason}." for reason, listed in names.items()]
 
 

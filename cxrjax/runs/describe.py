@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrjax.analysis import groups as groupings
+from cxrjax.analysis import subgroups as groupings
 from cxrjax.base import files
 from cxrjax.base.tasks import PNEUMONIA_CLASSES
 from cxrjax.data import cohort

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from cxrjax.analysis import similarity
+from cxrjax.analysis import agreement
 from cxrjax.base import devices
 from cxrjax.base.types import Params
 from cxrjax.interpret import dream, objectives
@@ -175,5 +175,5 @@ def numbers(dreams: dream.Dreams, seen: pd.DataFrame) -> dict[str, float | int |
         "own_accuracy": float(seen["right"][own].mean()),
         "transfer_accuracy": float(seen["right"][~own].mean()) if seeds > 1 else None,
         "dead": int(dreams.dead.sum()),
-        "stability": similarity.mean_pairwise(similarity.ranks(similarity.reduce_maps(grey))) if seeds > 1 else None,
+        "stability": agreement.mean_pairwise(agreement.ranks(agreement.reduce_maps(grey))) if seeds > 1 else None,
     }

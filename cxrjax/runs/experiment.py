@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import tables as run_files
-from cxrjax.analysis.schema import Results, RunTables
+from cxrjax.analysis.tables import Results, RunTables
 from cxrjax.base import devices, files, tasks
 from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.base.tasks import Task

@@ -11,8 +11,8 @@ import pandas as pd
 
 from cxrjax.analysis import localisation
 from cxrjax.analysis import tables as run_files
-from cxrjax.analysis.looks import BOX, LUNGS, Regions
-from cxrjax.analysis.schema import RunTables
+from cxrjax.analysis.localisation import BOX, LUNGS, Regions
+from cxrjax.analysis.tables import RunTables
 from cxrjax.base import tasks
 from cxrjax.base.types import InputError
 from cxrjax.data import phantom

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from cxrjax.analysis import comparison, tables
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError
+from cxrjax.metrics import registry
 from cxrjax.runs import run_folder
 
 # Fields that may differ: where files lie (hashes tell what is in them), how the work is spread, what is evaluated
@@ -91,7 +92,7 @@ def read_compared(folder: Path) -> comparison.Run:
       InputError: the folder holds none, or a file or a column is missing.
     """
     config, settled = run_folder.read_finished(folder)
-    seeds = tables.read_table(folder / "results.csv", ["seed", "n_train", "n_val", *comparison.FIGURES])
+    seeds = tables.read_table(folder / "results.csv", ["seed", "n_train", "n_val", *registry.shown_in(registry.MAIN)])
     columns = ["seed", "image", "patient", "label", "score"]
     predictions = tables.read_table(folder / "predictions.csv", columns)
     return comparison.Run(config, settled.get("data_sha256"), seeds.set_index("seed"), predictions)

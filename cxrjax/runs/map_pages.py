@@ -24,10 +24,10 @@ def write(folder: Path, seen: Watched, found: Found, missing: list[str], setting
         "images": len({int(place) for places in seen.of_seed.values() for place in places}),
         "lungs": seen.lung_source,
         "notes": [*seen.notes, *missing, *found.notes],
-        "verdicts": [map_section.sentence(verdict, found.focus, ENGLISH) for verdict in found.verdicts],
+        "verdicts": sentences(found),
     }
     pictures = {"overlays": overlays(seen, found)} if found.shown else {}
-    tables = {"focus": found.focus, "agreement": found.agreement, "figures": found.figures}
+    tables = {"focus": found.focus, "agreement": found.agreement, "metrics": found.metrics}
     record.write(folder / record.MAPS, pictures, tables, numbers)
 
 
@@ -55,8 +55,13 @@ def _boxes(seen: Watched, name: str) -> list[tuple[float, ...]]:
     return [(x - corner, y - corner, width, height) for x, y, width, height in pixels]
 
 
+def sentences(found: Found) -> list[str]:
+    """Every verdict in words."""
+    return [map_section.sentence(verdict, found.focus, ENGLISH) for verdict in found.verdicts]
+
+
 def last_line(title: str, found: Found) -> str:
     """What a person wants to know, in one line."""
-    good = [f"{one.method} ({one.figure}, {one.target})" for one in found.verdicts if one.everything]
-    count = f"{len(good)} of {len(found.verdicts)} figures beat all controls and baselines"
+    good = [f"{one.method} ({one.metric}, {one.target})" for one in found.verdicts if one.everything]
+    count = f"{len(good)} of {len(found.verdicts)} metrics beat all controls and baselines"
     return f"{title}: {count}: {', '.join(good) or 'none'}"

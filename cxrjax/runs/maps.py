@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from cxrjax.analysis import agreement, focus, looks
+from cxrjax.analysis import agreement, localisation, map_tests
 from cxrjax.base.files import Clock
 from cxrjax.base.types import InputError, Params
 from cxrjax.interpret import dream, objectives, saliency
@@ -25,14 +25,14 @@ from cxrjax.training import plan
 log = logging.getLogger(__name__)
 
 DREAM = "dream"  # as a method: where an image changes that raises pneumonia from noise
-ARMS = (arms.SHUFFLED_LABELS, arms.RANDOM_TRUNK)  # controls that were trained, by their names in `looks.CONTROLS`
+ARMS = (arms.SHUFFLED_LABELS, arms.RANDOM_TRUNK)  # trained controls, named as in `localisation.CONTROLS`
 _OVERLAYS = 4  # images that are shown
 
 
 class Candidate(NamedTuple):
     """A network of each seed, trained or a control."""
 
-    name: str  # `looks.TRAINED` or one of `looks.CONTROLS`
+    name: str  # `localisation.TRAINED` or one of `localisation.CONTROLS`
     net: transfer.Network
     head: Callable[[int], Params]
 
@@ -40,10 +40,10 @@ class Candidate(NamedTuple):
 class Found(NamedTuple):
     """What `look` measures."""
 
-    focus: pd.DataFrame  # `focus.Focus.table`
+    focus: pd.DataFrame  # `map_tests.Tests.table`
     agreement: pd.DataFrame  # `agreement.Agreement.table`
-    figures: pd.DataFrame  # a row for each map, `looks.COLUMNS`
-    verdicts: list[focus.Verdict]
+    metrics: pd.DataFrame  # a row for each map, `localisation.COLUMNS`
+    verdicts: list[map_tests.Verdict]
     notes: list[str]
     shown: dict[str, dict[str, np.ndarray]]
     """Of some images with boxes: name -> method -> map [227, 227] by the first seed that explains it."""
@@ -56,7 +56,7 @@ def candidates(run: TrainedRun, weights: str | None) -> tuple[list[Candidate], l
     are the run's arms, where it was made with --floors.
     """
     found = [
-        Candidate(looks.TRAINED, run.net, run.head),
+        Candidate(localisation.TRAINED, run.net, run.head),
         Candidate("random_head", run.net, lambda seed: _initial(run.net, seed)),
     ]
     notes = []
@@ -97,22 +97,22 @@ def look(
     rows, reduced, shown = [], [], _to_show(seen)
     if methods:
         for maps in _maps(known, seeds, seen, methods):
-            rows += [looks.figures(maps, region) for region in regions]
-            reduced.append(looks.reduce(maps))
+            rows += [localisation.score_maps(maps, region) for region in regions]
+            reduced.append(agreement.reduce(maps))
             _kept(shown, maps)
-        rows += [looks.baselines(region) for region in regions]
+        rows += [localisation.baselines(region) for region in regions]
     agreed = agreement.table(reduced)
-    found = [focus.table(pd.concat(rows, ignore_index=True))] if rows else []
+    found = [map_tests.table(pd.concat(rows, ignore_index=True))] if rows else []
     if dreams:
         log.info("where dreams of pneumonia change the image")
         rows.append(_dreams(known, seeds, seen.mean_lungs))
-        found.append(focus.table(rows[-1]))
+        found.append(map_tests.table(rows[-1]))
     table = pd.concat([one.table for one in found], ignore_index=True)
     return Found(
         table,
         agreed.table,
         pd.concat(rows, ignore_index=True),
-        focus.verdicts(table),
+        map_tests.verdicts(table),
         [note for one in found for note in one.notes] + agreed.notes,
         {name: maps for name, maps in shown.items() if maps},
     )
@@ -120,7 +120,7 @@ def look(
 
 def _maps(
     known: list[Candidate], seeds: tuple[int, ...], seen: Watched, methods: tuple[str, ...]
-) -> Iterator[looks.Maps]:
+) -> Iterator[localisation.Maps]:
     total = len(known) * len(methods) * sum(len(seen.of_seed[seed]) for seed in seeds)
     clock, behind = Clock(total), 0
     for candidate in known:
@@ -132,7 +132,7 @@ def _maps(
             layers = jax.device_put(transfer.layers(candidate.net, candidate.head(seed)))
             for method in methods:
                 made = saliency.METHODS[method](jax.random.key(seed), candidate.net, layers, seen.pixels[places], odds)
-                yield looks.Maps(
+                yield localisation.Maps(
                     candidate.name, method, np.full(len(places), seed), seen.image[places], seen.patient[places],
                     np.asarray(made),
                 )  # fmt: skip
@@ -141,10 +141,10 @@ def _maps(
                     log.info("%s, seed %d, %s: %d of %d maps, %s", candidate.name, seed, method, behind, total, told)
 
 
-def _kept(shown: dict[str, dict[str, np.ndarray]], maps: looks.Maps) -> None:
+def _kept(shown: dict[str, dict[str, np.ndarray]], maps: localisation.Maps) -> None:
     """Takes the trained networks' maps of what is to be shown; the first seed's stays."""
     for name, one in zip(maps.image, maps.maps, strict=True):
-        if maps.network == looks.TRAINED and name in shown:
+        if maps.network == localisation.TRAINED and name in shown:
             shown[name].setdefault(maps.method, one)
 
 
@@ -158,7 +158,7 @@ def _to_show(seen: Watched) -> dict[str, dict[str, np.ndarray]]:
 def _dreams(known: list[Candidate], seeds: tuple[int, ...], lungs: np.ndarray) -> pd.DataFrame:
     """Figures of the squared change from noise to dream, of every network and seed, and of the baselines."""
     names = np.array([f"dream of seed {seed}" for seed in seeds])
-    regions = looks.Regions(looks.LUNGS, names, names, np.broadcast_to(lungs, (len(seeds), *lungs.shape)))
+    regions = localisation.Regions(localisation.LUNGS, names, names, np.broadcast_to(lungs, (len(seeds), *lungs.shape)))
     rows = []
     for candidate in known:
         aim = objectives.channel_objective(candidate.net)
@@ -171,5 +171,6 @@ def _dreams(known: list[Candidate], seeds: tuple[int, ...], lungs: np.ndarray) -
             change = image - jax.image.resize(start, image.shape, "bilinear")
             energy.append(jax.image.resize(change**2, lungs.shape, "linear"))
         maps = np.maximum(np.asarray(jnp.stack(energy)), 0)
-        rows.append(looks.figures(looks.Maps(candidate.name, DREAM, np.array(seeds), names, names, maps), regions))
-    return pd.concat([*rows, looks.baselines(regions)], ignore_index=True)
+        dreamt = localisation.Maps(candidate.name, DREAM, np.array(seeds), names, names, maps)
+        rows.append(localisation.score_maps(dreamt, regions))
+    return pd.concat([*rows, localisation.baselines(regions)], ignore_index=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrjax.analysis.schema import DreamRecord, MapRecord
+from cxrjax.analysis.tables import DreamRecord, MapRecord
 from cxrjax.base import files
 from cxrjax.base.types import InputError
 from cxrjax.report import pages

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cxrjax.analysis import analyse, errors
+from cxrjax.analysis import analyse, curves
 from cxrjax.analysis import tables as run_files
-from cxrjax.analysis.schema import Results, RunTables
+from cxrjax.analysis.tables import Results, RunTables
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.types import InputError
 from cxrjax.data.load import load
@@ -51,7 +51,7 @@ def assemble(
         made,
         found,
         dream,
-        tables.pictures(store, errors.shown(found.errors)) if store else {},
+        tables.pictures(store, curves.shown_errors(found.errors)) if store else {},
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxrjax.analysis.schema import Analysis
+from cxrjax.analysis.tables import Analysis
 from cxrjax.base import tasks
 from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig
@@ -58,7 +58,7 @@ def summary(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis, 
         "floors": {row["floor"]: _record(row) for row in floors.to_dict("records")},
         "leakage": None
         if analysis.leakage is None
-        else {row["figure"]: _record(row) for row in analysis.leakage.to_dict("records")},
+        else {row["metric"]: _record(row) for row in analysis.leakage.to_dict("records")},
         "poster_percent": dict(task.published.percent) if task.published else None,
         "notes": notes(config, data, analysis.seeds),
     }
@@ -66,11 +66,11 @@ def summary(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis, 
 
 def _figures(analysis: Analysis, data: str) -> dict[str, dict[str, Any]]:
     """Figures at the fixed threshold: name -> mean, sd, low, high, pooled, pooled_low, pooled_high."""
-    chosen = analysis.figures[(analysis.figures["data"] == data) & (analysis.figures["rule"] == "fixed")]
-    return {row["figure"]: _record(row, ("data", "rule", "figure")) for row in chosen.to_dict("records")}
+    chosen = analysis.metrics[(analysis.metrics["data"] == data) & (analysis.metrics["rule"] == "fixed")]
+    return {row["metric"]: _record(row, ("data", "rule", "metric")) for row in chosen.to_dict("records")}
 
 
-def _record(row: Mapping[Any, Any], without: tuple[str, ...] = ("floor", "figure")) -> dict[str, Any]:
+def _record(row: Mapping[Any, Any], without: tuple[str, ...] = ("floor", "metric")) -> dict[str, Any]:
     """A row of a table as JSON knows it."""
     return {
         str(name): None if pd.isna(value) else getattr(value, "item", lambda value=value: value)()

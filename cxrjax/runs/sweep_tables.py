@@ -11,13 +11,12 @@ import pandas as pd
 
 from cxrjax.analysis import tables
 from cxrjax.base.types import InputError
-from cxrjax.metrics import resampled_t
+from cxrjax.metrics import registry, resampled_t
+from cxrjax.report import words
+from cxrjax.report.language import ENGLISH
 from cxrjax.report.pages import escape
 from cxrjax.report.rows import CARD
 from cxrjax.runs.sweep import FAILED, Outcome
-
-FIGURES = ("accuracy", "fp_share", "fn_share", "sensitivity", "specificity", "auroc")
-COMPARED = ("accuracy", "auroc")
 
 
 class Read(NamedTuple):
@@ -34,7 +33,9 @@ def read(folder: Path) -> Read:
     Raises:
       InputError: if a file is missing or damaged.
     """
-    seeds = tables.read_table(folder / "results.csv", ["seed", "n_train", "n_val", *FIGURES]).set_index("seed")
+    seeds = tables.read_table(
+        folder / "results.csv", ["seed", "n_train", "n_val", *registry.shown_in(registry.MAIN)]
+    ).set_index("seed")
     images = tables.read_table(folder / "predictions.csv", ["seed", "image"])
     try:
         notes = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["notes"]
@@ -61,9 +62,10 @@ def table(outcomes: Sequence[Outcome], base: str, pool: float | None = None) -> 
     """A row for each outcome.
 
     Columns: row, label, status, reason, note, folder, seeds, epochs, augment_bank, n_train and n_val (means over
-    seeds); of each of `FIGURES` its mean, _sd, _low, _high (`resampled_t.over_runs`); of each of `COMPARED`
-    _difference, _difference_low, _difference_high and _difference_p (row minus base, `resampled_t.compare_runs`);
-    pairs, how many seeds these rest on, and caution, what is to be said of them, or "". NaN is undefined.
+    seeds); of each of `registry.MAIN` its mean, _sd, _low, _high (`resampled_t.over_runs`); of each of
+    `registry.FLOORS` _difference, _difference_low, _difference_high and _difference_p (row minus base,
+    `resampled_t.compare_runs`); pairs, how many seeds these rest on, and caution, what is to be said of them, or "".
+    NaN is undefined.
 
     Args:
       outcomes: of the rows.
@@ -89,8 +91,10 @@ def table(outcomes: Sequence[Outcome], base: str, pool: float | None = None) -> 
 
 
 def _columns() -> list[str]:
-    spread = [f"{name}{end}" for name in FIGURES for end in ("", "_sd", "_low", "_high")]
-    differences = [f"{name}_difference{end}" for name in COMPARED for end in ("", "_low", "_high", "_p")]
+    spread = [f"{name}{end}" for name in registry.shown_in(registry.MAIN) for end in ("", "_sd", "_low", "_high")]
+    differences = [
+        f"{name}_difference{end}" for name in registry.shown_in(registry.FLOORS) for end in ("", "_low", "_high", "_p")
+    ]
     return ["row", "label", "status", "reason", "note", "folder", "seeds", "epochs", "augment_bank", "n_train", "n_val",
             *spread, *differences, "pairs", "caution"]  # fmt: skip
 
@@ -98,7 +102,7 @@ def _columns() -> list[str]:
 def _figures(seeds: pd.DataFrame, pool: float | None) -> dict[str, Any]:
     n_train, n_val = float(seeds["n_train"].mean()), float(seeds["n_val"].mean())
     told: dict[str, Any] = {"seeds": len(seeds), "n_train": n_train, "n_val": n_val}
-    for name in FIGURES:
+    for name in registry.shown_in(registry.MAIN):
         found = resampled_t.over_runs(seeds[name].to_numpy(float), pool or n_train, n_val)
         told |= {name: found.mean, f"{name}_sd": found.sd, f"{name}_low": found.low, f"{name}_high": found.high}
     return told
@@ -114,13 +118,13 @@ def _difference(base: Read | None, own: Read, pool: float | None) -> dict[str, A
     told: dict[str, Any] = {"pairs": len(shared), "caution": "" if same else "the validation images differ"}
     here, there = own.seeds.loc[shared], base.seeds.loc[shared]
     n_train, n_val = (float((here[name] + there[name]).mean()) / 2 for name in ("n_train", "n_val"))
-    for name in COMPARED:
+    for name in registry.shown_in(registry.FLOORS):
         found = resampled_t.compare_runs(
             there[name].to_numpy(float), here[name].to_numpy(float), pool or n_train, n_val
         )
         told |= {f"{name}_difference{end}": value for end, value in
                  (("", found.difference), ("_low", found.low), ("_high", found.high), ("_p", found.p))}  # fmt: skip
-        told["caution"] = told["caution"] or found.reason
+        told["caution"] = told["caution"] or words.reasons(found.reason, ENGLISH)
     return told
 
 

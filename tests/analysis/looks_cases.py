@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cxrjax.analysis.looks import Maps, Regions
+from cxrjax.analysis.localisation import Maps, Regions
 
 SIDE = 20
 

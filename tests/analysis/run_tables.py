@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from cxrjax.analysis.schema import RunTables
+from cxrjax.analysis.tables import RunTables
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.data import cohort

@@ -1,4 +1,4 @@
-"""Two finished runs: figures against the corrected t, AUROC against DeLong, what is refused, the command line."""
+"""Two finished runs: metrics against the corrected t, AUROC against DeLong, what is refused, the command line."""
 
 import dataclasses
 import json
@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrjax.analysis import comparison, seed_figures
+from cxrjax.analysis import comparison, scores
 from cxrjax.analysis import tables as run_files
+from cxrjax.base import codes
 from cxrjax.base.types import InputError
-from cxrjax.metrics import delong, resampled_t
+from cxrjax.metrics import delong, registry, resampled_t
 from cxrjax.runs import finished
 from experiments import compare as command
 from tests.analysis import run_tables
@@ -37,19 +38,19 @@ def folders(case, analysed, tmp_path_factory):
     by_image = case.arms["split_by_image"]
     return {
         "a": save(root / "a", CONFIG, case.tables, analysed),
-        "b": save(root / "b", dataclasses.replace(CONFIG, epochs=9), arm, analysed._replace(seeds=figures(arm))),
+        "b": save(root / "b", dataclasses.replace(CONFIG, epochs=9), arm, analysed._replace(seeds=results(arm))),
         "image": save(
             root / "image",
             dataclasses.replace(CONFIG, split_by="image"),
             by_image,
-            analysed._replace(seeds=figures(by_image)),
+            analysed._replace(seeds=results(by_image)),
         ),
     }
 
 
-def figures(tables):
+def results(tables):
     """results.csv without what is not compared."""
-    return tables.seeds.merge(seed_figures.at_half(tables.predictions), left_on="seed", right_index=True)
+    return tables.seeds.merge(scores.at_half(tables.predictions), left_on="seed", right_index=True)
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +58,24 @@ def runs(folders):
     return {name: finished.read_compared(folder) for name, folder in folders.items()}
 
 
-def test_figures_agree_with_the_corrected_t(case, runs):
+def test_metrics_agree_with_the_corrected_t(case, runs):
     made = comparison.compare(runs["a"], runs["b"])
     a, b = (runs[name].seeds for name in "ab")
-    assert list(made.figures["figure"]) == [*comparison.FIGURES, "auroc_delong"]
-    for row in made.figures[:-1].to_dict("records"):
-        x, y = (run[row["figure"]].to_numpy() for run in (a, b))
+    assert list(made.metrics["metric"]) == [*registry.shown_in(registry.MAIN), "auroc_delong"]
+    for row in made.metrics[:-1].to_dict("records"):
+        x, y = (run[row["metric"]].to_numpy() for run in (a, b))
         test = resampled_t.compare_runs(x, y, a["n_train"].mean(), a["n_val"].mean())
         assert (row["a"], row["b"], row["seeds"]) == (pytest.approx(x.mean()), pytest.approx(y.mean()), 4)
         found = tuple(row[name] for name in ("difference", "low", "high", "statistic", "p"))
         assert found == pytest.approx(test[:5])
-    assert made.figures["difference"].iloc[0] < 0
-    assert made.notes[0] == "The runs differ in epochs (5, 9)."
+    assert made.metrics["difference"].iloc[0] < 0
+    assert made.notes[0] == "settings_differ names=epochs a=5 b=9"
 
 
 def test_the_other_way_round_the_signs_change(runs):
     there, back = comparison.compare(runs["a"], runs["b"]), comparison.compare(runs["b"], runs["a"])
-    np.testing.assert_allclose(there.figures["difference"], -back.figures["difference"])
-    np.testing.assert_allclose(there.figures["p"], back.figures["p"])
+    np.testing.assert_allclose(there.metrics["difference"], -back.metrics["difference"])
+    np.testing.assert_allclose(there.metrics["p"], back.metrics["p"])
 
 
 def test_delong_by_patient_in_every_seed(case, runs):
@@ -87,25 +88,25 @@ def test_delong_by_patient_in_every_seed(case, runs):
         )
         assert (row["difference"], row["low"], row["p"]) == pytest.approx((test.difference, test.low, test.p), rel=1e-4)
         assert row["b"] - row["a"] == pytest.approx(row["difference"])
-    together = made.figures.iloc[-1]
+    together = made.metrics.iloc[-1]
     assert together["p"] == pytest.approx(min(1, 2 * made.delong["p"].median()))
     assert together["difference"] == pytest.approx(made.delong["difference"].mean())
     below = (made.delong["p"] < 0.05).sum()
-    assert made.notes[-1] == f"DeLong's test by patient has p < 0.05 in {below} of 4 seeds."
+    assert made.notes[-1] == f"delong_significant n={below} of=4"
 
 
 def test_order_of_the_images_does_not_matter(runs):
     shuffled = runs["b"]._replace(predictions=runs["b"].predictions.sample(frac=1, random_state=0))
-    one, other = (comparison.compare(runs["a"], run).figures for run in (runs["b"], shuffled))
+    one, other = (comparison.compare(runs["a"], run).metrics for run in (runs["b"], shuffled))
     pd.testing.assert_frame_equal(one, other)
 
 
 def test_other_splits_are_told_and_not_tested_by_delong(runs):
     made = comparison.compare(runs["a"], runs["image"])
     assert made.delong.empty
-    assert list(made.figures["figure"]) == list(comparison.FIGURES)
-    assert any(note.startswith("In 4 of 4 seeds the validated images differ") for note in made.notes)
-    assert made.notes[0] == "The runs differ in split_by (patient, image)."
+    assert list(made.metrics["metric"]) == list(registry.shown_in(registry.MAIN))
+    assert "seeds_validate_other_images n=4 of=4" in made.notes
+    assert made.notes[0] == "settings_differ names=split_by a=patient b=image"
 
 
 def test_only_common_seeds_are_compared(runs):
@@ -115,17 +116,19 @@ def test_only_common_seeds_are_compared(runs):
         config=dataclasses.replace(CONFIG, first_seed=4, seeds=2),
     )
     made = comparison.compare(runs["a"], fewer)
-    assert (made.figures["seeds"] == 2).all()
-    assert made.figures["a"].iloc[0] == pytest.approx(runs["a"].seeds.loc[[4, 5], "accuracy"].mean())
-    assert "Only the 2 seeds that both have are compared: a has 3 to 6, b 4 to 5." in made.notes
+    assert (made.metrics["seeds"] == 2).all()
+    assert made.metrics["a"].iloc[0] == pytest.approx(runs["a"].seeds.loc[[4, 5], "accuracy"].mean())
+    assert ("only_common_seeds", {"n": "2", "a": "3 to 6", "b": "4 to 5"}) in [
+        codes.parse(note)[0] for note in made.notes
+    ]
 
 
 def test_a_run_beside_itself_does_not_differ(runs):
     made = comparison.compare(runs["a"], runs["a"])
-    assert (made.figures["difference"] == 0).all()
-    assert made.figures["p"].isna().all()
-    assert "the differences do not vary" in made.figures["reason"].iloc[0]
-    assert made.notes[0] == "The runs have the same settings."
+    assert (made.metrics["difference"] == 0).all()
+    assert made.metrics["p"].isna().all()
+    assert made.metrics["reason"].iloc[0] == "no_difference_varies"
+    assert made.notes[0] == "same_settings"
 
 
 def relabelled(run):
@@ -163,11 +166,11 @@ def test_the_command_line_prints_and_writes(folders, tmp_path, capsys):
     assert f"a: {folders['a']}" in told
     assert all(note in told for note in made.notes)
     row = next(line for line in told.splitlines() if line.strip().startswith("accuracy"))
-    accuracy = made.figures.iloc[0]
+    accuracy = made.metrics.iloc[0]
     for value in (accuracy["a"], accuracy["b"], accuracy["difference"]):
         assert f"{100 * value:.1f} %" in row
     written = run_files.read_table(tmp_path / "out.csv")
-    pd.testing.assert_frame_equal(written, made.figures, check_dtype=False, rtol=1e-6)
+    pd.testing.assert_frame_equal(written, made.metrics, check_dtype=False, rtol=1e-6)
 
 
 def test_a_table_that_cannot_be_written_is_one_line(folders, capsys):

@@ -1,4 +1,4 @@
-"""Each floor by hand or against scikit-learn; differences against the corrected t; what is not available."""
+"""Floors by hand and against scikit-learn, the contamination of a split by image."""
 
 import dataclasses
 
@@ -8,12 +8,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from cxrjax.analysis import floors, seed_figures
-from cxrjax.analysis.schema import RunTables
+from cxrjax.analysis import floors, scores
+from cxrjax.analysis.tables import RunTables
 from cxrjax.base import tasks
 from cxrjax.data import cohort
 from cxrjax.data.load import load
-from cxrjax.metrics import resampled_t
+from cxrjax.metrics import registry, resampled_t
 from tests.analysis import run_tables
 
 BARE = {"view": "", "age": np.nan, "sex": "", "followup": 0}
@@ -23,8 +23,8 @@ def row_of(table, floor):
     return table[table["floor"] == floor].iloc[0]
 
 
-def by_seed(predictions, figure):
-    return np.array([figure(own) for _, own in predictions.groupby("seed")])
+def by_seed(predictions, metric):
+    return np.array([metric(own) for _, own in predictions.groupby("seed")])
 
 
 def accuracy(own):
@@ -36,21 +36,21 @@ def auroc(own):
 
 
 def network(tables):
-    return seed_figures.at_half(tables.predictions)
+    return scores.at_half(tables.predictions)
 
 
 def test_rows_and_what_they_used(analysed):
     assert list(analysed.floors["floor"]) == ["network", "majority", "metadata", "shuffled_labels", "random_trunk"]
     assert analysed.floors["available"].all()
-    assert row_of(analysed.floors, "metadata")["note"] == "view, sex, age, followup"
+    assert row_of(analysed.floors, "metadata")["note"] == "metadata used=view,sex,age,followup"
 
 
 def test_an_arm_stands_beside_the_network_by_the_corrected_t(case, analysed):
     sizes = case.tables.seeds["n_train"].mean(), case.tables.seeds["n_val"].mean()
     for arm in ("shuffled_labels", "random_trunk"):
         row = row_of(analysed.floors, arm)
-        for name, figure in (("accuracy", accuracy), ("auroc", auroc)):
-            floor, own = (by_seed(t.predictions, figure) for t in (case.arms[arm], case.tables))
+        for name, metric in (("accuracy", accuracy), ("auroc", auroc)):
+            floor, own = (by_seed(t.predictions, metric) for t in (case.arms[arm], case.tables))
             test = resampled_t.compare_runs(floor, own, *sizes)
             assert (row[name], row[f"{name}_sd"]) == pytest.approx((floor.mean(), floor.std(ddof=1)), rel=1e-4)
             assert row[f"{name}_difference"] == pytest.approx(own.mean() - floor.mean(), rel=1e-4)
@@ -128,14 +128,14 @@ def test_a_source_that_tells_nothing_has_no_metadata():
     tables = case.tables._replace(images=case.tables.images.assign(**BARE))
     row = row_of(floors.table(tables, {}, network(tables)), "metadata")
     assert not row["available"]
-    assert row["note"] == "the source tells no view, age, sex or follow-up number that varies"
+    assert row["note"] == "no_metadata"
     assert np.isnan(row["auroc"]) and row["beaten"] is None
 
 
 def test_what_was_not_trained_is_not_available(case):
     found = floors.table(case.tables, {"random_trunk": case.arms["random_trunk"]}, network(case.tables))
     assert list(found["available"]) == [True, True, True, False, True]
-    assert row_of(found, "shuffled_labels")["note"] == "not trained; --floors trains it"
+    assert row_of(found, "shuffled_labels")["note"] == "not_trained"
 
 
 def test_a_floor_as_good_as_the_network_is_not_beaten(case):
@@ -179,3 +179,35 @@ def test_metadata_alone_on_real_splits(shared, task, expected):
     tables = RunTables(None, None, pd.concat(predictions), pd.concat(training), table, None, None)
     found = floors.metadata(tables, floors.informative(table))
     assert by_seed(found, auroc).mean() == pytest.approx(expected, abs=0.003)
+
+
+def test_every_metric_of_both_splits(case, analysed):
+    found = analysed.leakage.set_index("metric")
+    assert list(found.index) == ["contaminated_share", *registry.shown_in(registry.MAIN)]
+    by_image = case.arms["split_by_image"]
+    accuracies = [
+        np.array([((own["score"] > 0.5) == own["label"]).mean() for _, own in t.predictions.groupby("seed")])
+        for t in (case.tables, by_image)
+    ]
+    n_train, n_val = (np.mean([case.tables.seeds[n].mean(), by_image.seeds[n].mean()]) for n in ("n_train", "n_val"))
+    test = resampled_t.compare_runs(*accuracies, n_train, n_val)
+    row = found.loc["accuracy"]
+    assert (row["patient"], row["image"]) == pytest.approx(tuple(a.mean() for a in accuracies))
+    assert tuple(row[["difference", "low", "high", "p"]]) == pytest.approx((*test[:3], test.p))
+
+
+def test_the_contaminated_share_is_a_fact_of_the_splits(case, analysed):
+    row = analysed.leakage.set_index("metric").loc["contaminated_share"]
+    share = case.arms["split_by_image"].seeds["contaminated_share"].mean()
+    assert (row["patient"], row["image"], row["difference"]) == pytest.approx((0, share, share))
+    assert share > 0.2
+    assert row[["low", "high", "p"]].isna().all()
+
+
+def test_other_seeds_are_refused(case):
+    fewer = case.arms["split_by_image"]
+    fewer = fewer._replace(
+        seeds=fewer.seeds[1:], predictions=fewer.predictions[fewer.predictions["seed"] > case.config.first_seed]
+    )
+    with pytest.raises(ValueError, match=r"seeds \[3, 4, 5, 6\], got \[4, 5, 6\]"):
+        floors.leakage(case.tables, fewer)

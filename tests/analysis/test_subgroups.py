@@ -1,6 +1,7 @@
-"""Groups of validation images: their counts, and their figures against scikit-learn."""
+"""Groups of images, and metrics in each against scikit-learn."""
 
 import jax
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import recall_score, roc_auc_score
@@ -22,7 +23,7 @@ def many(number, label, view="", start=0):
     ]
 
 
-def test_figures_of_a_group_agree_with_scikit_learn(case, analysed):
+def test_metrics_of_a_group_agree_with_scikit_learn(case, analysed):
     joined = case.tables.predictions.merge(case.tables.images, on=["image", "patient"])
     for variable, group in (("view", "AP"), ("sex", "F")):
         own = joined[joined[variable] == group]
@@ -66,17 +67,41 @@ def test_a_small_group_is_one_of_few_patients_or_of_few_images_of_a_class(positi
     assert found == {"images": len(labels), "patients": patients, "positives": positives, "small": small}
 
 
-def test_a_variable_of_one_group_is_left_out():
+def test_a_variable_of_one_group_is_left_out(analysed):
     rows = many(10, 1, "PA") + many(10, 0, "PA", 10)
     found = made(rows, view="PA")
     assert found.empty
-    assert list(found.columns) == subgroups._COLUMNS
+    assert list(found.columns) == list(analysed.subgroups.columns)
 
 
 def test_what_a_group_lacks_is_told():
     rows = many(6, 1, "AP") + many(6, 0, "PA", 6)
     found = made(rows, view=["AP"] * 6 + ["PA"] * 6).set_index("group")
-    assert found.loc["AP", "undefined"] == "specificity: no negative image; auroc: no negative image"
-    assert found.loc["PA", "undefined"] == "sensitivity: no positive image; auroc: no positive image"
+    assert found.loc["AP", "undefined"] == "no_negative_image metric=specificity; no_negative_image metric=auroc"
+    assert found.loc["PA", "undefined"] == "no_positive_image metric=sensitivity; no_positive_image metric=auroc"
     assert found[["auroc", "auroc_low"]].isna().all(axis=None)
     assert found["small"].all()
+
+
+@pytest.mark.parametrize(
+    ("band", "values", "expected"),
+    [
+        (subgroups.age_band, [0, 17.9, 18, 80, 120, 121, -1, np.nan],
+         ["0-17", "0-17", "18-39", "80+", "80+", "outside 0-120", "outside 0-120", "unknown"]),
+        (subgroups.followup_band, [-1, 0, 1, 5, 6, 21, 183],
+         ["0 or unknown"] * 2 + ["1-5"] * 2 + ["6-20", "21+", "21+"]),
+        (subgroups.images_band, [1, 2, 3, 5, 6, 11, 184], ["1", "2", "3-5", "3-5", "6-10", "11+", "11+"]),
+        (subgroups.named, ["PA", "", "AP"], ["PA", "unknown", "AP"]),
+    ],
+)  # fmt: skip
+def test_bands_by_hand(band, values, expected):
+    assert band(pd.Series(values)).tolist() == expected
+
+
+def test_text_is_in_order_and_the_unknown_last():
+    assert list(subgroups.named(pd.Series(["z", "", "a"])).cat.categories) == ["a", "z", "unknown"]
+
+
+def test_possible_ages():
+    found = subgroups.possible_age(pd.Series([-1, 0, 120, 412, np.nan]))
+    np.testing.assert_array_equal(found, [np.nan, 0, 120, np.nan, np.nan])

@@ -4,13 +4,13 @@ import pandas as pd
 import pytest
 
 from cxrjax.analysis import tables
-from cxrjax.analysis.schema import RunTables
+from cxrjax.analysis.tables import RunTables
 from cxrjax.base.types import InputError
 from tests.analysis import run_tables
 
 FILES = {
     "results.csv", "history.csv", "predictions.csv", "training_predictions.csv", "images.csv", "flow.csv",
-    "external_predictions.csv", "external.csv", "figures.csv", "floors.csv", "leakage.csv", "subgroups.csv",
+    "external_predictions.csv", "external.csv", "metrics.csv", "floors.csv", "leakage.csv", "subgroups.csv",
     "operating.csv", "calibration.csv", "errors.csv",
 }  # fmt: skip
 
@@ -59,6 +59,16 @@ def test_figures_are_written_as_they_are(analysed, folder):
     pd.testing.assert_frame_equal(found, analysed.seeds, check_dtype=False, rtol=1e-6)
     floors = pd.read_csv(folder / "floors.csv")
     assert pd.isna(floors["beaten"].iloc[0]) and floors["beaten"].iloc[3]
+
+
+def test_text_that_is_not_declared_cannot_be_written(case, analysed, tmp_path):
+    """It would come back as numbers: 00012 as 12."""
+    flow = case.tables.flow.assign(ward="00012")
+    with pytest.raises(ValueError, match=r"'flow'.*ward"):
+        tables.write(tmp_path, case.tables._replace(flow=flow), analysed)
+    for name, table in tables.TABLES.items():
+        whole = getattr(case.tables, name, None) if hasattr(case.tables, name) else getattr(analysed, name)
+        assert set(table.columns) <= set(whole.columns), name
 
 
 def test_a_missing_or_damaged_file_is_named(case, analysed, tmp_path):

@@ -20,7 +20,7 @@ class Cases(NamedTuple):
         return np.repeat(self.label[c], times), np.repeat(self.score[c], times).astype(float)
 
 
-def cases(count=300, seed=0) -> Cases:
+def cases(count=100, seed=0) -> Cases:
     rng = np.random.default_rng(seed)
     label = rng.integers(0, 2, (count, WIDTH))
     score = rng.random((count, WIDTH)) * 0.7 + 0.3 * rng.random((count, 1)) * label

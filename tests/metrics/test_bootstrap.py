@@ -51,38 +51,25 @@ def test_patients_are_drawn_with_replacement():
     np.testing.assert_array_equal(draw(40, 20), times[:20])
 
 
-def test_replicates_agree_with_a_loop_over_resampled_rows():
+def test_resampling_agrees_with_a_loop_over_rows():
+    """One program gives the replicates, the jackknife and the metrics of the images as they are."""
     images = make(0)
-    names, code = np.unique(images.patient, return_inverse=True)
-    times = draw(len(names), 100)
+    names, patient = np.unique(images.patient, return_inverse=True)
+    times, score = draw(len(names), 100), images.score.astype(np.float32)
 
-    def figures(label, score, weight):
+    def evaluate(label, score, weight):
         return {"auroc": discrimination.auroc(label, score, weight), "ap": discrimination.auprc(label, score, weight)}
 
-    score = images.score.astype(np.float32)
-    got = jax.jit(bootstrap.replicates, static_argnums=0)(figures, images.label, score, np.ones(70), code, times)
+    got = bootstrap._resample(evaluate, Images(images.label, score, patient), np.ones(70, np.float32), times)
     for d in range(100):
-        rows = np.concatenate([np.flatnonzero(code == p) for p in range(len(names)) for _ in range(times[d, p])])
+        rows = np.concatenate([np.flatnonzero(patient == p) for p in range(len(names)) for _ in range(times[d, p])])
         assert float(got["auroc"][d]) == pytest.approx(roc_auc_score(images.label[rows], score[rows]), rel=1e-5)
         assert float(got["ap"][d]) == pytest.approx(average_precision_score(images.label[rows], score[rows]), rel=1e-5)
-    leave_out = jax.jit(bootstrap.jackknife, static_argnums=(0, 5))
-    without = leave_out(figures, images.label, score, np.ones(70), code, len(names))
     for p in range(len(names)):
-        rows = code != p
-        assert float(without["auroc"][p]) == pytest.approx(roc_auc_score(images.label[rows], score[rows]), rel=1e-5)
-
-
-def test_one_program_gives_the_figure_its_replicates_and_its_jackknife():
-    images = make(0)
-    names, code = np.unique(images.patient, return_inverse=True)
-    given = (images.label, images.score.astype(np.float32))
-    times = draw(len(names), 30)
-    value, drawn, without = bootstrap._resample(auroc, Images(*given, code), np.ones(70, np.float32), times)
-    expected = jax.jit(bootstrap.replicates, static_argnums=0)(auroc, *given, np.ones(70), code, times)
-    np.testing.assert_allclose(drawn["auroc"], expected["auroc"], rtol=1e-5)
-    expected = jax.jit(bootstrap.jackknife, static_argnums=(0, 5))(auroc, *given, np.ones(70), code, len(names))
-    np.testing.assert_allclose(without["auroc"], expected["auroc"], rtol=1e-5)
-    assert float(value["auroc"]) == pytest.approx(roc_auc_score(*given), rel=1e-5)
+        rows = patient != p
+        assert float(got["auroc"][100 + p]) == pytest.approx(roc_auc_score(images.label[rows], score[rows]), rel=1e-5)
+    assert got["auroc"].shape == (100 + len(names) + 1,)
+    assert float(got["auroc"][-1]) == pytest.approx(roc_auc_score(images.label, score), rel=1e-5)
 
 
 def test_runs_much_smaller_than_the_largest_are_padded_less():
@@ -101,16 +88,15 @@ def test_runs_much_smaller_than_the_largest_are_padded_less():
 
 def test_pieces_of_any_size_give_the_same(monkeypatch):
     images = make(0)
-    code = np.unique(images.patient, return_inverse=True)[1]
-    given = (images.label, images.score.astype(np.float32), np.ones(70), code, np.eye(50, 40))
-    whole, pieces = (
-        jax.jit(lambda *given: bootstrap.replicates(lambda y, s, w: {"weight": jnp.sum(w)}, *given)["weight"])
-        for _ in range(2)
-    )
-    expected = whole(*given)
+    patient = np.unique(images.patient, return_inverse=True)[1]
+    given = Images(images.label, images.score.astype(np.float32), patient), np.ones(70), np.eye(50, 40)
+    # Two functions, since a program that is compiled is not made anew.
+    whole = bootstrap._resample(lambda y, s, w: {"weight": jnp.sum(w)}, *given)["weight"]
     monkeypatch.setattr(bootstrap, "_ELEMENTS", 70 * 7)
-    np.testing.assert_array_equal(pieces(*given), expected)
-    np.testing.assert_array_equal(expected[:40], np.bincount(code, minlength=40))
+    pieces = bootstrap._resample(lambda y, s, w: {"weight": jnp.sum(w)}, *given)["weight"]
+    np.testing.assert_array_equal(pieces, whole)
+    images_of = np.bincount(patient, minlength=40)
+    np.testing.assert_array_equal(whole, [*images_of, *np.zeros(10), *(70 - images_of), 70])
 
 
 ONE_CLASS = Images(np.ones(6), np.linspace(0.2, 0.9, 6), np.arange(6))
@@ -134,9 +120,9 @@ def test_runs_of_unequal_size_together_equal_each_alone(together):
 
 
 def test_undefined_figures_and_single_patients_have_no_interval(together):
-    assert math.isnan(together[3].value) and together[3].reason == "the figure is undefined"
+    assert math.isnan(together[3].value) and together[3].reason == "undefined"
     assert not math.isnan(together[4].value)
-    assert math.isnan(together[4].low) and together[4].reason == "all images are of one patient"
+    assert math.isnan(together[4].low) and together[4].reason == "one_patient"
 
 
 def test_bca_agrees_with_scipy_on_the_same_draws():
@@ -181,16 +167,16 @@ EVEN, AROUND = np.linspace(0.6, 0.8, 1_000), np.linspace(0.68, 0.72, 50)
 @pytest.mark.parametrize(
     ("method", "draws", "reason"),
     [
-        (bootstrap.logit_normal, Draws(1.0, EVEN, AROUND), "the figure is 1, at the end of its range"),
-        (bootstrap.logit_normal, Draws(0.7, np.append(EVEN, np.ones(80)), AROUND), "0, 1 or undefined in 7 % of the"),
-        (bootstrap.logit_normal, Draws(0.7, 0 * EVEN + 0.7, AROUND), "the same in every draw"),
-        (bootstrap.normal, Draws(0.7, np.append(EVEN, [math.nan] * 80), AROUND), "undefined in 7 % of the draws"),
-        (bootstrap.bca, Draws(0.7, np.append(EVEN, [math.nan] * 80), AROUND), "undefined in 7 % of the draws"),
-        (bootstrap.bca, Draws(0.7, EVEN, np.append(AROUND, math.nan)), "undefined without one of the patients"),
-        (bootstrap.bca, Draws(0.7, EVEN, 0 * AROUND + 0.7), "the same without any of the patients"),
-        (bootstrap.bca, Draws(0.61, EVEN, AROUND), "95 % of the draws exceed the figure: too skewed for BCa"),
-        (bootstrap.bca, Draws(0.5, EVEN, AROUND), "100 % of the draws exceed the figure"),
-        (bootstrap.none, Draws(0.7, EVEN, AROUND), "resampling raises the figure"),
+        (bootstrap.logit_normal, Draws(1.0, EVEN, AROUND), "end_of_range value=1"),
+        (bootstrap.logit_normal, Draws(0.7, np.append(EVEN, np.ones(80)), AROUND), "extreme_in_draws share=0.074"),
+        (bootstrap.logit_normal, Draws(0.7, 0 * EVEN + 0.7, AROUND), "same_in_every_draw"),
+        (bootstrap.normal, Draws(0.7, np.append(EVEN, [math.nan] * 80), AROUND), "undefined_in_draws share=0.074"),
+        (bootstrap.bca, Draws(0.7, np.append(EVEN, [math.nan] * 80), AROUND), "undefined_in_draws share=0.074"),
+        (bootstrap.bca, Draws(0.7, EVEN, np.append(AROUND, math.nan)), "undefined_without_a_patient"),
+        (bootstrap.bca, Draws(0.7, EVEN, 0 * AROUND + 0.7), "same_without_any_patient"),
+        (bootstrap.bca, Draws(0.61, EVEN, AROUND), "too_skewed share=0.95"),
+        (bootstrap.bca, Draws(0.5, EVEN, AROUND), "too_skewed share=1"),
+        (bootstrap.no_interval, Draws(0.7, EVEN, AROUND), "raised_by_resampling"),
     ],
 )
 def test_no_interval_is_nan_with_a_reason(method, draws, reason):
@@ -217,7 +203,7 @@ def test_figures_may_take_several_scores_of_the_same_images():
     found = bootstrap.intervals(key(), figures, [images._replace(score=scores)], draws=200)[0]
     one = bootstrap.intervals(key(), auroc, [images], draws=200, methods={})[0]["auroc"]
     assert found["mean"][:3] == pytest.approx(one[:3], rel=1e-4)  # equal ranks
-    assert (found["difference"].value, found["difference"].reason) == (0, "the figure is the same in every draw")
+    assert (found["difference"].value, found["difference"].reason) == (0, "same_in_every_draw")
 
 
 @pytest.mark.parametrize(
@@ -240,9 +226,9 @@ def test_ten_runs_with_2000_draws_have_an_interval_or_a_reason():
     for _ in range(10):
         label = rng.integers(0, 2, 280)
         runs.append(Images(label, 1 / (1 + np.exp(-rng.normal(2 * label - 1))), rng.integers(0, 230, 280)))
-    found = bootstrap.intervals(key(), registry.figures, runs)
+    found = bootstrap.intervals(key(), registry.Evaluation(), runs)
     for run in found:
-        assert set(run) == set(registry.NAMES)
+        assert set(run) == set(registry.METRICS)
         for name, one in run.items():
             assert (one.reason == "") == (one.low < one.value < one.high), name
             assert bool(one.reason) == (name == "ece")
@@ -262,6 +248,14 @@ def binormal(rng, sets, patients, auroc, share=0.43, images=3, correlation=0.5):
     return label.reshape(sets, -1).astype(np.int32), score.reshape(sets, -1).astype(np.float32)
 
 
+METHODS = {"auroc": bootstrap.logit_normal, "specificity": bootstrap.bca}
+
+
+def replicates(figures, label, score, weight, patient, times):
+    """Each draw's figures, with every image counted as often as its patient: name -> [D]."""
+    return jax.lax.map(lambda drawn: figures(label, score, weight * drawn[patient]), times)
+
+
 def simulated(sets, patients, draws, figures, auroc=0.85):
     """How often 95 % intervals by patient hold the truth, and those of AUROC by image: name -> share of the sets."""
     label, score = binormal(np.random.default_rng(patients), sets, patients, auroc)
@@ -273,7 +267,7 @@ def simulated(sets, patients, draws, figures, auroc=0.85):
     @jax.jit
     @functools.partial(jax.vmap, in_axes=(0, 0, None, 0))
     def resample(label, score, patient, times):
-        return bootstrap.replicates(figures, label, score, ones, patient, times)
+        return replicates(figures, label, score, ones, patient, times)
 
     def times(rng, count):
         """Of each set of a piece; room for either count, so that one program serves both."""
@@ -284,7 +278,7 @@ def simulated(sets, patients, draws, figures, auroc=0.85):
     @functools.partial(jax.vmap, in_axes=(0, 0))
     def value_and_jackknife(label, score):
         given = (label, score, ones)
-        return figures(*given), bootstrap.jackknife(figures, *given, by_patient, patients)
+        return figures(*given), replicates(figures, *given, by_patient, 1 - jnp.eye(patients))
 
     held, piece = [], 10  # sets at once: more spill from the cache
     for i in range(0, sets, piece):
@@ -295,7 +289,7 @@ def simulated(sets, patients, draws, figures, auroc=0.85):
         naive = jax.device_get(resample(*given, by_image, times(rng, images)))
         for s in range(piece):
             own = {n: Draws(float(v[s]), drawn[n][s], without[n][s]) for n, v in value.items()}
-            ends = {name: bootstrap.METHODS.get(name, bootstrap.bca)(own[name], 0.95) for name in own}
+            ends = {name: METHODS[name](own[name], 0.95) for name in own}
             ends["naive"] = bootstrap.logit_normal(own["auroc"]._replace(replicates=naive["auroc"][s]), 0.95)
             ends["delong"] = delong.interval(label[i + s], score[i + s], by_patient)[1:]
             ends["naive delong"] = delong.interval(label[i + s], score[i + s])[1:]

@@ -59,7 +59,7 @@ def test_covariance_agrees_with_the_direct_formula():
         assert areas[0] == pytest.approx(roc_auc_score(label, score), rel=1e-12)
         np.testing.assert_allclose(matrix, delong_covariance(label, scores), rtol=1e-9, atol=1e-15)
         used += 1
-    assert used >= 200
+    assert used >= 60
 
 
 def test_clustered_variance_agrees_with_the_direct_formula():
@@ -72,7 +72,7 @@ def test_clustered_variance_agrees_with_the_direct_formula():
         got = delong.covariance(label, score[None], patient)[1][0, 0]
         assert got == pytest.approx(obuchowski_variance(label, score, patient), rel=1e-9, abs=1e-15)
         used += 1
-    assert used >= 200
+    assert used >= 60
 
 
 def test_covariance_by_hand():
@@ -132,36 +132,36 @@ def test_comparison_is_antisymmetric_and_agrees_with_the_covariance():
 
 
 def test_paired_test_keeps_its_level_by_patient_and_not_by_image():
-    """500 sets of 60 patients with 3 images, two scores equally good: 5 % are to be called different."""
+    """100 sets of 60 patients with 3 images, two scores equally good: 5 % are to be called different."""
     rng = np.random.default_rng(0)
     patient = np.repeat(np.arange(60), 3)
     found = []
-    for _ in range(500):
+    for _ in range(100):
         label = np.repeat(rng.random(60) < 0.4, 3).astype(int)
         score_a, score_b = (
             1.5 * label + np.repeat(rng.normal(size=60), 3) + 0.7 * rng.normal(size=180) for _ in range(2)
         )
         found.append([delong.compare(label, score_a, score_b, who).p < 0.05 for who in (patient, None)])
     by_patient, by_image = np.mean(found, axis=0)
-    assert 0.03 < by_patient < 0.08  # standard error 0.01
+    assert 0.0 < by_patient < 0.12  # standard error 0.02
     assert by_image > 0.15
 
 
 @pytest.mark.parametrize(
     ("label", "score", "patient", "value", "reason"),
     [
-        (np.ones(4), np.arange(4), None, math.nan, "no negative image"),
-        (np.zeros(4), np.arange(4), None, math.nan, "no positive image"),
-        (np.array([1, 0, 0, 0]), np.array([2, 1, 2, 3]), None, 0.5, "all positive images are of one patient"),
+        (np.ones(4), np.arange(4), None, math.nan, "no_negative_image"),
+        (np.zeros(4), np.arange(4), None, math.nan, "no_positive_image"),
+        (np.array([1, 0, 0, 0]), np.array([2, 1, 2, 3]), None, 0.5, "one_positive_patient"),
         (
             np.array([1, 1, 0, 0]),
             np.array([2, 1, 2, 3]),
             np.array([0, 1, 2, 2]),
             0.125,
-            "all negative images are of one",
+            "one_negative_patient",
         ),
-        (np.array([1, 1, 0, 0]), np.array([3, 4, 1, 2]), None, 1.0, "do not vary"),
-        (np.array([1, 1, 0, 0]), np.ones(4), None, 0.5, "do not vary"),
+        (np.array([1, 1, 0, 0]), np.array([3, 4, 1, 2]), None, 1.0, "no_variance"),
+        (np.array([1, 1, 0, 0]), np.ones(4), None, 0.5, "no_variance"),
     ],
 )
 def test_no_variance_is_nan_with_a_reason(label, score, patient, value, reason):
@@ -178,6 +178,6 @@ def test_scores_that_rank_alike_do_not_differ():
     rng = np.random.default_rng(0)
     label, score = rng.integers(0, 2, 200), rng.random(200)
     got = delong.compare(label, score, score**3)
-    assert (got.difference, got.reason) == (0, "the placement values do not vary, so the estimated variance is 0")
-    with pytest.raises(ValueError, match="no variance to estimate: no negative image"):
+    assert (got.difference, got.reason) == (0, "no_variance")
+    with pytest.raises(ValueError, match="no variance to estimate: no_negative_image"):
         delong.covariance(np.ones(3), np.ones((1, 3)))

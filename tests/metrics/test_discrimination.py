@@ -38,7 +38,7 @@ def both_classes(figure):
 
 
 def test_decisions_agree_with_a_confusion_matrix():
-    thresholds = np.where(np.arange(300) % 3, 0.5, 0.3).astype(np.float32)
+    thresholds = np.where(np.arange(100) % 3, 0.5, 0.3).astype(np.float32)
 
     def all_of_them(*given):
         return {name: getattr(discrimination, name)(*given) for name in DECISIONS}
@@ -72,8 +72,8 @@ def test_f1_and_mcc_agree_with_scikit_learn():
 def test_auroc_agrees_with_scikit_learn():
     got = over_cases(discrimination.auroc)
     np.testing.assert_allclose(got, expected(both_classes(sklearn_metrics.roc_auc_score)), rtol=1e-6)
-    assert np.isnan(got).sum() >= 30
-    assert (got == 0.5).sum() >= 20  # the constant scores, exactly
+    assert np.isnan(got).sum() >= 10
+    assert (got == 0.5).sum() >= 7  # the constant scores, exactly
 
 
 def test_auprc_agrees_with_scikit_learn():
@@ -105,11 +105,11 @@ def test_predictive_values_at_a_prevalence_by_hand():
 
 
 def test_predictive_values_at_the_images_own_prevalence_are_the_plain_ones():
-    prevalence = np.array([np.mean(CASES.rows(c)[0]) if CASES.weight[c].any() else np.nan for c in range(300)])
+    prevalence = np.array([np.mean(CASES.rows(c)[0]) if CASES.weight[c].any() else np.nan for c in range(100)])
     for at, plain in ((discrimination.ppv_at, discrimination.ppv), (discrimination.npv_at, discrimination.npv)):
         got = np.asarray(jax.jit(jax.vmap(at, (0, 0, 0, None, 0)))(*CASES, 0.5, prevalence))
         defined = ~np.isnan(got)
-        assert defined.sum() > 150
+        assert defined.sum() > 50
         np.testing.assert_allclose(got[defined], over_cases(plain)[defined], rtol=1e-5)
 
 

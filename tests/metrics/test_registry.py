@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from cxrjax.base import codes
 from cxrjax.metrics import calibration, discrimination, registry
 from tests.metrics.cases import cases
 
@@ -16,7 +17,7 @@ OF_BOTH = {"mcc", "auroc", "ppv_at_prevalence", "npv_at_prevalence", "calibratio
 
 @pytest.fixture(scope="module")
 def over_cases():
-    """[300] of each name, as one vmapped program."""
+    """[100] of each name, as one vmapped program."""
     return jax.device_get(jax.jit(jax.vmap(registry.compute))(*CASES))
 
 
@@ -61,21 +62,21 @@ def test_what_is_nan_has_a_reason_and_what_has_a_reason_is_nan(over_cases):
         found = registry.undefined(*(values[c] for values in CASES))
         assert set(found) == {name for name in registry.METRICS if np.isnan(over_cases[name][c])}
         reasons |= set(found.values())
-    assert "the fit did not converge" not in reasons
+    assert "fit_not_converged" not in reasons
     assert len(reasons) == 6  # all but NaN scores
 
 
 @pytest.mark.parametrize(
     ("label", "score", "weight", "reason", "names"),
     [
-        (LABEL, SCORE, 0 * ONES, "no image", set(registry.METRICS)),
-        (LABEL, SCORE * np.nan, ONES, "a score is not a number", set(registry.METRICS)),
-        (0 * LABEL, SCORE, ONES, "no positive image", {"sensitivity", "auprc"} | OF_BOTH),
-        (0 * LABEL + 1, SCORE, ONES, "no negative image", {"specificity"} | OF_BOTH),
-        (LABEL, SCORE / 4, ONES, "no image is called positive", {"ppv", "ppv_at_prevalence", "mcc"}),
-        (LABEL, SCORE / 4 + 0.7, ONES, "no image is called negative", {"npv", "npv_at_prevalence", "mcc"}),
-        (LABEL, LABEL * 0.6 + 0.2, ONES, "the scores of the two classes do not overlap, or are constant", SLOPES),
-        (LABEL, 0 * SCORE + 0.7, ONES, "the scores of the two classes do not overlap, or are constant", SLOPES),
+        (LABEL, SCORE, 0 * ONES, "no_image", set(registry.METRICS)),
+        (LABEL, SCORE * np.nan, ONES, "score_not_a_number", set(registry.METRICS)),
+        (0 * LABEL, SCORE, ONES, "no_positive_image", {"sensitivity", "auprc"} | OF_BOTH),
+        (0 * LABEL + 1, SCORE, ONES, "no_negative_image", {"specificity"} | OF_BOTH),
+        (LABEL, SCORE / 4, ONES, "none_called_positive", {"ppv", "ppv_at_prevalence", "mcc"}),
+        (LABEL, SCORE / 4 + 0.7, ONES, "all_called_positive", {"npv", "npv_at_prevalence", "mcc"}),
+        (LABEL, LABEL * 0.6 + 0.2, ONES, "no_overlap", SLOPES),
+        (LABEL, 0 * SCORE + 0.7, ONES, "no_overlap", SLOPES),
     ],
 )
 def test_reasons(label, score, weight, reason, names):
@@ -85,14 +86,14 @@ def test_reasons(label, score, weight, reason, names):
 
 def test_the_threshold_decides_what_is_undefined():
     assert "ppv" not in registry.undefined(LABEL, SCORE, ONES)
-    assert registry.undefined(LABEL, SCORE, ONES, threshold=0.95)["ppv"] == "no image is called positive"
+    assert registry.undefined(LABEL, SCORE, ONES, threshold=0.95)["ppv"] == "none_called_positive"
 
 
 def test_each_image_may_have_a_threshold_of_its_own():
     threshold = np.array([0.95, 0.3, 0.7, 0.05], np.float32)  # called: the second and the fourth
     got = jax.jit(registry.compute)(LABEL, SCORE, ONES, threshold)
     assert (float(got["sensitivity"]), float(got["specificity"])) == (0.5, 0.5)
-    assert registry.undefined(LABEL, SCORE, ONES, SCORE)["ppv"] == "no image is called positive"
+    assert registry.undefined(LABEL, SCORE, ONES, SCORE)["ppv"] == "none_called_positive"
 
 
 def test_rows_say_what_depends_on_the_threshold_and_where_they_show():
@@ -113,16 +114,24 @@ def test_a_metric_from_outside_is_computed_and_explained(monkeypatch):
     registry.register(row)
     assert row.is_decision and not row.is_share
     assert float(registry.compute(LABEL, SCORE, ONES, 0.25)["twice"]) == pytest.approx(0.45)
-    assert registry.undefined(LABEL, SCORE * np.nan, ONES)["twice"] == "a score is not a number"
+    assert registry.undefined(LABEL, SCORE * np.nan, ONES)["twice"] == "score_not_a_number"
     with pytest.raises(ValueError, match="twice"):
         registry.register(row)
+
+
+def test_every_code_of_a_row_is_known_and_evaluations_are_alike_by_value():
+    for row in registry.METRICS.values():
+        assert {*row.undefined, row.otherwise} <= set(codes.CODES)
+        assert set(row.undefined) <= set(registry.OBSTACLES)
+    assert registry.Evaluation(prevalence=0.1) == registry.Evaluation(tuple(registry.METRICS.values()), 0.1)
+    assert hash(registry.Evaluation()) == hash(registry.Evaluation()) != hash(registry.Evaluation(prevalence=0.1))
 
 
 def test_only_fits_say_that_they_did_not_converge():
     fits = {name for name, row in registry.METRICS.items() if row.otherwise == "fit_not_converged"}
     assert fits == SLOPES | {"calibration_in_the_large"}
     told = registry.reasons(["auroc", "calibration_slope"], LABEL, SCORE, ONES)
-    assert told == {"auroc": "no rule explains it", "calibration_slope": "the fit did not converge"}
+    assert told == {"auroc": "unexplained", "calibration_slope": "fit_not_converged"}
 
 
 def test_the_ends_of_each_range(over_cases):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cxrjax.analysis.schema import DreamRecord, MapRecord
+from cxrjax.analysis.tables import DreamRecord, MapRecord
 from tests.report.report_case import ATTACK
 
 SIZES = {"poster": (549, 532), "seeds": (745, 1566), "layers": (1465, 1254), "starts": (1330, 1186)}  # ten seeds
@@ -52,7 +52,7 @@ def maps(size: tuple[int, int] = (1400, 1600)) -> MapRecord:
              "one_patient column=difference"),
         ],
         columns=[
-            "target", "figure", "method", "network", "images", "patients", "value", "low", "high", "difference",
+            "target", "metric", "method", "network", "images", "patients", "value", "low", "high", "difference",
             "difference_low", "difference_high", "beaten", "small", "zero_maps", "note",
         ],
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cxrjax.analysis import analyse, floors
-from cxrjax.analysis.schema import Analysis, Results, RunTables
+from cxrjax.analysis.tables import Analysis, Results, RunTables
 from cxrjax.models import registry
 from tests.analysis import run_tables
 
@@ -82,7 +82,7 @@ def results(alone: bool = False, seeds: int = 4, **fields: Any) -> Results:
 
 
 def _alone(tables: RunTables, found: Analysis) -> tuple[RunTables, Analysis]:
-    inside = found.figures[found.figures["data"] == "internal"]
+    inside = found.metrics[found.metrics["data"] == "internal"]
     tested = floors.table(tables, {}, found.seeds.set_index("seed"))
     found = found._replace(external_seeds=None, figures=inside, floors=tested, leakage=None)
     return tables._replace(external=None), found
@@ -95,7 +95,7 @@ def _first(tables: RunTables, found: Analysis) -> tuple[RunTables, Analysis]:
         for name in ("seeds", "history", "predictions", "training")
     }
     tables, seeds = tables._replace(**parts), found.seeds[:1]
-    figures = found.figures.assign(sd=np.nan, low=np.nan, high=np.nan)
+    figures = found.metrics.assign(sd=np.nan, low=np.nan, high=np.nan)
     return tables, found._replace(
         seeds=seeds, figures=figures, floors=floors.table(tables, {}, seeds.set_index("seed")), leakage=None
     )

@@ -5,8 +5,8 @@ import functools
 
 import numpy as np
 
-from cxrjax.analysis import analyse, errors
-from cxrjax.analysis.schema import Results
+from cxrjax.analysis import analyse, curves
+from cxrjax.analysis.tables import Results
 from tests.analysis import run_tables
 from tests.report import made_results
 
@@ -63,7 +63,7 @@ def assemble(config, tables, arms) -> Results:
         "network": made_results.network_facts(config.retrain_from, False),
     }  # fmt: skip
     settled = made_results.results().settled
-    pictures = {name: rng.integers(0, 256, (256, 256), np.uint8) for name in errors.shown(found.errors)}
+    pictures = {name: rng.integers(0, 256, (256, 256), np.uint8) for name in curves.shown_errors(found.errors)}
     dream = rng.integers(0, 256, (40, 40), np.uint8)
     return Results(config, environment, settled, summary, tables, found, dream, pictures)
 
@@ -71,7 +71,7 @@ def assemble(config, tables, arms) -> Results:
 def attacked(tables):
     """The most wrong image of each kind and a seventh of all views bear a name that would run a script."""
     images = tables.images.copy()
-    worst = errors.shown(errors.table(tables.predictions, images))
+    worst = curves.shown_errors(curves.errors(tables.predictions, images))
     names = {name: f"{ATTACK}{number}.png" for number, name in enumerate(worst)}
     images.loc[images["image"].isin(worst), "labels"] += f"|{ATTACK}"
     images.loc[images.index[::7], "view"] = ATTACK

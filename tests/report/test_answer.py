@@ -26,8 +26,8 @@ def with_floors(**beaten_by):
 
 
 def with_accuracy(found, mean, low, high):
-    figures = found.analysis.figures.copy()
-    row = (figures["data"] == "internal") & (figures["rule"] == "fixed") & (figures["figure"] == "accuracy")
+    figures = found.analysis.metrics.copy()
+    row = (figures["data"] == "internal") & (figures["rule"] == "fixed") & (figures["metric"] == "accuracy")
     figures.loc[row, ["mean", "low", "high"]] = mean, low, high
     return found._replace(analysis=found.analysis._replace(figures=figures))
 

@@ -174,8 +174,8 @@ def test_the_images_kind_is_said_with_care():
 def test_figures_are_those_of_the_analysis():
     made = results()
     card = cards.model_card(made)
-    table = made.analysis.figures
-    table = table[(table["data"] == "internal") & (table["rule"] == "fixed")].set_index("figure")
+    table = made.analysis.metrics
+    table = table[(table["data"] == "internal") & (table["rule"] == "fixed")].set_index("metric")
     auroc, accuracy = table.loc["auroc"], table.loc["accuracy"]
     assert cell(card, "AUROC", 1) == f"{auroc['mean']:.3f} ± {auroc['sd']:.3f}"
     assert cell(card, "AUROC", 2) == f"{auroc['low']:.3f} to {auroc['high']:.3f}"
@@ -191,9 +191,9 @@ def test_figures_are_those_of_the_analysis():
 
 def test_an_undefined_figure_is_a_dash_with_its_reason():
     made = results()
-    auroc = made.analysis.figures["figure"] == "auroc"
+    auroc = made.analysis.metrics["metric"] == "auroc"
     names = ["mean", "sd", "low", "high", "pooled", "pooled_low", "pooled_high"]
-    figures = made.analysis.figures.copy()
+    figures = made.analysis.metrics.copy()
     figures.loc[auroc, names] = np.nan
     figures.loc[auroc, "undefined"] = "no_positive_image"
     card = cards.model_card(made._replace(analysis=made.analysis._replace(figures=figures)))
@@ -287,7 +287,7 @@ def test_no_name_breaks_a_table_or_becomes_html():
         analysis=found._replace(
             subgroups=found.subgroups.assign(variable=HOSTILE, group=HOSTILE, undefined=HOSTILE),
             floors=found.floors.assign(note=HOSTILE),
-            figures=found.figures.assign(undefined=HOSTILE),
+            figures=found.metrics.assign(undefined=HOSTILE),
         ),
     )
     worst.environment["weights"] = worst.environment["weights"] | {"source": HOSTILE, "file": HOSTILE}

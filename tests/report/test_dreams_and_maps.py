@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrjax.analysis import focus
+from cxrjax.analysis import map_tests
 from cxrjax.report import cards, pages, report
 from cxrjax.report.language import DASH, ENGLISH, language
 from cxrjax.report.sections import dreams, maps
@@ -122,7 +122,7 @@ def test_a_control_as_alike_as_the_seeds_is_said_to_be_so():
 
 def test_verdicts_are_those_of_the_analysis():
     made = made_looks.maps()
-    verdicts = focus.verdicts(made.focus)
+    verdicts = map_tests.verdicts(made.focus)
     groups = maps.maps(both()._replace(maps=made), ENGLISH)["groups"]
     assert [len(group["verdicts"]) for group in groups] == [2, 1]
     texts = [text for group in groups for text in group["verdicts"]]
@@ -143,7 +143,7 @@ def test_how_many_figures_beat_everything(control):
     names = ["trained", "random_head", "shuffled_labels", "random_trunk", "area", "centre"]
     table = pd.DataFrame(
         {
-            "target": "lungs", "figure": "energy", "method": "occlusion", "network": names, "images": 50,
+            "target": "lungs", "metric": "energy", "method": "occlusion", "network": names, "images": 50,
             "patients": 40, "value": 0.5, "low": 0.4, "high": 0.6, "difference": 0.1,
             "difference_low": [np.nan, control, 0.01, 0.01, 0.01, 0.01], "difference_high": 0.3,
             "beaten": [None, control > 0, True, True, True, True], "small": False, "zero_maps": 0, "note": "",

@@ -123,7 +123,7 @@ def test_the_contents_come_in_order(page):
         "leakage", "subgroups", "external", "errors", "dream", "runs", "reproduce", "sources", "limits",
     ]  # fmt: skip
     assert [a["id"] for a in page.all("h2")][1:] == wanted
-    drawn = [a["id"].removeprefix("figure-") for a in page.all("figure") if "id" in a]
+    drawn = [a["id"].removeprefix("figure-") for a in page.all("metric") if "id" in a]
     assert drawn == [
         "learning_curve", "roc", "precision_recall", "calibration", "scores", "confusion", "floors", "leakage",
         "subgroups", "subgroups_decisions", "scores_external", "confusion_external", "per_seed",
@@ -142,8 +142,8 @@ def test_what_is_missing_names_its_flag(folder):
 
 
 def test_poster_and_figures_are_those_of_the_analysis(page):
-    figures = report_case.results().analysis.figures
-    table = {(r["data"], r["rule"], r["figure"]): r for r in figures.to_dict("records")}
+    figures = report_case.results().analysis.metrics
+    table = {(r["data"], r["rule"], r["metric"]): r for r in figures.to_dict("records")}
     mean, sd, low, high = (100 * table["internal", "fixed", "accuracy"][name] for name in ("mean", "sd", "low", "high"))
     assert f"accuracy(%)83±7{mean:.1f}±{sd:.1f}{low:.1f}to{high:.1f}" in "".join(page.text.split())
     found, chosen = (
@@ -165,8 +165,8 @@ def test_notes_and_reasons_are_in_the_language_of_the_page():
 
 def test_undefined_figures_have_a_reason():
     found = report_case.results()
-    figures = found.analysis.figures.assign(undefined="")
-    row = (figures["figure"] == "auroc") & (figures["data"] == "internal")
+    figures = found.analysis.metrics.assign(undefined="")
+    row = (figures["metric"] == "auroc") & (figures["data"] == "internal")
     figures.loc[row, ["mean", "sd", "low", "high", "pooled", "pooled_low", "pooled_high"]] = np.nan
     figures.loc[row, "undefined"] = "no_negative_image"
     found = found._replace(analysis=found.analysis._replace(figures=figures))
@@ -247,7 +247,7 @@ def test_a_section_from_outside_has_its_place_and_its_figure(registered, picture
     assert keys[keys.index("floors") + 1] == "oldest" == keys[keys.index("leakage") - 1]
     assert [a["href"] for a in page.all("a")].count("#oldest") == 1
     assert f"The oldest <two> of pneumonia: a, {ATTACK}" in page.text
-    assert "figure-toy" in [a.get("id") for a in page.all("figure")]
+    assert "figure-toy" in [a.get("id") for a in page.all("metric")]
 
 
 def test_a_section_with_nothing_to_say_is_absent(registered):

@@ -5,7 +5,8 @@ import json
 import pandas as pd
 
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.runs import experiment, run_folder, sweep, sweep_tables
+from cxrjax.metrics import registry
+from cxrjax.runs import experiment, run_folder, sweep
 
 SETTLED = {"weights_sha256": "w", "data_sha256": "d", "device": "one"}
 
@@ -61,5 +62,5 @@ def outcome(name, folder, status=sweep.DONE, reason="", note="", **fields):
 
 
 def by_row(table) -> dict[str, pd.Series]:
-    assert set(sweep_tables.FIGURES) <= set(table.columns)
+    assert set(registry.shown_in(registry.MAIN)) <= set(table.columns)
     return {row["row"]: row for _, row in table.iterrows()}

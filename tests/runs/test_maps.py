@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from cxrjax.analysis import looks
+from cxrjax.analysis import localisation
 from cxrjax.interpret import saliency
 from cxrjax.models import transfer
 from cxrjax.runs import explained, record
@@ -45,7 +45,7 @@ def test_controls_are_the_first_weights_and_what_the_run_trained(run):
 
 
 def test_a_figure_is_that_of_its_map(run, seen, found):
-    row = found.figures.query("network == 'trained' and method == 'gradient' and target == 'lungs'").iloc[0]
+    row = found.metrics.query("network == 'trained' and method == 'gradient' and target == 'lungs'").iloc[0]
     place = list(seen.image).index(row["image"])
     direction = np.array([-1.0, 1.0], np.float32)
     layers = transfer.layers(run.net, run.head(int(row["seed"])))
@@ -55,7 +55,7 @@ def test_a_figure_is_that_of_its_map(run, seen, found):
 
 
 def test_tables_hold_every_network_method_and_figure(found):
-    keys = set(zip(found.focus["method"], found.focus["network"], found.focus["figure"], strict=True))
+    keys = set(zip(found.focus["method"], found.focus["network"], found.focus["metric"], strict=True))
     networks = ("trained", "random_head", "area", "centre")
     assert keys == {(m, n, f) for m in QUICK for n in networks for f in ("energy", "pointing")}
     assert set(found.focus["target"]) == {"lungs"}
@@ -73,7 +73,7 @@ def test_dreams_are_measured_against_the_mean_lungs(run, seen):
     assert own["area"] == pytest.approx(seen.mean_lungs.mean())
     assert 0 < own["energy"] < 1
     assert set(rows["method"]) <= {looking.DREAM, ""}
-    assert list(rows["target"].unique()) == [looks.LUNGS]
+    assert list(rows["target"].unique()) == [localisation.LUNGS]
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_the_program_writes_everything(small_run, tmp_path, capsys):
     shutil.copytree(small_run, folder)
     where_it_looks.main([f"--run={folder}", "--methods=gradient,grad_cam", "--images=2", "--nodreams"])
     assert {path.name for path in (folder / "maps").iterdir()} == {
-        "focus.csv", "agreement.csv", "figures.csv", "numbers.json",
+        "focus.csv", "agreement.csv", "metrics.csv", "numbers.json",
     }  # fmt: skip
     maps = record.read_maps(folder)
     assert maps.numbers["settings"]["images"] == 2

@@ -92,7 +92,7 @@ def test_arms_are_runs_of_their_own_and_stand_beside_the_network(run_small):
     """All four runs, and the report out of the folders of all."""
     folder = run_small(floors=True, split_by="both", augment_bank=1)
     floors = pd.read_csv(folder / "floors.csv").set_index("floor")
-    leakage = pd.read_csv(folder / "leakage.csv").set_index("figure")
+    leakage = pd.read_csv(folder / "leakage.csv").set_index("metric")
     for name in (arms.SHUFFLED_LABELS, arms.RANDOM_TRUNK, arms.SPLIT_BY_IMAGE):
         arm = folder / "arms" / name
         assert run_folder.is_finished(arm)

@@ -140,7 +140,7 @@ def leakage(table: pd.DataFrame, t: Language) -> Picture:
       table: `Analysis.leakage`.
       t: Language of the texts.
     """
-    by_name = table.set_index("figure").to_dict("index")
+    by_name = table.set_index("metric").to_dict("index")
     rows = []
     for name in registry.shown_in(registry.MAIN):
         mark = Mark(*(100 * by_name[name][column] for column in ("difference", "low", "high")))

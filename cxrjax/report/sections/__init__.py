@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from cxrjax.analysis.schema import Results
+from cxrjax.analysis.tables import Results
 from cxrjax.report.figures import Picture
 from cxrjax.report.language import Language
 from cxrjax.report.pages import Section

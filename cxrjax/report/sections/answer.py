@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxrjax.analysis.schema import Results
+from cxrjax.analysis.tables import Results
 from cxrjax.base import tasks
 from cxrjax.base.tasks import Published
 from cxrjax.metrics import registry
@@ -66,7 +66,7 @@ def verdict(results: Results, t: Language) -> str:
 
 def _accuracy(results: Results, t: Language) -> str:
     """How many images are called rightly, with its interval, and the published number."""
-    table = results.analysis.figures.set_index(["data", "rule", "figure"])
+    table = results.analysis.metrics.set_index(["data", "rule", "metric"])
     row = table.to_dict("index")["internal", "fixed", "accuracy"]
     runs, published = len(results.analysis.seeds), tasks.get(results.config.task).published
     low, high = ("pooled_low", "pooled_high") if runs == 1 else ("low", "high")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cxrjax.analysis.floors import TRAINED
-from cxrjax.analysis.schema import Results
+from cxrjax.analysis.tables import Results
 from cxrjax.metrics import registry
 from cxrjax.report import rows
 from cxrjax.report.figures import Picture, forest
@@ -30,9 +30,9 @@ def _floors_figure(results: Results, t: Language) -> Picture:
 
 def at_half(results: Results) -> dict[Any, dict[Any, Any]]:
     """Rows of `Analysis.metrics` of the validation images at threshold 0.5, by metric."""
-    table = results.analysis.figures
+    table = results.analysis.metrics
     table = table[(table["data"] == "internal") & (table["rule"] == "fixed")]
-    return table.set_index("figure").to_dict("index")
+    return table.set_index("metric").to_dict("index")
 
 
 def leakage(results: Results, t: Language) -> dict[str, Any]:

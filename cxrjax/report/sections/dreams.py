@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrjax.analysis.schema import DreamRecord, Results
+from cxrjax.analysis.tables import DreamRecord, Results
 from cxrjax.base import tasks
 from cxrjax.report import pages
 from cxrjax.report.language import Language

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from cxrjax.analysis import focus
+from cxrjax.analysis import map_tests
 from cxrjax.analysis.agreement import SEEDS
-from cxrjax.analysis.focus import Verdict
-from cxrjax.analysis.looks import TRAINED, expected
-from cxrjax.analysis.schema import MapRecord, Results
+from cxrjax.analysis.localisation import TRAINED, expected
+from cxrjax.analysis.map_tests import Verdict
+from cxrjax.analysis.tables import MapRecord, Results
 from cxrjax.base import tasks
 from cxrjax.report import pages, words
 from cxrjax.report.language import DASH, Language
@@ -24,7 +24,7 @@ def maps(results: Results, t: Language) -> dict[str, Any] | None:
     record = results.maps
     if record is None:
         return None
-    verdicts = focus.verdicts(record.focus)
+    verdicts = map_tests.verdicts(record.focus)
     positive = t(tasks.get(results.config.task).positive.title)
     return {
         "summary": _summary(verdicts, t),
@@ -65,16 +65,16 @@ def sentence(verdict: Verdict, table: pd.DataFrame, t: Language) -> str:
     """A verdict in words.
 
     Args:
-      verdict: One of `focus.verdicts(table)`.
+      verdict: One of `map_tests.verdicts(table)`.
       table: `MapRecord.focus`.
       t: Language of the words.
     """
-    same = (table["target"] == verdict.target) & (table["figure"] == verdict.figure)
+    same = (table["target"] == verdict.target) & (table["metric"] == verdict.metric)
     table = table[same & (table["method"] == verdict.method)]
     trained = table[table["network"] == TRAINED].iloc[0]
     ends = t.interval(t.number(trained["low"], 2), t.number(trained["high"], 2))
     value = t.number(trained["value"], 2) + ("" if ends == DASH else f" ({ends})")
-    what = t.word("map_metric", f"{verdict.figure} {verdict.target}")
+    what = t.word("map_metric", f"{verdict.metric} {verdict.target}")
     sentences = [f"{t.word('method', verdict.method)}: {what} {value}."]
     beats = "beats_all" if verdict.everything else "beats"
     apart = (*verdict.below, *verdict.undecided)
@@ -98,7 +98,7 @@ def _groups(table: pd.DataFrame, verdicts: list[Verdict], positive: str, t: Lang
         {
             "name": t.word("target", target, positive=positive),
             "verdicts": [sentence(verdict, table, t) for verdict in verdicts if verdict.target == target],
-            "tables": [_table(part, str(figure), t) for figure, part in of_target.groupby("figure", sort=False)],
+            "tables": [_table(part, str(figure), t) for figure, part in of_target.groupby("metric", sort=False)],
         }
         for target, of_target in table.groupby("target", sort=False)
     ]
@@ -122,7 +122,7 @@ def _table(part: pd.DataFrame, figure: str, t: Language) -> dict[str, Any]:
             }
         )
     return {
-        "figure": t.word("map_metric", figure),
+        "metric": t.word("map_metric", figure),
         "columns": [t.word("network", name) for name in names],
         "rows": rows,
     }
@@ -180,7 +180,7 @@ def _reasons(record: MapRecord, positive: str, t: Language) -> list[str]:
     for row in record.focus.to_dict("records"):
         names = [
             t.word("method", row["method"]), t.word("target", row["target"], positive=positive),
-            t.word("map_metric", row["figure"]), t.word("network", row["network"]),
+            t.word("map_metric", row["metric"]), t.word("network", row["network"]),
         ]  # fmt: skip
         zeros = t.plural(
             "%(n)s map is zero everywhere and counts as uniform", "%(n)s maps are zero everywhere and count as uniform",

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from cxrjax.analysis import errors as worst
-from cxrjax.analysis.schema import Results
+from cxrjax.analysis.tables import Results
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line
 from cxrjax.metrics import registry

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxrjax.analysis.schema import Results
+from cxrjax.analysis.tables import Results
 from cxrjax.base import tasks
 from cxrjax.metrics import registry
 from cxrjax.report import rows
@@ -32,8 +32,8 @@ def _calibration(results: Results, t: Language) -> Picture:
 
 def over_runs(results: Results, metric: str) -> dict[Any, dict[Any, Any]]:
     """Rows of one metric at threshold 0.5 in `Analysis.metrics`, by data set."""
-    table = results.analysis.figures
-    return table[(table["figure"] == metric) & (table["rule"] == "fixed")].set_index("data").to_dict("index")
+    table = results.analysis.metrics
+    return table[(table["metric"] == metric) & (table["rule"] == "fixed")].set_index("data").to_dict("index")
 
 
 def histogram(results: Results, data: str, t: Language) -> Picture | None:
@@ -73,11 +73,11 @@ def _classes(results: Results, t: Language) -> tuple[str, str]:
 
 def explore(results: Results, t: Language) -> dict[str, Any]:
     """What the slider begins with, and what the page's script needs to give all decisions at any threshold."""
-    table = results.analysis.figures
+    table = results.analysis.metrics
     return {
         "sets": [data for data in ("internal", "external") if data in set(table["data"])],
         "metrics": [metric for metric in registry.METRICS.values() if metric.is_decision and metric.is_share],
-        "means": table[table["rule"] == "fixed"].set_index(["figure", "data"])["mean"].to_dict(),
+        "means": table[table["rule"] == "fixed"].set_index(["metric", "data"])["mean"].to_dict(),
         "operating": operating(results, t),
         "chosen": chosen(results),
     }

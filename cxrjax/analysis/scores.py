@@ -1,0 +1,225 @@
+"""Metrics of a run: of each seed at 0.5 and at the seed's own threshold, over seeds, and of all seeds together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from cxrjax.analysis.tables import TABLES
+from cxrjax.base import codes
+from cxrjax.base.types import Array
+from cxrjax.metrics import bootstrap, delong, discrimination, registry, resampled_t
+from cxrjax.metrics.bootstrap import Images
+from cxrjax.metrics.resampled_t import Estimate
+
+RULES = ("fixed", "chosen")  # threshold 0.5; each seed's own
+_WIDTH = 256  # images are padded to multiples of it, so that sets of like size share one compiled program
+_INTERVALS = ("auroc_low", "auroc_high", "delong_low", "delong_high")
+_CHOSEN = "chosen "  # before the names of decisions at the chosen thresholds, in one program with the others
+_compute = jax.jit(registry.compute, static_argnames="metrics")
+
+
+class Scored(NamedTuple):
+    """One set of images as every seed scored it."""
+
+    runs: dict[int, Images]  # seed -> its images
+    thresholds: pd.Series  # by seed
+    fixed: pd.DataFrame  # by seed: every registered metric at 0.5
+    chosen: pd.DataFrame  # the same at the seed's threshold
+
+
+def by_seed(predictions: pd.DataFrame) -> dict[int, Images]:
+    """Seed -> its images, from the columns seed, patient, label and score; seeds ascend."""
+    return {int(str(seed)): images_of(rows) for seed, rows in predictions.groupby("seed")}
+
+
+def images_of(predictions: pd.DataFrame) -> Images:
+    """What `bootstrap` takes, from the columns patient, label and score."""
+    return Images(
+        predictions["label"].to_numpy(np.int32),
+        predictions["score"].to_numpy(np.float32),
+        predictions["patient"].to_numpy(str),
+    )
+
+
+def thresholds(training: pd.DataFrame, sensitivity: float) -> pd.Series:
+    """Of each seed the threshold with that sensitivity on its training images, by seed.
+
+    On the validation images it would flatter the result, see `resampled_t.threshold_for_sensitivity`.
+    """
+    chosen = {
+        seed: resampled_t.threshold_for_sensitivity(images.label, images.score, sensitivity)
+        for seed, images in by_seed(training).items()
+    }
+    return pd.Series(chosen, dtype=float)
+
+
+def score(predictions: pd.DataFrame, thresholds: pd.Series, prevalence: float) -> Scored:
+    """All metrics of every seed.
+
+    Args:
+      predictions: seed, patient, label, score.
+      thresholds: by seed, see `thresholds`.
+      prevalence: 0..1, for which PPV and NPV are given beside the images' own.
+    """
+    runs = by_seed(predictions)
+    return Scored(
+        runs,
+        thresholds,
+        _evaluate(runs, dict.fromkeys(runs, discrimination.THRESHOLD), prevalence),
+        _evaluate(runs, {seed: float(thresholds[seed]) for seed in runs}, prevalence),
+    )
+
+
+def at_half(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Every registered metric of every seed at threshold 0.5, PPV and NPV beside at NIH's prevalence; by seed."""
+    runs = by_seed(predictions)
+    return _evaluate(runs, dict.fromkeys(runs, discrimination.THRESHOLD), registry.NIH_PREVALENCE)
+
+
+def _evaluate(runs: Mapping[int, Images], thresholds: Mapping[int, float], prevalence: float) -> pd.DataFrame:
+    """Every registered metric of every run, by seed.
+
+    One run after the other through one program: padded to a common width they need neither another one for another
+    number of runs nor one for the runs of an arm.
+    """
+    metrics, values = tuple(registry.METRICS.values()), {}
+    for seed, images in runs.items():
+        n = len(images.label)
+        tail = (0, -n % _WIDTH)
+        values[seed] = _compute(
+            np.pad(images.label, tail),
+            np.pad(images.score, tail),
+            np.pad(np.ones(n, np.float32), tail),
+            np.float32(thresholds[seed]),
+            np.float32(prevalence),
+            metrics=metrics,
+        )
+    return pd.DataFrame.from_dict(jax.device_get(values), orient="index", dtype=float)[list(registry.METRICS)]
+
+
+def auroc_intervals(key: jax.Array, sets: Sequence[Scored]) -> list[pd.DataFrame]:
+    """Of each set, by seed: auroc_low and auroc_high by resampling patients, delong_low and delong_high, all 95 %.
+
+    Args:
+      key: typed PRNG key.
+      sets: all in one call, since one program serves them.
+    """
+    runs = [images for scored in sets for images in scored.runs.values()]
+    auroc = registry.Evaluation((registry.METRICS["auroc"],))
+    drawn = iter(bootstrap.intervals(key, auroc, runs))
+    tables = []
+    for scored in sets:
+        rows = {}
+        for seed, images in scored.runs.items():
+            ends, others = next(drawn)["auroc"], delong.interval(images.label, images.score, images.patient)
+            rows[seed] = (ends.low, ends.high, others.low, others.high)
+        tables.append(pd.DataFrame.from_dict(rows, orient="index", columns=_INTERVALS))
+    return tables
+
+
+def of_seeds(seeds: pd.DataFrame, training: pd.DataFrame, scored: Scored, intervals: pd.DataFrame) -> pd.DataFrame:
+    """`Analysis.seeds`.
+
+    Args:
+      seeds: `RunTables.seeds`.
+      training: `RunTables.training`.
+      scored: the validation images.
+      intervals: of them, see `auroc_intervals`.
+    """
+    reached = {
+        seed: float((images.score > np.float32(scored.thresholds[seed]))[images.label == 1].mean())
+        for seed, images in by_seed(training).items()
+    }
+    metrics = _beside(scored, intervals).assign(train_sensitivity_chosen=pd.Series(reached, dtype=float))
+    return seeds.merge(metrics, left_on="seed", right_index=True, validate="one_to_one")
+
+
+def of_external_seeds(scored: Scored, intervals: pd.DataFrame) -> pd.DataFrame:
+    """`Analysis.external_seeds`."""
+    n = pd.Series({seed: len(images.label) for seed, images in scored.runs.items()}, name="n")
+    return pd.concat([n, _beside(scored, intervals)], axis=1).rename_axis("seed").reset_index()
+
+
+def _beside(scored: Scored, intervals: pd.DataFrame) -> pd.DataFrame:
+    chosen = scored.chosen[["sensitivity", "specificity"]].add_suffix("_chosen")
+    return pd.concat([scored.fixed, intervals, scored.thresholds.rename("threshold"), chosen], axis=1)
+
+
+def over_seeds(
+    internal: Scored, external: Scored | None, pooled: Sequence[dict[str, Estimate]], n_train: float, n_val: float
+) -> pd.DataFrame:
+    """`Analysis.metrics`.
+
+    Seeds of the internal set split the same images anew, hence the interval of Nadeau & Bengio. Those of the external
+    set share all images and differ in training alone: no interval for new images follows from them.
+
+    Args:
+      internal: validation images.
+      external: the external set.
+      pooled: of the internal and, if there is one, the external set; see `pooled_intervals`.
+      n_train: training images of a run (mean over seeds).
+      n_val: validation images of a run (mean over seeds).
+    """
+    rows = []
+    sets = {"internal": internal} | ({} if external is None else {"external": external})
+    for (data, scored), estimates in zip(sets.items(), pooled, strict=True):
+        for rule, seeds in zip(RULES, (scored.fixed, scored.chosen), strict=True):
+            reasons = _reasons(scored, rule, estimates)
+            for metric in registry.METRICS.values():
+                values = seeds[metric.name].to_numpy()
+                summary = resampled_t.over_runs(values, n_train, n_val, metric.range)
+                estimate = estimates[_key(rule, metric)]
+                missing = int(np.isnan(values).sum())
+                left_out = codes.code("undefined_in_seeds", n=missing, of=len(values)) if missing else ""
+                undefined = codes.join([reasons.get(metric.name, estimate.reason), left_out])
+                ends = (summary.low, summary.high) if data == "internal" else (np.nan, np.nan)
+                rows.append((data, rule, metric.name, summary.mean, summary.sd, *ends, *estimate[:3], undefined))
+    return pd.DataFrame(rows, columns=TABLES["metrics"].columns)
+
+
+def pooled_intervals(key: jax.Array, sets: Sequence[Scored], prevalence: float) -> list[dict[str, Estimate]]:
+    """Of each set the metrics of all seeds' scores together, with 95 % intervals by resampling patients.
+
+    A patient's images come as often as the patient is drawn, whichever seeds scored them: rows of one image are not
+    taken for several images. `_key` names the estimates.
+    """
+    both = _BothRules(registry.Evaluation(prevalence=prevalence))
+    return bootstrap.intervals(key, both, [_pooled(scored) for scored in sets])
+
+
+def _pooled(scored: Scored) -> Images:
+    """Every seed's images in a row; `score` [2, n] holds the score and the chosen threshold of its seed."""
+    label, score, patient = (np.concatenate(part) for part in zip(*scored.runs.values(), strict=True))
+    chosen = [np.full(len(run.label), scored.thresholds[seed], np.float32) for seed, run in scored.runs.items()]
+    return Images(label, np.stack([score, np.concatenate(chosen)]), patient)
+
+
+@dataclasses.dataclass(frozen=True)
+class _BothRules:
+    """The metrics of `pooled_intervals`."""
+
+    evaluation: registry.Evaluation
+
+    def __call__(self, label: Array, score: Array, weight: Array) -> dict[str, jax.Array]:
+        """`score` [2, n] as of `_pooled`."""
+        decisions = tuple(metric for metric in self.evaluation.metrics if metric.is_decision)
+        chosen = dataclasses.replace(self.evaluation, metrics=decisions)(label, score[0], weight, score[1])
+        return self.evaluation(label, score[0], weight) | {_CHOSEN + name: value for name, value in chosen.items()}
+
+
+def _key(rule: str, metric: registry.Metric) -> str:
+    return _CHOSEN + metric.name if rule == "chosen" and metric.is_decision else metric.name
+
+
+def _reasons(scored: Scored, rule: str, estimates: dict[str, Estimate]) -> dict[str, str]:
+    """Why pooled metrics are undefined: name -> code."""
+    images = _pooled(scored)
+    threshold = discrimination.THRESHOLD if rule == "fixed" else images.score[1]
+    names = [name for name, metric in registry.METRICS.items() if np.isnan(estimates[_key(rule, metric)].value)]
+    return registry.reasons(names, images.label, images.score[0], np.ones(len(images.label)), threshold)
