@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from cxrjax.analysis import errors as worst
+from cxrjax.analysis.curves import shown_errors
 from cxrjax.analysis.tables import Results
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line
@@ -37,7 +37,7 @@ def _learning_curve(results: Results, t: Language) -> Picture:
 def errors(results: Results, t: Language) -> dict[str, Any]:
     """Of each kind the number of errors, and the most confident ones; pictures of these as base64."""
     table = results.analysis.errors
-    shown = table[table["image"].isin(worst.shown(table))]
+    shown = table[table["image"].isin(shown_errors(table))]
     kinds = {
         kind: (int((table["kind"] == kind).sum()), rows.records(shown[shown["kind"] == kind]))
         for kind in ("false positive", "false negative")
