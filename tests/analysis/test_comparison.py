@@ -12,6 +12,8 @@ from cxrjax.analysis import tables as run_files
 from cxrjax.base import codes
 from cxrjax.base.types import InputError
 from cxrjax.metrics import delong, registry, resampled_t
+from cxrjax.report import words
+from cxrjax.report.language import ENGLISH
 from cxrjax.runs import finished
 from experiments import compare as command
 from tests.analysis import run_tables
@@ -164,7 +166,7 @@ def test_the_command_line_prints_and_writes(folders, tmp_path, capsys):
     told = capsys.readouterr().out
     made = comparison.compare(*(finished.read_compared(folders[name]) for name in "ab"))
     assert f"a: {folders['a']}" in told
-    assert all(note in told for note in made.notes)
+    assert all(words.reasons(note, ENGLISH) in told for note in made.notes)
     row = next(line for line in told.splitlines() if line.strip().startswith("accuracy"))
     accuracy = made.metrics.iloc[0]
     for value in (accuracy["a"], accuracy["b"], accuracy["difference"]):

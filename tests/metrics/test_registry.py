@@ -8,7 +8,7 @@ from cxrjax.base import codes
 from cxrjax.metrics import calibration, discrimination, registry
 from tests.metrics.cases import cases
 
-CASES = cases(seed=2)
+CASES = cases(300, seed=2)
 ONES = np.ones(4)
 LABEL, SCORE = np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.6, 0.1], np.float32)
 SLOPES = {"calibration_slope", "calibration_intercept"}
@@ -17,7 +17,7 @@ OF_BOTH = {"mcc", "auroc", "ppv_at_prevalence", "npv_at_prevalence", "calibratio
 
 @pytest.fixture(scope="module")
 def over_cases():
-    """[100] of each name, as one vmapped program."""
+    """[300] of each name, as one vmapped program."""
     return jax.device_get(jax.jit(jax.vmap(registry.compute))(*CASES))
 
 

@@ -84,7 +84,7 @@ def results(alone: bool = False, seeds: int = 4, **fields: Any) -> Results:
 def _alone(tables: RunTables, found: Analysis) -> tuple[RunTables, Analysis]:
     inside = found.metrics[found.metrics["data"] == "internal"]
     tested = floors.table(tables, {}, found.seeds.set_index("seed"))
-    found = found._replace(external_seeds=None, figures=inside, floors=tested, leakage=None)
+    found = found._replace(external_seeds=None, metrics=inside, floors=tested, leakage=None)
     return tables._replace(external=None), found
 
 
@@ -97,5 +97,5 @@ def _first(tables: RunTables, found: Analysis) -> tuple[RunTables, Analysis]:
     tables, seeds = tables._replace(**parts), found.seeds[:1]
     figures = found.metrics.assign(sd=np.nan, low=np.nan, high=np.nan)
     return tables, found._replace(
-        seeds=seeds, figures=figures, floors=floors.table(tables, {}, seeds.set_index("seed")), leakage=None
+        seeds=seeds, metrics=figures, floors=floors.table(tables, {}, seeds.set_index("seed")), leakage=None
     )

@@ -29,7 +29,7 @@ def with_accuracy(found, mean, low, high):
     figures = found.analysis.metrics.copy()
     row = (figures["data"] == "internal") & (figures["rule"] == "fixed") & (figures["metric"] == "accuracy")
     figures.loc[row, ["mean", "low", "high"]] = mean, low, high
-    return found._replace(analysis=found.analysis._replace(figures=figures))
+    return found._replace(analysis=found.analysis._replace(metrics=figures))
 
 
 ALL = {"majority": 0.2, "metadata": 0.1, "shuffled_labels": 0.2, "random_trunk": 0.1}

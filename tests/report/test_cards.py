@@ -196,7 +196,7 @@ def test_an_undefined_figure_is_a_dash_with_its_reason():
     figures = made.analysis.metrics.copy()
     figures.loc[auroc, names] = np.nan
     figures.loc[auroc, "undefined"] = "no_positive_image"
-    card = cards.model_card(made._replace(analysis=made.analysis._replace(figures=figures)))
+    card = cards.model_card(made._replace(analysis=made.analysis._replace(metrics=figures)))
     assert [cell(card, "AUROC", column) for column in range(1, 5)] == ["–"] * 4
     assert "- AUROC: no positive image" in card
 
@@ -287,7 +287,7 @@ def test_no_name_breaks_a_table_or_becomes_html():
         analysis=found._replace(
             subgroups=found.subgroups.assign(variable=HOSTILE, group=HOSTILE, undefined=HOSTILE),
             floors=found.floors.assign(note=HOSTILE),
-            figures=found.metrics.assign(undefined=HOSTILE),
+            metrics=found.metrics.assign(undefined=HOSTILE),
         ),
     )
     worst.environment["weights"] = worst.environment["weights"] | {"source": HOSTILE, "file": HOSTILE}

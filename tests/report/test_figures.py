@@ -136,7 +136,7 @@ def test_groups_names_are_text(saved):
 
 def test_alternative_texts_tell_the_numbers(pictures):
     found = report_case.results().analysis
-    auroc = found.metrics.query("data == 'internal' and rule == 'fixed' and figure == 'auroc'").iloc[0]
+    auroc = found.metrics.query("data == 'internal' and rule == 'fixed' and metric == 'auroc'").iloc[0]
     assert f"validation: AUROC {auroc['mean']:.3f} ± {auroc['sd']:.3f}; external: AUROC" in pictures["roc"].alt
     metadata = found.floors.set_index("floor").loc["metadata"]
     assert f"metadata alone {metadata['auroc']:.3f}" in pictures["floors"].alt

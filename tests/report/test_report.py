@@ -123,7 +123,7 @@ def test_the_contents_come_in_order(page):
         "leakage", "subgroups", "external", "errors", "dream", "runs", "reproduce", "sources", "limits",
     ]  # fmt: skip
     assert [a["id"] for a in page.all("h2")][1:] == wanted
-    drawn = [a["id"].removeprefix("figure-") for a in page.all("metric") if "id" in a]
+    drawn = [a["id"].removeprefix("figure-") for a in page.all("figure") if "id" in a]
     assert drawn == [
         "learning_curve", "roc", "precision_recall", "calibration", "scores", "confusion", "floors", "leakage",
         "subgroups", "subgroups_decisions", "scores_external", "confusion_external", "per_seed",
@@ -169,7 +169,7 @@ def test_undefined_figures_have_a_reason():
     row = (figures["metric"] == "auroc") & (figures["data"] == "internal")
     figures.loc[row, ["mean", "sd", "low", "high", "pooled", "pooled_low", "pooled_high"]] = np.nan
     figures.loc[row, "undefined"] = "no_negative_image"
-    found = found._replace(analysis=found.analysis._replace(figures=figures))
+    found = found._replace(analysis=found.analysis._replace(metrics=figures))
     assert rows.undefined(found, "internal", Numbers(ENGLISH)) == ["AUROC: no negative image."]
     assert rows.metrics(found, "internal", "fixed", Numbers(ENGLISH))["auroc"].mean == "–"
     assert "AUROC: no negative image." in Page(report.html(found, {}, ENGLISH)).text
@@ -247,7 +247,7 @@ def test_a_section_from_outside_has_its_place_and_its_figure(registered, picture
     assert keys[keys.index("floors") + 1] == "oldest" == keys[keys.index("leakage") - 1]
     assert [a["href"] for a in page.all("a")].count("#oldest") == 1
     assert f"The oldest <two> of pneumonia: a, {ATTACK}" in page.text
-    assert "figure-toy" in [a.get("id") for a in page.all("metric")]
+    assert "figure-toy" in [a.get("id") for a in page.all("figure")]
 
 
 def test_a_section_with_nothing_to_say_is_absent(registered):
