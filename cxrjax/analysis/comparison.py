@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cxrjax.analysis.tables import COMPARISON
 from cxrjax.base import tasks
 from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig
@@ -69,8 +70,7 @@ def compare(a: Run, b: Run) -> Comparison:
     paired = _paired(a, b, seeds)
     if len(paired):
         rows.append(_together(paired))
-    columns = ["metric", "a", "b", *_TEST, "seeds", "reason"]
-    return Comparison(pd.DataFrame(rows)[columns], paired, _notes(a, b, seeds, paired))
+    return Comparison(pd.DataFrame(rows)[COMPARISON.columns], paired, _notes(a, b, seeds, paired))
 
 
 _TEST = ("difference", "low", "high", "statistic", "p")

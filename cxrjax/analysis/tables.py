@@ -123,7 +123,9 @@ TABLES = {  # field of `RunTables` or `Analysis` -> its file
     "calibration": Table("calibration", "data* bin_low bin_high images patients score positives low high"),
     "errors": Table("errors", "kind* image* patient* labels* view* age sex* label score seeds"),
 }
-_TEXT: set[str] = set().union(*(table.text for table in TABLES.values()))
+# Of `comparison.Comparison.metrics`, in whatever file a user asks for.
+COMPARISON = Table("", "metric* a b difference low high statistic p seeds reason*")
+_TEXT: set[str] = COMPARISON.text.union(*(table.text for table in TABLES.values()))
 
 
 class DreamRecord(NamedTuple):
