@@ -49,8 +49,9 @@ def html(template: str, language: Language, values: Mapping[str, Any]) -> Markup
     """HTML out of a template of this package by its name (NAME.jinja), or out of a template's text.
 
     Texts in `{% trans %}` and `_()` come out in the language. Filters: `percent` 0.445 -> 44.5, `share` 0.445 -> 44.5
-    %, `decimal` 0.8181 -> 0.818, `count` 1234 -> 1,234, each a dash for None and NaN; `unbroken` keeps ± and % on the
-    line of their numbers. Functions: `numbers` (see `Numbers`), `word`, `reasons`, `outcome`, `shown_in`.
+    %, `decimal` 0.8181 -> 0.818, `signed` 0.8181 -> +0.818, `count` 1234 -> 1,234, each a dash for None and NaN;
+    `unbroken` keeps ± and % on the line of their numbers. Functions: `numbers` (see `Numbers`), `word`, `reasons`,
+    `outcome`, `shown_in`, `ends`.
 
     Raises:
       jinja2.UndefinedError: the template needs a value that it does not get.
@@ -75,6 +76,7 @@ def html_templates(language: Language) -> jinja2.Environment:
         "share": functools.partial(_written, language.share),
         "decimal": functools.partial(_written, language.number),
         "count": functools.partial(_written, language.count),
+        "signed": functools.partial(_written, language.signed),
     }
     templates.globals |= _writers(Numbers(language))
     templates.filters["unbroken"] = lambda text: text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
@@ -93,6 +95,7 @@ def _writers(numbers: Numbers) -> dict[str, Any]:
         "reasons": functools.partial(words.reasons, t=numbers.t),
         "outcome": outcome,
         "shown_in": registry.shown_in,
+        "ends": numbers.t.interval,
     }
 
 

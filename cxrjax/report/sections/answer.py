@@ -81,7 +81,8 @@ def _accuracy(results: Results, t: Language) -> str:
         sentence = t("on drawn phantoms, not on patients, %(values)s", values=sentence)
     if results.config.control == "shuffled_labels":
         sentence = t("as a control, trained on shuffled labels, %(values)s", values=sentence)
-    return f"{sentence}, {_beside(published, row, t)}" if published else sentence
+    comparable = published and {"accuracy", "accuracy_sd"} <= set(published.percent)
+    return f"{sentence}, {_beside(published, row, t)}" if published and comparable else sentence
 
 
 def _beside(published: Published, row: Mapping[Any, Any], t: Language) -> str:

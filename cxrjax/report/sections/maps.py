@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,8 +30,10 @@ def maps(results: Results, t: Language) -> dict[str, Any] | None:
     return {
         "summary": _summary(verdicts, t),
         "overlays": _overlays(record, positive, t),
-        "groups": _groups(record.focus, verdicts, positive, t),
-        "agreement": _agreement(record.agreement, t),
+        "groups": _groups(record.focus, verdicts, t),
+        "pairs": [(pair, _pair(*pair, t)) for pair in _pairs(record.agreement)],
+        "agreement": _by_method(record.agreement, "network", "against"),
+        "stable": (TRAINED, SEEDS),
         "reasons": _reasons(record, positive, t),
         "notes": [words.note(note, t) for note in record.numbers.get("notes", ())],
     }
@@ -92,70 +95,49 @@ def sentence(verdict: Verdict, table: pd.DataFrame, t: Language) -> str:
     return " ".join(sentences)
 
 
-def _groups(table: pd.DataFrame, verdicts: list[Verdict], positive: str, t: Language) -> list[dict[str, Any]]:
-    """Of each target its name, verdicts and tables."""
+def _groups(table: pd.DataFrame, verdicts: list[Verdict], t: Language) -> list[dict[str, Any]]:
+    """Of each target its verdicts in words; of each figure networks in order, and rows of each method by network."""
     return [
         {
-            "name": t.word("target", target, positive=positive),
+            "target": target,
             "verdicts": [sentence(verdict, table, t) for verdict in verdicts if verdict.target == target],
-            "tables": [_table(part, str(figure), t) for figure, part in of_target.groupby("metric", sort=False)],
+            "tables": [
+                (metric, _ordered(part["network"].unique(), str(target)), _by_method(part, "network"))
+                for metric, part in of_target.groupby("metric", sort=False)
+            ],
         }
         for target, of_target in table.groupby("target", sort=False)
     ]
 
 
-def _table(part: pd.DataFrame, figure: str, t: Language) -> dict[str, Any]:
-    """Of one figure of one target: name, columns, rows of (method, images, patients, cells)."""
-    present = set(part["network"])
-    names = [name for name in (TRAINED, *expected(str(part["target"].iloc[0]))) if name in present]
-    names += [name for name in part["network"].unique() if name not in names]
-    rows = []
-    for method, of_method in part.groupby("method", sort=False):
-        by_network = {row["network"]: row for row in of_method.to_dict("records")}
-        trained = by_network.get(TRAINED)
-        rows.append(
-            {
-                "method": t.word("method", method),
-                "images": t.count(trained["images"]) if trained else DASH,
-                "patients": t.count(trained["patients"]) if trained else DASH,
-                "cells": [_cell(by_network[name], t) if name in by_network else None for name in names],
-            }
-        )
-    return {
-        "metric": t.word("map_metric", figure),
-        "columns": [t.word("network", name) for name in names],
-        "rows": rows,
-    }
+def _ordered(networks: Sequence[str], target: str) -> list[str]:
+    """The trained one first, then what is expected beside it, then others."""
+    first = [name for name in (TRAINED, *expected(target)) if name in networks]
+    return first + [name for name in networks if name not in first]
 
 
-def _cell(row: dict[Any, Any], t: Language) -> dict[str, Any]:
-    """Value with its interval; of others than the trained network the difference with its, and a word."""
-    interval = t.interval(t.number(row["low"]), t.number(row["high"]))
-    cell = {"value": t.number(row["value"]), "interval": interval, "few": row["small"] is True}
-    if row["network"] == TRAINED:
-        return cell | {"difference": "", "word": "", "beaten": True}
-    ends = t.interval(t.signed(row["difference_low"]), t.signed(row["difference_high"]))
-    if row["beaten"] is True:
-        word = t("beaten")
-    elif ends == DASH:
-        word = t("not shown to be beaten: no interval")
-    else:
-        word = t("not beaten: it is better") if row["difference_high"] < 0 else t("not beaten")
-    difference = {"difference": t.signed(row["difference"]), "difference_interval": ends}
-    return cell | difference | {"word": word, "beaten": row["beaten"] is True}
+def _by_method(table: pd.DataFrame, *keys: str) -> dict[str, dict[Any, dict[Any, Any]]]:
+    """Method -> its rows, with their outcome, by one column or by several."""
+    by_method: dict[str, dict[Any, dict[Any, Any]]] = {}
+    for row in table.to_dict("records"):
+        key = row[keys[0]] if len(keys) == 1 else tuple(row[name] for name in keys)
+        by_method.setdefault(str(row["method"]), {})[key] = row | {"outcome": _outcome(row)}
+    return by_method
 
 
-def _agreement(table: pd.DataFrame, t: Language) -> dict[str, Any]:
-    """Columns and rows (method, cells) of `agreement.table`, the stability of the trained networks first."""
+def _outcome(row: Mapping[Any, Any]) -> str:
+    """Of a control or baseline: beaten, undecided (no interval), better than the network, or not beaten."""
+    if row.get("beaten") is True:
+        return "beaten"
+    if math.isnan(row.get("difference_low", math.nan)):
+        return "undecided"
+    return "better" if row["difference_high"] < 0 else "not_beaten"
+
+
+def _pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Columns of the table of agreement, network and against: the stability of the trained networks first."""
     pairs = list(dict.fromkeys(zip(table["network"], table["against"], strict=True)))
-    pairs.sort(key=lambda pair: (pair[0] != TRAINED, pair[1] != SEEDS))  # stable
-    rows = []
-    for method, of_method in table.groupby("method", sort=False):
-        by_pair = {(row["network"], row["against"]): row for row in of_method.to_dict("records")}
-        stable = by_pair.get((TRAINED, SEEDS))
-        cells = [_alike(by_pair[pair], stable, t) if pair in by_pair else None for pair in pairs]
-        rows.append({"method": t.word("method", method), "cells": cells})
-    return {"columns": [_pair(*pair, t) for pair in pairs], "rows": rows}
+    return sorted(pairs, key=lambda pair: (pair[0] != TRAINED, pair[1] != SEEDS))  # stable
 
 
 def _pair(network: str, against: str, t: Language) -> str:
@@ -163,46 +145,28 @@ def _pair(network: str, against: str, t: Language) -> str:
     return t("%(name)s: over seeds", name=name) if against == SEEDS else t("beside: %(name)s", name=name)
 
 
-def _alike(row: dict[Any, Any], stable: dict[Any, Any] | None, t: Language) -> dict[str, Any]:
-    """A control that is as like the network as its own other seeds is said to be so in words."""
-    control = row["network"] == TRAINED and row["against"] != SEEDS
-    return {
-        "value": t.signed(row["value"], 2),
-        "interval": t.interval(t.signed(row["low"], 2), t.signed(row["high"], 2)),
-        "few": row["small"] is True,
-        "same": control and stable is not None and row["value"] >= stable["value"],
-    }
-
-
 def _reasons(record: MapRecord, positive: str, t: Language) -> list[str]:
     """What the tables' rows have to note, a line each with what it holds for."""
     holds_for: dict[str, list[str]] = {}
     for row in record.focus.to_dict("records"):
-        names = [
-            t.word("method", row["method"]), t.word("target", row["target"], positive=positive),
-            t.word("map_metric", row["metric"]), t.word("network", row["network"]),
-        ]  # fmt: skip
-        zeros = t.plural(
-            "%(n)s map is zero everywhere and counts as uniform", "%(n)s maps are zero everywhere and count as uniform",
-            row["zero_maps"],
-        )  # fmt: skip
-        _hold(holds_for, names, [*_notes(row, t), *([zeros] if row["zero_maps"] > 0 else [])])
+        words_of = {"method": row["method"], "map_metric": row["metric"], "network": row["network"]}
+        names = {kind: t.word(kind, code) for kind, code in words_of.items()}
+        target = t.word("target", row["target"], positive=positive)
+        text = ", ".join([names["method"], target, names["map_metric"], names["network"]])
+        _hold(holds_for, text, row, row["zero_maps"], "zero_maps", t)
     for row in record.agreement.to_dict("records"):
-        names = [t.word("method", row["method"]), _pair(row["network"], row["against"], t)]
-        constant = t.plural(
-            "%(n)s map is constant and is left out", "%(n)s maps are constant and are left out", row["constant_maps"]
-        )
-        _hold(holds_for, names, [*_notes(row, t), *([constant] if row["constant_maps"] > 0 else [])])
+        text = f"{t.word('method', row['method'])}, {_pair(row['network'], row['against'], t)}"
+        _hold(holds_for, text, row, row["constant_maps"], "constant_maps", t)
     return [f"{'; '.join(dict.fromkeys(names))}: {note}." for note, names in holds_for.items()]
 
 
-def _hold(holds_for: dict[str, list[str]], names: list[str], notes: Iterable[str]) -> None:
+def _hold(holds_for: dict[str, list[str]], text: str, row: dict[Any, Any], count: int, kind: str, t: Language) -> None:
+    """Adds a row's notes, and how many of its maps are zero or constant, to what is noted so far."""
+    notes = [] if pd.isna(row["note"]) else words.each_reason(str(row["note"]), t)
+    if count:
+        notes.append(t.word(kind, "one" if count == 1 else "many", n=t.count(count)))
     for note in dict.fromkeys(notes):
-        holds_for.setdefault(note, []).append(", ".join(names))
-
-
-def _notes(row: dict[Any, Any], t: Language) -> list[str]:
-    return [] if pd.isna(row["note"]) else words.each_reason(str(row["note"]), t)
+        holds_for.setdefault(note, []).append(text)
 
 
 MAPS = Section("looks", "Where it looks", maps)
