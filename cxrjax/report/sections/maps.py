@@ -102,7 +102,7 @@ def _groups(table: pd.DataFrame, verdicts: list[Verdict], t: Language) -> list[d
             "target": target,
             "verdicts": [sentence(verdict, table, t) for verdict in verdicts if verdict.target == target],
             "tables": [
-                (metric, _ordered(part["network"].unique(), str(target)), _by_method(part, "network"))
+                (metric, _ordered(list(part["network"].unique()), str(target)), _by_method(part, "network"))
                 for metric, part in of_target.groupby("metric", sort=False)
             ],
         }
