@@ -72,7 +72,6 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "one_seed_an_image": ("method", "network"),  # no image was mapped by two seeds, so that stability is unknown
     "no_common_seed": ("method", "network", "against"),  # no image was mapped by both with the same seed
 }
-EXTRA = ("metric", "column")  # values that `tag` adds
 
 
 def code(name: str, **values: object) -> str:
@@ -103,7 +102,7 @@ def parse(text: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def tag(text: str, **values: object) -> str:
-    """The codes of a text with a further value each: of which metric, of which column they speak.
+    """The codes of a text with a further value each: `metric` or `column`, of which they speak.
 
     >>> tag("no_image; one_patient", metric="auroc")
     'no_image metric=auroc; one_patient metric=auroc'
