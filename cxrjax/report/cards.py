@@ -35,12 +35,12 @@ def claim(results: Results) -> str:
     return pages.markdown("claim_2024.md.jinja", _facts(results))
 
 
-def loading(config: ExperimentConfig) -> str:
-    """Lines of Python that score images with the run's networks."""
+def loading(config: ExperimentConfig, source: int) -> str:
+    """Lines of Python that score images of `source` pixels a side with the run's networks."""
     return (
         "from cxrjax import load_run\n\n"
         f"run = load_run({str(run_path(config))!r})  # this folder, wherever it lies now\n"
-        "scores = run(images)  # uint8 [N, 256, 256] -> [N, seeds], 0..1"
+        f"scores = run(images)  # uint8 [N, {source}, {source}] -> [N, seeds], 0..1"
     )
 
 
@@ -53,7 +53,7 @@ def _facts(results: Results) -> dict[str, Any]:
         "task": task,
         "rules": {side.name: rule_in_words(side) for side in (task.positive, task.negative)},
         "command": command_line(config),
-        "loading": loading(config),
+        "loading": loading(config, results.environment["network"]["source"]),
         "predict": program("predict"),
         "known_patients": tables.images["patient"].nunique() < len(tables.images),
         "by_patient": config.split_by in ("patient", "both"),

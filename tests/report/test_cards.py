@@ -257,7 +257,7 @@ def test_the_best_and_the_worst_group_are_no_small_ones():
 
 def test_loading_is_python_that_names_the_folder():
     folder = 'runs/it\'s "odd"\n'
-    tree = ast.parse(cards.loading(ExperimentConfig("p_vs_nf", "p_vs_nf", out=folder)))
+    tree = ast.parse(cards.loading(ExperimentConfig("p_vs_nf", "p_vs_nf", out=folder), 256))
     assert [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)] == [folder.rstrip("/")]
 
 

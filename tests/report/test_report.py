@@ -13,7 +13,7 @@ from PIL import Image
 
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.report import report, rows, sections
+from cxrjax.report import cards, report, rows, sections
 from cxrjax.report.figures import Drawn
 from cxrjax.report.language import ENGLISH, language
 from cxrjax.report.pages import Section
@@ -271,3 +271,28 @@ def test_a_task_without_published_numbers_has_a_result_without_them(monkeypatch)
     keys = [a["id"] for a in page.all("h2")]
     assert keys[1] == "result" and "poster" not in keys
     assert "83 ± 7" not in page.text and "accuracy (%)" in page.text
+
+
+def test_a_task_of_other_classes_and_another_network_are_called_by_their_names(monkeypatch):
+    """Nothing of the page or the cards but the list of sources speaks of pneumonia or of AlexNet."""
+    found = report_case.bare()
+    cat, dog = (tasks.LabelClass(name, name.lower(), "contains", name) for name in ("Cat", "Dog"))
+    toy = tasks.Task("toy", "Cat against Dog", "Is a cat told from a dog?", cat, dog, (1, 1))
+    monkeypatch.setitem(tasks.TASKS, "toy", toy)
+    network = found.environment["network"] | {
+        "label": "Toy", "description": "three stages", "crop": 40, "source": 48, "logits": "c", "dropped": ["b"],
+        "frozen": ["a"], "retrained": ["b", "c"], "fresh": ["c"],
+    }  # fmt: skip
+    data = found.summary["data"] | {"listed": {"Cat": 9, "Dog": 8}, "present": {"Cat": 9, "Dog": 8}}
+    found = found._replace(
+        config=dataclasses.replace(
+            found.config, task="toy", name="toy", model="toy", weights="random", retrain_from="b"
+        ),
+        environment=found.environment | {"network": network, "weights": None},
+        summary=found.summary | {"data": data},
+    )
+    page = Page(report.html(found, {}, ENGLISH))
+    for text in (page.text, cards.model_card(found), cards.claim(found)):
+        assert not re.findall("pneumonia|alexnet|fc[678]|227|256 ?×|poster of 2018", text.split("NIH ChestX")[0], re.I)
+    assert "9 Cat present of 9 listed" in cards.model_card(found) and "the central 40×40" in cards.model_card(found)
+    assert "Prevalence p of cat (%)" in page.text and "Network, Toy: three stages." in page.text

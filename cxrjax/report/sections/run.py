@@ -81,7 +81,12 @@ def facts(results: Results, t: Language) -> list[tuple[str, str]]:
 
 def sources(results: Results, t: Language) -> dict[str, Any]:
     """What the section of sources depends on."""
-    return {"network": results.environment["network"], "maps": results.maps is not None}
+    environment = results.environment
+    return {
+        "network": environment["network"],
+        "weights": environment["weights"],
+        "maps": results.maps is not None,
+    }
 
 
 FLOW = Section("flow", "Images and patients", flow, {"flow": _flow_figure})
@@ -95,4 +100,4 @@ EVERY_RUN = Section(
 )
 REPRODUCE = Section("reproduce", "How to make this run again", reproduce)
 SOURCES = Section("sources", "Sources", sources)
-LIMITS = Section("limits", "Limits")
+LIMITS = Section("limits", "Limits", lambda results, t: {"source": results.environment["network"]["source"]})
