@@ -286,7 +286,7 @@ def test_a_task_of_other_classes_and_another_network_are_called_by_their_names(m
     data = found.summary["data"] | {"listed": {"Cat": 9, "Dog": 8}, "present": {"Cat": 9, "Dog": 8}}
     found = found._replace(
         config=dataclasses.replace(
-            found.config, task="toy", name="toy", model="toy", weights="random", retrain_from="b"
+            found.config, task="toy", name="toy", data_dir="cats", model="toy", weights="random", retrain_from="b"
         ),
         environment=found.environment | {"network": network, "weights": None},
         summary=found.summary | {"data": data},
