@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,22 +18,6 @@ _DECORRELATED = _COLOURS / np.linalg.norm(_COLOURS, axis=0).max()
 _SPECTRUM_SD = 0.01  # of a spectrum from noise
 _GAIN = 0.25  # of a spectrum's image before the sigmoid; Lucid's
 _LIMIT = 0.02  # an image is kept so far from black and white, where the sigmoid is flat
-
-
-class Parametrisation(Protocol):
-    """How an image [H, H] or [H, H, 3], 0..255, is written; hashable."""
-
-    def noise(self, key: jax.Array, size: int, colour: bool = False) -> jax.Array:
-        """Of an image of noise."""
-
-    def write(self, image: jax.Array) -> jax.Array:
-        """Of an image."""
-
-    def image(self, written: jax.Array) -> jax.Array:
-        """The image."""
-
-    def size(self, start: jax.Array) -> int:
-        """H of D written images [D, ...]; ValueError if they are none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +83,10 @@ class Spectrum:
         return jnp.asarray(size / np.maximum(frequency, 1 / size) ** self.decay, jnp.float32)
 
 
+Parametrisation: TypeAlias = Pixels | Spectrum
+"""How an image [H, H] or [H, H, 3], 0..255, is written; hashable. Another one has the same four methods."""
+
+
 @dataclasses.dataclass(frozen=True)
 class View:
     """The image from a little elsewhere, at random; all three 0: the image as it is."""
@@ -137,16 +125,6 @@ def seen_from(image: jax.Array, shift: jax.Array, angle: jax.Array, zoom: jax.Ar
     return sample(image) if image.ndim == 2 else jax.vmap(sample, -1, -1)(image)
 
 
-class Optimiser(Protocol):
-    """How a gradient moves what is written; hashable."""
-
-    def init(self, written: jax.Array) -> Any:
-        """Its state before the first step."""
-
-    def update(self, gradient: jax.Array, state: Any, written: jax.Array) -> tuple[jax.Array, Any]:
-        """What is written after a step, and the state."""
-
-
 @dataclasses.dataclass(frozen=True)
 class BandedSteps:
     """Steps of one size along the gradient with equal bands, within 0..255: for pixels."""
@@ -160,11 +138,11 @@ class BandedSteps:
             raise ValueError(f"bands must be 0 or more, got {self.bands}")
 
     def init(self, written: jax.Array) -> tuple[()]:
-        """None."""
+        """Its state before the first step: none."""
         return ()
 
     def update(self, gradient: jax.Array, state: tuple[()], written: jax.Array) -> tuple[jax.Array, tuple[()]]:
-        """See `Optimiser`."""
+        """What is written after a step, and the state."""
         return jnp.clip(written + self.step * equalise_bands(gradient, self.bands), 0, 255), state
 
 
@@ -175,13 +153,17 @@ class Adam:
     rate: float = 0.05
 
     def init(self, written: jax.Array) -> Any:
-        """Its moments."""
+        """Its state before the first step: the moments."""
         return optax.adam(self.rate).init(written)
 
     def update(self, gradient: jax.Array, state: Any, written: jax.Array) -> tuple[jax.Array, Any]:
-        """See `Optimiser`."""
+        """What is written after a step, and the state."""
         updates, state = optax.adam(self.rate).update(-gradient, state)
         return jnp.asarray(optax.apply_updates(written, updates)), state
+
+
+Optimiser: TypeAlias = BandedSteps | Adam
+"""How a gradient moves what is written; hashable. Another one has the same two methods."""
 
 
 def equalise_bands(gradient: jax.Array, levels: int) -> jax.Array:

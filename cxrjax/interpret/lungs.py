@@ -48,12 +48,8 @@ _SIDES = ((3, 4, 0.06), (5, 6, 0.04))  # pairs that are alike in one patient, an
 _BAND = 0.035  # width of the bands along the outline
 _SHARP = 40.0  # weight of an outline is exp(_SHARP * score)
 _PRIOR = 0.02  # score lost for one squared standard deviation from _MEAN
-_FIRST, _ROUNDS, _MANY, _SHRINK = (
-    1500,
-    4,
-    120,
-    0.55,
-)  # outlines tried first; rounds of so many around the best, narrower
+# Outlines tried first; rounds of so many around the best, narrower.
+_FIRST, _ROUNDS, _MANY, _SHRINK = 1500, 4, 120, 0.55
 
 
 class Brightness(NamedTuple):
@@ -103,9 +99,8 @@ def _depth(outlines: np.ndarray, size: int) -> np.ndarray:
         outer = apex + (flank - apex) * (1 - (1 - t) ** np.float32(2.4)) ** np.float32(0.6)
         inner = mediastinum + (apex - mediastinum) * (1 - np.clip(4 * t, 0, 1)) ** 2
         bulge = heart / (1 + np.exp((0.53 - t) / 0.06))
-        return outer, np.minimum(
-            inner + bulge, np.maximum(inner, outer - np.float32(0.03))
-        )  # no heart cuts a lung in two
+        # No heart cuts a lung in two.
+        return outer, np.minimum(inner + bulge, np.maximum(inner, outer - np.float32(0.03)))
 
     across = x - middle - tilt * (y - np.float32(0.45))
     left, across = across > 0, np.abs(across)

@@ -124,13 +124,9 @@ class Model:
         import jax.numpy as jnp
 
         module, name = self.module.split(":")
-        return getattr(importlib.import_module(module), name)(
-            num_classes=self.num_classes,
-            start=start or self.stages[0],
-            stop=stop or self.logits,
-            dtype=jnp.dtype(self.dtype),
-            **dict(self.options),
-        )
+        cut = {"start": start or self.stages[0], "stop": stop or self.logits}
+        sizes = {"num_classes": self.num_classes, "dtype": jnp.dtype(self.dtype)}
+        return getattr(importlib.import_module(module), name)(**sizes, **cut, **dict(self.options))
 
     def input_shape(self, start: str | None = None) -> tuple[int, ...]:
         """What `start` reads, [1, crop, crop, channels] if it is the first stage (or None), else [1, ...]."""

@@ -89,10 +89,8 @@ class RetrainedHead:
 
     def __call__(self, params: Params, inputs: Array, key: jax.Array | None) -> jax.Array:
         """See `Head`."""
-        rngs = {} if key is None else {"dropout": key}
-        return forward(
-            self.model, {"params": params}, inputs, start=self.start, train=key is not None, rngs=rngs
-        ).output
+        train, rngs = key is not None, {} if key is None else {"dropout": key}
+        return forward(self.model, {"params": params}, inputs, start=self.start, train=train, rngs=rngs).output
 
 
 class Network(NamedTuple):
@@ -190,17 +188,12 @@ def facts(weights: Weights | None, retrain_from: str, model: Model = registry.AL
     model = weights.model if weights else model
     retrained = model.between(retrain_from, model.logits)
     given = set(weights.info.layers) if weights else set()
+    of_model = ("label", "description", "crop", "source", "channels", "logits", "dropout")
     return {
         "model": model.name,
-        "label": model.label,
-        "description": model.description,
-        "crop": model.crop,
-        "source": model.source,
-        "channels": model.channels,
-        "logits": model.logits,
+        **{name: getattr(model, name) for name in of_model},
         "frozen": [name for name in model.stages if name not in retrained],
         "retrained": list(retrained),
         "fresh": [name for name in retrained if name not in given or name == model.logits],
-        "dropout": model.dropout,
         "dropped": [name for name in retrained if name in model.dropped],
     }

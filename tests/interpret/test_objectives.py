@@ -9,11 +9,12 @@ from cxrjax.interpret import objectives
 from cxrjax.models import augment, transfer
 from cxrjax.models.alexnet import STAGES
 from cxrjax.models.registry import CAFFE
+from tests.models import narrow
 
 
 @pytest.fixture(scope="module")
 def net():
-    return transfer.build_transfer_model(None, "fc7")
+    return transfer.build_transfer_model(None, "fc7", model=narrow.ALEXNET)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_what_a_network_does_not_have_is_refused(net):
         objectives.channel_objective(net, "conv9")
     with pytest.raises(ValueError, match=r"place must be None for fc6, which has no map, got \(0, 0\)"):
         objectives.channel_objective(net, "fc6", place=(0, 0))
-    with pytest.raises(ValueError, match=r"channel of conv1 must be in 0..63, got 64"):
-        objectives.one_hot(net, "conv1", 64)
+    with pytest.raises(ValueError, match=r"channel of conv1 must be in 0..3, got 4"):
+        objectives.one_hot(net, "conv1", 4)
     with pytest.raises(ValueError, match=r"channel of fc8 must be in 0..1, got -1"):
         objectives.one_hot(net, "fc8", -1)
