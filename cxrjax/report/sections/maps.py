@@ -149,10 +149,9 @@ def _reasons(record: MapRecord, positive: str, t: Language) -> list[str]:
     """What the tables' rows have to note, a line each with what it holds for."""
     holds_for: dict[str, list[str]] = {}
     for row in record.focus.to_dict("records"):
-        words_of = {"method": row["method"], "map_metric": row["metric"], "network": row["network"]}
-        names = {kind: t.word(kind, code) for kind, code in words_of.items()}
         target = t.word("target", row["target"], positive=positive)
-        text = ", ".join([names["method"], target, names["map_metric"], names["network"]])
+        parts = [t.word(kind, row[column]) for kind, column in (("map_metric", "metric"), ("network", "network"))]
+        text = ", ".join([t.word("method", row["method"]), target, *parts])
         _hold(holds_for, text, row, row["zero_maps"], "zero_maps", t)
     for row in record.agreement.to_dict("records"):
         text = f"{t.word('method', row['method'])}, {_pair(row['network'], row['against'], t)}"
