@@ -227,19 +227,19 @@ def read_masks(folder: Path, names: Sequence[str], size: int = 256) -> tuple[np.
         if path.suffix.lower() in SUFFIXES:
             files.setdefault(path.stem, []).append(path)
     stems = [Path(name).stem for name in names]
-    found = [files.get(f"{stem}_mask") or files.get(stem, []) for stem in stems]
-    for paths in found:
+    candidates = [files.get(f"{stem}_mask") or files.get(stem, []) for stem in stems]
+    for paths in candidates:
         if len(paths) > 1:
             raise InputError(
                 f"{folder} must hold one mask for each radiograph, got {' and '.join(p.name for p in paths)}"
             )
-    positions = np.array([i for i, paths in enumerate(found) if paths], np.int32)
+    positions = np.array([i for i, paths in enumerate(candidates) if paths], np.int32)
     if not len(positions):
         first = f"{stems[0]}_mask.png or {stems[0]}.png" if stems else "no names"
         raise InputError(
             f"{folder} must hold a mask for one of {len(stems)} radiographs, got none (looked for {first}, ...)"
         )
-    return np.stack([_read_mask(found[i][0], size) for i in positions]), positions
+    return np.stack([_read_mask(candidates[i][0], size) for i in positions]), positions
 
 
 def _read_mask(path: Path, size: int) -> np.ndarray:

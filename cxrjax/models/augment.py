@@ -29,11 +29,11 @@ def crop_flip(images: Array, offset: Array, flip: Array, crop: int) -> jax.Array
       [B, crop, crop], of the type of `images`.
     """
 
-    def one(image: jax.Array, corner: jax.Array, mirrored: jax.Array) -> jax.Array:
+    def crop_one(image: jax.Array, corner: jax.Array, mirrored: jax.Array) -> jax.Array:
         window = jax.lax.dynamic_slice(image, (corner[0], corner[1]), (crop, crop))
         return jnp.where(mirrored, window[:, ::-1], window)
 
-    return jax.vmap(one)(jnp.asarray(images), jnp.asarray(offset), jnp.asarray(flip))
+    return jax.vmap(crop_one)(jnp.asarray(images), jnp.asarray(offset), jnp.asarray(flip))
 
 
 def normalise(images: Array, preprocessing: Preprocessing) -> jax.Array:

@@ -52,14 +52,14 @@ def read_bytes(file: str | Path) -> bytes:
         raise _unreadable(file, error) from None
 
 
-def require_hash(file: str | Path, found: str, expected: str) -> None:
+def require_hash(file: str | Path, digest: str, expected: str) -> None:
     """Refuses a file by its SHA-256, hexadecimal.
 
     Raises:
       InputError: if the two differ.
     """
-    if found != expected.lower():
-        raise InputError(f"{file}: SHA-256 must be {expected}, got {found}; this is another or a damaged file")
+    if digest != expected.lower():
+        raise InputError(f"{file}: SHA-256 must be {expected}, got {digest}; this is another or a damaged file")
 
 
 def load_torch(file: str | Path) -> dict[str, np.ndarray]:
@@ -128,10 +128,10 @@ def load_npy(file: str | Path, expected: str | None) -> dict[str, np.ndarray]:
       InputError: if the hash is another or not given, or the file holds something else.
     """
     data = read_bytes(file)
-    found = hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()
     if not expected:
-        raise InputError(f"{file}: is a pickle, so its SHA-256 must be given (sha256); this file's is {found}")
-    require_hash(file, found, expected)
+        raise InputError(f"{file}: is a pickle, so its SHA-256 must be given (sha256); this file's is {digest}")
+    require_hash(file, digest, expected)
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)

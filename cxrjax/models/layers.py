@@ -104,9 +104,9 @@ def _of_image(gradient: jax.Array, kernel: jax.Array, shape: tuple[int, ...], st
     split = whole.reshape(blocks, stride, blocks, stride, channels, outputs).transpose(0, 2, 5, 1, 3, 4)
     turned = split[::-1, ::-1].reshape(blocks, blocks, outputs, stride * stride * channels)
     pads = [(blocks - 1, blocks - 1)] * 2
-    made = jax.lax.conv_general_dilated(gradient, turned, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    batch, rows, columns = made.shape[:3]
-    pixels = made.reshape(batch, rows, columns, stride, stride, channels).transpose(0, 1, 3, 2, 4, 5)
+    by_block = jax.lax.conv_general_dilated(gradient, turned, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    batch, rows, columns = by_block.shape[:3]
+    pixels = by_block.reshape(batch, rows, columns, stride, stride, channels).transpose(0, 1, 3, 2, 4, 5)
     pixels = pixels.reshape(batch, rows * stride, columns * stride, channels)
     # What no window reaches, at the lower and right edge, has no gradient.
     lacking = [max(0, padding + size - have) for size, have in zip(shape[1:3], pixels.shape[1:3], strict=True)]
