@@ -38,13 +38,14 @@ def main(config: ExperimentConfig, description: str, argv: list[str] | None = No
         log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
-        from cxrjax.runs import experiment, summary
+        from cxrjax.runs import experiment
+        from cxrjax.runs.results import last_line
 
         devices.start(cache_dir() / "programs")
         results = experiment.run(parsed)
         if devices.is_first():
             print(f"report: {run_path(parsed) / 'report.html'}")
-            print(summary.last_line(results.summary))
+            print(last_line(results.summary))
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,8 +13,7 @@ from cxrjax.base.types import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cxrjax.runs.finished import Run
-    from cxrjax.runs.sweep import Outcome, Task
+    from cxrjax.runs.sweep import KnownRun, Outcome, PlannedRow
 
 
 class Shown(NamedTuple):
@@ -26,15 +25,27 @@ class Shown(NamedTuple):
     last: str  # a line
 
 
-def reused(folders: str) -> list[Run]:
+def choose(names: str, rows: Sequence[str]) -> tuple[str, ...]:
+    """The rows that --rows names, comma-separated, in the order of the table; all if it is empty.
+
+    Raises:
+      InputError: if a name is unknown.
+    """
+    asked = {name.strip() for name in names.split(",") if name.strip()} or set(rows)
+    if unknown := sorted(asked - set(rows)):
+        raise InputError(f"--rows must be of {','.join(rows)}, got {unknown[0]!r}")
+    return tuple(name for name in rows if name in asked)
+
+
+def reused(folders: str) -> list[KnownRun]:
     """Runs of the flag --reuse, and their arms.
 
     Raises:
       InputError: if a folder is not that of a finished run.
     """
-    from cxrjax.runs import finished
+    from cxrjax.runs import sweep
 
-    return finished.gather(word for word in map(str.strip, folders.split(",")) if word)
+    return sweep.gather(word for word in map(str.strip, folders.split(",")) if word)
 
 
 def make_folder(out: str) -> Path:
@@ -50,11 +61,11 @@ def make_folder(out: str) -> Path:
     return Path(out)
 
 
-def run(tasks: list[Task], folder: Path, name: str, show: Callable[[list[Outcome], float], Shown]) -> None:
+def run(plan: list[PlannedRow], folder: Path, name: str, show: Callable[[list[Outcome], float], Shown]) -> None:
     """Runs what is left; writes NAME.csv, NAME.md and NAME.png before the first row and after each; prints the table.
 
     Args:
-      tasks: the rows.
+      plan: the rows.
       folder: for the table.
       name: of its files.
       show: state of all rows, and minutes since the start -> the table.
@@ -66,16 +77,16 @@ def run(tasks: list[Task], folder: Path, name: str, show: Callable[[list[Outcome
     from cxrjax.runs import cost, sweep, sweep_tables
 
     started = time.monotonic()
-    if any(task.status == sweep.WAITING for task in tasks):
+    if any(row.status == sweep.WAITING for row in plan):
         speed = cost.measure()
-        forecast = sweep.forecast(tasks, speed)
+        forecast = sweep.forecast(plan, speed)
     else:
         speed, forecast = None, "every row is finished or cannot be run; nothing is trained"
-    outcomes, first = sweep.waiting(tasks), devices.is_first()
+    outcomes, first = sweep.outcomes_before(plan), devices.is_first()
     if first:
         print(forecast, flush=True)
         _write(folder, name, show(outcomes, 0.0))
-    for outcomes in sweep.run(tasks, speed) if speed else ():
+    for outcomes in sweep.run(plan, speed) if speed else ():
         if first:
             _write(folder, name, show(outcomes, (time.monotonic() - started) / 60))
     if first:

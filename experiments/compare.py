@@ -39,13 +39,13 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.base import devices, files
         from cxrjax.data.load import cache_dir
         from cxrjax.report import words
-        from cxrjax.runs import finished
+        from cxrjax.runs import results
 
         a, b = (Path(run) for run in config.runs)
         if config.out and any(Path(config.out).resolve().is_relative_to(run.resolve()) for run in (a, b)):
             raise InputError(f"--out={config.out} lies in one of the runs, whose files are never changed")
         devices.start(cache_dir() / "programs")
-        compared = comparison.compare(finished.read_compared(a), finished.read_compared(b))
+        compared = comparison.compare(results.read_compared(a), results.read_compared(b))
         if config.out:
             try:
                 files.write_text(Path(config.out), compared.metrics.to_csv(index=False, float_format="%.7g"))

@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         )  # fmt: skip
         made = [dream_pages.make(run, wanted) for run in runs]
         for own in made:
-            dream_pages.write(own.run.folder, own, [(other.run.title, other.first) for other in made])
+            dream_pages.write(own.run.folder, own, [(other.run.task.title, other.first) for other in made])
         for run, own in zip(runs, made, strict=True):
             report.write_pages(run.folder, results.reopen(run.folder))
             print(f"dreams: {run.folder / 'dreams'}; report: {run.folder / 'report.html'}")

@@ -23,16 +23,12 @@ row that fails is told with its reason, the others go on, and the exit status is
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import functools
 
 from cxrjax.base.config import ExperimentConfig, flag
 from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep
-
-if TYPE_CHECKING:
-    from cxrjax.models.pretrained import WeightsInfo
-    from cxrjax.runs.sweep import Outcome
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,18 +55,20 @@ def main(argv: list[str] | None = None) -> None:
         _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
-        from cxrjax.runs import readings, sweep
+        from cxrjax.runs import sweep
 
-        chosen, reuse = readings.choose(config.rows), _sweep.reused(config.reuse)
+        from . import _readings
+
+        chosen, reuse = _sweep.choose(config.rows, _readings.NAMES), _sweep.reused(config.reuse)
         devices.start(cache_dir() / "programs")
         source = sweep.open_source(config.data_dir, config.weights)
         info = source.weights.info if source.weights else None
-        rows = readings.rows(_base(config), info, config.conv1_seeds, config.conv1_epochs)
-        tasks = [
-            task for task in sweep.look(rows, source, reuse) if task.row.name in chosen or task.status == sweep.DONE
-        ]
+        rows = _readings.rows(_base(config), info, config.conv1_seeds, config.conv1_epochs)
+        planned = sweep.plan_rows(rows, source, reuse)
+        plan = [row for row in planned if row.row.name in chosen or row.status == sweep.DONE]
         del source
-        _sweep.run(tasks, _sweep.make_folder(config.out), "readings", lambda *state: _show(config.task, info, *state))
+        show = functools.partial(_readings.show, TASKS[config.task], info)
+        _sweep.run(plan, _sweep.make_folder(config.out), "readings", show)
 
 
 def _base(config: ReadingsConfig) -> ExperimentConfig:
@@ -83,18 +81,6 @@ def _base(config: ReadingsConfig) -> ExperimentConfig:
         epochs=config.epochs,
         augment_bank=config.augment_bank,
         out=config.out,
-    )
-
-
-def _show(task: str, info: WeightsInfo | None, outcomes: list[Outcome], minutes: float) -> _sweep.Shown:
-    from cxrjax.runs import readings, sweep_tables
-
-    made = readings.table(outcomes, task)
-    return _sweep.Shown(
-        sweep_tables.csv(made),
-        readings.markdown(made, task, readings.notes(outcomes, info)),
-        readings.figure(made, task),
-        readings.last_line(made, task, minutes),
     )
 
 

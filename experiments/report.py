@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.report import report
-        from cxrjax.runs import results, summary
+        from cxrjax.runs import results
 
         devices.start(cache_dir() / "programs")
         folder = Path(config.run)
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         found = results.reopen(folder, **{name: value for name, value in given.items() if value is not None})
         report.write(folder, found)
         print(f"report: {folder / 'report.html'}")
-        print(summary.last_line(found.summary))
+        print(results.last_line(found.summary))
 
 
 if __name__ == "__main__":

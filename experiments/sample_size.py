@@ -20,16 +20,12 @@ anew after every size. A size that fails is told with its reason, the others go 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import functools
 
 from cxrjax.base.config import ExperimentConfig, flag
 from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep
-
-if TYPE_CHECKING:
-    from cxrjax.runs.sample_size import Design
-    from cxrjax.runs.sweep import Outcome
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +55,18 @@ def main(argv: list[str] | None = None) -> None:
         _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
-        from cxrjax.runs import sample_size, sweep
+        from cxrjax.runs import sweep
+
+        from . import _sample_size
 
         reuse = _sweep.reused(config.reuse)
         devices.start(cache_dir() / "programs")
         source = sweep.open_source(config.data_dir, config.weights)
-        design = sample_size.design(_base(config), source, config.sizes, config.fix)
-        tasks = sweep.look(design.rows, source, reuse)
+        design = _sample_size.design(_base(config), source, config.sizes, config.fix)
+        plan = sweep.plan_rows(design.rows, source, reuse)
         del source
-        _sweep.run(tasks, _sweep.make_folder(config.out), "sample_size", lambda *state: _show(config, design, *state))
+        show = functools.partial(_sample_size.show, TASKS[config.task], config.fix, design)
+        _sweep.run(plan, _sweep.make_folder(config.out), "sample_size", show)
 
 
 def _base(config: SampleSizeConfig) -> ExperimentConfig:
@@ -81,18 +80,6 @@ def _base(config: SampleSizeConfig) -> ExperimentConfig:
         augment_bank=config.augment_bank,
         retrain_from=config.retrain_from,
         out=config.out,
-    )
-
-
-def _show(config: SampleSizeConfig, design: Design, outcomes: list[Outcome], minutes: float) -> _sweep.Shown:
-    from cxrjax.runs import sample_size, sweep_tables
-
-    made = sample_size.table(outcomes, design)
-    return _sweep.Shown(
-        sweep_tables.csv(made),
-        sample_size.markdown(made, config.task, config.fix, sample_size.notes(outcomes)),
-        sample_size.figure(made, config.task),
-        sample_size.last_line(made, config.task, minutes),
     )
 
 

@@ -55,20 +55,20 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.report import report
-        from cxrjax.runs import explained, map_pages, maps, results
+        from cxrjax.runs import explained, maps, results
         from cxrjax.runs.trained import load_run
 
         devices.start(cache_dir() / "programs")
         run = load_run(config.run, config.weights)
         seeds = run.seeds[: config.seeds or None]
-        seen = explained.watched(run, seeds, config.images, config.boxed, config.masks)
+        seen = explained.select_images(run, seeds, config.images, config.boxed, config.masks)
         known, missing = maps.candidates(run, config.weights)
-        found = maps.look(known, seeds, seen, methods, config.dreams)
-        map_pages.write(Path(config.run), seen, found, missing, dataclasses.asdict(config))
+        found = maps.compute_maps(known, seeds, seen, methods, config.dreams)
+        maps.write(Path(config.run), seen, found, missing, dataclasses.asdict(config))
         report.write_pages(run.folder, results.reopen(run.folder))
-        print("\n".join(map_pages.sentences(found)))
+        print("\n".join(maps.sentences(found)))
         print(f"maps: {run.folder / 'maps'}; report: {run.folder / 'report.html'}")
-        print(map_pages.last_line(run.title, found))
+        print(maps.last_line(run.task.title, found))
 
 
 def _methods(text: str) -> tuple[str, ...]:

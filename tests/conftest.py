@@ -20,9 +20,10 @@ from cxrjax.analysis.tables import Analysis
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.data import phantom
 from cxrjax.report import report
-from cxrjax.runs import experiment, scoring
+from cxrjax.runs import experiment
 from cxrjax.storage.store import About, write_store
 from tests.analysis import run_tables
+from tests.models import narrow
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
@@ -67,15 +68,15 @@ def small_store(small_phantom: phantom.Phantom, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="session")
 def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Runs P vs NF on `small_store`, from fc8 of random weights if not told otherwise; gives its folder."""
+    """Runs P vs NF on `small_store`, narrow and from fc8 of random weights if not told otherwise; gives its folder."""
 
     def run(**fields: Any) -> Path:
         folder = tmp_path_factory.mktemp("run")
         chosen = {"weights": "random", "retrain_from": "fc8", "seeds": 2, "epochs": 1, "batch_size": 16} | fields
+        chosen = {"model": narrow.ALEXNET.name} | chosen
         config = ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir=str(small_store), input="resident", **chosen)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CXRJAX_CACHE", str(folder / "cache"))
-            patch.setattr(scoring, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))  # half of the time
             patch.setattr(report, "write_pages", lambda folder, results: None)  # seconds
             experiment.run(dataclasses.replace(config, out=str(folder / "run")))
         return folder / "run"

@@ -162,7 +162,7 @@ class Results(NamedTuple):
 
     config: ExperimentConfig
     environment: dict[str, Any]
-    settled: dict[str, Any]  # what followed from machine and files: input, seed_batch, hashes of weights and data
+    resolved: dict[str, Any]  # what followed from machine and files: input, seed_batch, hashes of weights and data
     summary: dict[str, Any]  # what summary.json holds
     tables: RunTables
     analysis: Analysis

@@ -102,9 +102,62 @@ class ExperimentConfig:
     )
 
 
+SHUFFLED_LABELS, RANDOM_TRUNK, SPLIT_BY_IMAGE = "shuffled_labels", "random_trunk", "split_by_image"  # arms
+
+
 def run_path(config: ExperimentConfig) -> Path:
     """--out, or runs/NAME."""
     return Path(config.out or f"runs/{config.name}")
+
+
+def arm_path(config: ExperimentConfig, name: str) -> Path:
+    """Where an arm's files are."""
+    return run_path(config) / "arms" / name
+
+
+def moved_to(config: ExperimentConfig, folder: str | Path) -> ExperimentConfig:
+    """The same run in another folder."""
+    return dataclasses.replace(config, out=str(folder))
+
+
+def without_arms(config: ExperimentConfig) -> ExperimentConfig:
+    """The experiment's own run: split by patient where the other split is an arm."""
+    return dataclasses.replace(config, split_by="patient") if config.split_by == "both" else config
+
+
+def arms(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
+    """Name -> configuration of each further run that the experiment asks for; empty if it asks for none.
+
+    An arm is a run like any other, with the same seeds, in OUT/arms/NAME, evaluated on the internal set alone: the
+    controls of --floors, and the other split of --split_by=both. `experiments.compare` takes it, too.
+
+    >>> list(arms(ExperimentConfig("p_vs_nf", "p_vs_nf", split_by="both")))
+    ['split_by_image']
+    """
+    plain = dataclasses.replace(without_arms(config), floors=False, external_dir=None, overwrite=False)
+    changes: dict[str, dict[str, Any]] = {}
+    if config.floors:
+        changes[SHUFFLED_LABELS] = {"control": "shuffled_labels"}
+        changes[RANDOM_TRUNK] = {"weights": "random"}
+    if config.split_by == "both":
+        changes[SPLIT_BY_IMAGE] = {"split_by": "image"}
+    return {
+        name: moved_to(dataclasses.replace(plain, **change), arm_path(config, name)) for name, change in changes.items()
+    }
+
+
+def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
+    """The same experiment wherever it is opened: data, weights and external data by their absolute paths."""
+
+    def absolute(path: str | None) -> str | None:
+        return str(Path(path).resolve()) if path else path
+
+    return dataclasses.replace(
+        config,
+        data_dir=absolute(config.data_dir),
+        weights="random" if config.weights == "random" else str(Path(config.weights).resolve()),
+        external_dir=absolute(config.external_dir),
+    )
 
 
 def in_checkout() -> bool:

@@ -59,7 +59,7 @@ def _facts(results: Results) -> dict[str, Any]:
         "by_patient": config.split_by in ("patient", "both"),
         "packages": results.environment["packages"],
         "environment": results.environment,
-        "settled": results.settled,
+        "resolved": results.resolved,
         "summary": results.summary,
         "notes": [words.note(note, ENGLISH)["text"] for note in results.summary["notes"]],
         "network": results.environment["network"] | {"weights": results.environment["weights"]},

@@ -13,12 +13,12 @@ import pandas as pd
 from cxrjax.analysis import tables as run_files
 from cxrjax.base.files import Clock
 from cxrjax.base.types import InputError
-from cxrjax.data.load import load
 from cxrjax.interpret import dream, grad_cam, objectives
 from cxrjax.report.figures import sheets
 from cxrjax.runs import dreams as dreaming
-from cxrjax.runs import record, tables
+from cxrjax.runs import run_folder, tables
 from cxrjax.runs.dreams import Heads, Setting
+from cxrjax.runs.results import open_images
 from cxrjax.runs.trained import TrainedRun
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Made(NamedTuple):
 
     run: TrainedRun
     pictures: dict[str, np.ndarray]  # `DreamRecord.pictures` but for poster
-    first: np.ndarray  # [H, W] or [H, W, 3] u8, the first seed's dream of pneumonia, in octaves
+    first: np.ndarray  # [H, W] or [H, W, 3] u8, the first seed's dream of the positive class, in octaves
     ascent: bytes  # GIF
     transfer: pd.DataFrame
     numbers: dict[str, Any]
@@ -57,19 +57,19 @@ def make(run: TrainedRun, wanted: Wanted) -> Made:
       InputError: if the run's images or checkpoints are not there.
     """
     chosen, setting = _chosen(run, run.seeds[0], wanted), wanted.setting  # first of all, since names may be wrong
-    found = dreaming.heads(run, wanted.seeds)
+    heads = dreaming.load_heads(run, wanted.seeds)
     frames: dict[str, list[np.ndarray]] = {name: [] for name in dreaming.PARAMETRISATIONS}
     dreams, seen = {}, []
     for name in dreaming.PARAMETRISATIONS:
-        log.info("%s: dreams of %d seeds, %s", run.title, len(found.seeds), name)
-        dreams[name] = dreaming.classes(found, name, setting, _watch(frames[name], 2 * _iterations(setting, name)))
-        seen.append(dreaming.transfer(found, dreams[name], name))
-        _warn(run.title, name, dreams[name], found)
-    pictures = {"seeds": _seeds(dreams, found), "layers": _layers(run, found, wanted)}
-    pictures["starts"] = _starts(found, *chosen, setting)
+        log.info("%s: dreams of %d seeds, %s", run.task.title, len(heads.seeds), name)
+        dreams[name] = dreaming.classes(heads, name, setting, _watch(frames[name], 2 * _iterations(setting, name)))
+        seen.append(dreaming.transfer(heads, dreams[name], name))
+        _warn(run.task.title, name, dreams[name], heads)
+    pictures = {"seeds": _seeds(dreams, heads), "layers": _layers(run, heads, wanted)}
+    pictures["starts"] = _starts(heads, *chosen, setting)
     transfer = pd.concat(seen, ignore_index=True)
     numbers = {name: dreaming.numbers(dreams[name], part) for name, part in zip(dreams, seen, strict=True)}
-    half = len(frames[dreaming.FOURIER]) // 2  # of pneumonia
+    half = len(frames[dreaming.FOURIER]) // 2  # of the positive class
     ascent = sheets.animation(_thinned(frames[dreaming.FOURIER][:half]))
     first = _u8(dreams[dreaming.OCTAVES].image[0])
     return Made(run, pictures, first, ascent, transfer, numbers | {"settings": _told(wanted)})
@@ -98,7 +98,7 @@ def write(folder: Path, made: Made, firsts: list[tuple[str, np.ndarray]]) -> Non
     poster = sheets.sheet([images], [""], titles, _POSTER_SIDE)
     pictures = {"poster": poster, **made.pictures}
     further = {"ascent.gif": made.ascent}
-    record.write(folder / record.DREAMS, pictures, {"transfer": made.transfer}, made.numbers, further)
+    run_folder.write_record(folder / run_folder.DREAMS, pictures, {"transfer": made.transfer}, made.numbers, further)
 
 
 def last_line(made: Made) -> str:
@@ -108,7 +108,7 @@ def last_line(made: Made) -> str:
         own, others = (made.numbers[name][key] for key in ("own_accuracy", "transfer_accuracy"))
         elsewhere = "" if others is None else f", by other seeds' {100 * others:.0f} %"
         parts.append(f"{name}: classified as dreamt by the own network {100 * own:.0f} %{elsewhere}")
-    return f"{made.run.title}: dreams in {'; '.join(parts)}"
+    return f"{made.run.task.title}: dreams in {'; '.join(parts)}"
 
 
 def _told(wanted: Wanted) -> dict[str, Any]:
@@ -125,12 +125,12 @@ def _settings(ascent: dream.Ascent) -> dict[str, float]:
     return {"iterations": ascent.iterations, "octaves": ascent.octaves, "scale": ascent.scale, **of_parts}
 
 
-def _warn(title: str, name: str, dreams: dream.Dreams, found: Heads) -> None:
-    seeds = found.seeds
+def _warn(title: str, name: str, dreams: dream.Dreams, heads: Heads) -> None:
+    seeds = heads.seeds
     for i in np.flatnonzero(np.asarray(dreams.dead)):
         log.warning(
             "%s, %s: the gradient of seed %d's %s neuron is zero everywhere; its dream stays where it is",
-            title, name, seeds[i % len(seeds)], found.classes[i // len(seeds)],
+            title, name, seeds[i % len(seeds)], (heads.task.positive, heads.task.negative)[i // len(seeds)].name,
         )  # fmt: skip
 
 
@@ -144,29 +144,29 @@ def _thinned(frames: list[np.ndarray]) -> list[np.ndarray]:
     return [frames[i] for i in places]
 
 
-def _seeds(dreams: dict[str, dream.Dreams], found: Heads) -> np.ndarray:
+def _seeds(dreams: dict[str, dream.Dreams], heads: Heads) -> np.ndarray:
     """Rows: parametrisations of either class; columns: seeds."""
-    tiles, names, seeds = [], [], found.seeds
+    tiles, names, seeds = [], [], heads.seeds
     for name, made in dreams.items():
-        for place, aim in enumerate(found.classes):
+        for place, side in enumerate((heads.task.positive, heads.task.negative)):
             tiles.append([_u8(x) for x in made.image[place * len(seeds) : (place + 1) * len(seeds)]])
-            names.append(f"{aim} neuron, {name}")
+            names.append(f"{side.name} neuron, {name}")
     return sheets.sheet(tiles, names, [f"seed {seed}" for seed in seeds], _SEED_SIDE)
 
 
-def _layers(run: TrainedRun, found: Heads, wanted: Wanted) -> np.ndarray:
-    """Rows: layers in either parametrisation; columns: channels, those of the largest gain for pneumonia first."""
+def _layers(run: TrainedRun, heads: Heads, wanted: Wanted) -> np.ndarray:
+    """Rows: layers in either parametrisation; columns: channels, the largest gain for the positives first."""
     tiles, names = [], []
     clock = Clock(len(wanted.layers) * len(dreaming.PARAMETRISATIONS))
     for layer in wanted.layers:
-        chosen = _telling(found, layer, wanted.channels)
+        chosen = _telling(heads, layer, wanted.channels)
         for name in dreaming.PARAMETRISATIONS:
-            made = dreaming.channels(found, layer, chosen, name, wanted.setting)
+            made = dreaming.channels(heads, layer, chosen, name, wanted.setting)
             tiles.append([_u8(x) for x in made.image] + [_blank(made.image)] * (wanted.channels - len(chosen)))
             dead = f"; {int(made.dead.sum())} without a gradient" if made.dead.any() else ""
             names.append(f"{layer}, {name}; channels {', '.join(map(str, chosen))}{dead}")
             if told := clock.tick(len(tiles)):
-                log.info("%s: dreams of channels, %s, %s", run.title, layer, told)
+                log.info("%s: dreams of channels, %s, %s", run.task.title, layer, told)
     return sheets.sheet(tiles, names, [""] * wanted.channels, _CHANNEL_SIDE)
 
 
@@ -174,15 +174,15 @@ def _blank(images: jax.Array) -> np.ndarray:
     return np.full(images.shape[1:], 255, np.uint8)
 
 
-def _telling(found: Heads, layer: str, count: int) -> tuple[int, ...]:
-    """Channels that raise pneumonia most in the first seed's network.
+def _telling(heads: Heads, layer: str, count: int) -> tuple[int, ...]:
+    """Channels that raise the positive class most in the first seed's network.
 
     By the gradient of its log odds with respect to their activations at grey noise, largest first; of fc8 all classes.
     """
-    if layer == found.net.model.logits:
-        return tuple(range(min(count, found.net.model.num_classes)))
-    image = dream.noise(jax.random.key(1), found.net.model.crop)[None]
-    gain = np.asarray(grad_cam.slope(found.net.model, found.of(0), image, objectives.log_odds(found.net), layer)[0])
+    if layer == heads.net.model.logits:
+        return tuple(range(min(count, heads.net.model.num_classes)))
+    image = dream.noise(jax.random.key(1), heads.net.model.crop)[None]
+    gain = np.asarray(grad_cam.slope(heads.net.model, heads.of(0), image, objectives.log_odds(heads.net), layer)[0])
     return tuple(int(i) for i in np.argsort(-gain.reshape(-1, gain.shape[-1]).sum(0), kind="stable")[:count])
 
 
@@ -192,8 +192,9 @@ def _chosen(run: TrainedRun, seed: int, wanted: Wanted) -> tuple[np.ndarray, lis
     Raises:
       InputError: if an image is wanted that the run's data do not hold.
     """
-    store, _ = load(run.config.data_dir, run.config.max_bad, run.net.model.source)
-    known = run_files.read(run.folder).predictions
+    saved = run_files.read(run.folder)
+    store = open_images(run.config, run.resolved.data_sha256, run.net.model.source, saved.images)
+    known = saved.predictions
     known = known[known["seed"] == seed].reset_index(drop=True)
     labels = store.table.set_index("image")["labels"]
     if missing := [name for name in wanted.images if name not in labels]:
@@ -210,9 +211,9 @@ def _chosen(run: TrainedRun, seed: int, wanted: Wanted) -> tuple[np.ndarray, lis
     return np.stack([mean, *(crops[name] for name in names)]), ["mean of the validation images", *told]
 
 
-def _starts(found: Heads, start: np.ndarray, names: list[str], setting: Setting) -> np.ndarray:
-    """Rows: radiographs; columns: start, away from and towards pneumonia, and what changed."""
-    made = dreaming.radiographs(found, start, setting)
+def _starts(heads: Heads, start: np.ndarray, names: list[str], setting: Setting) -> np.ndarray:
+    """Rows: radiographs; columns: start, away from and towards the positive class, and what changed."""
+    made = dreaming.radiographs(heads, start, setting)
     tiles = [
         [_u8(s), _u8(a), _u8(t), sheets.difference(s, a), sheets.difference(s, t)]
         for s, a, t in zip(made.start, made.away, made.towards, strict=True)
@@ -220,7 +221,8 @@ def _starts(found: Heads, start: np.ndarray, names: list[str], setting: Setting)
     lines = [
         f"{name}; log odds {s:+.1f}, {a:+.1f}, {t:+.1f}" for name, (s, a, t) in zip(names, made.scores.T, strict=True)
     ]
-    columns = ["start", "away from pneumonia", "towards pneumonia", "changed by away", "changed by towards"]
+    positive = heads.task.positive.title
+    columns = ["start", f"away from {positive}", f"towards {positive}", "changed by away", "changed by towards"]
     return sheets.sheet(tiles, lines, columns, _START_SIDE)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from cxrjax.analysis import agreement
 from cxrjax.base import devices
+from cxrjax.base.tasks import Task
 from cxrjax.base.types import Params
 from cxrjax.interpret import dream, objectives
 from cxrjax.models import transfer as network
@@ -38,7 +39,7 @@ class Heads(NamedTuple):
     net: network.Network
     seeds: tuple[int, ...]
     layers: Params  # `transfer.layers` of all seeds' heads, which carry the axis S
-    classes: tuple[str, str]  # short names of the positive and the negative class, in the order of their dreams
+    task: Task
 
     def of(self, place: int) -> Params:
         """Layers of one seed, by its place."""
@@ -46,45 +47,53 @@ class Heads(NamedTuple):
         return {name: jax.tree.map(lambda x: x[place], v) if axes[name] == 0 else v for name, v in self.layers.items()}
 
 
-def heads(run: TrainedRun, most: int = 0) -> Heads:
+def first_dream(net: network.Network, head: Params) -> np.ndarray:
+    """What the positive neuron of one seed responds to, [H, W] u8: the dream of every run's report."""
+    aim = (network.layers(net, head), objectives.class_logit(net, 1))
+    start = dream.noise(jax.random.key(0), net.model.crop)[None]
+    dreamt = dream.dream(objectives.channel_objective(net), aim, start)
+    return np.asarray(dreamt.image[0].round().astype(jnp.uint8))
+
+
+def load_heads(run: TrainedRun, most: int = 0) -> Heads:
     """The first `most` seeds' networks in memory, 218 MB each from fc6; 0: all."""
     seeds = run.seeds[: most or None]
     stacked = jax.tree.map(lambda *x: np.stack(x), *[run.head(seed) for seed in seeds])
-    return Heads(run.net, seeds, jax.device_put(network.layers(run.net, stacked)), run.classes)
+    return Heads(run.net, seeds, jax.device_put(network.layers(run.net, stacked)), run.task)
 
 
-def classes(found: Heads, parametrisation: str, setting: Setting, on_step: dream.OnStep | None = None) -> dream.Dreams:
-    """Each seed's neuron of pneumonia in fc8, then each seed's of the other class, from the same noise: D = 2 S.
+def classes(heads: Heads, parametrisation: str, setting: Setting, on_step: dream.OnStep | None = None) -> dream.Dreams:
+    """Each seed's neuron of the positive class, then each seed's of the other, from the same noise: D = 2 S.
 
     Args:
-      found: the networks.
+      heads: the networks.
       parametrisation: one of `PARAMETRISATIONS`.
       setting: see `Setting`.
       on_step: see `dream.dream`; gets the dreams of one class at a time.
     """
-    objective = objectives.channel_objective(found.net)
-    axes = (network.seed_axes(found.net), None)
+    objective = objectives.channel_objective(heads.net)
+    axes = (network.seed_axes(heads.net), None)
     made = [
         _ascend(
-            parametrisation, objective, (found.layers, objectives.class_logit(found.net, label)), axes,
-            len(found.seeds), setting, on_step,
+            parametrisation, objective, (heads.layers, objectives.class_logit(heads.net, label)), axes,
+            len(heads.seeds), setting, on_step,
         )
         for label in (1, 0)
     ]  # fmt: skip
     return dream.Dreams(*(jnp.concatenate(parts) for parts in zip(*made, strict=True)))
 
 
-def channels(found: Heads, layer: str, chosen: tuple[int, ...], parametrisation: str, setting: Setting) -> dream.Dreams:
+def channels(heads: Heads, layer: str, chosen: tuple[int, ...], parametrisation: str, setting: Setting) -> dream.Dreams:
     """Single channels of a layer of the first seed's network, D = as many as chosen.
 
     Raises:
       ValueError: if the layer has no such channel.
     """
-    aims = jnp.stack([objectives.one_hot(found.net, layer, channel) for channel in chosen])
+    aims = jnp.stack([objectives.one_hot(heads.net, layer, channel) for channel in chosen])
     return _ascend(
         parametrisation,
-        objectives.channel_objective(found.net, layer),
-        (found.of(0), aims),
+        objectives.channel_objective(heads.net, layer),
+        (heads.of(0), aims),
         (None, 0),
         len(chosen),
         setting,
@@ -110,56 +119,56 @@ def _ascend(
 
 
 class Changed(NamedTuple):
-    """Radiographs dreamt away from and towards pneumonia."""
+    """Radiographs dreamt away from and towards the positive class."""
 
     start: np.ndarray  # [n, 227, 227] f32, 0..255
     away: np.ndarray  # the same
     towards: np.ndarray
-    scores: np.ndarray  # [3, n], log odds of pneumonia of the three
+    scores: np.ndarray  # [3, n], log odds of the positive class of the three
 
 
-def radiographs(found: Heads, images: np.ndarray, setting: Setting) -> Changed:
-    """Images [n, 227, 227], 0..255, changed in small steps along the first seed's log odds of pneumonia.
+def radiographs(heads: Heads, images: np.ndarray, setting: Setting) -> Changed:
+    """Images [n, 227, 227], 0..255, changed in small steps along the first seed's log odds of the positive class.
 
     One octave: a radiograph keeps its size, and what changes in it is no finer than it.
     """
-    objective = objectives.channel_objective(found.net)
-    odds = objectives.log_odds(found.net)
+    objective = objectives.channel_objective(heads.net)
+    odds = objectives.log_odds(heads.net)
     start = jnp.asarray(images, jnp.float32)
     one_octave = dataclasses.replace(setting.octaves, optimiser=dream.BandedSteps(_SMALL_STEP), octaves=1)
-    away, towards = (dream.dream(objective, (found.of(0), sign * odds), start, one_octave) for sign in (-1.0, 1.0))
+    away, towards = (dream.dream(objective, (heads.of(0), sign * odds), start, one_octave) for sign in (-1.0, 1.0))
     scores = [towards.scores[:, 0], -away.scores[:, -1], towards.scores[:, -1]]
     return Changed(np.asarray(start), np.asarray(away.image), np.asarray(towards.image), np.asarray(jnp.stack(scores)))
 
 
-def transfer(found: Heads, dreams: dream.Dreams, parametrisation: str) -> pd.DataFrame:
+def transfer(heads: Heads, dreams: dream.Dreams, parametrisation: str) -> pd.DataFrame:
     """The dreams of `classes` as 8-bit images, seen by every seed's network: `DreamRecord.transfer`.
 
     Args:
-      found: the networks, which dreamt them.
+      heads: the networks, which dreamt them.
       dreams: D = 2 S.
       parametrisation: by its name.
     """
     images = np.asarray(dreams.image.round().astype(jnp.uint8))
-    odds = objectives.log_odds(found.net)
+    odds = objectives.log_odds(heads.net)
     see = jax.jit(
-        lambda layers, images: network.forward(found.net.model, {"params": layers}, images).output,
+        lambda layers, images: network.forward(heads.net.model, {"params": layers}, images).output,
         compiler_options=devices.convolution_options(),
     )
-    rows = []
-    for column, seen_by in enumerate(found.seeds):
-        layers = found.of(column)
+    rows, classes = [], (heads.task.positive, heads.task.negative)
+    for column, seen_by in enumerate(heads.seeds):
+        layers = heads.of(column)
         logits = np.concatenate([see(layers, images[i : i + _FED]) for i in range(0, len(images), _FED)])
         for i, score in enumerate(logits @ np.asarray(odds)):
-            aim, dreamt_by = found.classes[i // len(found.seeds)], found.seeds[i % len(found.seeds)]
+            aim, dreamt_by = classes[i // len(heads.seeds)].name, heads.seeds[i % len(heads.seeds)]
             rows.append(
-                (parametrisation, aim, dreamt_by, seen_by, float(score), bool((score > 0) == (aim == found.classes[0])))
+                (parametrisation, aim, dreamt_by, seen_by, float(score), bool((score > 0) == (aim == classes[0].name)))
             )
     return pd.DataFrame(rows, columns=["parametrisation", "aim", "dreamt_by", "seen_by", "score", "right"])
 
 
 def numbers(dreams: dream.Dreams, seen: pd.DataFrame) -> dict[str, float | int | None]:
-    """Own and transfer accuracy, dead dreams, and how alike the seeds' dreams of pneumonia are (`DreamRecord.numbers`).
+    """Own and transfer accuracy, dead dreams, and how alike the seeds' positive dreams are (`DreamRecord.numbers`).
 
     Of one seed transfer and stability are None.
 

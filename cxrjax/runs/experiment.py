@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
+import dataclasses
 import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jaxlib
 import numpy as np
-import pandas as pd
 
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.tables import Results, RunTables
 from cxrjax.base import devices, files, tasks
-from cxrjax.base.config import ExperimentConfig, run_path
-from cxrjax.base.tasks import Task
+from cxrjax.base.config import ExperimentConfig, arms, run_path, without_arms
 from cxrjax.base.types import InputError
 from cxrjax.data import cohort
-from cxrjax.data.cohort import Cohort, Split
 from cxrjax.data.load import cache_dir, load
-from cxrjax.models import pretrained, registry, transfer
+from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.report import report
-from cxrjax.runs import arms, flow, results, run_folder, scoring, summary, tables
+from cxrjax.runs import dreams, results, run_folder, setup, tables, trained
+from cxrjax.runs.run_folder import Resolved
+from cxrjax.runs.setup import Cohorts
 from cxrjax.storage import checkpoint
-from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts, patients_with_box
-from cxrjax.training import bank, inputs, loop, seed_batches, tf_input
-from cxrjax.training.optimizer import Recipe
+from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts
+from cxrjax.training import bank, inputs, loop, seed_batches, step
 from cxrjax.training.plan import Pipeline, SeedData
 
 log = logging.getLogger(__name__)
@@ -40,22 +36,38 @@ log = logging.getLogger(__name__)
 _NAMED = 10  # images that were left out and are named in the log
 
 
-class Prepared(NamedTuple):
-    """Data and network of an experiment, before training."""
+class Data(NamedTuple):
+    """What an experiment and its arms share."""
 
     store: ImageStore
-    hashes: dict[int, bytes]  # of the images that take part, see `store.hash_rows`
     about: About
-    cohorts: list[Cohort]
-    splits: list[Split]
     weights: Weights | None
-    net: transfer.Network
-    recipe: Recipe
-    settled: dict[str, Any]  # what followed from machine and files; see `run_folder.claim`
 
-    def pipeline(self, store: ImageStore) -> Pipeline:
-        """Of the images of this or another store."""
-        return inputs.make_pipeline(self.settled["input"], store.images, self.net.model.crop)
+
+class Prepared(NamedTuple):
+    """An experiment before training."""
+
+    config: ExperimentConfig
+    data: Data
+    cohorts: Cohorts
+    net: transfer.Network
+    resolved: Resolved
+    cache: bank.Cache  # of activations
+    pipeline: Pipeline
+
+    def pipeline_of(self, store: ImageStore) -> Pipeline:
+        """The images of another store, read as those of this one."""
+        return inputs.make_pipeline(self.resolved.input, store.images, self.net.model.crop)
+
+
+class Scored(NamedTuple):
+    """What is kept of the trained networks, in the order of the seeds."""
+
+    history: loop.History  # [S, E]
+    val: list[np.ndarray]  # of each seed [v], probability of the positive class
+    train: list[np.ndarray]  # of each seed [n], of the training images' centre crops
+    hashes: list[str]  # SHA-256 of each seed's parameters
+    external: np.ndarray | None  # [S, N], scores of the external set
 
 
 def run(config: ExperimentConfig) -> Results:
@@ -66,149 +78,76 @@ def run(config: ExperimentConfig) -> Results:
     Raises:
       InputError: for any mistake in the configuration or in the files it names.
     """
-    check(config)
+    setup.check(config)
     weights = None if config.weights == "random" else pretrained.load_weights(config.weights)
     side = pretrained.model_of(weights, config.model).source
     with devices.main_process_first():
         store, about = load(config.data_dir, config.max_bad, side)
         external = load(config.external_dir, config.max_bad, side)[0] if config.external_dir else None
-    return _run(config, store, about, external, weights)
+    return _run(config, Data(store, about, weights), external)
 
 
-def _run(
-    config: ExperimentConfig, store: ImageStore, about: About, external: ImageStore | None, weights: Weights | None
-) -> Results:
+def _run(config: ExperimentConfig, data: Data, external: ImageStore | None) -> Results:
     """`run` with its data and weights at hand: first its own networks, then its arms, then all files."""
     started = time.monotonic()
-    prepared = prepare(config, store, about, weights)
-    with _claimed(config, prepared.settled) as folder:
-        own = prepared.pipeline(prepared.store)
-        found = _score(prepared, own, external, _train(config, prepared, own, folder))
-        compared = {
-            name: _arm(name, arm, store, about, None if arm.weights == "random" else weights)
-            for name, arm in arms.of(config).items()
-        }
-        made = _results(config, prepared, external, found, compared, started)
+    prepared = prepare(config, data)
+    with _claimed(config, prepared.resolved) as folder:
+        scored = _score(prepared, external, _train(prepared, folder))
+        first = seed_batches.place_of(folder / "checkpoints", config.first_seed)
+        dream = dreams.first_dream(prepared.net, trained.read_head(first, scored.hashes[0]))
+        run_tables = _tables(prepared, external, scored)
+        arm_tables = {name: _arm(name, arm, data) for name, arm in arms(config).items()}
+        facts = results.Facts(
+            dataclasses.asdict(prepared.resolved),
+            tables.environment(data.weights, prepared.net.model, config.retrain_from, jax.devices()[0].device_kind),
+            results.count_data(data.about, data.store, tasks.get(config.task)),
+            (time.monotonic() - started) / 60,
+        )
+        run_results = results.assemble(config, facts, run_tables, arm_tables, dream, data.store)
         if devices.is_first():
-            report.write(folder, made)
-    return made
+            report.write(folder, run_results)
+    return run_results
 
 
-def _arm(name: str, config: ExperimentConfig, store: ImageStore, about: About, weights: Weights | None) -> RunTables:
+def _arm(name: str, config: ExperimentConfig, data: Data) -> RunTables:
     """Tables of an arm, which is run unless it is finished."""
     if devices.broadcast_flag(run_folder.is_finished(run_path(config))):
         log.info("%s: finished already", name)
         return run_files.read(run_path(config))
     log.info("%s: training the same seeds", name)
-    return _run(config, store, about, None, weights).tables
+    weights = None if config.weights == "random" else data.weights
+    return _run(config, data._replace(weights=weights), None).tables
 
 
 @contextlib.contextmanager
-def _claimed(config: ExperimentConfig, settled: dict[str, Any]) -> Iterator[Path]:
+def _claimed(config: ExperimentConfig, resolved: Resolved) -> Iterator[Path]:
     """The run's folder, claimed by the first process for all."""
     with contextlib.ExitStack() as stack:
         with devices.main_process_first():
             if devices.is_first():
-                stack.enter_context(run_folder.claim(config, settled))
+                stack.enter_context(run_folder.claim(config, resolved))
         yield run_path(config)
         devices.wait_for_all("run finished")
 
 
-def check(config: ExperimentConfig) -> None:
-    """Refuses values that no flag rule catches.
-
-    Raises:
-      InputError: naming flag, rule and value.
-    """
-    tasks.get(config.task)
-    if not 0 < config.val_fraction < 1:
-        raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
-    if config.learning_rate <= 0:
-        raise InputError(f"--learning_rate must be above 0, got {config.learning_rate:g}")
-    first = registry.get(config.model).stages[0]
-    if config.retrain_from == first and config.augment_bank:
-        raise InputError(
-            f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from={first} does not leave"
-        )
-    if config.input == "tfdata":
-        tf_input.require()
-
-
-def prepare(config: ExperimentConfig, store: ImageStore, about: About, weights: Weights | None) -> Prepared:
-    """Draws cohorts and splits, builds the network and settles what the user left open; logs what there is."""
-    task = tasks.get(config.task)
-    _log_data(about, store, task)
-    seeds = seeds_of(config)
-    cohorts = [cohort.draw(store.table, task, s, config.negatives, config.view) for s in seeds]
-    boxed = patients_with_box(store, task.boxed_finding) if config.hold_out_boxes else None
-    if boxed is not None and not len(boxed):
-        raise InputError(
-            f"--hold_out_boxes needs boxes of {task.positive.title} (BBox_List_2017.csv), and {about.source} has none"
-        )
-    splits = [_split(config, c, s, store.table, boxed) for c, s in zip(cohorts, seeds, strict=True)]
-    log.info(
-        "%s: %d %s, %d %s a run; %d training, %d validation images in the first run, split by %s",
-        config.name, cohorts[0].label.sum(), task.positive.name, (1 - cohorts[0].label).sum(), task.negative.name,
-        len(splits[0].train), len(splits[0].val), arms.own(config).split_by,
-    )  # fmt: skip
-    net = transfer.build_transfer_model(
-        weights, config.retrain_from, model=pretrained.model_of(weights, config.model), dtype=config.dtype
-    )
+def prepare(config: ExperimentConfig, data: Data) -> Prepared:
+    """Draws cohorts and splits, builds the network and resolves what the user left open; logs what there is."""
+    _log_data(config, data)
+    cohorts = setup.draw(config, data.store, data.about.source)
+    _log_cohorts(config, cohorts)
+    net = setup.build(config, data.weights)
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
-    recipe = Recipe(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        momentum=config.momentum,
-        augment_bank=config.augment_bank,
-        flip=config.flip,
-    )
-    hashes = hash_rows(store.images, np.unique(np.concatenate([c.index for c in cohorts])))
-    settled = devices.broadcast_json(
-        _settle(config, net, recipe, weights) | {"data_sha256": _data_digest(hashes, store.table)}
-    )
-    log.info("input: %s; seeds side by side: %d", settled["input"], settled["seed_batch"])
-
-    return Prepared(store, hashes, about, cohorts, splits, weights, net, recipe, settled)
+    hashes = hash_rows(data.store.images, cohorts.rows)
+    data_sha256 = setup.data_digest(hashes, data.store.table)
+    resolved = setup.resolve(config, net, setup.weights_digest(data.weights), data_sha256)
+    log.info("input: %s; seeds side by side: %d", resolved.input, resolved.seed_batch)
+    pipeline = inputs.make_pipeline(resolved.input, data.store.images, net.model.crop)
+    return Prepared(config, data, cohorts, net, resolved, _cache(hashes), pipeline)
 
 
-def seeds_of(config: ExperimentConfig) -> range:
-    """Seeds of the runs."""
-    return range(config.first_seed, config.first_seed + config.seeds)
-
-
-def _split(config: ExperimentConfig, one: Cohort, seed: int, table: pd.DataFrame, held_out: np.ndarray | None) -> Split:
-    """Of one run, as the configuration asks; `held_out` are patients who are not trained on."""
-    by = arms.own(config).split_by
-    split = cohort.official_split(one, table) if by == "official" else cohort.split(one, seed, config.val_fraction, by)
-    if held_out is not None:
-        split = cohort.exclude_from_training(one, split, held_out)
-    return cohort.subset_train_patients(one, split, config.train_patients, seed) if config.train_patients else split
-
-
-def _settle(config: ExperimentConfig, net: transfer.Network, recipe: Recipe, weights: Weights | None) -> dict[str, Any]:
-    """What the user left open: as an interrupted run had it, else as this machine suggests."""
-    before = run_folder.recall(config)
-    fitting = before.get("seed_batch") or seed_batches.default_seed_batch(net, recipe, config.seeds)
-    return {
-        "input": (before.get("input") or tf_input.default()) if config.input == "auto" else config.input,
-        "seed_batch": min(config.seed_batch or fitting, config.seeds),
-        # Devices and programs round differently; one run holds the numbers of one kind only.
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}, jaxlib {jaxlib.__version__}",
-        "weights_sha256": None if weights is None else checkpoint.digest(weights.params),
-    }
-
-
-def _data_digest(hashes: dict[int, bytes], table: pd.DataFrame) -> str:
-    """Of the images that take part, their labels and patients."""
-    rows = sorted(hashes)
-    digest = hashlib.sha256(b"".join(hashes[row] for row in rows))
-    digest.update(table.iloc[rows].to_csv(index=False).encode())
-    return digest.hexdigest()
-
-
-def _log_data(about: About, store: ImageStore, task: Task) -> None:
-    listed, present = (cohort.count(n, task.counted) for n in (about.listed, label_counts(store.table)))
+def _log_data(config: ExperimentConfig, data: Data) -> None:
+    counted, about = tasks.get(config.task).counted, data.about
+    listed, present = (cohort.count(images, counted) for images in (about.listed, label_counts(data.store.table)))
     log.info(
         "data: %s; present %s; missing %s",
         about.source,
@@ -221,18 +160,28 @@ def _log_data(about: About, store: ImageStore, task: Task) -> None:
         log.warning("and %d more, listed in bad_images.csv of the store", len(about.bad_images) - _NAMED)
 
 
-def _train(config: ExperimentConfig, prepared: Prepared, pipeline: Pipeline, folder: Path) -> Iterator[loop.Fitted]:
+def _log_cohorts(config: ExperimentConfig, cohorts: Cohorts) -> None:
+    task, labels = tasks.get(config.task), cohorts.cohorts[0].label
+    log.info(
+        "%s: %d %s, %d %s a run; %d training, %d validation images in the first run, split by %s",
+        config.name, labels.sum(), task.positive.name, (1 - labels).sum(), task.negative.name,
+        len(cohorts.splits[0].train), len(cohorts.splits[0].val), without_arms(config).split_by,
+    )  # fmt: skip
+
+
+def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
     """Trained networks, one after the other; if a loss is no longer finite, the learning curves are kept."""
-    runs = []
-    for seed, c, s in zip(seeds_of(config), prepared.cohorts, prepared.splits, strict=True):
-        shuffled = cohort.shuffled(c.label[s.train], seed) if config.control == "shuffled_labels" else None
-        runs.append(SeedData(seed, c.index[s.train], c.index[s.val], shuffled))
+    config, cohorts = prepared.config, prepared.cohorts
+    seed_data = []
+    for seed, c, split in zip(cohorts.seeds, cohorts.cohorts, cohorts.splits, strict=True):
+        shuffled = cohort.shuffled(c.label[split.train], seed) if config.control == "shuffled_labels" else None
+        seed_data.append(SeedData(seed, c.index[split.train], c.index[split.val], shuffled))
     positive = tasks.get(config.task).positive
-    labels = cohort.members(prepared.store.table["labels"], positive).astype(np.int32)
+    labels = cohort.members(prepared.data.store.table["labels"], positive).astype(np.int32)
     try:
         yield from seed_batches.train(
-            prepared.net, pipeline, labels, runs, prepared.recipe,
-            prepared.settled["seed_batch"], _cache(prepared.hashes), folder / "checkpoints",
+            prepared.net, prepared.pipeline, labels, seed_data, setup.recipe(config),
+            prepared.resolved.seed_batch, prepared.cache, folder / "checkpoints",
         )  # fmt: skip
     except loop.Diverged as error:
         if devices.is_first():
@@ -245,58 +194,51 @@ def _cache(hashes: dict[int, bytes]) -> bank.Cache:
     return bank.Cache(cache_dir() / "activations", hashes)
 
 
-def _score(
-    prepared: Prepared, pipeline: Pipeline, external: ImageStore | None, trained: Iterator[loop.Fitted]
-) -> scoring.Scored:
-    """Scores of each seed's training images and of the external set, beside those of validation."""
-    rows = [c.index[s.train] for c, s in zip(prepared.cohorts, prepared.splits, strict=True)]
+def _score(prepared: Prepared, external: ImageStore | None, fitted_seeds: Iterator[loop.Fitted]) -> Scored:
+    """Scores of each seed's training images and of the external set, beside those of validation.
 
-    def train() -> tuple[bank.Bank, list[np.ndarray]]:
-        every, size = np.unique(np.concatenate(rows)), len(prepared.store.table)
-        cache = _cache(prepared.hashes)
-        return bank.build(prepared.net.trunk, pipeline, every, bank.CENTRE, size, cache), rows
+    No more than one trained network is held at a time, and the images' activations only when the first is trained.
+    """
+    head, train_rows = prepared.net.head, prepared.cohorts.train
+    histories, val, train, hashes, outside = [], [], [], [], []
+    train_bank, external_bank = None, None
+    for rows, fitted in zip(train_rows, fitted_seeds, strict=True):
+        if train_bank is None:
+            every, size = np.unique(np.concatenate(train_rows)), len(prepared.data.store.table)
+            train_bank = bank.build(prepared.net.trunk, prepared.pipeline, every, bank.CENTRE, size, prepared.cache)
+            external_bank = None if external is None else _external_bank(prepared, external)
+        histories.append(fitted.history)
+        val.append(np.asarray(step.score(fitted.val_logits[0])))
+        train.append(step.score_rows(head, fitted.params, train_bank, rows))
+        hashes.append(checkpoint.digest(jax.tree.map(lambda x: x[0], fitted.params)))
+        if external_bank is not None:
+            every = np.arange(len(external_bank.position))
+            outside.append(step.score_rows(head, fitted.params, external_bank, every))
+    history = loop.History(*(np.concatenate(curves) for curves in zip(*histories, strict=True)))
+    return Scored(history, val, train, hashes, np.stack(outside) if outside else None)
 
-    def elsewhere(external: ImageStore) -> bank.Bank:
-        every = np.arange(len(external.table))
-        cache = _cache(hash_rows(external.images, every))
-        return bank.build(prepared.net.trunk, prepared.pipeline(external), every, bank.CENTRE, len(every), cache)
 
-    return scoring.score(
-        prepared.net, trained, train, None if external is None else functools.partial(elsewhere, external)
-    )
+def _external_bank(prepared: Prepared, external: ImageStore) -> bank.Bank:
+    """Centre crops of the whole external set."""
+    rows = np.arange(len(external.table))
+    cache = _cache(hash_rows(external.images, rows))
+    return bank.build(prepared.net.trunk, prepared.pipeline_of(external), rows, bank.CENTRE, len(rows), cache)
 
 
-def _results(
-    config: ExperimentConfig,
-    prepared: Prepared,
-    external: ImageStore | None,
-    scored: scoring.Scored,
-    compared: dict[str, RunTables],
-    started: float,
-) -> Results:
-    """Makes the tables, and what follows from them."""
-    store, about, cohorts, splits = prepared.store, prepared.about, prepared.cohorts, prepared.splits
-    seeds = seeds_of(config)
-    val = tables.predictions(store, seeds, cohorts, [s.val for s in splits], scored.val)
-    train = tables.predictions(store, seeds, cohorts, [s.train for s in splits], scored.train)
+def _tables(prepared: Prepared, external: ImageStore | None, scored: Scored) -> RunTables:
+    """All that training gave, as tables."""
+    config, store, cohorts = prepared.config, prepared.data.store, prepared.cohorts
+    val = tables.predictions(store, cohorts, [split.val for split in cohorts.splits], scored.val)
+    train = tables.predictions(store, cohorts, [split.train for split in cohorts.splits], scored.train)
     outside = None
     if external is not None and scored.external is not None:
-        outside = tables.external(external, tasks.get(config.task), seeds, scored.external)
-    made = RunTables(
-        seeds=tables.seeds(seeds, scored.history, cohorts, splits, scored.hashes),
+        outside = tables.external(external, tasks.get(config.task), cohorts.seeds, scored.external)
+    return RunTables(
+        seeds=tables.seeds(cohorts, scored.history, scored.hashes),
         history=tables.history(scored.history, config.first_seed),
         predictions=val,
         training=train,
         images=tables.images(store, val, train),
-        flow=flow.flow(config, about, store.table, cohorts, splits),
+        flow=tables.flow(config, prepared.data.about, store.table, cohorts.cohorts, cohorts.splits),
         external=outside,
     )
-    facts = {
-        "settled": prepared.settled,
-        "environment": tables.environment(
-            prepared.weights, prepared.net.model, config.retrain_from, jax.devices()[0].device_kind
-        ),
-        "data": summary.data(about, store, tasks.get(config.task)),
-        "minutes": (time.monotonic() - started) / 60,
-    }
-    return results.assemble(config, facts, made, compared, scored.dream, store)

@@ -1,4 +1,4 @@
-"""Which images of a run each seed looks at, and what lies where in them: lungs, and boxes around pneumonias."""
+"""Which images of a run each seed looks at, and what lies where in them: lungs, and boxes around the finding."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from cxrjax.analysis import localisation
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.localisation import BOX, LUNGS, Regions
 from cxrjax.analysis.tables import RunTables
-from cxrjax.base import tasks
 from cxrjax.base.types import InputError
 from cxrjax.data import phantom
-from cxrjax.data.load import load
 from cxrjax.interpret import lungs as lung_fields
 from cxrjax.models.registry import Model
+from cxrjax.runs.results import open_images
 from cxrjax.runs.trained import TrainedRun
 from cxrjax.storage.store import BOX_COLUMNS, ImageStore, boxes_around
 
 log = logging.getLogger(__name__)
 
 
-class Watched(NamedTuple):
-    """Radiographs with pneumonia that a run's networks are to explain, m of them."""
+class ExplainedImages(NamedTuple):
+    """Positive radiographs that a run's networks are to explain, m of them."""
 
     image: np.ndarray  # [m] names
     patient: np.ndarray  # [m] str
@@ -41,11 +40,13 @@ class Watched(NamedTuple):
     notes: list[str]
 
 
-def watched(run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int, masks: str | None) -> Watched:
+def select_images(
+    run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int, masks: str | None
+) -> ExplainedImages:
     """Chooses the images and finds their regions.
 
-    A seed explains images with pneumonia of patients whom it was not trained on: of its validation images, and, where
-    the run held patients with boxes out, all that have a box. Those with a box come first, by name.
+    A seed explains positive images of patients whom it was not trained on: of its validation images, and, where the run
+    held patients with boxes out, all that have a box. Those with a box come first, by name.
 
     Args:
       run: see `trained.load_run`.
@@ -59,11 +60,9 @@ def watched(run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int,
     """
     model = run.net.model
     made = phantom.embedded() if run.config.data_dir is None else None
-    store = (
-        ImageStore(made.images, made.table) if made else load(run.config.data_dir, run.config.max_bad, model.source)[0]
-    )
-    boxes = _boxes(store, made, tasks.get(run.config.task).boxed_finding)
     tables = run_files.read(run.folder)
+    store = open_images(run.config, run.resolved.data_sha256, model.source, tables.images)
+    boxes = _boxes(store, made, run.task.boxed_finding)
     chosen = {seed: _names(tables, seed, store, set(boxes["image"]), most, most_boxed) for seed in seeds}
     lungs, rows, source = _lungs(
         store, made, masks, sorted({name for some in chosen.values() for name in some}), model.crop
@@ -74,19 +73,19 @@ def watched(run: TrainedRun, seeds: tuple[int, ...], most: int, most_boxed: int,
     if missing := {name for some in chosen.values() for name in some} - set(names):
         notes.append(f"{len(missing)} images have no lung mask and are left out.")
     if not len(names):
-        raise InputError(f"{run.folder}: no image with pneumonia is left to be explained")
+        raise InputError(f"{run.folder}: no image with {run.task.positive.title} is left to be explained")
     patient = store.table["patient"].to_numpy(str)[rows]
     pixels = np.stack([np.asarray(store.images[row][model.middle, model.middle]) for row in rows])
     of_seed = {seed: np.array([place[n] for n in some if n in place], int) for seed, some in chosen.items()}
     regions = _box_regions(boxes, model, names, patient, notes)
-    return Watched(
+    return ExplainedImages(
         names, patient, pixels, model.source, of_seed, Regions(LUNGS, names, patient, lungs), regions, boxes, source,
         lungs.mean(0) >= 0.5, notes,
     )  # fmt: skip
 
 
 def _boxes(store: ImageStore, made: phantom.Phantom | None, finding: str) -> pd.DataFrame:
-    """Boxes around a finding, `store.BOX_COLUMNS`; the phantom's are all around pneumonias."""
+    """Boxes around a finding, `store.BOX_COLUMNS`; the phantom's are all around the finding."""
     if made is not None:
         rows = [
             (name, finding, *(value / made.images.shape[1] for value in box))
@@ -129,7 +128,7 @@ def _box_regions(
 ) -> Regions | None:
     has = np.isin(names, boxes["image"].to_numpy(str))
     if not has.any():
-        notes.append("No image has a box around a pneumonia: localisation is not measured.")
+        notes.append("No image has a box around the finding: localisation is not measured.")
         return None
     made = localisation.box_masks(boxes, list(names[has]), model.source, model.crop)
     inside = made.kept > 0

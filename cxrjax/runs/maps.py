@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,20 +13,25 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import agreement, localisation, map_tests
+from cxrjax.base.config import RANDOM_TRUNK, SHUFFLED_LABELS, arm_path, moved_to
 from cxrjax.base.files import Clock
 from cxrjax.base.types import InputError, Params
 from cxrjax.interpret import dream, objectives, saliency
 from cxrjax.models import transfer
-from cxrjax.runs import arms, run_folder
-from cxrjax.runs.explained import Watched
+from cxrjax.report.figures import sheets
+from cxrjax.report.language import ENGLISH
+from cxrjax.report.sections import maps as map_section
+from cxrjax.runs import run_folder
+from cxrjax.runs.explained import ExplainedImages
 from cxrjax.runs.trained import TrainedRun, load_run
 from cxrjax.training import plan
 
 log = logging.getLogger(__name__)
 
-DREAM = "dream"  # as a method: where an image changes that raises pneumonia from noise
-ARMS = (arms.SHUFFLED_LABELS, arms.RANDOM_TRUNK)  # trained controls, named as in `localisation.CONTROLS`
+DREAM = "dream"  # as a method: where an image changes that raises the positive class from noise
+ARMS = (SHUFFLED_LABELS, RANDOM_TRUNK)  # trained controls, named as in `localisation.CONTROLS`
 _OVERLAYS = 4  # images that are shown
+_SIDE = 230  # pixels of a tile
 
 
 class Candidate(NamedTuple):
@@ -37,8 +42,8 @@ class Candidate(NamedTuple):
     head: Callable[[int], Params]
 
 
-class Found(NamedTuple):
-    """What `look` measures."""
+class MapResults(NamedTuple):
+    """What `compute_maps` measures."""
 
     focus: pd.DataFrame  # `map_tests.Tests.table`
     agreement: pd.DataFrame  # `agreement.Agreement.table`
@@ -61,12 +66,12 @@ def candidates(run: TrainedRun, weights: str | None) -> tuple[list[Candidate], l
     ]
     notes = []
     for name in ARMS:
-        folder = arms.folder(dataclasses.replace(run.config, out=str(run.folder)), name)  # it may have been moved
+        folder = arm_path(moved_to(run.config, run.folder), name)
         if not run_folder.is_finished(folder):
             notes.append(f"No control {name}: the run has none (--floors trains it).")
             continue
         try:
-            other = load_run(folder, None if name == arms.RANDOM_TRUNK else weights)
+            other = load_run(folder, None if name == RANDOM_TRUNK else weights)
         except InputError as error:
             notes.append(f"No control {name}: {error}")
             continue
@@ -78,25 +83,25 @@ def _initial(net: transfer.Network, seed: int) -> Params:
     return jax.jit(net.initial)(plan.stream(jax.random.key(seed), plan.INITIAL_WEIGHTS))
 
 
-def look(
-    known: list[Candidate], seeds: tuple[int, ...], seen: Watched, methods: tuple[str, ...], dreams: bool
-) -> Found:
+def compute_maps(
+    known: list[Candidate], seeds: tuple[int, ...], images: ExplainedImages, methods: tuple[str, ...], dreams: bool
+) -> MapResults:
     """Maps of every network, seed, method and image; figures as they come.
 
-    Maps explain the log odds of pneumonia. Of dreams from noise counts where they changed, against where lungs mostly
-    lie (`Watched.mean_lungs`); each seed's is one "patient" of its intervals.
+    Maps explain the log odds of the positive class. Of dreams from noise counts where they changed, against where lungs
+    mostly lie (`ExplainedImages.mean_lungs`); each seed's is one "patient" of its intervals.
 
     Args:
       known: see `candidates`; the trained networks first.
       seeds: of these.
-      seen: see `explained.watched`.
+      images: see `explained.select_images`.
       methods: of `saliency.METHODS`.
-      dreams: also measure where dreams of pneumonia change the image.
+      dreams: also measure where dreams of the positive class change the image.
     """
-    regions = [seen.lungs] + ([seen.boxes] if seen.boxes else [])
-    rows, reduced, shown = [], [], _to_show(seen)
+    regions = [images.lungs] + ([images.boxes] if images.boxes else [])
+    rows, reduced, shown = [], [], _to_show(images)
     if methods:
-        for maps in _maps(known, seeds, seen, methods):
+        for maps in _maps(known, seeds, images, methods):
             rows += [localisation.score_maps(maps, region) for region in regions]
             reduced.append(agreement.reduce(maps))
             _kept(shown, maps)
@@ -104,11 +109,11 @@ def look(
     agreed = agreement.table(reduced)
     found = [map_tests.table(pd.concat(rows, ignore_index=True))] if rows else []
     if dreams:
-        log.info("where dreams of pneumonia change the image")
-        rows.append(_dreams(known, seeds, seen.mean_lungs))
+        log.info("where dreams change the image")
+        rows.append(_dreams(known, seeds, images.mean_lungs))
         found.append(map_tests.table(rows[-1]))
     table = pd.concat([one.table for one in found], ignore_index=True)
-    return Found(
+    return MapResults(
         table,
         agreed.table,
         pd.concat(rows, ignore_index=True),
@@ -119,21 +124,23 @@ def look(
 
 
 def _maps(
-    known: list[Candidate], seeds: tuple[int, ...], seen: Watched, methods: tuple[str, ...]
+    known: list[Candidate], seeds: tuple[int, ...], images: ExplainedImages, methods: tuple[str, ...]
 ) -> Iterator[localisation.Maps]:
-    total = len(known) * len(methods) * sum(len(seen.of_seed[seed]) for seed in seeds)
+    total = len(known) * len(methods) * sum(len(images.of_seed[seed]) for seed in seeds)
     clock, behind = Clock(total), 0
     for candidate in known:
         odds = objectives.log_odds(candidate.net)
         for seed in seeds:
-            places = seen.of_seed[seed]
+            places = images.of_seed[seed]
             if not len(places):
                 continue
             layers = jax.device_put(transfer.layers(candidate.net, candidate.head(seed)))
             for method in methods:
-                made = saliency.METHODS[method](jax.random.key(seed), candidate.net, layers, seen.pixels[places], odds)
+                made = saliency.METHODS[method](
+                    jax.random.key(seed), candidate.net, layers, images.pixels[places], odds
+                )
                 yield localisation.Maps(
-                    candidate.name, method, np.full(len(places), seed), seen.image[places], seen.patient[places],
+                    candidate.name, method, np.full(len(places), seed), images.image[places], images.patient[places],
                     np.asarray(made),
                 )  # fmt: skip
                 behind += len(places)
@@ -148,10 +155,10 @@ def _kept(shown: dict[str, dict[str, np.ndarray]], maps: localisation.Maps) -> N
             shown[name].setdefault(maps.method, one)
 
 
-def _to_show(seen: Watched) -> dict[str, dict[str, np.ndarray]]:
+def _to_show(images: ExplainedImages) -> dict[str, dict[str, np.ndarray]]:
     """The first images by name that have a box and are explained."""
-    explained = {str(seen.image[place]) for places in seen.of_seed.values() for place in places}
-    boxed = set() if seen.boxes is None else set(map(str, seen.boxes.image))
+    explained = {str(images.image[place]) for places in images.of_seed.values() for place in places}
+    boxed = set() if images.boxes is None else set(map(str, images.boxes.image))
     return {name: {} for name in sorted(explained & boxed)[:_OVERLAYS]}
 
 
@@ -171,6 +178,61 @@ def _dreams(known: list[Candidate], seeds: tuple[int, ...], lungs: np.ndarray) -
             change = image - jax.image.resize(start, image.shape, "bilinear")
             energy.append(jax.image.resize(change**2, lungs.shape, "linear"))
         maps = np.maximum(np.asarray(jnp.stack(energy)), 0)
-        dreamt = localisation.Maps(candidate.name, DREAM, np.array(seeds), names, names, maps)
-        rows.append(localisation.score_maps(dreamt, regions))
+        rows.append(
+            localisation.score_maps(
+                localisation.Maps(candidate.name, DREAM, np.array(seeds), names, names, maps), regions
+            )
+        )
     return pd.concat([*rows, localisation.baselines(regions)], ignore_index=True)
+
+
+def write(
+    folder: Path, images: ExplainedImages, found: MapResults, missing: list[str], settings: dict[str, Any]
+) -> None:
+    """Writes the record of a run; `missing` says which controls there are none of."""
+    numbers = {
+        "settings": settings,
+        "images": len({int(place) for places in images.of_seed.values() for place in places}),
+        "lungs": images.lung_source,
+        "notes": [*images.notes, *missing, *found.notes],
+        "verdicts": sentences(found),
+    }
+    pictures = {"overlays": overlays(images, found)} if found.shown else {}
+    tables = {"focus": found.focus, "agreement": found.agreement, "metrics": found.metrics}
+    run_folder.write_record(folder / run_folder.MAPS, pictures, tables, numbers)
+
+
+def sentences(found: MapResults) -> list[str]:
+    """Every verdict in words."""
+    return [map_section.sentence(verdict, found.focus, ENGLISH) for verdict in found.verdicts]
+
+
+def overlays(images: ExplainedImages, found: MapResults) -> np.ndarray:
+    """Rows: images with boxes; columns: the image, and each method's map over it; boxes outlined, [H, W, 3] u8."""
+    place = {name: row for row, name in enumerate(images.image)}
+    methods = list(next(iter(found.shown.values())))
+    tiles = []
+    for name, maps in found.shown.items():
+        pixels, boxes = images.pixels[place[name]], _boxes(images, name)
+        tiles.append(
+            [
+                sheets.overlay(pixels, np.zeros(pixels.shape), boxes),
+                *(sheets.overlay(pixels, maps[method], boxes) for method in methods),
+            ]
+        )
+    return sheets.sheet(tiles, list(found.shown), ["", *methods], _SIDE)
+
+
+def _boxes(images: ExplainedImages, name: str) -> list[tuple[float, ...]]:
+    """x, y, width, height in pixels of the centre crop."""
+    own = images.box_table[images.box_table["image"] == name]
+    pixels = own[["x", "y", "width", "height"]].to_numpy(float) * images.side
+    corner = (images.side - images.pixels.shape[1]) // 2
+    return [(x - corner, y - corner, width, height) for x, y, width, height in pixels]
+
+
+def last_line(title: str, found: MapResults) -> str:
+    """What a person wants to know, in one line."""
+    good = [f"{one.method} ({one.metric}, {one.target})" for one in found.verdicts if one.everything]
+    count = f"{len(good)} of {len(found.verdicts)} metrics beat all controls and baselines"
+    return f"{title}: {count}: {', '.join(good) or 'none'}"

@@ -53,7 +53,7 @@ def predict(
     Args:
       run: see `trained.load_run`.
       images: see `gather`; reduced as a store's, the whole image to 256x256, or what the network takes (`data.decode`).
-      threshold: decision is 1, pneumonia, where the score is above.
+      threshold: decision is 1, positive, where the score is above.
       accept_anything: only what cannot be read is refused, not what breaks the rules of `data.decode.check_opened`.
       workers: threads that decode; 0: one a core.
 

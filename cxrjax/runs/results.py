@@ -1,4 +1,7 @@
-"""A run's results: its tables analysed and summed up, fresh from training or out of a finished run's folder."""
+"""A run's results: its tables analysed and summed up, fresh from training or out of a finished run's folder.
+
+summary.json has them in one file, `last_line` in one line.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,44 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
-from cxrjax.analysis import analyse, curves
+from cxrjax.analysis import analyse, comparison, curves
 from cxrjax.analysis import tables as run_files
-from cxrjax.analysis.tables import Results, RunTables
-from cxrjax.base.config import ExperimentConfig
+from cxrjax.analysis.tables import Analysis, Results, RunTables
+from cxrjax.base import tasks
+from cxrjax.base.codes import code
+from cxrjax.base.config import ExperimentConfig, arms, moved_to, run_path
+from cxrjax.base.tasks import Task
 from cxrjax.base.types import InputError
+from cxrjax.data import cohort
 from cxrjax.data.load import load
-from cxrjax.runs import arms, record, run_folder, summary, tables
-from cxrjax.storage.store import ImageStore
+from cxrjax.metrics import registry, resampled_t
+from cxrjax.runs import run_folder, setup
+from cxrjax.runs.tables import pictures
+from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts
 
 log = logging.getLogger(__name__)
 
 
+class Facts(NamedTuple):
+    """What is known of a run beside its tables."""
+
+    resolved: dict[str, Any]  # what resolved.json holds
+    environment: dict[str, Any]  # see `tables.environment`
+    data: dict[str, Any]  # see `count_data`
+    minutes: float  # since its last start
+
+
 def assemble(
     config: ExperimentConfig,
-    facts: Mapping[str, Any],
-    made: RunTables,
-    compared: Mapping[str, RunTables],
+    facts: Facts,
+    run_tables: RunTables,
+    arm_tables: Mapping[str, RunTables],
     dream: np.ndarray,
     store: ImageStore | None,
 ) -> Results:
@@ -36,22 +55,22 @@ def assemble(
 
     Args:
       config: of the run.
-      facts: settled and environment as in `Results`, data as `summary.data` gives it, and minutes.
-      made: the run's tables.
-      compared: those of its arms, see `arms.of`.
+      facts: beside its tables.
+      run_tables: the run's tables.
+      arm_tables: those of its arms, see `config.arms`.
       dream: [H, W] u8.
       store: of its images, for pictures of its errors; None: none are shown.
     """
-    found = analyse.analyse(config, made, compared)
+    analysis = analyse.analyse(config, run_tables, arm_tables)
     return Results(
         config,
-        facts["environment"],
-        facts["settled"],
-        summary.summary(config, facts["data"], found, facts["minutes"]),
-        made,
-        found,
+        facts.environment,
+        facts.resolved,
+        summarise(config, facts.data, analysis, facts.minutes),
+        run_tables,
+        analysis,
         dream,
-        tables.pictures(store, curves.shown_errors(found.errors)) if store else {},
+        pictures(store, curves.shown_errors(analysis.errors)) if store else {},
     )
 
 
@@ -65,30 +84,195 @@ def reopen(folder: Path, **changed: Any) -> Results:
     Raises:
       InputError: if the folder holds no finished run, a damaged one, or one of another version.
     """
-    before, settled = run_folder.read_finished(folder)
+    before, resolved = run_folder.read_finished(folder)
     config = dataclasses.replace(before, **changed)
-    placed = dataclasses.replace(config, out=str(folder))  # it may have been moved
-    compared = {name: run_files.read(arms.folder(placed, name)) for name in arms.of(placed)}
+    placed = moved_to(config, folder)
+    arm_tables = {name: run_files.read(run_path(arm)) for name, arm in arms(placed).items()}
     try:
-        known = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        facts = {
-            "settled": settled,
-            "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
-            "data": known["data"],
-            "minutes": known["minutes"],
-        }
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        facts = Facts(dataclasses.asdict(resolved), environment, summary["data"], summary["minutes"])
         with Image.open(folder / "dream.png") as opened:
             dream = np.asarray(opened.convert("L"))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} holds a damaged run, or one of another version: {error}") from error
-    found = assemble(config, facts, run_files.read(folder), compared, dream, _store(config, facts))
-    return found._replace(dreams=record.read_dreams(folder), maps=record.read_maps(folder))
-
-
-def _store(config: ExperimentConfig, facts: dict[str, Any]) -> ImageStore | None:
-    """The run's images; none if they are no longer where they were."""
+    tables = run_files.read(folder)
+    store: ImageStore | None = None
     try:
-        return load(config.data_dir, config.max_bad, facts["environment"]["network"]["source"])[0]
+        store = open_images(config, resolved.data_sha256, facts.environment["network"]["source"], tables.images)
     except InputError as error:
         log.warning("the report goes without pictures of errors: %s", error)
-        return None
+    results = assemble(config, facts, tables, arm_tables, dream, store)
+    return results._replace(dreams=run_folder.read_dreams(folder), maps=run_folder.read_maps(folder))
+
+
+def open_images(config: ExperimentConfig, data_sha256: str, side: int, images: pd.DataFrame) -> ImageStore:
+    """The images of a finished run, opened again: those that it was trained on, or none.
+
+    Args:
+      config: of the run.
+      data_sha256: as the run resolved it.
+      side: width and height of the images in pixels.
+      images: `RunTables.images`.
+
+    Raises:
+      InputError: if they are no longer there, or images, labels or patients have changed since.
+    """
+    store, about = load(config.data_dir, config.max_bad, side)
+    row = pd.Series(np.arange(len(store.table)), index=store.table["image"])
+    if missing := sorted(set(images["image"]) - set(row.index)):
+        raise InputError(
+            f"{len(missing)} images of the run, {missing[0]} among them, are not in {about.source} any more"
+        )
+    if config.train_patients or config.hold_out_boxes:  # who was left out of training is not in the tables
+        rows = setup.draw(config, store, about.source).rows
+    else:
+        rows = np.sort(row[images["image"]].to_numpy())
+    if setup.data_digest(hash_rows(store.images, rows), store.table) != data_sha256:
+        raise InputError(f"images, labels or patients in {about.source} are not those that the run was trained on")
+    return store
+
+
+def read_compared(folder: Path) -> comparison.Run:
+    """What `comparison.compare` needs of a finished run.
+
+    Raises:
+      InputError: the folder holds none, or a file or a column is missing.
+    """
+    config, resolved = run_folder.read_finished(folder)
+    seeds = run_files.read_table(
+        folder / "results.csv", ["seed", "n_train", "n_val", *registry.shown_in(registry.MAIN)]
+    )
+    columns = ["seed", "image", "patient", "label", "score"]
+    predictions = run_files.read_table(folder / "predictions.csv", columns)
+    return comparison.Run(config, resolved.data_sha256, seeds.set_index("seed"), predictions)
+
+
+def count_data(about: About, store: ImageStore, task: Task) -> dict[str, Any]:
+    """Where the images come from, and how many there are of each class, listed and present."""
+    return {
+        "source": about.source,
+        "listed": cohort.count(about.listed, task.counted),
+        "present": cohort.count(label_counts(store.table), task.counted),
+        "made": about.made,
+        "bad_images": about.bad_images,
+    }
+
+
+def summarise(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis, minutes: float) -> dict[str, Any]:
+    """What summary.json holds: shares 0..1, null if undefined; mean, sd, low, high (95 %) are over runs.
+
+    Args:
+      config: of the run.
+      data: see `count_data`.
+      analysis: of its tables.
+      minutes: since its last start.
+    """
+    best = resampled_t.over_runs(
+        analysis.seeds["best_epoch_accuracy"].to_numpy(float),
+        analysis.seeds["n_train"].mean(),
+        analysis.seeds["n_val"].mean(),
+    )
+    task = tasks.get(config.task)
+    floors = analysis.floors[analysis.floors["floor"] != "network"]
+    return {
+        "experiment": config.name,
+        "task": task.name,
+        "runs": len(analysis.seeds),
+        "minutes": round(minutes, 2),
+        "data": data,
+        "split_by": config.split_by,
+        "control": config.control,
+        "internal": _figures(analysis, "internal") | {"best_epoch_accuracy": _record(best._asdict())},
+        # Here runs share all images, so only training differs: no interval for new images follows from it.
+        "external": None if analysis.external_seeds is None else _figures(analysis, "external"),
+        "floors": {row["floor"]: _record(row) for row in floors.to_dict("records")},
+        "leakage": None
+        if analysis.leakage is None
+        else {row["metric"]: _record(row) for row in analysis.leakage.to_dict("records")},
+        "poster_percent": dict(task.published.percent) if task.published else None,
+        "notes": notes(config, data, analysis.seeds),
+    }
+
+
+def _figures(analysis: Analysis, data: str) -> dict[str, dict[str, Any]]:
+    """Figures at the fixed threshold: name -> mean, sd, low, high, pooled, pooled_low, pooled_high."""
+    chosen = analysis.metrics[(analysis.metrics["data"] == data) & (analysis.metrics["rule"] == "fixed")]
+    return {row["metric"]: _record(row, ("data", "rule", "metric")) for row in chosen.to_dict("records")}
+
+
+def _record(row: Mapping[Any, Any], without: tuple[str, ...] = ("floor", "metric")) -> dict[str, Any]:
+    """A row of a table as JSON knows it."""
+    return {
+        str(name): None if pd.isna(value) else getattr(value, "item", lambda value=value: value)()
+        for name, value in row.items()
+        if name not in without
+    }
+
+
+def notes(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) -> list[str]:
+    """What a reader must know beside the metrics, as codes with their values: see `cxrjax.base.codes`.
+
+    Args:
+      config: Configuration of the run.
+      data: As `count_data` gives it.
+      seeds: `Analysis.seeds`.
+    """
+    task, codes = tasks.get(config.task), []
+    listed, present = data["listed"], data["present"]
+    positive, others = (side.name for side in task.counted[:2])
+    if config.control == "shuffled_labels":
+        codes.append(code("shuffled_labels"))
+    if config.data_dir is None:
+        codes.append(code("phantom"))
+    if listed[positive] + listed[others] > present[positive] + present[others]:
+        counts = {"n": present[positive], "of": listed[positive], "positive": positive}
+        other_counts = {"others_n": present[others], "others_of": listed[others], "others": others}
+        codes.append(code("partly_present", **counts, **other_counts))
+    negatives = int((seeds["n_train"] + seeds["n_val"] - seeds["positives_train"] - seeds["positives_val"]).iloc[0])
+    if config.view == "all" and not config.train_patients and negatives == present[task.negative.name]:
+        codes.append(code("all_negatives", n=negatives, negative=task.negative.name))
+    if share := seeds["contaminated_share"].mean():
+        codes.append(code("patients_on_both_sides", by=config.split_by, share=f"{share:.3g}"))
+    if config.split_by == "official":
+        codes.append(code("official_split"))
+    return codes
+
+
+def last_line(summary: dict[str, Any]) -> str:
+    """The summary a person wants, e.g. `P vs NF: accuracy 83.1 ± 3.0 % (poster 83 ± 7), FP 7.4 %, ...`."""
+    inside, task = summary["internal"], tasks.get(summary["task"])
+
+    def percent(name: str) -> str:
+        mean, sd = inside[name]["mean"], inside[name]["sd"]
+        return f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}") + " %"
+
+    beside = ""
+    if task.published:
+        percents = task.published.percent
+        beside = f" ({task.published.name} {percents['accuracy']} ± {percents['accuracy_sd']})"
+    return (
+        f"{task.title}: accuracy {percent('accuracy')}{beside}, "
+        f"FP {100 * inside['fp_share']['mean']:.1f} %, FN {100 * inside['fn_share']['mean']:.1f} %, "
+        f"AUROC {decimal(inside['auroc']['mean'])}{_floor(summary)}, {_elsewhere(summary)}"
+        f"{summary['runs']} seed{'s' if summary['runs'] > 1 else ''}, {summary['minutes']:.0f} min"
+    )
+
+
+def _elsewhere(summary: dict[str, Any]) -> str:
+    """The external set's figures beside the internal ones; empty if there is no such set."""
+    outside = summary["external"]
+    if outside is None:
+        return ""
+    return f"external: accuracy {100 * outside['accuracy']['mean']:.1f} %, AUROC {decimal(outside['auroc']['mean'])}, "
+
+
+def _floor(summary: dict[str, Any]) -> str:
+    """What view, age, sex and follow-up number alone reach; empty where they are not known."""
+    floor = summary["floors"]["metadata"]
+    return f" (metadata alone {decimal(floor['auroc'])})" if floor["available"] else ""
+
+
+def decimal(value: float | None) -> str:
+    """A figure with three digits."""
+    return "undefined" if value is None else f"{value:.3f}"

@@ -1,4 +1,8 @@
-"""The folder of a run: refused if it holds something else, continued if the run in it was interrupted."""
+"""The folder of a run: refused if it holds something else, continued if the run in it was interrupted.
+
+Beside the run's own files it may hold records of what was dreamt and mapped, `dreams/` and `maps/`, each whole or
+absent.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +11,56 @@ import dataclasses
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from cxrjax.analysis.tables import DreamRecord, MapRecord
 from cxrjax.base import files
-from cxrjax.base.config import ExperimentConfig, run_path
+from cxrjax.base.config import ExperimentConfig, run_path, with_absolute_paths
 from cxrjax.base.types import InputError
+from cxrjax.report import pages
 
 # Fields that may differ when a run is continued: they change its files, but nothing that was trained.
 _IGNORED = {"out", "overwrite", "wanted_sensitivity", "prevalence", "lang"}
-_CONFIG, _SETTLED = "config.json", "settled.json"
+_CONFIG, _RESOLVED, _SUMMARY = "config.json", "resolved.json", "summary.json"
+_EARLIER = "settled.json"  # what runs of earlier versions have in the place of resolved.json
+
+DREAMS, MAPS = "dreams", "maps"  # folders of records
+_NUMBERS = "numbers.json"  # of a record, written last: its presence says that the rest is there
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """What followed from machine and files, resolved.json: a run is continued only where it is the same."""
+
+    input: str  # tfdata or resident
+    seed_batch: int  # seeds trained side by side
+    device: str  # devices and programs round differently; one run holds the numbers of one kind only
+    weights_sha256: str | None  # of the pretrained parameters; None: random ones
+    data_sha256: str  # of the images that take part, their labels and patients
 
 
 def is_finished(folder: Path) -> bool:
     """True if the run in the folder came to its end; the summary is written last."""
-    return (folder / "summary.json").is_file()
+    return (folder / _SUMMARY).is_file()
 
 
-def recall(config: ExperimentConfig) -> dict[str, Any]:
-    """What an interrupted run of this configuration settled by itself (`claim`'s `settled`); empty if there is none."""
+def recall(config: ExperimentConfig) -> Resolved | None:
+    """What an interrupted run of this configuration resolved; None if there is none."""
     folder = run_path(config)
     if is_finished(folder) or not (folder / _CONFIG).is_file() or _differing(folder / _CONFIG, _fields(config)):
-        return {}
-    return _read(folder / _SETTLED)
+        return None
+    return _read_resolved(folder)
 
 
-def read_finished(folder: Path) -> tuple[ExperimentConfig, dict[str, Any]]:
-    """Configuration of a finished run, and what it settled by itself (`claim`'s `settled`).
+def read_finished(folder: Path) -> tuple[ExperimentConfig, Resolved]:
+    """Configuration of a finished run, and what it resolved.
 
     Raises:
       InputError: if the folder holds no run, one that is not finished, or one of another version.
@@ -44,23 +70,35 @@ def read_finished(folder: Path) -> tuple[ExperimentConfig, dict[str, Any]]:
         raise InputError(f"{folder} must be the folder of a finished run, and {what}")
     if not is_finished(folder):
         raise InputError(f"{folder} must be the folder of a finished run; this one was interrupted or is under way")
+    _refuse_earlier(folder)
     try:
-        config, settled = ExperimentConfig(**_read(folder / _CONFIG)), _read(folder / _SETTLED)
+        config = ExperimentConfig(**_read(folder / _CONFIG))
     except (ValueError, TypeError) as error:
         raise InputError(f"{folder} holds a damaged run, or one of another version: {error}") from error
-    if "weights_sha256" not in settled:
-        raise InputError(f"{folder} holds a run of another version: {_SETTLED} must have weights_sha256")
-    return config, settled
+    return config, _read_resolved(folder)
+
+
+def _refuse_earlier(folder: Path) -> None:
+    if (folder / _EARLIER).is_file() and not (folder / _RESOLVED).is_file():
+        raise InputError(f"{folder} holds a run of an earlier version of cxrjax ({_EARLIER}); train it anew")
+
+
+def _read_resolved(folder: Path) -> Resolved:
+    try:
+        return Resolved(**_read(folder / _RESOLVED))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{folder / _RESOLVED} is damaged, or of another version: {error}") from error
 
 
 @contextlib.contextmanager
-def claim(config: ExperimentConfig, settled: dict[str, Any]) -> Iterator[Path]:
+def claim(config: ExperimentConfig, resolved: Resolved) -> Iterator[Path]:
     """Makes or re-opens the folder for this run, and holds it against other processes.
+
+    config.json names data and weights by their absolute paths, so that the run can be opened from anywhere.
 
     Args:
       config: as the user gave it.
-      settled: what followed from machine and files (input, seed_batch, hashes of weights and data): an interrupted
-        run is continued only where these are the same.
+      resolved: an interrupted run is continued only where it is the same.
 
     Raises:
       InputError: if it holds a finished run (unless config.overwrite), an interrupted run of another configuration
@@ -77,22 +115,23 @@ def claim(config: ExperimentConfig, settled: dict[str, Any]) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"--out={folder} is in use by a run that is under way") from error
-        _check(folder, config, settled)
-        files.write_json(folder / _SETTLED, settled)
-        files.write_json(folder / _CONFIG, dataclasses.asdict(config))
+        _check(folder, config, dataclasses.asdict(resolved))
+        files.write_json(folder / _RESOLVED, dataclasses.asdict(resolved))
+        files.write_json(folder / _CONFIG, dataclasses.asdict(with_absolute_paths(config)))
         yield folder
 
 
-def _check(folder: Path, config: ExperimentConfig, settled: dict[str, Any]) -> None:
+def _check(folder: Path, config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """Empties the folder of an earlier run if asked to, or refuses what cannot be continued."""
     if not (folder / _CONFIG).is_file():
         return
-    differing = _differing(folder / _CONFIG, _fields(config)) + _differing(folder / _SETTLED, settled)
+    differing = _differing(folder / _CONFIG, _fields(config)) + _differing(folder / _RESOLVED, resolved)
     if config.overwrite and (is_finished(folder) or differing):
         _empty(folder)
     elif is_finished(folder):
         raise InputError(f"--out={folder} holds a finished run; --overwrite replaces it")
     elif differing:
+        _refuse_earlier(folder)
         raise InputError(
             f"--out={folder} holds an interrupted run of another configuration: {', '.join(differing)}; "
             "--overwrite replaces it"
@@ -100,7 +139,8 @@ def _check(folder: Path, config: ExperimentConfig, settled: dict[str, Any]) -> N
 
 
 def _fields(config: ExperimentConfig) -> dict[str, Any]:
-    return {name: value for name, value in dataclasses.asdict(config).items() if name not in _IGNORED}
+    fields = dataclasses.asdict(with_absolute_paths(config))
+    return {name: value for name, value in fields.items() if name not in _IGNORED}
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -115,12 +155,12 @@ def _differing(file: Path, now: dict[str, Any]) -> list[str]:
 
 def _foreign(folder: Path) -> bool:
     """True if the folder holds what no run leaves behind that was killed before it wrote its configuration."""
-    return any(not entry.name.startswith(".") and entry.name != _SETTLED for entry in folder.iterdir())
+    return any(not entry.name.startswith(".") and entry.name != _RESOLVED for entry in folder.iterdir())
 
 
 def _empty(folder: Path) -> None:
     """Removes a run; after a kill on the way it is still a run, since its configuration goes last."""
-    last = ("summary.json", _CONFIG)
+    last = (_SUMMARY, _CONFIG)
     for entry in [entry for entry in folder.iterdir() if entry.name not in (".lock", *last)]:
         if entry.is_dir():
             shutil.rmtree(entry)
@@ -128,3 +168,68 @@ def _empty(folder: Path) -> None:
             entry.unlink()
     for name in last:
         (folder / name).unlink(missing_ok=True)
+
+
+def write_record(
+    folder: Path,
+    pictures: dict[str, np.ndarray],
+    tables: dict[str, pd.DataFrame],
+    numbers: dict[str, Any],
+    further: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:
+    """Writes pictures NAME.png, tables NAME.csv, further files, and numbers.json last.
+
+    Args:
+      folder: of the record, made if it is not there.
+      pictures: [H, W] or [H, W, 3] u8.
+      tables: without an index of interest.
+      numbers: for JSON.
+      further: file name -> what it holds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _NUMBERS).unlink(missing_ok=True)
+    for name, picture in pictures.items():
+        files.write_bytes(folder / f"{name}.png", pages.png(picture))
+    for name, content in further.items():
+        files.write_bytes(folder / name, content)
+    for name, table in tables.items():
+        files.write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
+    files.write_json(folder / _NUMBERS, numbers)
+
+
+def read_dreams(run: Path) -> DreamRecord | None:
+    """What `experiments.deep_dream` wrote of a run; None if there is none.
+
+    Raises:
+      InputError: if it is damaged.
+    """
+    record = _read_record(run / DREAMS, ("transfer",))
+    return record and DreamRecord(record[0], record[1]["transfer"], record[2])
+
+
+def read_maps(run: Path) -> MapRecord | None:
+    """What `experiments.where_it_looks` wrote of a run; None if there is none.
+
+    Raises:
+      InputError: if it is damaged.
+    """
+    record = _read_record(run / MAPS, ("focus", "agreement"))
+    return record and MapRecord(record[0], record[1]["focus"], record[1]["agreement"], record[2])
+
+
+def _read_record(
+    folder: Path, tables: tuple[str, ...]
+) -> tuple[dict[str, np.ndarray], dict[str, pd.DataFrame], dict[str, Any]] | None:
+    """Pictures, tables and numbers of a record."""
+    if not (folder / _NUMBERS).is_file():
+        return None
+    try:
+        numbers = json.loads((folder / _NUMBERS).read_text(encoding="utf-8"))
+        pictures = {}
+        for path in sorted(folder.glob("*.png")):
+            with Image.open(path) as opened:
+                pictures[path.stem] = np.asarray(opened)
+        read = {name: pd.read_csv(folder / f"{name}.csv", keep_default_na=True) for name in tables}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} holds damaged files: {error}") from error
+    return pictures, read, numbers

@@ -6,10 +6,10 @@ already is taken from there. A row that fails does not lose the others.
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +20,7 @@ from cxrjax.base.types import InputError
 from cxrjax.data.load import load
 from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights
-from cxrjax.models.registry import ALEXNET
-from cxrjax.runs import cost, experiment, finished
+from cxrjax.runs import cost, experiment, run_folder, setup
 from cxrjax.storage.store import About, ImageStore
 from cxrjax.training import seed_batches
 
@@ -29,6 +28,12 @@ log = logging.getLogger(__name__)
 
 DONE, UNAVAILABLE, FAILED, WAITING = "done", "not available", "failed", "not run yet"
 _NOTHING = cost.Work(0.0, 0.0)
+# Fields in which runs of the same numbers may differ: where files lie (hashes tell what is in them), how the work is
+# spread, what is evaluated besides, and how it is told.
+_FREE = {
+    "name", "data_dir", "weights", "max_bad", "out", "overwrite", "input", "seed_batch", "external_dir", "lang",
+    "prevalence", "wanted_sensitivity", "floors",
+}  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -41,23 +46,41 @@ class Row(NamedTuple):
     unavailable: str = ""  # why it cannot be run; "" if it can
 
 
+def row_config(base: ExperimentConfig, name: str, **changes: Any) -> ExperimentConfig:
+    """The base with some fields changed, as a row: in a folder of its own below the base's, without controls."""
+    return dataclasses.replace(base, floors=False, out=str(Path(base.out or "") / name), **changes)
+
+
 class Source(NamedTuple):
-    """Data and weights that the rows share, opened once."""
+    """Data and weights that the rows share, opened once; each image is hashed once."""
 
     store: ImageStore
     about: About
     weights: Weights | None
+    weights_sha256: str | None
+    hashes: setup.ImageHashes
 
 
-class Met(NamedTuple):
-    """What a configuration meets in the data, before anything is trained."""
+class DryRun(NamedTuple):
+    """What a configuration meets in the data, before anything is built or trained."""
 
     sizes: cost.Sizes
     patients: np.ndarray  # [S] in training, of each run
-    settled: dict[str, Any]  # see `experiment.prepare`
+    weights_sha256: str | None
+    data_sha256: str
 
 
-class Task(NamedTuple):
+class KnownRun(NamedTuple):
+    """A finished run, or one that is to be."""
+
+    folder: Path
+    config: ExperimentConfig
+    device: str
+    weights_sha256: str | None
+    data_sha256: str
+
+
+class PlannedRow(NamedTuple):
     """A row, and what is left to do for it."""
 
     row: Row
@@ -82,47 +105,102 @@ def open_source(data_dir: str | None, weights: str) -> Source:
     Raises:
       InputError: if either is missing or damaged.
     """
-    found = None if weights == "random" else pretrained.load_weights(weights)
-    side = pretrained.model_of(found, registry.ALEXNET.name).source
-    return Source(*load(data_dir, size=side), found)
+    loaded = None if weights == "random" else pretrained.load_weights(weights)
+    store, about = load(data_dir, size=pretrained.model_of(loaded, registry.ALEXNET.name).source)
+    return Source(store, about, loaded, setup.weights_digest(loaded), setup.ImageHashes(store))
 
 
-def meet(config: ExperimentConfig, source: Source) -> Met:
+def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
     """Draws and splits as the run will.
 
     Raises:
       InputError: if the run would be refused.
     """
-    experiment.check(config)
-    with _silent():
-        made = experiment.prepare(config, source.store, source.about, _weights(config, source))
-    drawn = list(zip(made.cohorts, made.splits, strict=True))
-    train, val = [c.index[s.train] for c, s in drawn], [c.index[s.val] for c, s in drawn]
+    setup.check(config)
+    cohorts = setup.draw(config, source.store, source.about.source)
+    train, val = cohorts.train, cohorts.val
     sizes = cost.Sizes(
         np.array([len(rows) for rows in train]),
         np.array([len(rows) for rows in val]),
         len(np.unique(np.concatenate(train))),
         len(np.unique(np.concatenate(train + val))),
     )
-    return Met(sizes, np.array([len(np.unique(c.patient[s.train])) for c, s in drawn]), made.settled)
+    pairs = zip(cohorts.cohorts, cohorts.splits, strict=True)
+    patients = np.array([len(np.unique(c.patient[split.train])) for c, split in pairs])
+    weights_sha256 = None if config.weights == "random" else source.weights_sha256
+    return DryRun(
+        sizes, patients, weights_sha256, setup.data_digest(source.hashes.of(cohorts.rows), source.store.table)
+    )
 
 
-def _weights(config: ExperimentConfig, source: Source) -> Weights | None:
-    return None if config.weights == "random" else source.weights
+def read_known(folder: Path) -> KnownRun:
+    """A finished run.
+
+    Raises:
+      InputError: if the folder is not that of a finished run.
+    """
+    config, resolved = run_folder.read_finished(folder)
+    return KnownRun(folder, config, resolved.device, resolved.weights_sha256, resolved.data_sha256)
 
 
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """`experiment.prepare` tells of the data each time; the run itself will."""
-    before = experiment.log.level
-    experiment.log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        experiment.log.setLevel(before)
+def gather(folders: Iterable[str | Path]) -> list[KnownRun]:
+    """Finished runs, and the finished ones among their arms.
+
+    Raises:
+      InputError: if a folder is not that of a finished run.
+    """
+    runs = []
+    for folder in map(Path, folders):
+        runs.append(read_known(folder))
+        runs += [read_known(path) for path in sorted(folder.glob("arms/*")) if run_folder.is_finished(path)]
+    return runs
 
 
-def look(rows: Sequence[Row], source: Source, reuse: Sequence[finished.Run] = ()) -> list[Task]:
+def differences(a: KnownRun, b: KnownRun) -> list[str]:
+    """What keeps two runs from having the same numbers, as `epochs (30, not 60)`; empty if nothing does.
+
+    A run split by both is a run split by patient, the other split being an arm. Weights and data are compared by their
+    hashes. Devices may differ, which round differently.
+    """
+    names = [field.name for field in dataclasses.fields(ExperimentConfig) if field.name not in _FREE]
+    pairs = [(name, _value(a, name), _value(b, name)) for name in names]
+    return (
+        [f"{name} ({of_a}, not {of_b})" for name, of_a, of_b in pairs if of_a != of_b]
+        + ["weights"] * (a.weights_sha256 != b.weights_sha256)
+        + ["data"] * (a.data_sha256 != b.data_sha256)
+    )
+
+
+def _value(run: KnownRun, name: str) -> Any:
+    value = getattr(run.config, name)
+    return "patient" if name == "split_by" and value == "both" else value
+
+
+def find_same(wanted: KnownRun, candidates: Sequence[KnownRun]) -> Path | None:
+    """Folder of the first candidate that has the numbers of the run; None if none has."""
+    return next((run.folder for run in candidates if not differences(wanted, run)), None)
+
+
+def finished_folder(wanted: KnownRun) -> Path | None:
+    """Its folder if it holds this run, finished; None if there is none, or it is to be continued.
+
+    Raises:
+      InputError: if the folder holds another run, so that it would be refused at its turn.
+    """
+    folder, remedy = wanted.folder, "give another --out, or remove that folder"
+    if run_folder.is_finished(folder):
+        differing = differences(read_known(folder), wanted)
+        if differing:
+            raise InputError(f"{folder} holds another run, which differs in {', '.join(differing)}; {remedy}")
+        return folder
+    if (folder / "config.json").is_file():
+        before = run_folder.recall(wanted.config)
+        if before is None or (before.device, before.weights_sha256, before.data_sha256) != wanted[2:]:
+            raise InputError(f"{folder} holds an interrupted run of other flags, data, weights or device; {remedy}")
+    return None
+
+
+def plan_rows(rows: Sequence[Row], source: Source, reuse: Sequence[KnownRun] = ()) -> list[PlannedRow]:
     """What is left to do for each row; nothing is trained or written.
 
     Args:
@@ -133,40 +211,40 @@ def look(rows: Sequence[Row], source: Source, reuse: Sequence[finished.Run] = ()
     Raises:
       InputError: if a row's folder holds another run.
     """
-    return [_look(row, source, reuse) for row in rows]
+    return [_plan_row(row, source, reuse) for row in rows]
 
 
-def _look(row: Row, source: Source, reuse: Sequence[finished.Run]) -> Task:
+def _plan_row(row: Row, source: Source, reuse: Sequence[KnownRun]) -> PlannedRow:
     if row.unavailable:
-        return Task(row, None, UNAVAILABLE, row.unavailable, _NOTHING)
+        return PlannedRow(row, None, UNAVAILABLE, row.unavailable, _NOTHING)
     try:
-        met = meet(row.config, source)
+        dry = dry_run(row.config, source)
     except InputError as error:
-        return Task(row, None, FAILED, str(error), _NOTHING)
-    run = finished.Run(run_path(row.config), row.config, met.settled)
-    folder = finished.own(run) or finished.same(run, reuse)
+        return PlannedRow(row, None, FAILED, str(error), _NOTHING)
+    run = KnownRun(run_path(row.config), row.config, setup.device(), dry.weights_sha256, dry.data_sha256)
+    folder = finished_folder(run) or find_same(run, reuse)
     if folder:
-        return Task(row, folder, DONE, "", _NOTHING)
-    weights = _weights(row.config, source)
-    needed = cost.work(row.config, met.sizes, weights.model if weights else ALEXNET)
-    share = 1 - seed_batches.trained_share(run.folder / "checkpoints", row.config.epochs, len(met.sizes.train))
-    return Task(row, None, WAITING, "", cost.Work(needed.convolution * share, needed.dense * share))
+        return PlannedRow(row, folder, DONE, "", _NOTHING)
+    weights = None if row.config.weights == "random" else source.weights
+    needed = cost.work(row.config, dry.sizes, pretrained.model_of(weights, row.config.model))
+    share = 1 - seed_batches.trained_share(run.folder / "checkpoints", row.config.epochs, len(dry.sizes.train))
+    return PlannedRow(row, None, WAITING, "", cost.Work(needed.convolution * share, needed.dense * share))
 
 
-def seconds(tasks: Sequence[Task], speed: cost.Speed) -> float:
+def seconds(plan: Sequence[PlannedRow], speed: cost.Speed) -> float:
     """Time that is left."""
-    return sum(cost.seconds(task.left, speed) for task in tasks if task.status == WAITING)
+    return sum(cost.seconds(planned.left, speed) for planned in plan if planned.status == WAITING)
 
 
-def forecast(tasks: Sequence[Task], speed: cost.Speed) -> str:
+def forecast(plan: Sequence[PlannedRow], speed: cost.Speed) -> str:
     """What will be done and how long it will take, a line a row."""
-    lines = [f"estimated time: {duration(seconds(tasks, speed))} ({cost.explain(speed)})"]
-    for task in tasks:
-        if task.status == WAITING:
-            what = duration(cost.seconds(task.left, speed))
+    lines = [f"estimated time: {duration(seconds(plan, speed))} ({cost.explain(speed)})"]
+    for row, folder, status, reason, left in plan:
+        if status == WAITING:
+            what = duration(cost.seconds(left, speed))
         else:
-            what = f"finished, {task.folder}" if task.status == DONE else f"{task.status}: {task.reason}"
-        lines.append(f"  {task.row.name:14s} {what}")
+            what = f"finished, {folder}" if status == DONE else f"{status}: {reason}"
+        lines.append(f"  {row.name:14s} {what}")
     return "\n".join(lines)
 
 
@@ -182,29 +260,30 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def waiting(tasks: Sequence[Task]) -> list[Outcome]:
+def outcomes_before(plan: Sequence[PlannedRow]) -> list[Outcome]:
     """The rows as they stand before any is run."""
-    return [Outcome(task.row, task.folder, task.status, task.reason) for task in tasks]
+    return [Outcome(planned.row, planned.folder, planned.status, planned.reason) for planned in plan]
 
 
-def run(tasks: Sequence[Task], speed: cost.Speed) -> Iterator[list[Outcome]]:
+def run(plan: Sequence[PlannedRow], speed: cost.Speed) -> Iterator[list[Outcome]]:
     """Runs what is left, row by row; gives the state of all rows after each of them.
 
     A mistake that a row is refused for is its outcome, and the next row begins.
     """
-    outcomes = waiting(tasks)
-    open_places = [place for place, task in enumerate(tasks) if task.status == WAITING]
+    outcomes = outcomes_before(plan)
+    places = [place for place, planned in enumerate(plan) if planned.status == WAITING]
     foreseen, took = 0.0, 0.0  # seconds, of the rows that were run
-    for number, place in enumerate(open_places):
-        later = [tasks[i] for i in open_places[number:]]
-        left = seconds(later, speed) * (took / foreseen if foreseen else 1.0)
-        log.info("row %d of %d, %s: %s; all rows: %s left", number + 1, len(open_places), tasks[place].row.name,
-                 tasks[place].row.label, duration(left))  # fmt: skip
+    for number, place in enumerate(places):
+        row = plan[place].row
+        left = seconds([plan[i] for i in places[number:]], speed) * (took / foreseen if foreseen else 1.0)
+        log.info(
+            "row %d of %d, %s: %s; all rows: %s left", number + 1, len(places), row.name, row.label, duration(left)
+        )
         started = time.monotonic()
-        outcomes[place] = _run(tasks[place].row)
+        outcomes[place] = _run(row)
         if outcomes[place].status == DONE:
             took += time.monotonic() - started
-            foreseen += cost.seconds(tasks[place].left, speed)
+            foreseen += cost.seconds(plan[place].left, speed)
         yield outcomes
 
 

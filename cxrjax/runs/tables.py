@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cxrjax.base import tasks
+from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
 from cxrjax.base.types import InputError
 from cxrjax.data import cohort
@@ -19,9 +21,12 @@ from cxrjax.data.cohort import Cohort, Split
 from cxrjax.models import transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.models.registry import Model
-from cxrjax.storage.store import ImageStore
+from cxrjax.runs.setup import Cohorts
+from cxrjax.storage.store import About, ImageStore
 from cxrjax.training.loop import History
 
+EXCLUDED = ("not_present", "unreadable", "unlabelled", "other_view", "other_class", "not_drawn", "train_excluded")
+_COUNTS = ("images", "positives", "negatives")
 _PACKAGES = (
     "cxrjax",
     "jax",
@@ -38,14 +43,13 @@ _PACKAGES = (
 
 
 def predictions(
-    store: ImageStore, seeds: Sequence[int], cohorts: list[Cohort], places: list[np.ndarray], scores: list[np.ndarray]
+    store: ImageStore, cohorts: Cohorts, places: list[np.ndarray], scores: list[np.ndarray]
 ) -> pd.DataFrame:
     """Scores of one side of the splits, a row for each seed and image: seed, image, patient, label, score (0..1).
 
     Args:
       store: of the images.
-      seeds: of the runs.
-      cohorts: of each run.
+      cohorts: of all runs.
       places: of each run [n], positions within its cohort.
       scores: of each run [n], probability of the positive class.
     """
@@ -54,24 +58,22 @@ def predictions(
         pd.DataFrame(
             {
                 "seed": seed,
-                "image": names[c.index[own]],
-                "patient": c.patient[own],
-                "label": c.label[own],
+                "image": names[c.index[place]],
+                "patient": c.patient[place],
+                "label": c.label[place],
                 "score": score,
             }
         )
-        for seed, c, own, score in zip(seeds, cohorts, places, scores, strict=True)
+        for seed, c, place, score in zip(cohorts.seeds, cohorts.cohorts, places, scores, strict=True)
     ]
     return pd.concat(parts, ignore_index=True)
 
 
-def seeds(
-    seeds: Sequence[int], history: History, cohorts: list[Cohort], splits: list[Split], hashes: list[str]
-) -> pd.DataFrame:
+def seeds(cohorts: Cohorts, history: History, hashes: list[str]) -> pd.DataFrame:
     """`RunTables.seeds`. The loss is the last epoch's, as in the poster; the best epoch stands apart, as information
     only: choosing it by validation accuracy would flatter the result."""
     rows = []
-    for i, (seed, c, s) in enumerate(zip(seeds, cohorts, splits, strict=True)):
+    for i, (seed, c, s) in enumerate(zip(*cohorts, strict=True)):
         best = int(np.argmax(history.val_accuracy[i]))
         rows.append(
             {
@@ -94,8 +96,8 @@ def seeds(
 def images(store: ImageStore, *scored: pd.DataFrame) -> pd.DataFrame:
     """`RunTables.images`: what is known of every image of the tables `scored`."""
     taking_part = pd.concat([table["image"] for table in scored]).unique()
-    known = store.table[["image", "patient", "labels", "view", "age", "sex", "followup"]]
-    return known[known["image"].isin(taking_part)].sort_values("image", ignore_index=True)
+    table = store.table[["image", "patient", "labels", "view", "age", "sex", "followup"]]
+    return table[table["image"].isin(taking_part)].sort_values("image", ignore_index=True)
 
 
 def pictures(store: ImageStore, images: Iterable[str]) -> dict[str, np.ndarray]:
@@ -122,8 +124,8 @@ def external(store: ImageStore, task: Task, seeds: Sequence[int], scores: np.nda
         raise InputError(
             f"--external_dir holds no {task.positive.name} and no {task.negative.name} image among its {len(used)}"
         )
-    known = store.table.loc[used, ["image", "patient"]].assign(label=positive[used].astype(int))
-    parts = [known.assign(score=score[used]) for score in scores]
+    images = store.table.loc[used, ["image", "patient"]].assign(label=positive[used].astype(int))
+    parts = [images.assign(score=score[used]) for score in scores]
     for seed, part in zip(seeds, parts, strict=True):
         part.insert(0, "seed", seed)
     return pd.concat(parts, ignore_index=True)
@@ -168,3 +170,83 @@ def environment(weights: Weights | None, model: Model, retrain_from: str, device
         "weights": None if weights is None else dataclasses.asdict(weights.info),
         "network": transfer.facts(weights, retrain_from, model),
     }
+
+
+def flow(
+    config: ExperimentConfig, about: About, table: pd.DataFrame, cohorts: Sequence[Cohort], splits: Sequence[Split]
+) -> pd.DataFrame:
+    """`RunTables.flow`: how a source's images become those of the runs; CLAIM's and STARD's flow of participants.
+
+    Stages in order, those of `EXCLUDED` indented: listed (in the source's own table), not_present (of those, never
+    downloaded), unreadable, unlabelled, other_view (than --view), other_class (neither positive nor negative in the
+    task: NP with findings where the negatives are NF), eligible, not_drawn (negatives left over by the draw), drawn,
+    train_excluded (of patients whom --train_patients or --hold_out_boxes leaves out), train, val. From not_drawn on
+    means over runs.
+
+    Images, positives and negatives of a stage are those of the stage before less the excluded between them; train and
+    val are drawn less train_excluded. Patients do not add up: one may be in several. NaN is what a source does not say:
+    patients of images that are not there, and the classes of those where some are missing and others unreadable.
+
+    Args:
+      config: task and view count.
+      about: of the store.
+      table: of the store.
+      cohorts: of each run.
+      splits: of each run.
+    """
+    task = tasks.get(config.task)
+    positive, negative = (cohort.members(table["labels"], c) for c in (task.positive, task.negative))
+    labelled = (table["labels"] != "").to_numpy(bool)
+    in_view = np.ones(len(table), bool) if config.view == "all" else (table["view"] == config.view).to_numpy(bool)
+
+    def row(stage: str, parts: list[np.ndarray]) -> tuple[object, ...]:
+        """Means over runs, whose images are given as [N] bool."""
+        counts = [(p.sum(), (p & positive).sum(), (p & negative).sum(), table["patient"][p].nunique()) for p in parts]
+        return stage, stage in EXCLUDED, *np.mean(counts, axis=0)
+
+    eligible = (positive | negative) & in_view
+    drawn, train, val = _of_runs(len(table), cohorts, splits)
+    rows = [
+        *_stages_before(about, task, row("present", [np.ones(len(table), bool)])[2:5]),
+        row("unlabelled", [~labelled]),
+        row("other_view", [labelled & ~in_view]),
+        row("other_class", [labelled & in_view & ~eligible]),
+        row("eligible", [eligible]),
+        row("not_drawn", [eligible & ~own for own in drawn]),
+        row("drawn", drawn),
+        row("train_excluded", [d & ~t & ~v for d, t, v in zip(drawn, train, val, strict=True)]),
+        row("train", train),
+        row("val", val),
+    ]
+    return pd.DataFrame(rows, columns=["stage", "excluded", *_COUNTS, "patients"])
+
+
+def _of_runs(
+    n: int, cohorts: Sequence[Cohort], splits: Sequence[Split]
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Images of each run, [n] bool: drawn, for training, for validation."""
+    rows = np.arange(n)
+    return (
+        [np.isin(rows, c.index) for c in cohorts],
+        [np.isin(rows, c.index[s.train]) for c, s in zip(cohorts, splits, strict=True)],
+        [np.isin(rows, c.index[s.val]) for c, s in zip(cohorts, splits, strict=True)],
+    )
+
+
+def _stages_before(about: About, task: Task, present: Sequence[object]) -> list[tuple[object, ...]]:
+    """listed, not_present and unreadable; `present` are the `_COUNTS` of the store."""
+    there = np.array(present, float)
+    bad = len(about.bad_images)
+    classes = cohort.count(about.listed, (task.positive, task.negative))
+    if about.listed:
+        listed = np.array([sum(about.listed.values()), *classes.values()], float)
+    else:  # a source without a table of its own lists what it has
+        listed = there + np.array([bad, *[np.nan if bad else 0] * 2])
+    lost = listed - there
+    unreadable = min(bad, lost[0])
+    missing, broken = (
+        lost if part == lost[0] else np.array([part, *[np.nan if part else 0.0] * 2])
+        for part in (lost[0] - unreadable, unreadable)
+    )
+    stages = (("listed", listed), ("not_present", missing), ("unreadable", broken))
+    return [(name, name in EXCLUDED, *counts, np.nan if counts[0] else 0.0) for name, counts in stages]

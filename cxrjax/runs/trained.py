@@ -14,6 +14,7 @@ import pandas as pd
 
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.tasks import Task
 from cxrjax.base.types import InputError, Params
 from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
@@ -33,17 +34,20 @@ class TrainedRun(NamedTuple):
 
     folder: Path
     config: ExperimentConfig
-    title: str  # P vs NF
-    classes: tuple[str, str]  # short names of the positive and the negative class: P, NF
+    resolved: run_folder.Resolved
     seeds: tuple[int, ...]
-    threshold: (
-        float  # chosen on training images for the run's wanted sensitivity, mean over seeds; the fixed one is 0.5
-    )
+    threshold: float
+    """Chosen on training images for the run's wanted sensitivity, mean over seeds; the fixed one is 0.5."""
     net: transfer.Network
     head: Callable[[int], Params]  # seed -> parameters of its head, NumPy
 
+    @property
+    def task(self) -> Task:
+        """What the networks were asked."""
+        return tasks.get(self.config.task)
+
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Probability of pneumonia by each seed's network, from the centre crop and without dropout.
+        """Probability of the positive class by each seed's network, from the centre crop and without dropout.
 
         An image that a seed was trained on scores better than a new one. The heads are read one after the other, so
         many images in one call are cheaper than many calls; see `load_run`'s `keep`.
@@ -89,24 +93,23 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
       InputError: if the folder holds no finished run, or its weights or checkpoints are missing or not the same.
     """
     folder = Path(folder)
-    config, settled = run_folder.read_finished(folder)
-    found = _weights(folder, str(weights or config.weights), settled["weights_sha256"])
-    known = _known(folder)
-    hashes = dict(zip(known["seed"].astype(int), known["params_sha256"], strict=True))
+    config, resolved = run_folder.read_finished(folder)
+    loaded = _weights(folder, str(weights or config.weights), resolved.weights_sha256)
+    seed_table = _seed_table(folder)
+    hashes = dict(zip(seed_table["seed"].astype(int), seed_table["params_sha256"], strict=True))
     seeds = tuple(range(config.first_seed, config.first_seed + config.seeds))
     for seed in seeds:
         if seed not in hashes or not seed_batches.place_of(folder / "checkpoints", seed).is_dir():
             raise InputError(f"{folder}: seed {seed} must be in results.csv and in checkpoints, and is not")
 
     def head(seed: int) -> Params:
-        return _head(seed_batches.place_of(folder / "checkpoints", seed), hashes[seed])
+        return read_head(seed_batches.place_of(folder / "checkpoints", seed), hashes[seed])
 
     net = transfer.build_transfer_model(
-        found, config.retrain_from, model=pretrained.model_of(found, config.model), dtype=config.dtype
+        loaded, config.retrain_from, model=pretrained.model_of(loaded, config.model), dtype=config.dtype
     )
-    threshold, read = float(known["threshold"].mean()), functools.cache(head) if keep else head
-    task = tasks.get(config.task)
-    return TrainedRun(folder, config, task.title, (task.positive.name, task.negative.name), seeds, threshold, net, read)
+    threshold, read = float(seed_table["threshold"].mean()), functools.cache(head) if keep else head
+    return TrainedRun(folder, config, resolved, seeds, threshold, net, read)
 
 
 def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:
@@ -122,7 +125,7 @@ def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:
     return weights
 
 
-def _known(folder: Path) -> pd.DataFrame:
+def _seed_table(folder: Path) -> pd.DataFrame:
     """A row a seed: seed, SHA-256 of its head, threshold."""
     try:
         table = pd.read_csv(folder / "results.csv", dtype={"params_sha256": str})
@@ -133,7 +136,16 @@ def _known(folder: Path) -> pd.DataFrame:
         ) from error
 
 
-def _head(place: Path, expected: str) -> Params:
+def read_head(place: Path, expected: str) -> Params:
+    """Parameters of one seed's head, NumPy.
+
+    Args:
+      place: of the seed's checkpoint.
+      expected: SHA-256 of the parameters.
+
+    Raises:
+      InputError: if the checkpoint is damaged, or has other parameters.
+    """
     params: Params = jax.tree.map(lambda x: x[0], seed_batches.load(place).params)
     if checkpoint.digest(params) != expected:
         raise InputError(f"{place} must hold the parameters that results.csv names by their SHA-256, and does not")

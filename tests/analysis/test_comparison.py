@@ -14,7 +14,8 @@ from cxrjax.base.types import InputError
 from cxrjax.metrics import delong, registry, resampled_t
 from cxrjax.report import words
 from cxrjax.report.language import ENGLISH
-from cxrjax.runs import finished
+from cxrjax.runs import results as run_results
+from cxrjax.runs.run_folder import Resolved
 from experiments import compare as command
 from tests.analysis import run_tables
 from tests.experiments.commands import mistake
@@ -27,7 +28,7 @@ def save(folder, config, tables, analysis, data="0" * 64):
     folder.mkdir()
     run_files.write(folder, tables, analysis)
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
-    (folder / "settled.json").write_text(json.dumps({"weights_sha256": None, "data_sha256": data}))
+    (folder / "resolved.json").write_text(json.dumps(dataclasses.asdict(Resolved("resident", 1, "one", None, data))))
     (folder / "summary.json").write_text("{}")
     return folder
 
@@ -57,7 +58,7 @@ def results(tables):
 
 @pytest.fixture(scope="module")
 def runs(folders):
-    return {name: finished.read_compared(folder) for name, folder in folders.items()}
+    return {name: run_results.read_compared(folder) for name, folder in folders.items()}
 
 
 def test_metrics_agree_with_the_corrected_t(case, runs):
@@ -164,7 +165,7 @@ def test_runs_that_cannot_be_compared_are_refused(runs, kind):
 def test_the_command_line_prints_and_writes(folders, tmp_path, capsys):
     command.main([str(folders["a"]), str(folders["b"]), f"--out={tmp_path / 'out.csv'}"])
     told = capsys.readouterr().out
-    made = comparison.compare(*(finished.read_compared(folders[name]) for name in "ab"))
+    made = comparison.compare(*(run_results.read_compared(folders[name]) for name in "ab"))
     assert f"a: {folders['a']}" in told
     assert all(words.reasons(note, ENGLISH) in told for note in made.notes)
     row = next(line for line in told.splitlines() if line.strip().startswith("accuracy"))
@@ -184,4 +185,4 @@ def test_a_run_without_its_tables_is_named(folders, tmp_path, case, analysed):
     folder = save(tmp_path / "run", CONFIG, case.tables, analysed)
     (folder / "predictions.csv").unlink()
     with pytest.raises(InputError, match=r"predictions\.csv is missing"):
-        finished.read_compared(folder)
+        run_results.read_compared(folder)

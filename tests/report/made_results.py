@@ -63,7 +63,7 @@ def results(alone: bool = False, seeds: int = 4, **fields: Any) -> Results:
         "packages": {"cxrjax": "0.1.0", "jax": "0.10.0", "numpy": "2.1.0"}, "weights": None if random else WEIGHTS,
         "network": network_facts(config.retrain_from, random),
     }  # fmt: skip
-    settled = {
+    resolved = {
         "input": "resident", "seed_batch": 2, "device": "1 x cpu, jaxlib 0.10.0",
         "weights_sha256": None if random else SHA, "data_sha256": SHA,
     }  # fmt: skip
@@ -78,7 +78,7 @@ def results(alone: bool = False, seeds: int = 4, **fields: Any) -> Results:
         "poster_percent": {"accuracy": 83, "accuracy_sd": 7, "fp_share": 7, "fn_share": 9},
         "notes": ["partly_present n=95 of=110 positive=P others_n=153 others_of=290 others=NP"],
     }  # fmt: skip
-    return Results(config, environment, settled, summary, tables, found, np.zeros((4, 4), np.uint8), {})
+    return Results(config, environment, resolved, summary, tables, found, np.zeros((4, 4), np.uint8), {})
 
 
 def _alone(tables: RunTables, found: Analysis) -> tuple[RunTables, Analysis]:

@@ -62,10 +62,10 @@ def assemble(config, tables, arms) -> Results:
         "packages": {"cxrjax": "0.1", "jax": "0.10"}, "weights": made_results.WEIGHTS,
         "network": made_results.network_facts(config.retrain_from, False),
     }  # fmt: skip
-    settled = made_results.results().settled
+    resolved = made_results.results().resolved
     pictures = {name: rng.integers(0, 256, (256, 256), np.uint8) for name in curves.shown_errors(found.errors)}
     dream = rng.integers(0, 256, (40, 40), np.uint8)
-    return Results(config, environment, settled, summary, tables, found, dream, pictures)
+    return Results(config, environment, resolved, summary, tables, found, dream, pictures)
 
 
 def attacked(tables):

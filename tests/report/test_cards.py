@@ -278,7 +278,7 @@ def test_no_name_breaks_a_table_or_becomes_html():
     found, tables = made.analysis, made.tables
     worst = made._replace(
         environment=made.environment | {"system": HOSTILE, "packages": {"cxrjax": "0.1.0", HOSTILE: HOSTILE}},
-        settled=made.settled | {"device": HOSTILE},
+        resolved=made.resolved | {"device": HOSTILE},
         summary=made.summary
         | {"notes": [HOSTILE], "data": made.summary["data"] | {"source": HOSTILE, "made": {HOSTILE: HOSTILE}}},
         tables=tables._replace(

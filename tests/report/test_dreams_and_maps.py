@@ -16,7 +16,7 @@ from cxrjax.analysis import map_tests
 from cxrjax.report import cards, pages, report
 from cxrjax.report.language import DASH, ENGLISH, language
 from cxrjax.report.sections import dreams, maps
-from cxrjax.runs import record
+from cxrjax.runs import run_folder
 from tests.report import made_looks, made_results, report_case
 from tests.report.report_case import ATTACK
 from tests.report.test_report import Page
@@ -239,10 +239,10 @@ def test_other_arrays_are_no_pictures(bad):
 def test_a_record_read_from_files_gives_the_same_page(tmp_path):
     made = both()
     numbers = json.loads(json.dumps(made.dreams.numbers).replace("NaN", "null"))
-    record.write(tmp_path / "dreams", made.dreams.pictures, {"transfer": made.dreams.transfer}, numbers)
+    run_folder.write_record(tmp_path / "dreams", made.dreams.pictures, {"transfer": made.dreams.transfer}, numbers)
     tables = {"focus": made.maps.focus, "agreement": made.maps.agreement}
-    record.write(tmp_path / "maps", made.maps.pictures, tables, made.maps.numbers)
-    again = made._replace(dreams=record.read_dreams(tmp_path), maps=record.read_maps(tmp_path))
+    run_folder.write_record(tmp_path / "maps", made.maps.pictures, tables, made.maps.numbers)
+    again = made._replace(dreams=run_folder.read_dreams(tmp_path), maps=run_folder.read_maps(tmp_path))
     assert report.html(again, {}, ENGLISH) == report.html(made, {}, ENGLISH)
 
 

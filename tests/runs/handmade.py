@@ -6,9 +6,9 @@ import pandas as pd
 
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.metrics import registry
-from cxrjax.runs import experiment, run_folder, sweep
+from cxrjax.runs import run_folder, setup, sweep
 
-SETTLED = {"weights_sha256": "w", "data_sha256": "d", "device": "one"}
+RESOLVED = run_folder.Resolved("resident", 1, device="one", weights_sha256="w", data_sha256="d")
 
 
 def results(accuracy, auroc, first_seed=0, n_train=80, n_val=20) -> pd.DataFrame:
@@ -32,26 +32,27 @@ def write(folder, table, validated=None, notes=()):
     return folder
 
 
-def claimed(config, settled=None, table=None):
+def claimed(config, resolved=None, table=None):
     """A finished run of the configuration, in its own folder."""
-    with run_folder.claim(config, SETTLED if settled is None else settled) as folder:
+    with run_folder.claim(config, RESOLVED if resolved is None else resolved) as folder:
         return write(folder, results([0.7], [0.8]) if table is None else table)
 
 
 def fake_run(config, accuracy=0.7):
     """In the place of `experiment.run`: draws and splits as it does, makes up figures; seeds differ by a hundredth."""
-    experiment.check(config)
+    setup.check(config)
     source = sweep.open_source(config.data_dir, config.weights)
-    made = experiment.prepare(config, source.store, source.about, source.weights)
+    cohorts = setup.draw(config, source.store, "a store")
+    dry = sweep.dry_run(config, source)
+    resolved = run_folder.Resolved("resident", 1, setup.device(), dry.weights_sha256, dry.data_sha256)
     table = results(
         [accuracy + 0.01 * i for i in range(config.seeds)], [0.8 + 0.01 * i for i in range(config.seeds)],
         config.first_seed,
     )  # fmt: skip
-    table["n_train"] = [len(split.train) for split in made.splits]
+    table["n_train"] = [len(rows) for rows in cohorts.train]
     names = source.store.table["image"].to_numpy(str)
-    pairs = zip(table["seed"], made.cohorts, made.splits, strict=True)
-    validated = {seed: list(names[c.index[s.val]]) for seed, c, s in pairs}
-    with run_folder.claim(config, made.settled) as folder:
+    validated = {seed: list(names[rows]) for seed, rows in zip(cohorts.seeds, cohorts.val, strict=True)}
+    with run_folder.claim(config, resolved) as folder:
         write(folder, table, validated, ["The images are a phantom."])
 
 

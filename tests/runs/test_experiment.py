@@ -16,11 +16,13 @@ from cxrjax.base.types import InputError
 from cxrjax.data.load import load
 from cxrjax.models.alexnet import STAGES
 from cxrjax.report import report
-from cxrjax.runs import experiment, run_folder, scoring
+from cxrjax.runs import run_folder, setup
 from cxrjax.storage import checkpoint
 from cxrjax.storage.store import BOX_COLUMNS, About, open_store, patients_with_box, write_store
 from cxrjax.training import seed_batches
 from experiments import _cli, p_vs_nf, p_vs_np
+from tests.models import narrow
+from tests.runs.handmade import RESOLVED
 from tests.runs.test_trained import CLOSE, worst
 
 FAST = ("--weights=random", "--retrain_from=fc8", "--seeds=2", "--epochs=2", "--batch_size=8", "--augment_bank=1")
@@ -44,7 +46,8 @@ def nih(small_phantom, tmp_path_factory):
 
 
 def call(config, *argv):
-    """Exit status of a command line; 0 if it returns."""
+    """Exit status of a command line, of the narrow network; 0 if it returns."""
+    config = dataclasses.replace(config, model=narrow.ALEXNET.name)
     try:
         _cli.main(config, "What it asks.", list(argv))
     except SystemExit as stop:
@@ -64,7 +67,7 @@ def finished(nih, tmp_path_factory):
 def test_every_promised_file_is_there_and_nothing_half_written(finished):
     names = {p.name for p in finished.iterdir()}
     assert names == {
-        "config.json", "settled.json", "environment.json", "results.csv", "summary.json", "history.csv",
+        "config.json", "resolved.json", "environment.json", "results.csv", "summary.json", "history.csv",
         "predictions.csv", "training_predictions.csv", "images.csv", "flow.csv", "external.csv",
         "external_predictions.csv", "metrics.csv", "floors.csv", "subgroups.csv", "operating.csv", "calibration.csv",
         "errors.csv", "figures", "learning_curve.png", "dream.png", "report.html", "model_card.md", "claim_2024.md",
@@ -110,8 +113,7 @@ def test_a_finished_run_is_refused_and_kept(finished, nih, capsys):
 
 @pytest.fixture
 def bare(monkeypatch):
-    """Dream and pages take most of a small run's time; `finished` makes them."""
-    monkeypatch.setattr(scoring, "_dream", lambda net, params: np.zeros((2, 2), np.uint8))
+    """Pages take most of a small run's time; `finished` writes them."""
     monkeypatch.setattr(report, "write_pages", lambda folder, results: None)
 
 
@@ -144,7 +146,7 @@ def test_seeds_one_after_the_other_are_the_seeds_side_by_side(finished, nih, tmp
     together, alone = (pd.read_csv(folder / "history.csv") for folder in (finished, out))
     pd.testing.assert_frame_equal(together, alone, rtol=1e-5)
     assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["seed_000", "seed_001"]
-    assert json.loads((out / "settled.json").read_text())["seed_batch"] == 1
+    assert json.loads((out / "resolved.json").read_text())["seed_batch"] == 1
 
 
 @pytest.mark.usefixtures("bare")
@@ -173,33 +175,33 @@ def test_divergence_stops_with_advice_and_keeps_the_curves(nih, tmp_path, capsys
 
 def test_other_data_or_weights_under_the_same_name_are_not_mixed_in(tmp_path, capsys):
     config = dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run"))
-    before = {"input": "resident", "seed_batch": 2, "data_sha256": "a"}
+    before = dataclasses.replace(RESOLVED, data_sha256="a")
     with run_folder.claim(config, before):
         pass
     assert run_folder.recall(config) == before
     with (
         pytest.raises(InputError, match="another configuration: data_sha256 \\(was 'a', now 'b'\\)"),
-        run_folder.claim(config, before | {"data_sha256": "b"}),
+        run_folder.claim(config, dataclasses.replace(before, data_sha256="b")),
     ):
         pass
-    assert run_folder.recall(dataclasses.replace(config, epochs=3)) == {}
+    assert run_folder.recall(dataclasses.replace(config, epochs=3)) is None
 
 
 def test_overwrite_continues_an_interrupted_run_of_the_same_configuration(tmp_path):
     config = dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run"), overwrite=True)
-    with run_folder.claim(config, {}) as folder:
+    with run_folder.claim(config, RESOLVED) as folder:
         (folder / "checkpoints").mkdir()
-    with run_folder.claim(config, {}) as folder:
+    with run_folder.claim(config, RESOLVED) as folder:
         assert (folder / "checkpoints").is_dir()
-    with run_folder.claim(dataclasses.replace(config, epochs=3), {}) as folder:
+    with run_folder.claim(dataclasses.replace(config, epochs=3), RESOLVED) as folder:
         assert not (folder / "checkpoints").exists()
 
 
 def test_what_a_kill_leaves_before_the_configuration_is_written_is_no_obstacle(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").touch()
-    (tmp_path / "run" / "settled.json").write_text("{}")
-    with run_folder.claim(dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run")), {}) as folder:
+    (tmp_path / "run" / "resolved.json").write_text("{}")
+    with run_folder.claim(dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run")), RESOLVED) as folder:
         assert (folder / "config.json").is_file()
 
 
@@ -242,9 +244,8 @@ def test_patients_with_a_box_are_in_no_training(small_phantom, tmp_path):
     assert patients_with_box(store, "Pneumonia").tolist() == [patient]
     assert patients_with_box(store, "Mass").tolist() == []
     config = ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir=str(folder), weights="random", retrain_from="fc8", seeds=3)
-    about = About("phantom", {}, {}, {})
-    plain = experiment.prepare(config, store, about, None)
-    held = experiment.prepare(dataclasses.replace(config, hold_out_boxes=True), store, about, None)
+    plain = setup.draw(config, store, "phantom")
+    held = setup.draw(dataclasses.replace(config, hold_out_boxes=True), store, "phantom")
     away = 0
     for c, with_all, without in zip(plain.cohorts, plain.splits, held.splits, strict=True):
         np.testing.assert_array_equal(with_all.val, without.val)
@@ -261,18 +262,18 @@ def test_a_folder_in_use_is_refused(nih, tmp_path, capsys):
     assert (tmp_path / "thesis.tex").exists()
     config = dataclasses.replace(p_vs_nf.CONFIG, out=str(tmp_path / "run"))
     with (
-        run_folder.claim(config, {}),
+        run_folder.claim(config, RESOLVED),
         pytest.raises(InputError, match="in use by a run that is under way"),
-        run_folder.claim(config, {}),
+        run_folder.claim(config, RESOLVED),
     ):
         pass
 
 
 def test_overwrite_replaces_an_old_run_and_only_that(tmp_path):
     config = ExperimentConfig("p_vs_nf", "p_vs_nf", out=str(tmp_path / "run"))
-    with run_folder.claim(config, {}) as folder:
+    with run_folder.claim(config, RESOLVED) as folder:
         (folder / "summary.json").write_text("{}")
-    with run_folder.claim(dataclasses.replace(config, overwrite=True, epochs=3), {}) as folder:
+    with run_folder.claim(dataclasses.replace(config, overwrite=True, epochs=3), RESOLVED) as folder:
         assert not (folder / "summary.json").exists()
 
 

@@ -31,7 +31,7 @@ def known(run, name):
 
 
 def test_each_seed_explains_pneumonias_of_patients_it_was_not_trained_on(run):
-    seen = explained.watched(run, run.seeds, 100, 100, None)
+    seen = explained.select_images(run, run.seeds, 100, 100, None)
     val, train = known(run, "predictions.csv"), known(run, "training_predictions.csv")
     for seed in run.seeds:
         own = val[(val["seed"] == seed) & (val["label"] == 1)]
@@ -44,12 +44,12 @@ def test_each_seed_explains_pneumonias_of_patients_it_was_not_trained_on(run):
 
 
 def test_at_most_so_many_images(run):
-    seen = explained.watched(run, run.seeds, 1, 0, None)
+    seen = explained.select_images(run, run.seeds, 1, 0, None)
     assert [len(places) for places in seen.of_seed.values()] == [1, 1]
 
 
 def test_the_phantom_knows_lungs_and_boxes(on_phantom, small_phantom):
-    seen = explained.watched(on_phantom, on_phantom.seeds, 3, 100, None)
+    seen = explained.select_images(on_phantom, on_phantom.seeds, 3, 100, None)
     rows = {name: i for i, name in enumerate(small_phantom.table["image"])}
     for i, name in enumerate(seen.image):
         np.testing.assert_array_equal(seen.pixels[i], small_phantom.images[rows[name], 14:241, 14:241])
@@ -64,7 +64,7 @@ def test_the_phantom_knows_lungs_and_boxes(on_phantom, small_phantom):
 
 def test_patients_held_out_are_explained_by_every_seed(on_phantom, small_phantom):
     """All boxed images of patients who were in no training at all, also outside of a seed's validation."""
-    seen = explained.watched(on_phantom, on_phantom.seeds, 3, 100, None)
+    seen = explained.select_images(on_phantom, on_phantom.seeds, 3, 100, None)
     train = known(on_phantom, "training_predictions.csv")
     boxed = {n for n, own in zip(small_phantom.table["image"], small_phantom.boxes, strict=True) if own}
     patient = dict(zip(small_phantom.table["image"], small_phantom.table["patient"], strict=True))
@@ -75,15 +75,15 @@ def test_patients_held_out_are_explained_by_every_seed(on_phantom, small_phantom
 
 
 def test_masks_of_a_folder_and_images_without_one(run, tmp_path):
-    names = sorted(explained.watched(run, run.seeds, 100, 0, None).image)
+    names = sorted(explained.select_images(run, run.seeds, 100, 0, None).image)
     for name in names[:-1]:
         mask = np.zeros((256, 256), np.uint8)
         mask[:, :100] = 255
         Image.fromarray(mask).save(tmp_path / name)
-    seen = explained.watched(run, run.seeds, 100, 0, str(tmp_path))
+    seen = explained.select_images(run, run.seeds, 100, 0, str(tmp_path))
     assert sorted(seen.image) == names[:-1]
     assert seen.lungs.masks[:, :, :86].all()
     assert not seen.lungs.masks[:, :, 86:].any()
     assert "1 images have no lung mask and are left out." in seen.notes
     with pytest.raises(InputError):
-        explained.watched(run, run.seeds, 100, 0, str(tmp_path / "nowhere"))
+        explained.select_images(run, run.seeds, 100, 0, str(tmp_path / "nowhere"))

@@ -7,7 +7,7 @@ import pytest
 
 from cxrjax.base import tasks
 from cxrjax.data import cohort
-from cxrjax.runs import flow
+from cxrjax.runs import tables
 from cxrjax.storage.store import About, label_counts
 from tests.analysis import run_tables
 
@@ -41,7 +41,7 @@ def made(table, task="p_vs_nf", view="all", negatives="auto", patients=None, bad
     for label, number in (missing or {}).items():
         listed[label] = listed.get(label, 0) + number
     about = About("somewhere", listed, {}, dict.fromkeys(bad, "is empty"))
-    return flow.flow(config, about, table, cohorts, splits).set_index("stage"), cohorts, splits
+    return tables.flow(config, about, table, cohorts, splits).set_index("stage"), cohorts, splits
 
 
 SETTINGS = [
@@ -58,7 +58,7 @@ SETTINGS = [
 def test_numbers_add_up(table, setting):
     found, cohorts, splits = made(table, **setting)
     assert list(found.index) == ORDER
-    assert list(found.index[found["excluded"]]) == list(flow.EXCLUDED)
+    assert list(found.index[found["excluded"]]) == list(tables.EXCLUDED)
     left = None
     for stage, row in found.iterrows():
         if row["excluded"]:
@@ -117,7 +117,7 @@ def test_a_source_without_a_table_lists_what_it_has(table):
     drawn = cohort.draw(table, tasks.get("p_vs_nf"), 0)
     split = cohort.split(drawn, 0)
     for bad in ({}, {"x": "is empty"}):
-        found = flow.flow(config, About("x", {}, {}, bad), table, [drawn], [split]).set_index("stage")
+        found = tables.flow(config, About("x", {}, {}, bad), table, [drawn], [split]).set_index("stage")
         assert found.loc["listed", "images"] == len(table) + len(bad)
         assert found.loc["not_present", "images"] == 0
         assert found.loc["unreadable", "images"] == len(bad)

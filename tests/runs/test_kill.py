@@ -33,7 +33,7 @@ FLAGS = (
     "--weights=random", "--retrain_from=fc7", "--seeds=3", "--seed_batch=2", "--epochs=6", "--batch_size=16",
     "--augment_bank=2", "--input=resident",
 )  # fmt: skip
-SAME = ("results.csv", "history.csv", "predictions.csv", "settled.json")
+SAME = ("results.csv", "history.csv", "predictions.csv", "resolved.json")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from cxrjax.analysis import localisation
 from cxrjax.interpret import saliency
 from cxrjax.models import transfer
-from cxrjax.runs import explained, record
+from cxrjax.runs import explained, run_folder
 from cxrjax.runs import maps as looking
 from cxrjax.runs.trained import load_run
 from experiments import where_it_looks
@@ -25,13 +25,13 @@ def run(small_run):
 
 @pytest.fixture(scope="module")
 def seen(run):
-    return explained.watched(run, run.seeds, 3, 0, None)
+    return explained.select_images(run, run.seeds, 3, 0, None)
 
 
 @pytest.fixture(scope="module")
 def found(run, seen):
     known, _ = looking.candidates(run, None)
-    return looking.look(known, run.seeds, seen, QUICK, dreams=False)
+    return looking.compute_maps(known, run.seeds, seen, QUICK, dreams=False)
 
 
 def test_controls_are_the_first_weights_and_what_the_run_trained(run):
@@ -41,7 +41,7 @@ def test_controls_are_the_first_weights_and_what_the_run_trained(run):
     assert "No control shuffled_labels" in notes[0]
     first = known[1].head(3)
     assert not np.allclose(first["fc8"]["kernel"], run.head(3)["fc8"]["kernel"])
-    assert np.abs(first["fc8"]["kernel"]).max() <= 4096**-0.5
+    assert np.abs(first["fc8"]["kernel"]).max() <= run.net.model.width("fc7") ** -0.5
 
 
 def test_a_figure_is_that_of_its_map(run, seen, found):
@@ -84,7 +84,7 @@ def test_the_program_writes_everything(small_run, tmp_path, capsys):
     assert {path.name for path in (folder / "maps").iterdir()} == {
         "focus.csv", "agreement.csv", "metrics.csv", "numbers.json",
     }  # fmt: skip
-    maps = record.read_maps(folder)
+    maps = run_folder.read_maps(folder)
     assert maps.numbers["settings"]["images"] == 2
     assert any("No control random_trunk" in note for note in maps.numbers["notes"])
     assert 'id="looks"' in (folder / "report.html").read_text()

@@ -9,8 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrjax.analysis import tables as run_files
+from cxrjax.base.config import RANDOM_TRUNK, SHUFFLED_LABELS, SPLIT_BY_IMAGE
 from cxrjax.base.types import InputError
-from cxrjax.runs import arms, results, run_folder
+from cxrjax.runs import explained, results, run_folder
+from cxrjax.runs.trained import load_run
+from cxrjax.storage.store import open_store, read_about, write_store
 from tests.experiments import commands
 
 call = functools.partial(commands.call, "report")
@@ -47,7 +51,7 @@ def test_language_threshold_and_prevalence_change_the_report_alone(copy, capsys)
     before = {name: (copy / name).read_bytes() for name in KEPT}
     low, high = {}, {}
     for wanted, found in ((0.5, low), (1.0, high)):
-        assert call(f"--run={copy}", "--lang=es", f"--wanted_sensitivity={wanted}", "--prevalence=0.5") == 0
+        assert call(f"--run={copy}", "--lang=es", f"--wanted_sensitivity={wanted}", "--prevalence=0.3") == 0
         found.update(pd.read_csv(copy / "results.csv").to_dict("list"))
     assert '<html lang="es">' in (copy / "report.html").read_text()
     assert (np.array(low["threshold"]) > np.array(high["threshold"])).all()
@@ -55,6 +59,31 @@ def test_language_threshold_and_prevalence_change_the_report_alone(copy, capsys)
     assert high["ppv_at_prevalence"] != high["ppv"]
     assert {name: (copy / name).read_bytes() for name in KEPT} == before
     assert capsys.readouterr().out.splitlines()[-1].startswith("P vs NF: accuracy ")
+
+
+def test_other_pixels_under_the_same_names_never_enter_an_old_report(copy, caplog, small_store, tmp_path):
+    """Nor those of a store that has lost an image: the report goes without pictures, dreams are refused."""
+    tables = run_files.read(copy)
+    worst = tables.predictions["image"].iloc[0]
+    store, about = open_store(small_store), read_about(small_store)
+    others = np.array(store.images)
+    others[store.table["image"] == worst, 0, 0] ^= 1  # one pixel of one image
+    kept = (store.table["image"] != worst).to_numpy()
+    write_store(tmp_path / "changed", store.table, others, about)
+    write_store(tmp_path / "fewer", store.table[kept].reset_index(drop=True), store.images[kept], about)
+    assert results.reopen(copy).pictures
+    config = json.loads((copy / "config.json").read_text())
+    for name, message in (("changed", "not those that the run was trained on"), ("fewer", f"{worst} among them")):
+        (copy / "config.json").write_text(json.dumps(config | {"data_dir": str(tmp_path / name)}))
+        caplog.clear()
+        assert results.reopen(copy).pictures == {}
+        assert message in caplog.text
+        with pytest.raises(InputError, match=message):
+            explained.select_images(load_run(copy), (3,), 1, 0, None)
+
+
+def test_a_run_with_patients_left_out_knows_its_images(run_small):
+    assert results.reopen(run_small(train_patients=8, seeds=1, augment_bank=1)).pictures
 
 
 def test_without_its_images_the_report_has_no_pictures(copy, caplog):
@@ -93,7 +122,7 @@ def test_arms_are_runs_of_their_own_and_stand_beside_the_network(run_small):
     folder = run_small(floors=True, split_by="both", augment_bank=1)
     floors = pd.read_csv(folder / "floors.csv").set_index("floor")
     leakage = pd.read_csv(folder / "leakage.csv").set_index("metric")
-    for name in (arms.SHUFFLED_LABELS, arms.RANDOM_TRUNK, arms.SPLIT_BY_IMAGE):
+    for name in (SHUFFLED_LABELS, RANDOM_TRUNK, SPLIT_BY_IMAGE):
         arm = folder / "arms" / name
         assert run_folder.is_finished(arm)
         own = pd.read_csv(arm / "results.csv")
@@ -103,7 +132,7 @@ def test_arms_are_runs_of_their_own_and_stand_beside_the_network(run_small):
             assert leakage["image"]["accuracy"] == pytest.approx(own["accuracy"].mean(), abs=1e-6)
     draws = [
         set(pd.concat([pd.read_csv(place / f"{name}predictions.csv") for name in ("", "training_")])["image"])
-        for place in (folder, folder / "arms" / arms.SPLIT_BY_IMAGE)
+        for place in (folder, folder / "arms" / SPLIT_BY_IMAGE)
     ]
     assert draws[0] == draws[1]
     again = results.reopen(folder)

@@ -7,7 +7,7 @@ import pytest
 
 from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.base.types import InputError
-from cxrjax.runs import cost, experiment, finished, run_folder, sweep
+from cxrjax.runs import cost, experiment, run_folder, setup, sweep
 from cxrjax.training import seed_batches
 from tests.runs.handmade import fake_run
 
@@ -56,28 +56,42 @@ def last(outcomes):
 
 def test_what_a_configuration_meets(base, source):
     """As `experiment.prepare` has it: sizes, patients and hashes; nothing is written."""
-    met = sweep.meet(base, source)
-    made = experiment.prepare(base, *source)
+    dry = sweep.dry_run(base, source)
+    prepared = experiment.prepare(base, experiment.Data(*source[:3]))
+    made = prepared.cohorts
     for i, (c, s) in enumerate(zip(made.cohorts, made.splits, strict=True)):
-        assert (met.sizes.train[i], met.sizes.val[i]) == (len(s.train), len(s.val))
-        assert met.patients[i] == len(set(c.patient[s.train]))
+        assert (dry.sizes.train[i], dry.sizes.val[i]) == (len(s.train), len(s.val))
+        assert dry.patients[i] == len(set(c.patient[s.train]))
     everyone = {int(row) for c in made.cohorts for row in c.index}
     trained = {int(c.index[i]) for c, s in zip(made.cohorts, made.splits, strict=True) for i in s.train}
-    assert (met.sizes.distinct, met.sizes.distinct_train) == (len(everyone), len(trained))
-    assert met.settled == made.settled
+    assert (dry.sizes.distinct, dry.sizes.distinct_train) == (len(everyone), len(trained))
+    resolved = prepared.resolved
+    assert (setup.device(), dry.weights_sha256, dry.data_sha256) == (
+        resolved.device, resolved.weights_sha256, resolved.data_sha256,
+    )  # fmt: skip
     assert not run_path(base).exists()
 
 
+def test_a_dry_run_builds_no_network_and_hashes_an_image_once(base, source, monkeypatch):
+    monkeypatch.setattr(setup, "build", lambda *_: pytest.fail("a network is built"))
+    hashed = []
+    monkeypatch.setattr(setup, "hash_rows", lambda images, rows: hashed.extend(rows) or dict.fromkeys(rows, b""))
+    fresh = source._replace(hashes=setup.ImageHashes(source.store))
+    for _ in range(2):
+        sweep.dry_run(base, fresh)
+    assert len(hashed) == len(set(hashed)) > 0
+
+
 def test_random_weights_do_not_stand_for_given_ones(base, source):
-    given = source._replace(weights="not asked for")
-    assert sweep.meet(base, given).settled["weights_sha256"] is None
+    given = source._replace(weights="not asked for", weights_sha256="not asked for")
+    assert sweep.dry_run(base, given).weights_sha256 is None
 
 
 def test_a_bad_row_does_not_lose_the_others(rows, source, ran):
-    tasks = sweep.look(rows, source)
-    assert [task.status for task in tasks] == [sweep.WAITING, sweep.FAILED, sweep.WAITING]
-    assert "more negatives than there are" in tasks[1].reason
-    assert last(sweep.run(tasks, SPEED)) == [("base", "done"), ("bad", "failed"), ("image", "done")]
+    plan = sweep.plan_rows(rows, source)
+    assert [task.status for task in plan] == [sweep.WAITING, sweep.FAILED, sweep.WAITING]
+    assert "more negatives than there are" in plan[1].reason
+    assert last(sweep.run(plan, SPEED)) == [("base", "done"), ("bad", "failed"), ("image", "done")]
     assert ran == ["base", "image"]
 
 
@@ -88,7 +102,7 @@ def test_a_row_that_fails_while_it_runs_does_not_either(rows, source, monkeypatc
         fake_run(config)
 
     monkeypatch.setattr(experiment, "run", run)
-    states = [list(state) for state in sweep.run(sweep.look(rows, source), SPEED)]
+    states = [list(state) for state in sweep.run(sweep.plan_rows(rows, source), SPEED)]
     assert [one.status for one in states[0]] == ["failed", "failed", "not run yet"]
     assert [one.status for one in states[1]] == ["failed", "failed", "done"]
     assert states[1][0].reason == "seed 0: the training loss is not finite"
@@ -97,11 +111,11 @@ def test_a_row_that_fails_while_it_runs_does_not_either(rows, source, monkeypatc
 def test_a_mistake_of_ours_is_not_a_row_that_failed(rows, source, monkeypatch):
     monkeypatch.setattr(experiment, "run", lambda config: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        list(sweep.run(sweep.look(rows, source), SPEED))
+        list(sweep.run(sweep.plan_rows(rows, source), SPEED))
 
 
 def test_an_interrupt_between_rows_loses_nothing(rows, source, ran, monkeypatch):
-    states = sweep.run(sweep.look(rows, source), SPEED)
+    states = sweep.run(sweep.plan_rows(rows, source), SPEED)
     next(states)
     fake = experiment.run
 
@@ -112,53 +126,54 @@ def test_an_interrupt_between_rows_loses_nothing(rows, source, ran, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         next(states)
     monkeypatch.setattr(experiment, "run", fake)
-    tasks = sweep.look(rows, source)
-    assert [task.status for task in tasks] == [sweep.DONE, sweep.FAILED, sweep.WAITING]
-    assert last(sweep.run(tasks, SPEED))[2] == ("image", "done")
+    plan = sweep.plan_rows(rows, source)
+    assert [task.status for task in plan] == [sweep.DONE, sweep.FAILED, sweep.WAITING]
+    assert last(sweep.run(plan, SPEED))[2] == ("image", "done")
     assert ran == ["base", "image"]
-    assert all(task.status != sweep.WAITING for task in sweep.look(rows, source))
+    assert all(task.status != sweep.WAITING for task in sweep.plan_rows(rows, source))
 
 
 def test_rows_are_taken_from_finished_runs(rows, source, ran, base, tmp_path):
     """A run split by both, of other seeds side by side, stands for the base; its like in other epochs does not."""
     fake_run(dataclasses.replace(base, split_by="both", seed_batch=1, out=str(tmp_path / "old")))
     fake_run(dataclasses.replace(base, epochs=2, out=str(tmp_path / "older")))
-    tasks = sweep.look(rows, source, finished.gather([tmp_path / "older", tmp_path / "old"]))
-    assert (tasks[0].status, tasks[0].folder) == (sweep.DONE, tmp_path / "old")
-    list(sweep.run(tasks, SPEED))
+    plan = sweep.plan_rows(rows, source, sweep.gather([tmp_path / "older", tmp_path / "old"]))
+    assert (plan[0].status, plan[0].folder) == (sweep.DONE, tmp_path / "old")
+    list(sweep.run(plan, SPEED))
     assert ran == ["image"]
 
 
 def test_a_folder_with_another_run_is_refused_before_anything_is_trained(rows, source, base, ran, tmp_path):
     fake_run(dataclasses.replace(base, epochs=2, split_by="image", out=str(tmp_path / "table" / "image")))
     with pytest.raises(InputError, match=r"image holds another run, which differs in epochs \(2, not 1\)"):
-        sweep.look(rows, source)
+        sweep.plan_rows(rows, source)
     assert ran == []
 
 
 def test_the_forecast_names_every_row(rows, source, tmp_path):
     fake_run(rows[0].config)
     rows.append(sweep.Row("fc8", "fc8", rows[0].config, unavailable="weights not available"))
-    tasks = sweep.look(rows, source)
-    told = sweep.forecast(tasks, SPEED).splitlines()
+    plan = sweep.plan_rows(rows, source)
+    told = sweep.forecast(plan, SPEED).splitlines()
     assert told[0].startswith("estimated time: ")
     assert told[1].split(maxsplit=1) == ["base", f"finished, {tmp_path / 'table' / 'base'}"]
     assert "bad            failed: --negatives=5000" in told[2]
     assert told[4].split(maxsplit=1) == ["fc8", "not available: weights not available"]
-    assert sweep.seconds(tasks, SPEED) == cost.seconds(tasks[2].left, SPEED) > cost.START_SECONDS
+    assert sweep.seconds(plan, SPEED) == cost.seconds(plan[2].left, SPEED) > cost.START_SECONDS
 
 
 def test_what_an_interrupted_run_has_behind_it_is_not_estimated(rows, source):
     """Of three seeds one is trained, and two are half trained: a third of the work is left."""
     config = dataclasses.replace(rows[0].config, seeds=3, epochs=4)
-    settled = sweep.meet(config, source).settled
-    with run_folder.claim(config, settled) as folder:
+    dry = sweep.dry_run(config, source)
+    resolved = run_folder.Resolved("resident", 1, setup.device(), dry.weights_sha256, dry.data_sha256)
+    with run_folder.claim(config, resolved) as folder:
         (folder / "checkpoints" / "seed_000").mkdir(parents=True)
         for step in ("1", "2", "3.orbax-checkpoint-tmp"):
             (folder / "checkpoints" / "partial_001-002" / step).mkdir(parents=True)
     assert seed_batches.trained_share(folder / "checkpoints", 4, 3) == pytest.approx(2 / 3)
-    task = sweep.look([rows[0]._replace(config=config)], source)[0]
-    more = cost.work(config, sweep.meet(config, source).sizes)
+    task = sweep.plan_rows([rows[0]._replace(config=config)], source)[0]
+    more = cost.work(config, sweep.dry_run(config, source).sizes)
     assert np.allclose(task.left, [more.convolution / 3, more.dense / 3])
 
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -129,4 +130,6 @@ def test_numbers_as_people_read_them(base, tmp_path):
     assert sweep_tables.mean_sd(row, "accuracy") == "73.8 ± 8.5 %"
     assert sweep_tables.interval(row, "accuracy") == "54.5 to 93.0 %"
     assert sweep_tables.difference(row, "accuracy") == "+5.0 points (-4.2 to +14.2)"
-    assert sweep_tables.markdown(["a"], [["x|y"]]).splitlines() == ["| a |", "|---|", "| x\\|y |"]
+    column = sweep_tables.Column("a", lambda row: "x|y", undone=lambda row: "z")
+    rows = pd.DataFrame({"status": [sweep.DONE, sweep.FAILED]})
+    assert sweep_tables.markdown([column], rows).splitlines() == ["| a |", "|---|", "| x\\|y |", "| z |"]

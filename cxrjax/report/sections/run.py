@@ -72,7 +72,7 @@ def facts(results: Results, t: Language) -> list[tuple[str, str]]:
     del environment["weights"], environment["network"]
     named = {
         t("minutes since the last start"): t.number(results.summary["minutes"], 1),
-        **{str(name): value for name, value in (environment | results.settled).items()},
+        **{str(name): value for name, value in (environment | results.resolved).items()},
         **{f"weights: {name}": value for name, value in weights.items() if not isinstance(value, dict)},
         t("packages"): ", ".join(f"{name} {version}" for name, version in packages.items()),
     }

@@ -9,21 +9,21 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.tasks import Task
 from cxrjax.base.types import InputError
 from cxrjax.report.figures import sweeps
-from cxrjax.report.language import DASH
-from cxrjax.report.pages import escape
 from cxrjax.runs import sweep, sweep_tables
-from cxrjax.runs.sweep import DONE, Outcome, Row
+from cxrjax.runs.sweep import Outcome, Row
+from cxrjax.runs.sweep_tables import Column, compared, measured
 from cxrjax.training import plan as planning
+
+from ._sweep import Shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,13 +57,13 @@ def sizes(text: str, patients: int) -> list[Size]:
     Raises:
       InputError: if one is neither, below 1, or a fraction above 1.
     """
-    found: dict[int, Size] = {}
+    by_patients: dict[int, Size] = {}
     for word in filter(None, (word.strip() for word in text.split(","))):
         size = _size(word, patients)
-        found.setdefault(size.patients, size)
-    if not found:
+        by_patients.setdefault(size.patients, size)
+    if not by_patients:
         raise InputError(f"--sizes must name at least one size, got {text!r}")
-    return sorted(found.values(), key=lambda size: size.patients or np.inf)
+    return sorted(by_patients.values(), key=lambda size: size.patients or np.inf)
 
 
 def _size(word: str, patients: int) -> Size:
@@ -94,124 +94,126 @@ def design(base: ExperimentConfig, source: sweep.Source, text: str, fix: str) ->
     Raises:
       InputError: if no size is left, or the data do not serve.
     """
-    whole = sweep.meet(base, source)
-    made = Design([], {}, {}, float(whole.sizes.train.mean()))
+    whole = sweep.dry_run(base, source)
+    designed = Design([], {}, {}, float(whole.sizes.train.mean()))
     refused = []
     for size in sizes(text, int(whole.patients.min())):
         name = f"patients_{size.patients:05d}" if size.patients else ALL
-        config = dataclasses.replace(
-            base, train_patients=size.patients, floors=False, out=str(Path(base.out or "") / name)
-        )
+        config = sweep.row_config(base, name, train_patients=size.patients)
         try:
-            met = sweep.meet(config, source)
+            dry = sweep.dry_run(config, source)
         except InputError as error:
             refused.append(str(error))
-            made.rows.append(Row(name, size.asked, config, unavailable=str(error)))
+            designed.rows.append(Row(name, size.asked, config, unavailable=str(error)))
             continue
-        each = _steps(base, met)
+        each = _steps(base, dry)
         if fix == "steps":
             config = dataclasses.replace(config, epochs=max(1, round(base.epochs * _steps(base, whole) / each)))
-        made.rows.append(Row(name, size.asked, config))
-        made.patients[name] = float(met.patients.mean())
-        made.steps[name] = config.epochs * each
-    if not made.patients:
+        designed.rows.append(Row(name, size.asked, config))
+        designed.patients[name] = float(dry.patients.mean())
+        designed.steps[name] = config.epochs * each
+    if not designed.patients:
         raise InputError(f"--sizes={text}: no size can be trained on; {refused[0]}")
-    return made
+    return designed
 
 
-def _steps(config: ExperimentConfig, met: sweep.Met) -> float:
+def _steps(config: ExperimentConfig, dry: sweep.DryRun) -> float:
     """Of an epoch, mean over runs."""
-    return float(np.mean([planning.steps_per_epoch(int(n), config.batch_size) for n in met.sizes.train]))
+    return float(np.mean([planning.steps_per_epoch(int(n), config.batch_size) for n in dry.sizes.train]))
 
 
-def table(outcomes: Sequence[Outcome], made: Design) -> pd.DataFrame:
+def table(outcomes: Sequence[Outcome], designed: Design) -> pd.DataFrame:
     """A row a size: columns of `sweep_tables.table`, with patients and steps (means over runs); shares 0..1.
 
     Intervals are the corrected resampled t, but with all images of the training side, `Design.pool`, as n_train at each
     size: the correction 1/J + n_val/n_train stands for what the runs of different seeds share, and those of few
     patients share no more than others. With the images trained on it would be far too large: simulated with 800
     images, 160 of them for validation, ten runs and a linear discriminant, the interval held the true accuracy 99, 98,
-    97, 96 and 96 times of 100 with 40, 80, 160, 320 and 640 images trained on (`tests/test_sample_size.py`); with these
-    as n_train it was 3.4, 2.4, 1.8, 1.3 and 1 times as wide.
+    97, 96 and 96 times of 100 with 40, 80, 160, 320 and 640 images trained on (tests/experiments/test_sample_size.py);
+    with these as n_train it was 3.4, 2.4, 1.8, 1.3 and 1 times as wide.
     """
-    found = sweep_tables.table(outcomes, ALL, made.pool)
+    rows = sweep_tables.table(outcomes, ALL, designed.pool)
     asked = {outcome.row.name: outcome.row.config.train_patients for outcome in outcomes}
-    found.insert(1, "patients", [made.patients.get(name, asked[name]) for name in found["row"]])
-    found.insert(2, "steps", [made.steps.get(name, np.nan) for name in found["row"]])
-    return found
+    rows.insert(1, "patients", [designed.patients.get(name, asked[name]) for name in rows["row"]])
+    rows.insert(2, "steps", [designed.steps.get(name, np.nan) for name in rows["row"]])
+    return rows
 
 
-def markdown(found: pd.DataFrame, task: str, fix: str, notes: Sequence[str] = ()) -> str:
+def _patients(row: pd.Series) -> str:
+    return f"{row['patients']:.0f}"
+
+
+def _label(row: pd.Series) -> str:
+    return str(row["label"])
+
+
+def markdown(rows: pd.DataFrame, task: Task, fix: str, notes: Sequence[str] = ()) -> str:
     """The table as people read it, in percent, with what must be known beside it.
 
     Args:
-      found: see `table`.
-      task: p_vs_nf or p_vs_np.
+      rows: see `table`.
+      task: of the runs.
       fix: see `design`.
       notes: further lines, of the data.
     """
-    head = ["size", "training patients", "training images", "accuracy", "95 % interval", "AUROC", "95 % interval",
-            "accuracy − all", "AUROC − all", "runs × epochs", "steps"]  # fmt: skip
-    body = sweep_tables.markdown(head, [_cells(row) for _, row in found.iterrows()])
-    return f"### {tasks.get(task).title}: how many patients are needed\n\n{body}\n\n{_below(found, fix, notes)}\n"
-
-
-def _cells(row: pd.Series) -> list[str]:
-    if row["status"] != DONE:
-        return [row["label"], f"{row['patients']:.0f}", DASH, row["status"], *[DASH] * 7]
-    return [
-        row["label"],
-        f"{row['patients']:.0f}",
-        f"{row['n_train']:.0f}",
-        sweep_tables.mean_sd(row, "accuracy"),
-        sweep_tables.interval(row, "accuracy"),
-        sweep_tables.mean_sd(row, "auroc"),
-        sweep_tables.interval(row, "auroc"),
-        sweep_tables.difference(row, "accuracy"),
-        sweep_tables.difference(row, "auroc"),
-        f"{row['seeds']} × {row['epochs']}",
-        f"{row['steps']:.0f}",
+    accuracy, interval = measured("accuracy")
+    columns = [
+        Column("size", _label, undone=_label),
+        Column("training patients", _patients, undone=_patients),
+        Column("training images", lambda row: f"{row['n_train']:.0f}"),
+        accuracy._replace(undone=lambda row: str(row["status"])),
+        interval,
+        *measured("auroc"),
+        compared("accuracy", ALL),
+        compared("auroc", ALL),
+        sweep_tables.RUNS,
+        Column("steps", lambda row: f"{row['steps']:.0f}"),
     ]
+    title = f"{task.title}: how many patients are needed"
+    return sweep_tables.document(title, columns, rows, [*_below(rows, fix), *notes])
 
 
-def _below(found: pd.DataFrame, fix: str, notes: Sequence[str]) -> str:
+def _below(rows: pd.DataFrame, fix: str) -> list[str]:
     held = (
         "Every size makes the same number of steps, to the nearest epoch: fewer patients are seen in more epochs."
         if fix == "steps"
         else "Every size is trained for the same epochs: fewer patients also mean fewer steps of gradient descent."
     )
-    told = [
+    lines = [
         held,
         "Accuracy and AUROC are mean ± SD over runs. Patients are drawn anew for each run, a smaller size being part "
         "of a larger one; validation images are the same at every size.",
         "Intervals are the corrected resampled t of Nadeau and Bengio (2003), n_train being the images that a run "
         "could have trained on, not those of the size; they are not widened for the number of sizes.",
     ]
-    told += [f"{row['label']}: {row['reason']}." for _, row in found[found["reason"] != ""].iterrows()]
-    told += [f"Difference from all, {line}." for line in sweep_tables.cautions(found, "label")]
-    return "\n".join(f"- {escape(line)}" for line in [*told, *notes])
+    lines += [f"{row['label']}: {row['reason']}." for _, row in rows[rows["reason"] != ""].iterrows()]
+    return lines + [f"Difference from all, {line}." for line in sweep_tables.cautions(rows, "label")]
 
 
-def notes(outcomes: Sequence[Outcome]) -> list[str]:
-    """What a reader must know of the data: the notes of the summary of the run on all patients."""
-    whole = sweep_tables.read_all(outcomes)[1].get(ALL)
-    return whole.notes if whole else []
-
-
-def last_line(found: pd.DataFrame, task: str, minutes: float) -> str:
+def last_line(rows: pd.DataFrame, task: Task, minutes: float) -> str:
     """The smallest and the largest size in a line."""
-    known = found[found["status"] == DONE].sort_values("patients")
-    ends = [known.iloc[0], known.iloc[-1]] if len(known) > 1 else [row for _, row in known.iterrows()]
-    told = [
+    done = sweep_tables.done(rows).sort_values("patients")
+    ends = [done.iloc[0], done.iloc[-1]] if len(done) > 1 else [row for _, row in done.iterrows()]
+    parts = [
         f"{row['patients']:.0f} training patients: accuracy {sweep_tables.mean_sd(row, 'accuracy')}, "
         f"AUROC {sweep_tables.mean_sd(row, 'auroc')}"
         for row in ends
     ]
-    return f"{tasks.get(task).title}: {'; '.join([*told, f'{len(known)} of {len(found)} sizes'])}, {minutes:.0f} min"
+    return f"{task.title}: {'; '.join([*parts, f'{len(done)} of {len(rows)} sizes'])}, {minutes:.0f} min"
 
 
-def figure(found: pd.DataFrame, task: str) -> Figure | None:
+def figure(rows: pd.DataFrame, task: Task) -> Figure | None:
     """Accuracy and AUROC against training patients; None if no row is done."""
-    done = found[found["status"] == DONE].sort_values("patients")
-    runs = [sweep_tables.read(Path(folder)).seeds for folder in done["folder"]]
-    return sweeps.sample_size(done, runs, tasks.get(task)) if len(done) else None
+    done = sweep_tables.done(rows).sort_values("patients")
+    return sweeps.sample_size(done, sweep_tables.runs_of(done), task) if len(done) else None
+
+
+def show(task: Task, fix: str, designed: Design, outcomes: list[Outcome], minutes: float) -> Shown:
+    """The table in its forms."""
+    rows = table(outcomes, designed)
+    return Shown(
+        sweep_tables.csv(rows),
+        markdown(rows, task, fix, sweep_tables.notes_of(outcomes, ALL)),
+        figure(rows, task),
+        last_line(rows, task, minutes),
+    )

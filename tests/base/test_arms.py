@@ -4,15 +4,14 @@ import dataclasses
 
 import pytest
 
-from cxrjax.base.config import ExperimentConfig
-from cxrjax.runs import arms
+from cxrjax.base.config import ExperimentConfig, arms, without_arms
 
 PLAIN = ExperimentConfig("p_vs_nf", "p_vs_nf", seeds=3, external_dir="elsewhere", overwrite=True, out="there")
 
 
 def test_none_unless_asked_for():
-    assert arms.of(PLAIN) == {}
-    assert arms.own(PLAIN) == PLAIN
+    assert arms(PLAIN) == {}
+    assert without_arms(PLAIN) == PLAIN
 
 
 @pytest.mark.parametrize(
@@ -27,16 +26,16 @@ def test_none_unless_asked_for():
 )
 def test_an_arm_differs_from_the_experiment_in_one_thing(asked, expected):
     """And it is evaluated on the internal set alone, in a folder of its own, which a resumed command keeps."""
-    found = arms.of(dataclasses.replace(PLAIN, **asked))
+    found = arms(dataclasses.replace(PLAIN, **asked))
     assert set(found) == set(expected)
     for name, arm in found.items():
         same = {"external_dir": None, "overwrite": False, "floors": False, "out": f"there/arms/{name}"}
         assert arm == dataclasses.replace(PLAIN, **same, **expected[name])
-        assert arms.of(arm) == {}
+        assert arms(arm) == {}
 
 
 def test_floors_of_both_splits_are_by_patient():
-    found = arms.of(dataclasses.replace(PLAIN, split_by="both", floors=True))
+    found = arms(dataclasses.replace(PLAIN, split_by="both", floors=True))
     assert {name: arm.split_by for name, arm in found.items()} == {
         "shuffled_labels": "patient",
         "random_trunk": "patient",

@@ -6,13 +6,16 @@ import pytest
 from scipy import stats
 
 from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.tasks import TASKS
 from cxrjax.base.types import InputError
 from cxrjax.metrics import resampled_t
-from cxrjax.runs import cost, experiment, sample_size, sweep
-from cxrjax.runs.sample_size import Design, Size
+from cxrjax.runs import cost, experiment, setup, sweep
+from experiments import _sample_size as sample_size
 from experiments import sample_size as program
+from experiments._sample_size import Design, Size
 from tests.runs.handmade import by_row, fake_run, outcome, results, write
 
+TASK = TASKS["p_vs_nf"]
 SAME = {seed: ["a.png"] for seed in range(3)}
 
 
@@ -58,7 +61,7 @@ def test_the_design_draws_as_the_runs_will(base, source):
     """Patients nested and of the number asked for, validation the same, steps as with all patients."""
     design = sample_size.design(base, source, "5,8,all", "steps")
     assert [row.name for row in design.rows] == ["patients_00005", "patients_00008", "all"]
-    made = [experiment.prepare(row.config, *source) for row in design.rows]
+    made = [setup.draw(row.config, source.store, "a store") for row in design.rows]
     for seed in range(2):
         trained = [set(one.cohorts[seed].patient[one.splits[seed].train]) for one in made]
         assert [len(patients) for patients in trained[:2]] == [5, 8]
@@ -123,7 +126,7 @@ def test_intervals_use_the_images_of_the_training_side(found):
 
 
 def test_text_and_last_line(found):
-    text = sample_size.markdown(found, "p_vs_nf", "steps", ["A phantom."])
+    text = sample_size.markdown(found, TASK, "steps", ["A phantom."])
     cells = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     assert cells[1][1:4] == ["2", "–", "not available"]
     assert cells[2][1:4] == ["40", "50", "63.0 ± 3.6 %"]
@@ -131,15 +134,15 @@ def test_text_and_last_line(found):
     assert cells[3][7:] == ["–", "–", "3 × 120", "61 |"]
     assert "- tiny reading: --train_patients=2 leaves no training image of one class." in text
     assert "- Every size makes the same number of steps" in text and "- A phantom." in text
-    assert "- Every size is trained for the same epochs" in sample_size.markdown(found, "p_vs_nf", "epochs")
-    assert sample_size.last_line(found, "p_vs_nf", 12.4) == (
+    assert "- Every size is trained for the same epochs" in sample_size.markdown(found, TASK, "epochs")
+    assert sample_size.last_line(found, TASK, 12.4) == (
         "P vs NF: 40 training patients: accuracy 63.0 ± 3.6 %, AUROC 0.710 ± 0.017; 250 training patients: accuracy "
         "73.0 ± 3.0 %, AUROC 0.820 ± 0.020; 2 of 3 sizes, 12 min"
     )
 
 
 def test_the_figure_has_two_panels_with_intervals(found):
-    accuracy, auroc = sample_size.figure(found, "p_vs_nf").axes
+    accuracy, auroc = sample_size.figure(found, TASK).axes
     assert [tick.get_text() for tick in accuracy.get_xticklabels()] == ["40", "250"]
     (bars,) = [one for one in auroc.containers if type(one).__name__ == "ErrorbarContainer"]
     few = by_row(found)["few"]

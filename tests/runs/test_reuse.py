@@ -6,14 +6,18 @@ import pytest
 
 from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.base.types import InputError
-from cxrjax.runs import finished, run_folder
-from tests.runs.handmade import SETTLED, claimed
+from cxrjax.runs import run_folder, sweep
+from tests.runs.handmade import RESOLVED, claimed
 
 CONFIG = ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir="NIH", seeds=3, epochs=30, augment_bank=4)
 
 
-def run(settled=None, **fields) -> finished.Run:
-    return finished.Run(run_path(CONFIG), dataclasses.replace(CONFIG, **fields), SETTLED | (settled or {}))
+def known(folder, config) -> sweep.KnownRun:
+    return sweep.KnownRun(folder, config, RESOLVED.device, RESOLVED.weights_sha256, RESOLVED.data_sha256)
+
+
+def run(**fields) -> sweep.KnownRun:
+    return known(run_path(CONFIG), dataclasses.replace(CONFIG, **fields))
 
 
 @pytest.mark.parametrize(
@@ -28,8 +32,8 @@ def run(settled=None, **fields) -> finished.Run:
     ],
 )
 def test_what_changes_no_number_does_not_part_runs(fields):
-    assert finished.differences(run(), run(**fields)) == []
-    assert finished.differences(run(**fields), run()) == []
+    assert sweep.differences(run(), run(**fields)) == []
+    assert sweep.differences(run(**fields), run()) == []
 
 
 @pytest.mark.parametrize(
@@ -51,29 +55,29 @@ def test_what_changes_no_number_does_not_part_runs(fields):
     ],
 )
 def test_what_changes_numbers_does(fields, told):
-    assert finished.differences(run(), run(**fields))[0] == told
+    assert sweep.differences(run(), run(**fields))[0] == told
 
 
 def test_every_field_is_either_free_or_compared():
     """A new field of the configuration parts runs unless it is named as free."""
     names = {field.name for field in dataclasses.fields(ExperimentConfig)}
-    assert names >= finished._FREE
-    assert {"negatives", "val_fraction", "batch_size", "split_by"} <= names - finished._FREE
+    assert names >= sweep._FREE
+    assert {"negatives", "val_fraction", "batch_size", "split_by"} <= names - sweep._FREE
 
 
 def test_weights_and_data_are_compared_by_what_is_in_them():
-    assert finished.differences(run(), run({"weights_sha256": None})) == ["weights"]
-    assert finished.differences(run(), run({"data_sha256": "other"})) == ["data"]
-    assert finished.differences(run(), run({"device": "two"})) == []
+    assert sweep.differences(run(), run()._replace(weights_sha256=None)) == ["weights"]
+    assert sweep.differences(run(), run()._replace(data_sha256="other")) == ["data"]
+    assert sweep.differences(run(), run()._replace(device="two")) == []
 
 
 def test_the_first_run_of_the_same_numbers_is_taken(tmp_path):
     candidates = [
-        finished.Run(tmp_path / name, dataclasses.replace(CONFIG, **fields), SETTLED)
+        known(tmp_path / name, dataclasses.replace(CONFIG, **fields))
         for name, fields in (("a", {"epochs": 60}), ("b", {"floors": True}), ("c", {}))
     ]
-    assert finished.same(run(), candidates) == tmp_path / "b"
-    assert finished.same(run(view="PA"), candidates) is None
+    assert sweep.find_same(run(), candidates) == tmp_path / "b"
+    assert sweep.find_same(run(view="PA"), candidates) is None
 
 
 def test_arms_of_a_run_are_found_and_those_under_way_are_not(tmp_path):
@@ -81,35 +85,43 @@ def test_arms_of_a_run_are_found_and_those_under_way_are_not(tmp_path):
     claimed(whole)
     arms = tmp_path / "run" / "arms"
     claimed(dataclasses.replace(CONFIG, split_by="image", out=str(arms / "split_by_image")))
-    with run_folder.claim(dataclasses.replace(CONFIG, weights="random", out=str(arms / "random_trunk")), SETTLED):
+    with run_folder.claim(dataclasses.replace(CONFIG, weights="random", out=str(arms / "random_trunk")), RESOLVED):
         pass
-    found = finished.gather([tmp_path / "run"])
+    found = sweep.gather([tmp_path / "run"])
     assert [one.folder for one in found] == [tmp_path / "run", arms / "split_by_image"]
-    assert finished.same(run(split_by="image"), found) == arms / "split_by_image"
-    assert finished.same(run(), found) == tmp_path / "run"
+    assert sweep.find_same(run(split_by="image"), found) == arms / "split_by_image"
+    assert sweep.find_same(run(), found) == tmp_path / "run"
 
 
 def test_a_folder_to_reuse_must_hold_a_finished_run(tmp_path):
     with pytest.raises(InputError, match="must be the folder of a finished run, and there is no such folder"):
-        finished.gather([tmp_path / "nowhere"])
-    with run_folder.claim(dataclasses.replace(CONFIG, out=str(tmp_path / "run")), SETTLED):
+        sweep.gather([tmp_path / "nowhere"])
+    with run_folder.claim(dataclasses.replace(CONFIG, out=str(tmp_path / "run")), RESOLVED):
         pass
     with pytest.raises(InputError, match="this one was interrupted"):
-        finished.gather([tmp_path / "run"])
+        sweep.gather([tmp_path / "run"])
 
 
 def test_its_own_folder_is_kept_continued_or_refused(tmp_path):
     config = dataclasses.replace(CONFIG, out=str(tmp_path / "run"))
-    mine = finished.Run(tmp_path / "run", config, SETTLED)
-    assert finished.own(mine) is None
-    with run_folder.claim(config, SETTLED):
+    mine = known(tmp_path / "run", config)
+    assert sweep.finished_folder(mine) is None
+    with run_folder.claim(config, RESOLVED):
         pass
-    assert finished.own(mine) is None
+    assert sweep.finished_folder(mine) is None
     with pytest.raises(InputError, match="an interrupted run of other flags, data, weights or device; give another"):
-        finished.own(mine._replace(settled=SETTLED | {"data_sha256": "other"}))
+        sweep.finished_folder(mine._replace(data_sha256="other"))
     with pytest.raises(InputError, match="an interrupted run of other flags"):
-        finished.own(mine._replace(config=dataclasses.replace(config, epochs=3)))
+        sweep.finished_folder(mine._replace(config=dataclasses.replace(config, epochs=3)))
     claimed(config)
-    assert finished.own(mine) == tmp_path / "run"
+    assert sweep.finished_folder(mine) == tmp_path / "run"
     with pytest.raises(InputError, match=r"another run, which differs in epochs \(30, not 3\); give another --out"):
-        finished.own(mine._replace(config=dataclasses.replace(config, epochs=3)))
+        sweep.finished_folder(mine._replace(config=dataclasses.replace(config, epochs=3)))
+
+
+def test_a_run_that_does_not_know_its_data_is_refused(tmp_path):
+    """Of another version, or damaged: it says nothing of which images took part."""
+    claimed(dataclasses.replace(CONFIG, out=str(tmp_path / "run")))
+    (tmp_path / "run" / "resolved.json").write_text('{"weights_sha256": "w"}')
+    with pytest.raises(InputError, match=r"resolved.json is damaged, or of another version"):
+        sweep.gather([tmp_path / "run"])

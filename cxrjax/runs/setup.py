@@ -1,0 +1,183 @@
+"""An experiment before training, in three steps: cohorts are drawn, the network is built, what is open is resolved."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import NamedTuple
+
+import jax
+import jaxlib
+import numpy as np
+import pandas as pd
+
+from cxrjax.base import devices, tasks
+from cxrjax.base.config import ExperimentConfig, without_arms
+from cxrjax.base.types import InputError
+from cxrjax.data import cohort
+from cxrjax.data.cohort import Cohort, Split
+from cxrjax.models import pretrained, registry, transfer
+from cxrjax.models.pretrained import Weights
+from cxrjax.runs import run_folder
+from cxrjax.runs.run_folder import Resolved
+from cxrjax.storage import checkpoint
+from cxrjax.storage.store import ImageStore, hash_rows, patients_with_box
+from cxrjax.training import seed_batches, tf_input
+from cxrjax.training.optimizer import Recipe
+
+
+class Cohorts(NamedTuple):
+    """The images of each run, and their splits."""
+
+    seeds: range
+    cohorts: list[Cohort]
+    splits: list[Split]
+
+    @property
+    def train(self) -> list[np.ndarray]:
+        """Rows of the store that each run is trained on, [n] i32."""
+        return [c.index[s.train] for c, s in zip(self.cohorts, self.splits, strict=True)]
+
+    @property
+    def val(self) -> list[np.ndarray]:
+        """Rows of the store that each run is validated on, [v] i32."""
+        return [c.index[s.val] for c, s in zip(self.cohorts, self.splits, strict=True)]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Rows of the store that take part in any run, sorted, each once."""
+        return np.unique(np.concatenate([c.index for c in self.cohorts]))
+
+
+class ImageHashes:
+    """SHA-256 of a store's images; each is computed once."""
+
+    def __init__(self, store: ImageStore) -> None:
+        """Nothing is read yet."""
+        self._images = store.images
+        self._known: dict[int, bytes] = {}
+
+    def of(self, rows: np.ndarray) -> dict[int, bytes]:
+        """Row of the store -> SHA-256 of its pixels."""
+        self._known |= hash_rows(self._images, np.array([row for row in rows if int(row) not in self._known], int))
+        return {int(row): self._known[int(row)] for row in rows}
+
+
+def check(config: ExperimentConfig) -> None:
+    """Refuses values that no flag rule catches.
+
+    Raises:
+      InputError: naming flag, rule and value.
+    """
+    tasks.get(config.task)
+    if not 0 < config.val_fraction < 1:
+        raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
+    if config.learning_rate <= 0:
+        raise InputError(f"--learning_rate must be above 0, got {config.learning_rate:g}")
+    first = registry.get(config.model).stages[0]
+    if config.retrain_from == first and config.augment_bank:
+        raise InputError(
+            f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from={first} does not leave"
+        )
+    if config.input == "tfdata":
+        tf_input.require()
+
+
+def draw(config: ExperimentConfig, store: ImageStore, source: str) -> Cohorts:
+    """Draws and splits the images of every run.
+
+    Args:
+      config: task, seeds, negatives, view, split and who is held out.
+      store: of the images.
+      source: what the store was made of, for people.
+
+    Raises:
+      InputError: if the data do not serve.
+    """
+    task = tasks.get(config.task)
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    cohorts = [cohort.draw(store.table, task, seed, config.negatives, config.view) for seed in seeds]
+    held_out = None
+    if config.hold_out_boxes:
+        held_out = patients_with_box(store, task.boxed_finding)
+        if not len(held_out):
+            raise InputError(
+                f"--hold_out_boxes needs boxes of {task.positive.title} (BBox_List_2017.csv), and {source} has none"
+            )
+    splits = [_split(config, c, seed, store.table, held_out) for c, seed in zip(cohorts, seeds, strict=True)]
+    return Cohorts(seeds, cohorts, splits)
+
+
+def _split(config: ExperimentConfig, c: Cohort, seed: int, table: pd.DataFrame, held_out: np.ndarray | None) -> Split:
+    """Of one run, as the configuration asks; `held_out` are patients who are not trained on."""
+    by = without_arms(config).split_by
+    split = cohort.official_split(c, table) if by == "official" else cohort.split(c, seed, config.val_fraction, by)
+    if held_out is not None:
+        split = cohort.exclude_from_training(c, split, held_out)
+    return cohort.subset_train_patients(c, split, config.train_patients, seed) if config.train_patients else split
+
+
+def build(config: ExperimentConfig, weights: Weights | None) -> transfer.Network:
+    """The network, cut into trunk and head; of random weights (None) the configuration names it."""
+    model = pretrained.model_of(weights, config.model)
+    return transfer.build_transfer_model(weights, config.retrain_from, model=model, dtype=config.dtype)
+
+
+def recipe(config: ExperimentConfig) -> Recipe:
+    """How long and how to train."""
+    return Recipe(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        momentum=config.momentum,
+        augment_bank=config.augment_bank,
+        flip=config.flip,
+    )
+
+
+def device() -> str:
+    """What numbers are computed with, as in `Resolved`."""
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind}, jaxlib {jaxlib.__version__}"
+
+
+def weights_digest(weights: Weights | None) -> str | None:
+    """SHA-256 of pretrained parameters."""
+    return None if weights is None else checkpoint.digest(weights.params)
+
+
+def data_digest(hashes: dict[int, bytes], table: pd.DataFrame) -> str:
+    """SHA-256 of the images that take part, their labels and patients.
+
+    Args:
+      hashes: see `ImageHashes.of`.
+      table: of the store.
+    """
+    rows = sorted(hashes)
+    digest = hashlib.sha256(b"".join(hashes[row] for row in rows))
+    digest.update(table.iloc[rows].to_csv(index=False).encode())
+    return digest.hexdigest()
+
+
+def resolve(config: ExperimentConfig, net: transfer.Network, weights_sha256: str | None, data_sha256: str) -> Resolved:
+    """What the user left open: as an interrupted run had it, else as this machine suggests; in all processes the same.
+
+    Args:
+      config: as the user gave it.
+      net: see `build`.
+      weights_sha256: see `weights_digest`.
+      data_sha256: see `data_digest`.
+    """
+    before = run_folder.recall(config)
+    usual = before.input if before else tf_input.default()
+    if config.seed_batch:
+        seed_batch = config.seed_batch
+    else:
+        seed_batch = before.seed_batch if before else seed_batches.default_seed_batch(net, recipe(config), config.seeds)
+    resolved = Resolved(
+        input=usual if config.input == "auto" else config.input,
+        seed_batch=min(seed_batch, config.seeds),
+        device=device(),
+        weights_sha256=weights_sha256,
+        data_sha256=data_sha256,
+    )
+    return Resolved(**devices.broadcast_json(dataclasses.asdict(resolved)))
