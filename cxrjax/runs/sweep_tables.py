@@ -64,8 +64,9 @@ def table(outcomes: Sequence[Outcome], base: str, pool: float | None = None) -> 
 
     Columns: row, label, status, reason, note, folder, seeds, epochs, augment_bank, n_train and n_val (means over
     seeds); of each of `registry.MAIN` its mean, _sd, _low, _high (`resampled_t.over_runs`); of each of
-    `registry.FLOORS` _difference, _difference_low, _difference_high and _difference_p (row minus base, `resampled_t.compare_runs`);
-    pairs, how many seeds these rest on, and caution, what is to be said of them, or "". NaN is undefined.
+    `registry.FLOORS` _difference, _difference_low, _difference_high and _difference_p (row minus base,
+    `resampled_t.compare_runs`); pairs, how many seeds these rest on, and caution, what is to be said of them, or "".
+    NaN is undefined.
 
     Args:
       outcomes: of the rows.
