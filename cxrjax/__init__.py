@@ -11,13 +11,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cxrjax.base.types import InputError as InputError
+    from cxrjax.base import InputError as InputError
     from cxrjax.runs.trained import load_run as load_run
 
 __version__ = "0.1.0"
 
 _PACKAGES = ("analysis", "base", "data", "interpret", "metrics", "models", "report", "runs", "storage", "training")
-_FROM = {"InputError": "base.types", "load_run": "runs.trained"}  # name -> its module
+_FROM = {"InputError": "base", "load_run": "runs.trained"}  # name -> its module
 __all__ = [*_PACKAGES, *_FROM]
 
 

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.base import devices
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError, devices
 from cxrjax.interpret import dream, objectives
 from cxrjax.models import pretrained, registry, transfer
 from cxrjax.models.pretrained import Weights, WeightsInfo

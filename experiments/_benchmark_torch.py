@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import torch
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.models.registry import Preprocessing
 
 from . import _benchmark_protocol as protocol

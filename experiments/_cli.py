@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from absl import flags
 
+from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, in_checkout, run_path
-from cxrjax.base.types import InputError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
-from cxrjax.base.types import InputError
 from cxrjax.report.figures import sweeps
 from cxrjax.runs import sweep, sweep_tables
 from cxrjax.runs.sweep import Outcome, Row

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

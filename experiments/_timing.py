@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 
 
 def make_folder(out: str) -> Path:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cxrjax.base.types import Params
+from cxrjax.base import Params
 from cxrjax.interpret.dream_parts import BandedSteps
 from cxrjax.models.alexnet import POOLED
 from cxrjax.models.alexnet import STAGES as LAYERS

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrjax.base import InputError
 from cxrjax.base.config import flag
-from cxrjax.base.types import InputError
 
 from . import _cli
 

@@ -16,8 +16,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cxrjax.base import InputError
 from cxrjax.base.config import flag
-from cxrjax.base.types import InputError
 
 from . import _cli, _timing
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from cxrjax.base import InputError
 from cxrjax.base.config import flag
-from cxrjax.base.types import InputError
 
 from . import _cli
 

@@ -20,8 +20,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
+from cxrjax.base import InputError
 from cxrjax.base.config import flag
-from cxrjax.base.types import InputError
 
 from . import _cli
 

@@ -15,8 +15,8 @@ import dataclasses
 import re
 from pathlib import Path
 
+from cxrjax.base import InputError
 from cxrjax.base.config import flag
-from cxrjax.base.types import InputError
 
 from . import _cli
 

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis.tables import COMPARISON
-from cxrjax.base import tasks
+from cxrjax.base import InputError, tasks
 from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.base.types import InputError
 from cxrjax.metrics import delong, registry, resampled_t
 
 DELONG = "auroc_delong"  # row of AUROC by DeLong's test in every seed

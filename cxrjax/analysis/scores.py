@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis.tables import TABLES
-from cxrjax.base import codes
-from cxrjax.base.types import Array
+from cxrjax.base import Array, codes
 from cxrjax.metrics import bootstrap, delong, discrimination, registry, resampled_t
 from cxrjax.metrics.bootstrap import Images
 from cxrjax.metrics.resampled_t import Estimate

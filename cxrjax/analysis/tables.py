@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import files
+from cxrjax.base import InputError, files
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.base.types import InputError
 
 
 class RunTables(NamedTuple):

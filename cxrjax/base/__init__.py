@@ -5,7 +5,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+
+Array: TypeAlias = "jax.Array | np.ndarray"
+Params: TypeAlias = "dict[str, dict[str, Array]]"  # layer -> {"kernel", "bias"}
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave (a flag, a file, a folder): one clear line, exit status 2."""
 
 
 def lazy_modules(package: str) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from cxrjax.base import InputError
 from cxrjax.base.tasks import LabelClass, Task
-from cxrjax.base.types import InputError
 
 
 class Cohort(NamedTuple):

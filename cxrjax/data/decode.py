@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data import dicom
 from cxrjax.data.dicom import Details
 

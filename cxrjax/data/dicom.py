@@ -15,7 +15,7 @@ import pydicom
 from pydicom import Dataset, uid
 from pydicom.pixels.utils import pixel_array
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data import dicom_worker
 
 

@@ -17,7 +17,7 @@ from typing import IO
 
 import numpy as np
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 
 LIMIT_SECONDS = 60.0  # for one image
 _idle: queue.LifoQueue[subprocess.Popen[bytes]] = queue.LifoQueue()

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data.decode import Reduction
 from cxrjax.data.prepare import prepare
 from cxrjax.data.sources import CLASSES, Source, archive, folder, nih

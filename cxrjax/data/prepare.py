@@ -24,8 +24,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrjax.base import files
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError, files
 from cxrjax.data import reading, sources
 from cxrjax.data.decode import Decoded, Reduction
 from cxrjax.data.dicom import Details, NoImage

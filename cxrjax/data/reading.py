@@ -15,8 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from cxrjax.base import files
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError, files
 from cxrjax.data import sources
 from cxrjax.data.decode import Check, Decoded, Reduction, decode
 from cxrjax.data.dicom import Details

@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cxrjax.base import devices
-from cxrjax.base.types import Array, Params
+from cxrjax.base import Array, Params, devices
 from cxrjax.models import transfer
 from cxrjax.models.registry import Model
 from cxrjax.models.transfer import Network

@@ -32,7 +32,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 
 MAX_PIXELS = 50_000_000  # of a mask
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from cxrjax.base.types import Params
+from cxrjax.base import Params
 from cxrjax.models import transfer
 from cxrjax.models.registry import Model
 

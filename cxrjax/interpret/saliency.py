@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.base import devices
-from cxrjax.base.types import Array, Params
+from cxrjax.base import Array, Params, devices
 from cxrjax.interpret import objectives
 from cxrjax.interpret.grad_cam import checked, enlarge, grad_cam
 from cxrjax.interpret.objectives import Objective

@@ -28,8 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special, stats
 
+from cxrjax.base import Array
 from cxrjax.base.codes import code
-from cxrjax.base.types import Array
 from cxrjax.metrics import registry
 from cxrjax.metrics.resampled_t import Estimate
 

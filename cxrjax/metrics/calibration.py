@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from cxrjax.base.types import Array
+from cxrjax.base import Array
 from cxrjax.metrics.discrimination import arguments
 
 BINS = 10

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from cxrjax.base.types import Array
+from cxrjax.base import Array
 
 THRESHOLD = 0.5  # as in the poster
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from cxrjax.base.types import Array
+from cxrjax.base import Array
 from cxrjax.metrics import calibration, discrimination
 
 NIH_PREVALENCE = 0.013  # 1,431 of the 112,120 images of NIH's 2020 table carry Pneumonia

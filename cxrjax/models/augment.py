@@ -11,7 +11,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from cxrjax.base.types import Array
+from cxrjax.base import Array
 from cxrjax.models.registry import Preprocessing
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 
 Layout: TypeAlias = Literal["HWIO", "OIHW"]
 """Of convolutions; dense kernels are [in, out] and [out, in]."""

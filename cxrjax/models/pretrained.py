@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cxrjax.base import InputError, Params
 from cxrjax.base.config import program
-from cxrjax.base.types import InputError, Params
 from cxrjax.models import foreign_files, registry
 from cxrjax.models.foreign_files import Layout, file_shape, refuse_if_any, to_ours
 from cxrjax.models.registry import Model, Preprocessing

@@ -14,7 +14,7 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 
 if TYPE_CHECKING:
     import jax

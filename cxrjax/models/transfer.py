@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.base import devices
-from cxrjax.base.types import Array, Params
+from cxrjax.base import Array, Params, devices
 from cxrjax.models import augment, pretrained, registry
 from cxrjax.models.pretrained import Weights
 from cxrjax.models.registry import Activation, Model

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import tables as run_files
+from cxrjax.base import InputError
 from cxrjax.base.files import Clock
-from cxrjax.base.types import InputError
 from cxrjax.interpret import dream, grad_cam, objectives
 from cxrjax.report.figures import sheets
 from cxrjax.runs import dreams as dreaming

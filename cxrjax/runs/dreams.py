@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import agreement
-from cxrjax.base import devices
+from cxrjax.base import Params, devices
 from cxrjax.base.tasks import Task
-from cxrjax.base.types import Params
 from cxrjax.interpret import dream, objectives
 from cxrjax.models import transfer as network
 from cxrjax.runs.trained import TrainedRun

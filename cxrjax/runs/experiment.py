@@ -15,9 +15,8 @@ import numpy as np
 
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.tables import Results, RunTables
-from cxrjax.base import devices, files, tasks
+from cxrjax.base import InputError, devices, files, tasks
 from cxrjax.base.config import ExperimentConfig, arms, run_path, without_arms
-from cxrjax.base.types import InputError
 from cxrjax.data import cohort
 from cxrjax.data.load import cache_dir, load
 from cxrjax.models import pretrained, transfer

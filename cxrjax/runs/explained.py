@@ -13,7 +13,7 @@ from cxrjax.analysis import localisation
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.localisation import BOX, LUNGS, Regions
 from cxrjax.analysis.tables import RunTables
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data import phantom
 from cxrjax.interpret import lungs as lung_fields
 from cxrjax.models.registry import Model

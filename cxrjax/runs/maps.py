@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import agreement, localisation, map_tests
+from cxrjax.base import InputError, Params
 from cxrjax.base.config import RANDOM_TRUNK, SHUFFLED_LABELS, arm_path, moved_to
 from cxrjax.base.files import Clock
-from cxrjax.base.types import InputError, Params
 from cxrjax.interpret import dream, objectives, saliency
 from cxrjax.models import transfer
 from cxrjax.report.figures import sheets

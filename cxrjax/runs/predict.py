@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data import decode, reading
 from cxrjax.data.decode import Reduction
 from cxrjax.data.sources import Bad, Entry, printable

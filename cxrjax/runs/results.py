@@ -19,11 +19,10 @@ from PIL import Image
 from cxrjax.analysis import analyse, comparison, curves
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.tables import Analysis, Results, RunTables
-from cxrjax.base import tasks
+from cxrjax.base import InputError, tasks
 from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig, arms, moved_to, run_path
 from cxrjax.base.tasks import Task
-from cxrjax.base.types import InputError
 from cxrjax.data import cohort
 from cxrjax.data.load import load
 from cxrjax.metrics import registry, resampled_t

@@ -21,9 +21,8 @@ import pandas as pd
 from PIL import Image
 
 from cxrjax.analysis.tables import DreamRecord, MapRecord
-from cxrjax.base import files
+from cxrjax.base import InputError, files
 from cxrjax.base.config import ExperimentConfig, run_path, with_absolute_paths
-from cxrjax.base.types import InputError
 from cxrjax.report import pages
 
 # Fields that may differ when a run is continued: they change its files, but nothing that was trained.

@@ -11,9 +11,8 @@ import jaxlib
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import devices, tasks
+from cxrjax.base import InputError, devices, tasks
 from cxrjax.base.config import ExperimentConfig, without_arms
-from cxrjax.base.types import InputError
 from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.models import pretrained, registry, transfer

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, run_path
-from cxrjax.base.types import InputError
 from cxrjax.data.load import load
 from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from cxrjax.analysis import tables
+from cxrjax.base import InputError
 from cxrjax.base.tasks import Task
-from cxrjax.base.types import InputError
 from cxrjax.metrics import registry, resampled_t
 from cxrjax.report import words
 from cxrjax.report.language import DASH, ENGLISH

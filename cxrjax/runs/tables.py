@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import tasks
+from cxrjax.base import InputError, tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
-from cxrjax.base.types import InputError
 from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.models import transfer

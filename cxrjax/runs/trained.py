@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import tasks
+from cxrjax.base import InputError, Params, tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
-from cxrjax.base.types import InputError, Params
 from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder

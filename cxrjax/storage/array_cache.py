@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrjax.base import files
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError, files
 
 KEY_BYTES = 32
 Compute = Callable[[np.ndarray], Iterator[np.ndarray]]

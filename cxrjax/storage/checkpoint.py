@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 
 log = logging.getLogger(__name__)
 

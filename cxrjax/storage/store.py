@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import files
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError, files
 
 
 class ImageStore(NamedTuple):

@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-from cxrjax.base import devices, files
-from cxrjax.base.types import Array
+from cxrjax.base import Array, devices, files
 from cxrjax.models.registry import Model
 from cxrjax.models.transfer import Trunk
 from cxrjax.storage import array_cache

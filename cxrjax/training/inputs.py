@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from cxrjax.base import devices
-from cxrjax.base.types import Array
+from cxrjax.base import Array, devices
 from cxrjax.models.augment import crop_flip
 from cxrjax.models.transfer import Trunk
 from cxrjax.training import bank

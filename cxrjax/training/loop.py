@@ -18,8 +18,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from cxrjax.base import devices, files
-from cxrjax.base.types import Array, InputError, Params
+from cxrjax.base import Array, InputError, Params, devices, files
 from cxrjax.models.transfer import Network
 from cxrjax.training import bank, inputs, step
 from cxrjax.training import plan as planning

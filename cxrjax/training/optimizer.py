@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 
 if TYPE_CHECKING:
     import optax

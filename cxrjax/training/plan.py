@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.base.types import Array
+from cxrjax.base import Array
 
 
 class Plan(NamedTuple):

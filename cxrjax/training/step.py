@@ -16,8 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from cxrjax.base import devices
-from cxrjax.base.types import Array, Params
+from cxrjax.base import Array, Params, devices
 from cxrjax.models.transfer import Head, Network
 from cxrjax.training import bank as banks
 from cxrjax.training.plan import Pipeline, SeedData

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.storage.store import read_rows
 from cxrjax.training.plan import Plan
 

@@ -9,8 +9,7 @@ import pytest
 
 from cxrjax.analysis import comparison, scores
 from cxrjax.analysis import tables as run_files
-from cxrjax.base import codes
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError, codes
 from cxrjax.metrics import delong, registry, resampled_t
 from cxrjax.report import words
 from cxrjax.report.language import ENGLISH

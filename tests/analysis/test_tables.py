@@ -5,7 +5,7 @@ import pytest
 
 from cxrjax.analysis import tables
 from cxrjax.analysis.tables import RunTables
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from tests.analysis import run_tables
 
 FILES = {

@@ -9,8 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from cxrjax.base import devices
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError, devices
 from tests.conftest import ROOT
 
 TRAIN = """

@@ -2,9 +2,8 @@ import dataclasses
 
 import pytest
 
-from cxrjax.base import tasks
+from cxrjax.base import InputError, tasks
 from cxrjax.base.tasks import LabelClass, Task
-from cxrjax.base.types import InputError
 
 
 @pytest.mark.parametrize(

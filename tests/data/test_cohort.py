@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrjax.base import InputError
 from cxrjax.base.tasks import PNEUMONIA_CLASSES, TASKS
-from cxrjax.base.types import InputError
 from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.data.sources import nih

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data import dicom as reading
 from cxrjax.data import dicom_worker
 from cxrjax.data.decode import MAX_PIXELS, decode

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data import decode as screening
 from cxrjax.data.decode import decode
 from cxrjax.data.sources.folder import images_under

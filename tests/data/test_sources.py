@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cxrjax.base import InputError
 from cxrjax.base.tasks import PNEUMONIA_CLASSES
-from cxrjax.base.types import InputError
 from cxrjax.data import cohort, load, phantom
 from cxrjax.data.decode import Reduction
 from cxrjax.data.prepare import prepare

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data.decode import Reduction, decode
 from cxrjax.data.sources import nih
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, flag
-from cxrjax.base.types import InputError
 from experiments import __main__ as command
 from experiments import _cli
 from tests.experiments.commands import mistake

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import TASKS
-from cxrjax.base.types import InputError
 from cxrjax.models.alexnet import STAGES
 from cxrjax.models.pretrained import WeightsInfo
 from cxrjax.models.registry import TORCHVISION

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import TASKS
-from cxrjax.base.types import InputError
 from cxrjax.metrics import resampled_t
 from cxrjax.runs import cost, experiment, setup, sweep
 from experiments import _sample_size as sample_size

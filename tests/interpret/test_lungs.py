@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data.phantom import Phantom, phantom
 from cxrjax.interpret import lungs
 

@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.models import alexnet, foreign_files, pretrained, registry
 from experiments import convert_weights as program
 from tests.models import torch_alexnet

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.models import registry
 from tests.models import narrow
 

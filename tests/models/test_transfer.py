@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.models import augment, registry, transfer
 from cxrjax.models.alexnet import STAGES, AlexNet
 from cxrjax.models.pretrained import Weights, WeightsInfo

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.interpret import dream, objectives
 from cxrjax.models import transfer
 from cxrjax.runs import dream_pages, dreams, run_folder

@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from cxrjax import load_run
-from cxrjax.base import tasks
+from cxrjax.base import InputError, tasks
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.base.types import InputError
 from cxrjax.data.load import load
 from cxrjax.models.alexnet import STAGES
 from cxrjax.report import report

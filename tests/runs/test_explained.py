@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data import phantom
 from cxrjax.runs import explained
 from cxrjax.runs.trained import load_run

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.runs import run_folder
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from cxrjax.analysis import tables as run_files
+from cxrjax.base import InputError
 from cxrjax.base.config import RANDOM_TRUNK, SHUFFLED_LABELS, SPLIT_BY_IMAGE
-from cxrjax.base.types import InputError
 from cxrjax.runs import explained, results, run_folder
 from cxrjax.runs.trained import load_run
 from cxrjax.storage.store import open_store, read_about, write_store

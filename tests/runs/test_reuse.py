@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, run_path
-from cxrjax.base.types import InputError
 from cxrjax.runs import run_folder, sweep
 from tests.runs.handmade import RESOLVED, claimed
 

@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
+from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, command_line
-from cxrjax.base.types import InputError
 from cxrjax.runs import run_folder
 from experiments import _cli
 from tests.runs.handmade import RESOLVED

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, run_path
-from cxrjax.base.types import InputError
 from cxrjax.runs import cost, experiment, run_folder, setup, sweep
 from cxrjax.training import seed_batches
 from tests.runs.handmade import fake_run

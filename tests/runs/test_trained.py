@@ -11,7 +11,7 @@ import pytest
 
 import cxrjax
 from cxrjax import load_run
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.runs import trained

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.storage import array_cache
 
 SHAPE = (2, 3)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.storage import checkpoint

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrjax.base import files
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError, files
 from cxrjax.storage import store
 from cxrjax.storage.store import About
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.training.optimizer import RECIPES, make_optimizer
 from tests.conftest import ROOT
 

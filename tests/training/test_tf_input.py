@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.training import tf_input
 
 

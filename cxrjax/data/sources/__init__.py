@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data.decode import SUFFIXES
 from cxrjax.data.sources import archive
 

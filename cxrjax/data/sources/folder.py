@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data import sources
 from cxrjax.data.decode import SUFFIXES
 from cxrjax.data.dicom import is_dicom

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data import sources
 from cxrjax.data.sources import Bad, File, Source, archive
 from cxrjax.storage.store import BOX_COLUMNS, COLUMNS, label_counts, no_boxes

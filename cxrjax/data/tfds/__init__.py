@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data.sources import Source, nih
 from cxrjax.data.tfds.examples import SEXES, UNSPLIT, VIEWS, beam_examples, log_bad, plain_examples, restrict
 

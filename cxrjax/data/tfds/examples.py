@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrjax.base.types import InputError
+from cxrjax.base import InputError
 from cxrjax.data import sources
 from cxrjax.data.decode import Reduction, decode
 from cxrjax.data.sources import Bad, Entry, Source, nih

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from cxrjax.base.types import Array
+from cxrjax.base import Array
 
 GAP = 6  # pixels between tiles
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
