@@ -1,5 +1,6 @@
 """The house as drawn: packages alone, no loose modules; command lines answer at once. Imports: `lint-imports`."""
 
+import re
 import subprocess
 import sys
 
@@ -91,3 +92,13 @@ def test_every_public_name_is_there():
         package = getattr(cxrjax, name)
         for path in (ROOT / "cxrjax" / name).glob("[!_]*.py"):
             assert getattr(package, path.stem).__doc__, f"{name}.{path.stem}"
+
+
+def test_a_package_says_what_is_public_and_that_is_there():
+    for name in ("analysis", "data", "interpret", "metrics", "models", "report", "runs", "storage"):
+        package = getattr(cxrjax, name)
+        _, _, text = (package.__doc__ or "").partition("Public: ")
+        modules = set(re.findall(r"`([a-z_]+)`(?! makes)", re.sub(r"\([^)]*\)", "", text)))
+        there = {path.stem for path in (ROOT / "cxrjax" / name).iterdir() if path.suffix == ".py" or path.is_dir()}
+        there = {module for module in there if not module.startswith("_")} - {"templates"}
+        assert modules == there, name

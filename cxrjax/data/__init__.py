@@ -1,4 +1,8 @@
-"""Radiographs and what is known of them: sources, decoding, preparation, cohorts."""
+"""Radiographs and what is known of them.
+
+Public: `load` (any data set -> an image store), `sources`, `prepare`, `cohort` (draws and splits), `decode`, `dicom`,
+`phantom`, `tfds` (needs TensorFlow Datasets). Internal: `reading`, `dicom_worker`.
+"""
 
 from cxrjax.base import lazy_modules
 

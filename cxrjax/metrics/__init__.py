@@ -1,4 +1,8 @@
-"""Figures of scores and labels, and their uncertainty: JAX, NumPy and SciPy alone."""
+"""Metrics of scores and labels, and their uncertainty: JAX, NumPy and SciPy alone.
+
+Public: `registry` (all metrics at once, `register`), `discrimination`, `calibration`, `bootstrap`, `delong`,
+`resampled_t`.
+"""
 
 from cxrjax.base import lazy_modules
 

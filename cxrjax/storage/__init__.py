@@ -1,4 +1,7 @@
-"""What stays on disk: checkpoints (the only Orbax), a cache of arrays, the image store."""
+"""What stays on disk.
+
+Public: `store` (prepared images: `open_store`, `write_store`), `checkpoint` (the only Orbax), `array_cache`.
+"""
 
 from cxrjax.base import lazy_modules
 
