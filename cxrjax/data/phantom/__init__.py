@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from cxrjax.base import lazy_modules
 from cxrjax.data.phantom import findings as draw
 from cxrjax.data.phantom.anatomy import Anatomy, draw_anatomy, draw_pose
 from cxrjax.data.phantom.chest import SIZE, Chest, draw_chest, splat
 from cxrjax.data.phantom.findings import Finding
 from cxrjax.storage.store import COLUMNS
+
+lazy_modules(__name__)
 
 CLASSES = {"Pneumonia": 0.25, "No Finding": 0.40, "other": 0.35}  # expected shares of the images
 CONSTANCY = 1.5  # how alike the images of one patient are in class; towards 0 they all share one

@@ -23,9 +23,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, lazy_modules
 from cxrjax.data.decode import SUFFIXES
 from cxrjax.data.sources import archive
+
+lazy_modules(__name__)
 
 CLASSES = {"NORMAL": "No Finding", "PNEUMONIA": "Pneumonia"}  # upper-case name of a class -> NIH label
 

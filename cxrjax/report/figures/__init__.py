@@ -12,7 +12,10 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from cxrjax.base import lazy_modules
 from cxrjax.report.language import Language
+
+lazy_modules(__name__)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
