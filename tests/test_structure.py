@@ -95,7 +95,7 @@ def test_every_public_name_is_there():
 
 
 def test_a_package_says_what_is_public_and_that_is_there():
-    for name in ("analysis", "data", "interpret", "metrics", "models", "report", "runs", "storage"):
+    for name in ("analysis", "base", "data", "interpret", "metrics", "models", "report", "runs", "storage"):
         package = getattr(cxrjax, name)
         _, _, text = (package.__doc__ or "").partition("Public: ")
         modules = set(re.findall(r"`([a-z_]+)`(?! makes)", re.sub(r"\([^)]*\)", "", text)))

@@ -1,4 +1,8 @@
-"""The ground: configuration and its flags, tasks, mistakes of the user's, devices, files."""
+"""The ground: what everything else may import; no jax but in `devices`.
+
+Public: `config` (`ExperimentConfig` and its flags), `tasks`, `codes` (reasons, with values), `types` (`InputError`),
+`files`, `devices`.
+"""
 
 from __future__ import annotations
 
