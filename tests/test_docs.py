@@ -86,8 +86,8 @@ def test_the_examples_of_contributing_register_what_they_say(monkeypatch):
 
 
 def test_paths_that_pages_name_are_there():
-    """Files and folders in the README, CONTRIBUTING and the glossary, if they begin like some of ours."""
-    for name in ("README.md", "CONTRIBUTING.md", "docs/glossary.md"):
+    """Files and folders in the README and CONTRIBUTING, if they begin like some of ours."""
+    for name in ("README.md", "CONTRIBUTING.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
         paths = re.findall(r"(?:`|\]\()((?:cxrjax|docs|tests|experiments|\.ci|\.github)/[\w./-]*\w/?)[`)]", text)
         assert paths, name
@@ -104,7 +104,7 @@ def test_tests_that_the_table_of_inputs_names_are_there():
     text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
     files = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
     named = re.findall(r"`(?:([a-z]+)/)?(test_\w+\.py)(?:::(test_\w+))?", text)
-    assert len(named) > 30
+    assert len(named) > 20
     for folder, file, test in named:
         assert file in files, file
         assert not folder or (ROOT / "tests" / folder / file).is_file(), f"{folder}/{file}"
