@@ -1,7 +1,7 @@
 """The ground: what everything else may import; no jax but in `devices`.
 
-Public: `config` (`ExperimentConfig` and its flags), `tasks`, `codes` (reasons, with values), `types` (`InputError`),
-`files`, `devices`.
+Public: `InputError`, `Array`, `Params`, `config` (`ExperimentConfig` and its flags), `tasks`, `codes` (reasons, with
+values), `files`, `devices`.
 """
 
 from __future__ import annotations
