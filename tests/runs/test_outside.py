@@ -1,20 +1,20 @@
-"""A network and a task that are registered from outside, from folders of images to dreams and maps."""
+"""A network, a task, a metric and a report section from outside, from folders of images to report, dreams and maps."""
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrjax import load_run
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import LabelClass, Task
-from cxrjax.data import load
-from cxrjax.data.decode import Reduction
-from cxrjax.data.prepare import prepare
+from cxrjax.metrics import registry as metrics
 from cxrjax.models import registry
-from cxrjax.runs import experiment, predict, results, run_folder
-from experiments import deep_dream, where_it_looks
+from cxrjax.report import sections
+from cxrjax.report.pages import Section
+from cxrjax.runs import experiment, results, run_folder
+from experiments import deep_dream, predict, prepare, where_it_looks
 from tests.models import toy
 
 CATS_AND_DOGS = Task(
@@ -24,6 +24,19 @@ CATS_AND_DOGS = Task(
     positive=LabelClass("Cat", "cat", "contains", "Cat"),
     negative=LabelClass("Dog", "dog", "exactly", "Dog"),
     negatives_per_positives=(1, 1),
+)
+CALLED = metrics.Metric(
+    "called_share",
+    lambda label, score, weight, threshold: jnp.sum(weight * (score > threshold)) / jnp.sum(weight),
+    "share called a cat",
+    "%",
+    tables=frozenset({metrics.MAIN, metrics.SUBGROUPS}),
+)
+WHISKERS = Section(
+    key="whiskers",
+    title="Whiskers",
+    context=lambda results, t: {"animals": len(results.tables.images)},
+    template="<p>{{ animals }} animals were looked at.</p>",
 )
 
 
@@ -42,10 +55,14 @@ def run(tmp_path_factory):
         patch.setattr(tasks, "TASKS", dict(tasks.TASKS))
         patch.setattr(registry, "_MODELS", dict(registry._MODELS))
         patch.setenv("CXRJAX_CACHE", str(root / "cache"))
+        patch.setattr(metrics, "METRICS", dict(metrics.METRICS))
+        patch.setattr(sections, "SECTIONS", list(sections.SECTIONS))
         tasks.register(CATS_AND_DOGS)
         registry.register(toy.MODEL)
-        source = load.find(root / "pets", load.Naming({"CAT": "Cat", "DOG": "Dog"}))
-        prepare(source, root / "store", Reduction(48))
+        metrics.register(CALLED)
+        sections.register(WHISKERS, after="floors")
+        store = root / "store"
+        prepare.main([f"--source={root / 'pets'}", f"--out={store}", "--size=48", "--classes=Cat=Cat,Dog=Dog"])
         config = ExperimentConfig(
             "cat_vs_dog", "cat_vs_dog", "toy", data_dir=str(root / "store"), weights="random", retrain_from="b",
             seeds=2, epochs=3, batch_size=8, learning_rate=0.05, input="resident", out=str(root / "run"),
@@ -63,10 +80,24 @@ def test_the_report_speaks_of_the_task_alone(run):
         assert "Pneumonia" not in text and "P vs N" not in text, name
 
 
-def test_images_are_scored(run):
-    predictions = predict.predict(load_run(run), predict.gather([run.parent / "pets"]), accept_anything=True)
-    assert list(predictions["refused"].unique()) == [""]
-    assert pd.Series(predictions["score"]).between(0, 1).all()
+def test_a_metric_is_in_tables_summary_report_and_card(run):
+    assert pd.read_csv(run / "results.csv")["called_share"].between(0, 1).all()
+    assert CALLED.name in set(pd.read_csv(run / "metrics.csv")["metric"])
+    assert {CALLED.name, f"{CALLED.name}_low"} <= set(pd.read_csv(run / "subgroups.csv").columns)
+    assert CALLED.name in results.reopen(run).summary["internal"]
+    assert all("share called a cat" in (run / name).read_text().lower() for name in ("report.html", "model_card.md"))
+
+
+def test_a_section_stands_where_it_was_put(run):
+    page = (run / "report.html").read_text()
+    assert "60 animals were looked at." in page
+    assert page.index('id="floors"') < page.index('id="whiskers"') < page.index('id="runs"')
+
+
+def test_images_are_scored(run, capsys):
+    out = run.parent / "scores.csv"
+    predict.main([f"--run={run}", f"--out={out}", "--accept_anything", str(run.parent / "pets")])
+    assert pd.read_csv(out)["score"].between(0, 1).all()
 
 
 def test_it_dreams_and_explains(run, capsys):
