@@ -11,7 +11,7 @@ from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
 from cxrjax.models import registry
 from cxrjax.models.pretrained import WeightsInfo
-from cxrjax.report.figures import sweeps
+from cxrjax.report.figures import forest
 from cxrjax.report.language import ENGLISH
 from cxrjax.runs import sweep_tables
 from cxrjax.runs.sweep import DONE, Outcome, Row, row_config
@@ -171,7 +171,7 @@ def figure(rows: pd.DataFrame, task: Task) -> Figure | None:
     """Forest plot of the rows that are done; None if there is none."""
     done = sweep_tables.done(rows)
     series = [row for _, row in done.iterrows()]
-    return sweeps.readings(series, sweep_tables.runs_of(done), task) if series else None
+    return forest.readings(series, sweep_tables.runs_of(done), task) if series else None
 
 
 def show(task: Task, info: WeightsInfo | None, outcomes: list[Outcome], minutes: float) -> Shown:

@@ -17,7 +17,7 @@ import pandas as pd
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
-from cxrjax.report.figures import sweeps
+from cxrjax.report.figures import forest
 from cxrjax.runs import sweep, sweep_tables
 from cxrjax.runs.sweep import Outcome, Row
 from cxrjax.runs.sweep_tables import Column, compared, measured
@@ -205,7 +205,7 @@ def last_line(rows: pd.DataFrame, task: Task, minutes: float) -> str:
 def figure(rows: pd.DataFrame, task: Task) -> Figure | None:
     """Accuracy and AUROC against training patients; None if no row is done."""
     done = sweep_tables.done(rows).sort_values("patients")
-    return sweeps.sample_size(done, sweep_tables.runs_of(done), task) if len(done) else None
+    return forest.sample_size(done, sweep_tables.runs_of(done), task) if len(done) else None
 
 
 def show(task: Task, fix: str, designed: Design, outcomes: list[Outcome], minutes: float) -> Shown:

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.analysis import comparison
         from cxrjax.base import devices, files
         from cxrjax.data.load import cache_dir
-        from cxrjax.report import words
+        from cxrjax.report import rows
         from cxrjax.runs import results
 
         a, b = (Path(run) for run in config.runs)
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
                 files.write_text(Path(config.out), compared.metrics.to_csv(index=False, float_format="%.7g"))
             except OSError as error:
                 raise InputError(f"--out={config.out} cannot be written: {error.strerror}") from error
-        print(words.comparison(compared, str(a), str(b)))
+        print(rows.comparison(compared, str(a), str(b)))
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 
 from cxrjax.analysis import map_tests, scores, subgroups
-from cxrjax.analysis.tables import MapRecord, Results, RunTables
+from cxrjax.analysis.tables import Results, RunTables
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line, program, run_path
 from cxrjax.base.tasks import LabelClass
-from cxrjax.report import pages, rows, words
+from cxrjax.report import pages, rows
 from cxrjax.report.figures.scores import stages_shown
-from cxrjax.report.language import DASH, ENGLISH
+from cxrjax.report.language import DASH, ENGLISH, note
 from cxrjax.report.rows import CARD
 from cxrjax.report.sections import dreams
 
@@ -47,9 +47,9 @@ def loading(config: ExperimentConfig, source: int) -> str:
 def _facts(results: Results) -> dict[str, Any]:
     """What both templates draw on; numbers are text already."""
     config, tables, analysis, task = results.config, results.tables, results.analysis, tasks.get(results.config.task)
-    floors, subgroups = rows.records(analysis.floors), analysis.subgroups
-    return {
-        "config": config,
+    floors = rows.records(analysis.floors)
+    return results._asdict() | {
+        "results": results,
         "task": task,
         "rules": {side.name: rule_in_words(side) for side in (task.positive, task.negative)},
         "command": command_line(config),
@@ -57,39 +57,22 @@ def _facts(results: Results) -> dict[str, Any]:
         "predict": program("predict"),
         "known_patients": tables.images["patient"].nunique() < len(tables.images),
         "by_patient": config.split_by in ("patient", "both"),
-        "packages": results.environment["packages"],
-        "environment": results.environment,
-        "resolved": results.resolved,
-        "summary": results.summary,
-        "notes": [words.note(note, ENGLISH)["text"] for note in results.summary["notes"]],
-        "network": results.environment["network"] | {"weights": results.environment["weights"]},
+        "notes": [note(text, ENGLISH)["text"] for text in results.summary["notes"]],
         "data": _data(results),
-        "runs": rows.records(tables.seeds),
         "sizes": {name: spread(tables.seeds[name], 1) for name in ("n_train", "n_val", "positives_val")},
         "contaminated": ENGLISH.share(tables.seeds["contaminated_share"].mean()),
         "training": on_training_images(tables.training),
         "threshold": spread(analysis.seeds["threshold"], 3),
         "flow": rows.records(stages_shown(tables.flow)),
         "partitions": partitions(tables),
-        "metrics": {
-            (data, rule): {
-                "rows": rows.metrics(results, data, rule, CARD),
-                "reasons": rows.undefined(results, data, CARD, (rule,)),
-            }
-            for data in ("internal", "external")
-            for rule in ("fixed", "chosen")
-        },
-        "floors": floors,
         "ran": _named(floors, "yes", "no", "unknown"),
         "not_run": _named(floors, "not_run"),
         "not_beaten": _named(floors, "no", "unknown"),
-        "leakage": rows.records(analysis.leakage),
-        "subgroups": rows.records(subgroups),
-        "variables": [ENGLISH.word("variable", name) for name in subgroups["variable"].unique()],
-        "extremes": extremes(subgroups),
+        "variables": [ENGLISH.word("variable", name) for name in analysis.subgroups["variable"].unique()],
+        "extremes": extremes(analysis.subgroups),
         "errors": analysis.errors["kind"].value_counts().to_dict(),
         "dreams": [] if results.dreams is None else dreams.rows(results.dreams),
-        "maps": maps(results.maps),
+        "verdicts": [] if results.maps is None else map_tests.verdicts(results.maps.focus),
     }
 
 
@@ -99,8 +82,10 @@ def _named(floors: list[dict[Any, Any]], *outcomes: str) -> list[str]:
 
 def _data(results: Results) -> dict[str, Any]:
     """What kind of images these are, and how many."""
-    images, data, external = results.tables.images, results.summary["data"], results.tables.external
-    once = None if external is None else external.drop_duplicates("image")
+    images, data, external = results.tables.images, results.summary["data"], None
+    if results.tables.external is not None:
+        once = results.tables.external.drop_duplicates("image")
+        external = {"images": len(once), "positives": int(once["label"].sum()), "patients": once["patient"].nunique()}
     return {
         "phantom": results.config.data_dir is None,
         "nih": results.config.data_dir is not None and bool(images["image"].str.fullmatch(r"\d{8}_\d{3}\.png").all()),
@@ -110,9 +95,7 @@ def _data(results: Results) -> dict[str, Any]:
         "bad": len(data["bad_images"]),
         "positive": ENGLISH.share(results.tables.predictions["label"].mean()),
         "views": shares(images["view"]),
-        "external": None
-        if once is None
-        else {"images": len(once), "positives": int(once["label"].sum()), "patients": once["patient"].nunique()},
+        "external": external,
     }
 
 
@@ -189,15 +172,3 @@ def extremes(table: pd.DataFrame) -> list[str]:
         f"{ENGLISH.word('variable', row['variable'])} {row['group']} ({ENGLISH.number(row['auroc'])})"
         for row in ends.to_dict("records")
     ]
-
-
-def maps(record: MapRecord | None) -> dict[str, Any] | None:
-    """Methods, and how many of all figures beat every control and baseline; None if nothing was mapped."""
-    if record is None:
-        return None
-    verdicts = map_tests.verdicts(record.focus)
-    return {
-        "methods": list(dict.fromkeys(verdict.method for verdict in verdicts)),
-        "beating": sum(verdict.everything for verdict in verdicts),
-        "figures": len(verdicts),
-    }

@@ -1,6 +1,7 @@
 """The report's languages: messages are English in the code, and `LANGUAGE.json` has them in another language.
 
-Words for codes that tables hold (floors, stages, reasons) are in every catalogue, `en.json` too, as `KIND:CODE`.
+Words for codes that tables hold (floors, stages, reasons) are in every catalogue, `en.json` too, as `KIND:CODE`; into
+those of `cxrjax.base.codes`, `code:NAME`, their values are put.
 As in gettext, a message with values is a %-format string (`"%(n)s images"`), one without is plain text. A `Language` is
 called like a translator and passed as `t`, so that whoever writes a sentence stays pure.
 """
@@ -15,6 +16,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from cxrjax.base import codes
+from cxrjax.metrics import registry
 
 DASH = "–"  # where a figure is undefined
 _SIGNS = {"en": (".", ","), "es": (",", ".")}  # decimal sign, between thousands; es as in Argentina
@@ -114,3 +118,43 @@ def printable(text: Any) -> str:
 
 
 ENGLISH = language("en")
+
+
+def each_reason(text: str, t: Language) -> list[str]:
+    """A sentence for each code of a text; one tagged with a metric begins with its name."""
+    if not _holds_codes(text):
+        return [printable(text)] if text else []
+    sentences = []
+    for code, values in codes.parse(text):
+        sentence = t.word("code", code, **{key: _value(key, value, t) for key, value in values.items()})
+        metric = registry.METRICS.get(values.get("metric", ""))
+        sentences.append(f"{t(metric.label)}: {sentence}" if metric else sentence)
+    return sentences
+
+
+def reasons(text: str, t: Language) -> str:
+    """All codes of a text in one line, e.g. of a column `undefined`; "" if there is none."""
+    return "; ".join(each_reason(text, t))
+
+
+def _holds_codes(text: str) -> bool:
+    return text.split(" ")[0] in codes.CODES
+
+
+def _value(key: str, value: str, t: Language) -> str:
+    """A value of a code as people read it."""
+    if key == "share":
+        return t.number(100 * float(value), 0)
+    if key == "value":
+        return f"{float(value):g}".replace(".", t.decimal)
+    return ", ".join(t.word("name", name) for name in value.split(","))
+
+
+def note(text: str, t: Language) -> dict[str, Any]:
+    """A note beside the metrics: text, and whether it stays English on a page of another language.
+
+    Args:
+      text: Codes with their values, or an English sentence.
+      t: Language of the page.
+    """
+    return {"text": reasons(text, t), "english": t.code != "en" and not _holds_codes(text)}

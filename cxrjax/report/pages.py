@@ -23,10 +23,10 @@ from PIL import Image
 
 from cxrjax.analysis.tables import Results
 from cxrjax.metrics import registry
-from cxrjax.report import words
+from cxrjax.report import rows
 from cxrjax.report.figures import Picture
-from cxrjax.report.language import DASH, Language
-from cxrjax.report.rows import CARD, Numbers, outcome
+from cxrjax.report.language import DASH, Language, reasons
+from cxrjax.report.rows import CARD, Numbers
 
 _TEMPLATES = jinja2.FileSystemLoader([Path(__file__).parent / "templates", Path(__file__).parent / "sections"])
 _WIDTH, _BYTES = 1600, 500_000  # of a picture in a page, at most
@@ -51,7 +51,7 @@ def html(template: str, language: Language, values: Mapping[str, Any]) -> Markup
     Texts in `{% trans %}` and `_()` come out in the language. Filters: `percent` 0.445 -> 44.5, `share` 0.445 -> 44.5
     %, `decimal` 0.8181 -> 0.818, `signed` 0.8181 -> +0.818, `count` 1234 -> 1,234, each a dash for None and NaN;
     `unbroken` keeps ± and % on the line of their numbers. Functions: `numbers` (see `Numbers`), `word`, `reasons`,
-    `outcome`, `shown_in`, `ends`.
+    `shown_in`, `ends`, and of `rows` `outcome`, `records`, `metrics` and `undefined`.
 
     Raises:
       jinja2.UndefinedError: the template needs a value that it does not get.
@@ -65,10 +65,7 @@ def html(template: str, language: Language, values: Mapping[str, Any]) -> Markup
 @functools.cache
 def html_templates(language: Language) -> jinja2.Environment:
     """How templates become pages of a language: every text that is put in is escaped."""
-    templates = jinja2.Environment(
-        loader=_TEMPLATES, extensions=["jinja2.ext.i18n"], autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+    templates = _environment(Numbers(language), extensions=["jinja2.ext.i18n"])
     templates.policies["ext.i18n.trimmed"] = True
     templates.install_gettext_callables(language, language.either)  # type: ignore[attr-defined]
     templates.filters |= {
@@ -78,7 +75,6 @@ def html_templates(language: Language) -> jinja2.Environment:
         "count": functools.partial(_written, language.count),
         "signed": functools.partial(_written, language.signed),
     }
-    templates.globals |= _writers(Numbers(language))
     templates.filters["unbroken"] = lambda text: text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
     return templates
 
@@ -87,16 +83,29 @@ def _written(write: Callable[..., str], value: Any, *digits: int) -> str:
     return DASH if pd.isna(value) else write(value, *digits)
 
 
-def _writers(numbers: Numbers) -> dict[str, Any]:
-    """What templates call to write values of metrics, words of codes, and reasons."""
-    return {
+def _environment(numbers: Numbers, **settings: Any) -> jinja2.Environment:
+    """What both kinds of pages share: how templates are read, and what they call to write values and rows of metrics,
+    words of codes, and reasons."""
+    templates = jinja2.Environment(
+        loader=_TEMPLATES,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        **settings,
+    )
+    templates.globals |= {
         "numbers": numbers,
         "word": numbers.t.word,
-        "reasons": functools.partial(words.reasons, t=numbers.t),
-        "outcome": outcome,
+        "reasons": functools.partial(reasons, t=numbers.t),
+        "outcome": rows.outcome,
+        "records": rows.records,
+        "metrics": functools.partial(rows.metrics, numbers=numbers),
+        "undefined": functools.partial(rows.undefined, numbers=numbers),
         "shown_in": registry.shown_in,
         "ends": numbers.t.interval,
     }
+    return templates
 
 
 def markdown(template: str, values: Mapping[str, Any]) -> str:
@@ -114,17 +123,8 @@ def markdown(template: str, values: Mapping[str, Any]) -> str:
 
 @functools.cache
 def _markdown_templates() -> jinja2.Environment:
-    """One for all, so that each template is compiled once."""
-    templates = jinja2.Environment(
-        loader=_TEMPLATES,
-        autoescape=True,  # for what it makes of macros' results; what it would do to text, `_shown` has done
-        finalize=_shown,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    templates.globals |= _writers(CARD)
+    """One for all, so that each template is compiled once. What `autoescape` would do to text, `_shown` has done."""
+    templates = _environment(CARD, finalize=_shown, keep_trailing_newline=True)
     templates.filters |= {"code": code, "block": block, "one_line": one_line}
     return templates
 
@@ -231,5 +231,6 @@ class Section:
     """Name of each figure -> how it is drawn; None where the results do not allow it."""
     template: str = ""
     """Name of a template of this package (NAME.jinja; "": KEY.html.jinja), or a Jinja template's text. Beside what
-    `context` gives it has `title`, `config`, `task`, `positive` (the positive class, for people), `half` (0.5, written
-    out) and `drawn` (figures by name); `{% import "macros.html.jinja" as m with context %}` brings tables and plots."""
+    `context` gives it has `title`, `results`, `config`, `task`, `positive` (the positive class, for people), `half`
+    (0.5, written out) and `drawn` (figures by name); `{% import "macros.html.jinja" as m with context %}` brings tables
+    and plots."""

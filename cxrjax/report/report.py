@@ -11,10 +11,10 @@ from typing import Any
 from cxrjax.analysis import tables
 from cxrjax.analysis.tables import Results
 from cxrjax.base import files, tasks
-from cxrjax.report import cards, figures, pages, sections, words
+from cxrjax.report import cards, figures, pages, sections
 from cxrjax.report.figures import Drawn
-from cxrjax.report.language import Language, language
-from cxrjax.report.sections import answer
+from cxrjax.report.language import Language, language, note
+from cxrjax.report.sections import comparisons
 
 _SCRIPT = Path(__file__).parent / "templates" / "threshold.js"
 
@@ -54,6 +54,7 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
     """
     task, script = tasks.get(results.config.task), _SCRIPT.read_text(encoding="utf-8")
     common = {
+        "results": results,
         "config": results.config,
         "task": task,
         "positive": t(task.positive.title),
@@ -64,8 +65,8 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
         **common,
         "title": task.title,
         "question": t(task.question),
-        "verdict": answer.verdict(results, t),
-        "notes": [words.note(note, t) for note in results.summary["notes"]],
+        "verdict": comparisons.verdict(results, t),
+        "notes": [note(text, t) for text in results.summary["notes"]],
         "sections": _sections(results, common, t),
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

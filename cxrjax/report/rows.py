@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from cxrjax.analysis.comparison import Comparison
 from cxrjax.analysis.tables import Results
 from cxrjax.metrics import registry
-from cxrjax.report import words
-from cxrjax.report.language import DASH, ENGLISH, Language, printable
+from cxrjax.report.language import DASH, ENGLISH, Language, printable, reasons
 
 SHARE_OF_LEAKAGE = "contaminated_share"  # in `Analysis.leakage`, beside metrics
 
@@ -121,6 +121,13 @@ def _is_share(metric: str) -> bool:
     return metric == SHARE_OF_LEAKAGE or (metric in registry.METRICS and registry.METRICS[metric].is_share)
 
 
+def estimates(results: Results, data: str = "internal", rule: str = "fixed") -> dict[str, dict[Any, Any]]:
+    """Rows of `Analysis.metrics` of one set of images by one rule, by metric; none of a set that is not there."""
+    table = results.analysis.metrics
+    table = table[(table["data"] == data) & (table["rule"] == rule)]
+    return {str(name): row for name, row in table.set_index("metric").to_dict("index").items()}
+
+
 class Row(NamedTuple):
     """A metric of one set of images at one threshold, written out."""
 
@@ -141,20 +148,18 @@ def metrics(results: Results, data: str, rule: str, numbers: Numbers) -> dict[st
       rule: fixed (threshold 0.5) or chosen (each run's own), which has rows of decisions only.
       numbers: How they are written.
     """
-    table = results.analysis.metrics
-    table = table[(table["data"] == data) & (table["rule"] == rule)].set_index("metric")
     prevalence = results.config.prevalence
     return {
-        str(name): Row(
-            str(name),
-            numbers.name(str(name), prevalence),
-            numbers.mean_sd(str(name), row["mean"], row["sd"]),
-            numbers.interval(str(name), row["low"], row["high"]),
-            numbers.value(str(name), row["pooled"]),
-            numbers.interval(str(name), row["pooled_low"], row["pooled_high"]),
+        name: Row(
+            name,
+            numbers.name(name, prevalence),
+            numbers.mean_sd(name, row["mean"], row["sd"]),
+            numbers.interval(name, row["low"], row["high"]),
+            numbers.value(name, row["pooled"]),
+            numbers.interval(name, row["pooled_low"], row["pooled_high"]),
         )
-        for name, row in table.to_dict("index").items()
-        if rule == "fixed" or registry.METRICS[str(name)].is_decision
+        for name, row in estimates(results, data, rule).items()
+        if rule == "fixed" or registry.METRICS[name].is_decision
     }
 
 
@@ -165,7 +170,7 @@ def undefined(results: Results, data: str, numbers: Numbers, rules: tuple[str, .
     names: dict[str, list[str]] = {}
     for row in table.to_dict("records"):
         if row["rule"] == "fixed" or rules != ("chosen",) or registry.METRICS[row["metric"]].is_decision:
-            reason = words.reasons(row["undefined"], numbers.t)
+            reason = reasons(row["undefined"], numbers.t)
             names.setdefault(reason, []).append(numbers.name(row["metric"], results.config.prevalence))
     return [f"{', '.join(dict.fromkeys(listed))}: {reason}." for reason, listed in names.items()]
 
@@ -188,3 +193,39 @@ def text(value: object) -> str:
     if value is None:
         return DASH
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else printable(value)
+
+
+def comparison(compared: Comparison, a: str, b: str) -> str:
+    """Two runs side by side, for a terminal: shares in percent, other metrics as they are.
+
+    Args:
+      compared: Tests of the two runs.
+      a: Name of the one.
+      b: Name of the other.
+    """
+    shown, lines = [], []
+    for row in compared.metrics.to_dict("records"):
+        name = str(row["metric"])
+        ends = [_terminal(row[end], name, "+") for end in ("low", "high")]
+        shown.append(
+            {
+                "": name,
+                "a": _terminal(row["a"], name),
+                "b": _terminal(row["b"], name),
+                "b - a": _terminal(row["difference"], name, "+"),
+                "95 % interval": "-" if ends == ["-", "-"] else " to ".join(ends),
+                "t": "-" if math.isnan(row["statistic"]) else f"{row['statistic']:.2f}",
+                "p": "-" if math.isnan(row["p"]) else f"{row['p']:.2g}",
+                "seeds": row["seeds"],
+            }
+        )
+        if row["reason"]:
+            lines.append(f"{name}: {reasons(row['reason'], ENGLISH)}")
+    lines += [reasons(note, ENGLISH) for note in compared.notes]
+    return "\n".join([f"a: {a}", f"b: {b}", "", pd.DataFrame(shown).to_string(index=False), "", *lines])
+
+
+def _terminal(value: float, metric: str, sign: str = "") -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{100 * value:{sign}.1f} %" if _is_share(metric) else f"{value:{sign}.3f}"

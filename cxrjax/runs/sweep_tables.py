@@ -13,8 +13,7 @@ from cxrjax.analysis import tables
 from cxrjax.base import InputError
 from cxrjax.base.tasks import Task
 from cxrjax.metrics import registry, resampled_t
-from cxrjax.report import words
-from cxrjax.report.language import DASH, ENGLISH
+from cxrjax.report.language import DASH, ENGLISH, note, reasons
 from cxrjax.report.pages import escape
 from cxrjax.report.rows import CARD
 from cxrjax.runs.sweep import DONE, FAILED, Outcome
@@ -43,7 +42,7 @@ def read(folder: Path) -> Read:
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder / 'summary.json'} is damaged or missing: {error}") from error
     validated = {seed: frozenset(images.loc[images["seed"] == seed, "image"]) for seed in images["seed"].unique()}
-    return Read(seeds, validated, [words.note(note, ENGLISH)["text"] for note in notes])
+    return Read(seeds, validated, [note(text, ENGLISH)["text"] for text in notes])
 
 
 def read_all(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], dict[str, Read]]:
@@ -129,7 +128,7 @@ def _difference(base: Read | None, run: Read, pool: float | None) -> dict[str, A
             f"{name}_difference_high": comparison.high,
             f"{name}_difference_p": comparison.p,
         }
-        cells["caution"] = cells["caution"] or words.reasons(comparison.reason, ENGLISH)
+        cells["caution"] = cells["caution"] or reasons(comparison.reason, ENGLISH)
     return cells
 
 

@@ -11,8 +11,7 @@ from cxrjax.analysis import comparison, scores
 from cxrjax.analysis import tables as run_files
 from cxrjax.base import InputError, codes
 from cxrjax.metrics import delong, registry, resampled_t
-from cxrjax.report import words
-from cxrjax.report.language import ENGLISH
+from cxrjax.report.language import ENGLISH, reasons
 from cxrjax.runs import results as run_results
 from cxrjax.runs.run_folder import Resolved
 from experiments import compare as command
@@ -166,7 +165,7 @@ def test_the_command_line_prints_and_writes(folders, tmp_path, capsys):
     told = capsys.readouterr().out
     made = comparison.compare(*(run_results.read_compared(folders[name]) for name in "ab"))
     assert f"a: {folders['a']}" in told
-    assert all(words.reasons(note, ENGLISH) in told for note in made.notes)
+    assert all(reasons(note, ENGLISH) in told for note in made.notes)
     row = next(line for line in told.splitlines() if line.strip().startswith("accuracy"))
     accuracy = made.metrics.iloc[0]
     for value in (accuracy["a"], accuracy["b"], accuracy["difference"]):

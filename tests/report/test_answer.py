@@ -7,7 +7,7 @@ import pytest
 
 from cxrjax.base import tasks
 from cxrjax.report.language import ENGLISH, language
-from cxrjax.report.sections.answer import verdict
+from cxrjax.report.sections.comparisons import verdict
 from tests.report import report_case
 
 

@@ -9,8 +9,8 @@ import pytest
 from cxrjax.base import codes
 from cxrjax.base.tasks import TASKS
 from cxrjax.metrics.registry import METRICS
-from cxrjax.report import pages, words
-from cxrjax.report.language import DASH, ENGLISH, Language, language, printable
+from cxrjax.report import pages
+from cxrjax.report.language import DASH, ENGLISH, Language, each_reason, language, note, printable, reasons
 from tests.conftest import ROOT
 
 SPANISH = language("es")
@@ -69,7 +69,7 @@ def test_every_code_takes_its_values(t):
     numbers = {"share": 0.06, "value": 0.98}
     for name, keys in codes.CODES.items():
         text = codes.code(name, **{key: numbers.get(key, f"<{key}>") for key in keys})
-        (sentence,) = words.each_reason(text, t)
+        (sentence,) = each_reason(text, t)
         assert sentence != name and "%(" not in sentence
         assert all(f"<{key}>" in sentence for key in keys if key not in numbers), sentence
 
@@ -112,19 +112,19 @@ def test_plurals():
 
 def test_codes_become_sentences_with_their_values():
     text = codes.join([codes.code("extreme_in_draws", share=0.06), codes.code("end_of_range", value=0.98)])
-    assert words.reasons(text, SPANISH) == (
+    assert reasons(text, SPANISH) == (
         "la cifra es 0, 1 o indefinida en el 6 % de los remuestreos; la cifra es 0,98, en el extremo de su rango"
     )
-    assert words.reasons(codes.tag(text, metric="auroc"), ENGLISH).startswith("AUROC: the figure is 0, 1 or undefined")
-    assert words.reasons("metadata used=view,age", SPANISH) == "proyección, edad"
-    assert words.reasons("", ENGLISH) == ""
+    assert reasons(codes.tag(text, metric="auroc"), ENGLISH).startswith("AUROC: the figure is 0, 1 or undefined")
+    assert reasons("metadata used=view,age", SPANISH) == "proyección, edad"
+    assert reasons("", ENGLISH) == ""
 
 
 def test_a_sentence_stays_english_and_is_marked_in_another_language():
-    assert words.note("no code <b>", SPANISH) == {"text": "no code <b>", "english": True}
-    assert words.note("no code <b>", ENGLISH) == {"text": "no code <b>", "english": False}
-    assert not words.note("official_split", SPANISH)["english"]
-    assert words.reasons("a new sentence; no_image", ENGLISH) == "a new sentence; no_image"
+    assert note("no code <b>", SPANISH) == {"text": "no code <b>", "english": True}
+    assert note("no code <b>", ENGLISH) == {"text": "no code <b>", "english": False}
+    assert not note("official_split", SPANISH)["english"]
+    assert reasons("a new sentence; no_image", ENGLISH) == "a new sentence; no_image"
 
 
 def test_an_unknown_message_stays_as_it_is():

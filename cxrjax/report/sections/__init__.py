@@ -8,11 +8,11 @@ from cxrjax.analysis.tables import Results
 from cxrjax.report.figures import Picture
 from cxrjax.report.language import Language
 from cxrjax.report.pages import Section
-from cxrjax.report.sections import answer, comparisons, dreams, maps, run, scores
+from cxrjax.report.sections import comparisons, dreams, maps, run, scores
 
 SECTIONS: list[Section] = [
-    answer.PUBLISHED,
-    answer.RESULT,
+    comparisons.PUBLISHED,
+    comparisons.RESULT,
     run.FLOW,
     run.LEARNING,
     scores.DISCRIMINATION,

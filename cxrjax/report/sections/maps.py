@@ -14,8 +14,8 @@ from cxrjax.analysis.localisation import TRAINED, expected
 from cxrjax.analysis.map_tests import Verdict
 from cxrjax.analysis.tables import MapRecord, Results
 from cxrjax.base import tasks
-from cxrjax.report import pages, words
-from cxrjax.report.language import DASH, Language
+from cxrjax.report import pages
+from cxrjax.report.language import DASH, Language, each_reason, note
 from cxrjax.report.pages import Section
 from cxrjax.report.sections.dreams import english_inside
 
@@ -35,7 +35,7 @@ def maps(results: Results, t: Language) -> dict[str, Any] | None:
         "agreement": _by_method(record.agreement, "network", "against"),
         "stable": (TRAINED, SEEDS),
         "reasons": _reasons(record, positive, t),
-        "notes": [words.note(note, t) for note in record.numbers.get("notes", ())],
+        "notes": [note(text, t) for text in record.numbers.get("notes", ())],
     }
 
 
@@ -156,16 +156,16 @@ def _reasons(record: MapRecord, positive: str, t: Language) -> list[str]:
     for row in record.agreement.to_dict("records"):
         text = f"{t.word('method', row['method'])}, {_pair(row['network'], row['against'], t)}"
         _hold(holds_for, text, row, row["constant_maps"], "constant_maps", t)
-    return [f"{'; '.join(dict.fromkeys(names))}: {note}." for note, names in holds_for.items()]
+    return [f"{'; '.join(dict.fromkeys(names))}: {text}." for text, names in holds_for.items()]
 
 
 def _hold(holds_for: dict[str, list[str]], text: str, row: dict[Any, Any], count: int, kind: str, t: Language) -> None:
     """Adds a row's notes, and how many of its maps are zero or constant, to what is noted so far."""
-    notes = [] if pd.isna(row["note"]) else words.each_reason(str(row["note"]), t)
+    notes = [] if pd.isna(row["note"]) else each_reason(str(row["note"]), t)
     if count:
         notes.append(t.word(kind, "one" if count == 1 else "many", n=t.count(count)))
-    for note in dict.fromkeys(notes):
-        holds_for.setdefault(note, []).append(text)
+    for reason in dict.fromkeys(notes):
+        holds_for.setdefault(reason, []).append(text)
 
 
 MAPS = Section("looks", "Where it looks", maps)

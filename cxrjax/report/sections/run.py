@@ -9,7 +9,6 @@ from cxrjax.analysis.curves import shown_errors
 from cxrjax.analysis.tables import Results
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line
-from cxrjax.metrics import registry
 from cxrjax.report import pages, rows
 from cxrjax.report.figures import Picture, curves, scores
 from cxrjax.report.language import Language, printable
@@ -45,11 +44,6 @@ def errors(results: Results, t: Language) -> dict[str, Any]:
     return {"kinds": kinds, "pictures": {name: pages.inline(pages.jpeg(x)) for name, x in results.pictures.items()}}
 
 
-def every_run(results: Results, t: Language) -> dict[str, Any]:
-    """Rows of `Analysis.seeds`, and which metrics are shown of them."""
-    return {"seeds": rows.records(results.analysis.seeds), "metrics": registry.shown_in(registry.MAIN)}
-
-
 def reproduce(results: Results, t: Language) -> dict[str, Any]:
     """The command, every flag, and what the metrics were computed with: machine, versions, hashes, minutes."""
     return {
@@ -79,25 +73,14 @@ def facts(results: Results, t: Language) -> list[tuple[str, str]]:
     return [(name.replace("_", " "), rows.text(value)) for name, value in named.items()]
 
 
-def sources(results: Results, t: Language) -> dict[str, Any]:
-    """What the section of sources depends on."""
-    environment = results.environment
-    return {
-        "network": environment["network"],
-        "weights": environment["weights"],
-        "maps": results.maps is not None,
-    }
-
-
 FLOW = Section("flow", "Images and patients", flow, {"flow": _flow_figure})
 LEARNING = Section("learning", "Learning curve", figures={"learning_curve": _learning_curve})
 ERRORS = Section("errors", "Most confident errors", errors)
 EVERY_RUN = Section(
     "runs",
     "Every run",
-    every_run,
-    {"per_seed": lambda results, t: curves.per_seed(results.analysis.seeds, t)},
+    figures={"per_seed": lambda results, t: curves.per_seed(results.analysis.seeds, t)},
 )
 REPRODUCE = Section("reproduce", "How to make this run again", reproduce)
-SOURCES = Section("sources", "Sources", sources)
-LIMITS = Section("limits", "Limits", lambda results, t: {"source": results.environment["network"]["source"]})
+SOURCES = Section("sources", "Sources")
+LIMITS = Section("limits", "Limits")

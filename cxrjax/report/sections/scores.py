@@ -14,26 +14,25 @@ from cxrjax.report import rows
 from cxrjax.report.figures import Picture, curves, scores
 from cxrjax.report.language import DASH, Language
 from cxrjax.report.pages import Section
-from cxrjax.report.rows import Numbers
 
 
 def _roc(results: Results, t: Language) -> Picture:
-    return curves.roc(results.tables.predictions, results.tables.external, over_runs(results, "auroc"), t)
+    auroc = {data: values["auroc"] for data, values in _by_set(results).items()}
+    return curves.roc(results.tables.predictions, results.tables.external, auroc, t)
 
 
 def _precision_recall(results: Results, t: Language) -> Picture:
     positive = t(tasks.get(results.config.task).positive.title)
-    return curves.precision_recall(results.tables.predictions, over_runs(results, "auprc")["internal"], positive, t)
+    return curves.precision_recall(results.tables.predictions, rows.estimates(results)["auprc"], positive, t)
+
+
+def _by_set(results: Results) -> dict[str, dict[str, dict[Any, Any]]]:
+    """Estimates at threshold 0.5 of the internal set and, if there is one, the external set."""
+    return {data: values for data in ("internal", "external") if (values := rows.estimates(results, data))}
 
 
 def _calibration(results: Results, t: Language) -> Picture:
     return curves.calibration(results.analysis.calibration, t(tasks.get(results.config.task).positive.title), t)
-
-
-def over_runs(results: Results, metric: str) -> dict[Any, dict[Any, Any]]:
-    """Rows of one metric at threshold 0.5 in `Analysis.metrics`, by data set."""
-    table = results.analysis.metrics
-    return table[(table["metric"] == metric) & (table["rule"] == "fixed")].set_index("data").to_dict("index")
 
 
 def histogram(results: Results, data: str, t: Language) -> Picture | None:
@@ -73,11 +72,9 @@ def _classes(results: Results, t: Language) -> tuple[str, str]:
 
 def explore(results: Results, t: Language) -> dict[str, Any]:
     """What the slider begins with, and what the page's script needs to give all decisions at any threshold."""
-    table = results.analysis.metrics
     return {
-        "sets": [data for data in ("internal", "external") if data in set(table["data"])],
-        "metrics": [metric for metric in registry.METRICS.values() if metric.is_decision and metric.is_share],
-        "means": table[table["rule"] == "fixed"].set_index(["metric", "data"])["mean"].to_dict(),
+        "sets": _by_set(results),
+        "decisions": [metric for metric in registry.METRICS.values() if metric.is_decision and metric.is_share],
         "operating": operating(results, t),
         "chosen": chosen(results),
     }
@@ -114,16 +111,6 @@ def chosen(results: Results) -> float:
     return math.nan if math.isnan(mean) else round(mean * steps) / steps
 
 
-def all_metrics(results: Results, data: str, t: Language) -> dict[str, Any]:
-    """Every metric of the internal or the external set, at both thresholds, and why some are undefined."""
-    numbers = Numbers(t)
-    return {
-        "fixed": rows.metrics(results, data, "fixed", numbers),
-        "at_chosen": rows.metrics(results, data, "chosen", numbers),
-        "undefined": rows.undefined(results, data, numbers),
-    }
-
-
 DISCRIMINATION = Section(
     "discrimination",
     "ROC, precision and recall",
@@ -140,6 +127,4 @@ DECISIONS = Section(
     figures={"confusion": lambda results, t: confusion(results, "internal", t)},
 )
 EXPLORE = Section("explore", "Decisions at any threshold", explore)
-ALL_METRICS = Section(
-    "figures", "All figures", lambda results, t: all_metrics(results, "internal", t), template="metrics.html.jinja"
-)
+ALL_METRICS = Section("figures", "All figures", template="metrics.html.jinja")
