@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cxrjax.base import InputError
 from cxrjax.data.decode import Reduction
 from cxrjax.data.prepare import prepare
-from cxrjax.data.sources import CLASSES, Source, archive, folder, nih
+from cxrjax.data.sources import Source, folder, is_archive, nih
 from cxrjax.storage.store import About, ImageStore, is_store, label_counts, open_store, read_about
 
 log = logging.getLogger(__name__)
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 class Naming(NamedTuple):
     """How a hospital's own names are read."""
 
-    classes: dict[str, str] = CLASSES  # upper-case name of a folder or label -> NIH label
+    classes: dict[str, str] = folder.CLASSES  # upper-case name of a folder or label -> NIH label
     columns: dict[str, str] = {}  # our name of a CSV column -> theirs  # noqa: RUF012 - never written to
-    patient: re.Pattern[str] | None = None  # see `sources.patient_of`
+    patient: re.Pattern[str] | None = None  # see `folder.patient_of`
 
 
 def cache_dir() -> Path:
@@ -61,7 +61,7 @@ def _find(place: Path, naming: Naming) -> Source:
     table = folder.find_table(place, columns, required=not labelled or bool(columns))
     if table:
         return folder.scan_table(table, classes, columns, pattern)
-    if not labelled and any(archive.is_archive(path) for path in place.iterdir()):
+    if not labelled and any(is_archive(path) for path in place.iterdir()):
         raise InputError(f"{place} holds archives but no Data_Entry_2017*.csv, which names their images and labels")
     return folder.scan_images(place, classes, pattern)
 

@@ -17,7 +17,6 @@ from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
 from cxrjax.data import decode, dicom_worker, prepare, reading, sources
-from cxrjax.data.sources import archive
 from cxrjax.storage import store
 from experiments import prepare as command
 from tests.conftest import ROOT
@@ -251,7 +250,7 @@ def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
         sources.read_file(png(tmp_path / "a.png", grey(1)))
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.add(tmp_path / "a.png", "a.png")
-    (member,) = archive.members(tmp_path / "a.tar", 100)
+    (member,) = sources.members(tmp_path / "a.tar", 100)
     assert "bytes, more than the 0 MB allowed" in member.fault
     assert not member.content
 
@@ -521,7 +520,7 @@ def test_a_header_of_an_archive_that_fills_the_memory_is_refused(tmp_path):
     info.pax_headers = {"comment": "x" * 2_000_000}
     with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
         tar.addfile(info)
-    (member,) = archive.members(tmp_path / "a.tar", 100)
+    (member,) = sources.members(tmp_path / "a.tar", 100)
     assert "a header of 20000" in member.fault
 
 

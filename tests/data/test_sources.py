@@ -16,7 +16,8 @@ from cxrjax.base.tasks import PNEUMONIA_CLASSES
 from cxrjax.data import cohort, load, phantom
 from cxrjax.data.decode import Reduction
 from cxrjax.data.prepare import prepare
-from cxrjax.data.sources import CLASSES, folder, nih, patient_of, years
+from cxrjax.data.sources import folder, nih, years
+from cxrjax.data.sources.folder import CLASSES, patient_of
 from cxrjax.storage import store
 from tests.data.dicom_files import dicom
 

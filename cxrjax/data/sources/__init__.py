@@ -5,7 +5,7 @@ line in `cxrjax.data.load._find`; nothing else knows of sources. `scan` lists an
 
   - `table`: a row an image that may come, columns `store.COLUMNS` ("" or NaN where unknown), names that are unique;
   - `files`: `stat_file(name, path)` of each image on disk, and `archives` likewise, whose members are found by name;
-  - `patients`: for each row whose image it is where table and DICOM header are silent (see `patient_of`);
+  - `patients`: for each row whose image it is where table and DICOM header are silent (`folder.patient_of`);
   - `problems`: a `Bad` for each thing that a user must hear of, such as those of `drop_duplicate_rows`.
 
 `folder.scan_images` is the shortest example. Decoding, bad files, interruptions, equal pixels under two labels and the
@@ -14,8 +14,9 @@ cache of prepared stores follow by themselves.
 
 from __future__ import annotations
 
-import re
 import stat
+import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -24,17 +25,15 @@ from typing import NamedTuple
 import pandas as pd
 
 from cxrjax.base import InputError, lazy_modules
-from cxrjax.data.decode import SUFFIXES
-from cxrjax.data.sources import archive
 
 lazy_modules(__name__)
 
-CLASSES = {"NORMAL": "No Finding", "PNEUMONIA": "Pneumonia"}  # upper-case name of a class -> NIH label
-
 DUPLICATE_FILE = "duplicate name: only the first file of this name is looked at"
+ARCHIVES = (".tar.gz", ".tgz", ".tar")
 MAX_BYTES = 200_000_000  # of one image file: 50 million pixels of 16 bits, twice
-# Kermany et al.: person123_bacteria_45.jpeg, IM-0620-0001-0001.jpeg, NORMAL2-IM-0620-0001.jpeg
-_KERMANY = re.compile(r"^(person\d+)_|^((?:NORMAL2-)?IM-\d+)-")
+_ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error)
+_EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_MAX_HEADER = 1_000_000  # bytes of an extended header, which is read whole
 
 
 class File(NamedTuple):
@@ -138,7 +137,7 @@ def _unpack(
     file: File, wanted: set[str], seen: set[str], stamps: Mapping[str, str], behind: int
 ) -> Iterator[Entry | Same | Bad | End]:
     sound = True
-    for member in archive.members(file.path, MAX_BYTES):
+    for member in members(file.path):
         origin = f"{file.path}!{member.name}" if member.name else str(file.path)
         image = PurePosixPath(member.name).name if member.name else file.name
         fault, left_out = member.fault, True
@@ -157,6 +156,63 @@ def _unpack(
             yield Entry(image, origin, file.stamp, member.content, behind + member.position)
     if sound:
         yield End(file.name, file.stamp)
+
+
+class _Info(tarfile.TarInfo):
+    """A header that does not fill the memory."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _EXTENDED and self.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        info: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]  # private: where tarfile reads it
+        return info
+
+
+class Member(NamedTuple):
+    """A file in an archive, or what is wrong with it."""
+
+    name: str  # "" for a fault of the archive itself
+    content: bytes
+    position: int  # bytes of the archive that are behind us
+    fault: str  # "" if there is none
+
+
+def is_archive(path: Path) -> bool:
+    """True by the name: .tar, .tar.gz, .tgz."""
+    return path.name.lower().endswith(ARCHIVES)
+
+
+def members(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[Member]:
+    """Goes through an archive as far as it is whole: one that is half downloaded gives its first images.
+
+    Args:
+      path: of the archive.
+      max_bytes: a larger member is not read.
+    """
+    try:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=_Info) as tar:
+            for info in tar:
+                if not info.isdir():
+                    yield _member(tar, info, file.tell(), max_bytes)
+                tar.members = []  # type: ignore[attr-defined]  # a stream needs no index, and this one grows
+    except _ERRORS as error:
+        why = "ends too early" if "end" in str(error).lower() else str(error) or type(error).__name__
+        yield Member("", b"", 0, f"the archive is damaged or not whole ({why}); what comes before is used")
+
+
+def _member(tar: tarfile.TarFile, info: tarfile.TarInfo, position: int, max_bytes: int) -> Member:
+    name = PurePosixPath(info.name)
+    fault = ""
+    if name.is_absolute() or ".." in name.parts:
+        fault = "points outside its archive"
+    elif not info.isreg():
+        fault = "is a link or a device, not a file"
+    elif info.size > max_bytes:
+        fault = f"has {info.size} bytes, more than the {max_bytes // 1_000_000} MB allowed"
+    if fault:
+        return Member(info.name, b"", position, fault)
+    stream = tar.extractfile(info)
+    return Member(info.name, stream.read() if stream else b"", position, "")
 
 
 def content_of(entry: Entry) -> bytes:
@@ -193,43 +249,6 @@ def stat_file(name: str, path: Path) -> File:
 def printable(name: str) -> str:
     """A file's name as text: bytes in it that are no UTF-8 are escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def patient_of(image: str, pattern: re.Pattern[str] | None = None) -> tuple[str, str]:
-    """Patient of an image by its name: what the user's pattern tells (or ""), and what else the name tells.
-
-    Args:
-      image: its place below the source.
-      pattern: searched in the file's name, then in the whole of `image`; its group `patient`, or else its first group,
-        or else what it matches.
-
-    The second is, with the folder before it since Kermany numbers the patients of each class from 1, `personN` or
-    `IM-N`; for any other name the image is a patient of its own.
-
-    >>> patient_of("NORMAL/person12_virus_46.jpeg"), patient_of("A/1.png")
-    (('', 'NORMAL/person12'), ('', 'A/1'))
-    >>> patient_of("A/p7/1.png", re.compile("p([0-9]+)/"))
-    ('7', 'A/p7/1')
-    """
-    path = PurePosixPath(image)
-    stem = image[: -len(path.suffix)] if path.suffix.lower() in SUFFIXES else image
-    kermany = _KERMANY.search(path.name)
-    by_name = f"{path.parent.name}/{kermany[1] or kermany[2]}" if kermany else stem
-    match = pattern and (pattern.search(path.name) or pattern.search(image))
-    if not match:
-        return "", by_name
-    if "patient" in match.re.groupindex:
-        return match["patient"] or "", by_name
-    return next((group for group in match.groups() if group), match.group()), by_name
-
-
-def label_of(text: str, classes: dict[str, str]) -> str:
-    """NIH label of a class name, whatever its case; a name that is no class stays as it is.
-
-    >>> label_of("Normal", CLASSES), label_of("Effusion|Pneumonia", CLASSES)
-    ('No Finding', 'Effusion|Pneumonia')
-    """
-    return classes.get(text.strip().upper(), text.strip())
 
 
 def years(text: pd.Series) -> pd.Series:

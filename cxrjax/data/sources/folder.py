@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -20,11 +20,15 @@ from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
 NEEDED = ("path", "label")  # columns of a table of images
 KNOWN = (*NEEDED, "patient", "view", "age", "sex", "followup", "split")
 _NO_IMAGES = (".txt", ".csv", ".json", ".xml", ".html", ".md", ".pdf", ".xlsx", ".zip", ".gz", ".npy", ".db", ".ini")
+CLASSES = {"NORMAL": "No Finding", "PNEUMONIA": "Pneumonia"}  # upper-case name of a class -> NIH label
 SPLITS = {  # name of a folder, lower-case -> split
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+
+# Kermany et al.: person123_bacteria_45.jpeg, IM-0620-0001-0001.jpeg, NORMAL2-IM-0620-0001.jpeg
+_KERMANY = re.compile(r"^(person\d+)_|^((?:NORMAL2-)?IM-\d+)-")
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +91,50 @@ def name_of(path: Path, root: Path) -> str:
     return sources.printable(path.relative_to(root).as_posix())
 
 
+def patient_of(image: str, pattern: re.Pattern[str] | None = None) -> tuple[str, str]:
+    """Patient of an image by its name: what the user's pattern tells (or ""), and what else the name tells.
+
+    Args:
+      image: its place below the source.
+      pattern: searched in the file's name, then in the whole of `image`; its group `patient`, or else its first group,
+        or else what it matches.
+
+    The second is, with the folder before it since Kermany numbers the patients of each class from 1, `personN` or
+    `IM-N`; for any other name the image is a patient of its own.
+
+    >>> patient_of("NORMAL/person12_virus_46.jpeg"), patient_of("A/1.png")
+    (('', 'NORMAL/person12'), ('', 'A/1'))
+    >>> patient_of("A/p7/1.png", re.compile("p([0-9]+)/"))
+    ('7', 'A/p7/1')
+    """
+    path = PurePosixPath(image)
+    stem = image[: -len(path.suffix)] if path.suffix.lower() in SUFFIXES else image
+    kermany = _KERMANY.search(path.name)
+    by_name = f"{path.parent.name}/{kermany[1] or kermany[2]}" if kermany else stem
+    match = pattern and (pattern.search(path.name) or pattern.search(image))
+    if not match:
+        return "", by_name
+    if "patient" in match.re.groupindex:
+        return match["patient"] or "", by_name
+    return next((group for group in match.groups() if group), match.group()), by_name
+
+
+def label_of(text: str, classes: dict[str, str]) -> str:
+    """NIH label of a class name, whatever its case; a name that is no class stays as it is.
+
+    >>> label_of("Normal", CLASSES), label_of("Effusion|Pneumonia", CLASSES)
+    ('No Finding', 'Effusion|Pneumonia')
+    """
+    return classes.get(text.strip().upper(), text.strip())
+
+
 def scan_images(folder: Path, classes: dict[str, str], pattern: re.Pattern[str] | None = None) -> Source:
     """Class folders where there are some, else every image below, unlabelled. View, age and sex come from DICOM.
 
     Args:
       folder: the source, or one image file.
       classes: upper-case folder name -> NIH label.
-      pattern: see `sources.patient_of`.
+      pattern: see `patient_of`.
 
     Raises:
       InputError: if no image is there.
@@ -106,7 +147,7 @@ def scan_images(folder: Path, classes: dict[str, str], pattern: re.Pattern[str] 
         problems += faults
         for path in paths:
             name = name_of(path, root)
-            by_pattern, by_name = sources.patient_of(name, pattern)  # the user's pattern is above a DICOM header
+            by_pattern, by_name = patient_of(name, pattern)  # the user's pattern is above a DICOM header
             rows.append((name, by_pattern, label, "", None, "", 0, split))
             files.append(sources.stat_file(name, path))
             patients.append(by_name)
@@ -185,7 +226,7 @@ def scan_table(
       path: of the CSV file.
       classes: upper-case label -> NIH label; others are kept as written (`Effusion|Pneumonia`).
       columns: our name -> the file's, where they differ.
-      pattern: see `sources.patient_of`, for rows without a patient.
+      pattern: see `patient_of`, for rows without a patient.
 
     Raises:
       InputError: if it is no table, lacks a column or holds no row.
@@ -196,10 +237,10 @@ def scan_table(
     if not len(raw):
         raise InputError(f"{path} holds no row")
     cells = {ours: raw[theirs].str.strip() for ours, theirs in _spelled(raw, columns).items()}
-    by_pattern = cells["path"].map(lambda name: sources.patient_of(name, pattern)[0])
+    by_pattern = cells["path"].map(lambda name: patient_of(name, pattern)[0])
     table, problems = sources.drop_duplicate_rows(_table(cells, classes, by_pattern), path)
     files = [sources.stat_file(name, path.parent / name) for name in table["image"]]
-    patients = [sources.patient_of(name)[1] for name in table["image"]]
+    patients = [patient_of(name)[1] for name in table["image"]]
     return Source(path, "table", table, patients, files, [], problems, label_counts(table), no_boxes())
 
 
@@ -211,7 +252,7 @@ def _table(cells: dict[str, pd.Series], classes: dict[str, str], by_pattern: pd.
         {
             "image": cells["path"],
             "patient": patient.where(patient != "", by_pattern),
-            "labels": cells["label"].map(lambda text: sources.label_of(text, classes)),
+            "labels": cells["label"].map(lambda text: label_of(text, classes)),
             "view": cells.get("view", nothing).str.upper(),
             "age": sources.years(cells.get("age", nothing)),
             "sex": cells.get("sex", nothing).str.upper().str[:1],

@@ -8,7 +8,7 @@ import pandas as pd
 
 from cxrjax.base import InputError
 from cxrjax.data import sources
-from cxrjax.data.sources import Bad, File, Source, archive
+from cxrjax.data.sources import Bad, File, Source
 from cxrjax.storage.store import BOX_COLUMNS, COLUMNS, label_counts, no_boxes
 
 FINDINGS = (
@@ -134,4 +134,4 @@ def scan(folder: Path) -> Source:
 def _archives(folder: Path) -> list[File]:
     """Archives beside the table or in `images/`, as NIH's download page names the place."""
     paths = [path for place in (folder, folder / "images") if place.is_dir() for path in sorted(place.iterdir())]
-    return [sources.stat_file(path.name, path) for path in paths if archive.is_archive(path) and path.is_file()]
+    return [sources.stat_file(path.name, path) for path in paths if sources.is_archive(path) and path.is_file()]
