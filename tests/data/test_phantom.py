@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrjax.data.phantom import Phantom, anatomy, draw_exposure, expose, findings, patient, phantom, radiograph
-from cxrjax.data.phantom.chest import draw_chest
+from cxrjax.data.phantom import Phantom, anatomy, draw_exposure, expose, patient, phantom, radiograph
+from cxrjax.data.phantom.chest import CARDIOMEGALY_SCALE, FINDINGS, attenuation, draw_chest, pneumonia
 from cxrjax.storage.store import COLUMNS
 
 VOCABULARY = {
@@ -94,16 +94,16 @@ def test_boxes_go_with_pneumonia_and_lie_in_the_chest(drawn: Phantom, labels: li
 @pytest.mark.parametrize("seed", range(6))
 def test_a_box_holds_lung_or_heart(seed: int):
     rng, chest = posed(seed)
-    x, y, w, h = findings.pneumonia(chest, rng).box
+    x, y, w, h = pneumonia(chest, rng).box
     assert (chest.lung | chest.heart)[y : y + h, x : x + w].mean() > 0.4
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_pneumonia_brightens_its_box_and_nothing_far_from_it(seed: int):
     rng, chest = posed(seed, portable=bool(seed % 2))
-    opacity, exposure = findings.pneumonia(chest, rng), draw_exposure(rng, portable=False)
+    opacity, exposure = pneumonia(chest, rng), draw_exposure(rng, portable=False)
     exposure = exposure._replace(shutter=(0, 0, 0, 0))
-    before, after = findings.attenuation(chest), findings.attenuation(chest, (opacity,))
+    before, after = attenuation(chest), attenuation(chest, (opacity,))
     assert (after >= before).all()
     # The same noise in both, so that the difference is the opacity's alone.
     without, image = (expose(np.random.default_rng(1), nepers, exposure).astype(int) for nepers in (before, after))
@@ -115,8 +115,8 @@ def test_pneumonia_brightens_its_box_and_nothing_far_from_it(seed: int):
 @pytest.mark.parametrize("label", ["Atelectasis", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumothorax"])
 def test_every_other_finding_changes_the_lung_only(label: str):
     rng, chest = posed(11)
-    finding = getattr(findings, label.lower())(chest, rng)
-    change = np.abs(findings.attenuation(chest, (finding,)) - findings.attenuation(chest))
+    finding = FINDINGS[label](chest, rng)
+    change = np.abs(attenuation(chest, (finding,)) - attenuation(chest))
     assert finding.box is None
     assert change.max() > 0.15
     assert change[chest.air < 1e-6].max() < 0.05 or label == "Nodule"
@@ -125,7 +125,7 @@ def test_every_other_finding_changes_the_lung_only(label: str):
 def test_cardiomegaly_enlarges_the_heart():
     build = anatomy.draw_anatomy(np.random.default_rng(0), female=False, age=60)
     pose = anatomy.draw_pose(np.random.default_rng(1), portable=False)
-    wide = draw_chest(build, pose._replace(heart=findings.CARDIOMEGALY_SCALE[0]))
+    wide = draw_chest(build, pose._replace(heart=CARDIOMEGALY_SCALE[0]))
     assert wide.heart.sum() > 1.2 * draw_chest(build, pose).heart.sum()
     labelled, healthy = (
         radiograph(np.random.default_rng(4), build, labels) for labels in (("Cardiomegaly",), ("No Finding",))

@@ -13,10 +13,9 @@ import pandas as pd
 from scipy import ndimage
 
 from cxrjax.base import lazy_modules
-from cxrjax.data.phantom import findings as draw
-from cxrjax.data.phantom.anatomy import Anatomy, draw_anatomy, draw_pose
-from cxrjax.data.phantom.chest import SIZE, Chest, draw_chest, splat
-from cxrjax.data.phantom.findings import Finding
+from cxrjax.data.phantom import chest as draw
+from cxrjax.data.phantom.anatomy import SIZE, Anatomy, draw_anatomy, draw_pose, splat
+from cxrjax.data.phantom.chest import Chest, Finding
 from cxrjax.storage.store import COLUMNS
 
 lazy_modules(__name__)
@@ -36,18 +35,6 @@ OTHERS = {
 LEADS = 0.5  # probability that a bedside film shows the wires of a monitor
 COMPANY = 0.4  # probability that a pneumonia, or another finding, comes with one more
 PORTABLE = {"Pneumonia": 0.48, "No Finding": 0.34, "other": 0.44}  # probability of the AP view
-_DRAW = {
-    function.__name__.capitalize(): function
-    for function in (
-        draw.atelectasis,
-        draw.effusion,
-        draw.infiltration,
-        draw.mass,
-        draw.nodule,
-        draw.pneumonia,
-        draw.pneumothorax,
-    )
-}
 
 
 class Phantom(NamedTuple):
@@ -156,7 +143,7 @@ def radiograph(
       portable: AP instead of PA view.
     """
     heart = rng.uniform(*draw.CARDIOMEGALY_SCALE) if "Cardiomegaly" in labels else 1.0
-    chest = draw_chest(anatomy, draw_pose(rng, portable, heart))
+    chest = draw.draw_chest(anatomy, draw_pose(rng, portable, heart))
     drawn = draw_findings(rng, chest, labels)
     nepers = draw.attenuation(chest, drawn)
     if portable and rng.random() < LEADS:
@@ -167,7 +154,7 @@ def radiograph(
 
 def draw_findings(rng: np.random.Generator, chest: Chest, labels: tuple[str, ...]) -> tuple[Finding, ...]:
     """Draws what the labels name; a heart that is enlarged is part of `chest` already."""
-    drawn = [_DRAW[label](chest, rng) for label in labels if label in _DRAW]
+    drawn = [draw.FINDINGS[label](chest, rng) for label in labels if label in draw.FINDINGS]
     if "Pneumonia" in labels and rng.random() < draw.PNEUMONIA_SECOND:
         drawn.append(draw.pneumonia(chest, rng))
     return tuple(drawn)

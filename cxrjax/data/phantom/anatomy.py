@@ -1,4 +1,4 @@
-"""Who is drawn and how they lie: the random numbers behind a procedural thorax (see `cxrjax.data.phantom.chest`).
+"""Who is drawn, how they lie, and their bones; the shapes that a procedural thorax is made of.
 
 Body coordinates (u, v): u is 0 on the midline and positive towards the patient's left (image right), v points
 down from 0 at the neck; one unit is about 100 pixels.
@@ -6,10 +6,15 @@ down from 0 at the neck; one unit is about 100 pixels.
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
+SIZE = 256
+CENTRE = 1.32  # v of the centre of the image
 TEXTURE_SIZE = 1024  # of the noise that textures are cut from
 
 
@@ -124,3 +129,165 @@ def _grow(
     # Points lie closer on a short branch: times step, its density is that of a long one.
     taper = weight[:, None] * (1 - s) ** 0.8 * step * 130
     return np.stack([u, v, taper], axis=2)
+
+
+@functools.cache
+def _pixels() -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32) - np.float32((SIZE - 1) / 2)
+    return y, x
+
+
+@functools.cache
+def _noise_tiles() -> tuple[np.ndarray, np.ndarray]:
+    """Two tiles of unit-variance noise, coarse (wavelengths near 40 pixels) and fine (near 9)."""
+    rng = np.random.default_rng(20180427)
+    spectrum = np.fft.rfft2(rng.standard_normal((TEXTURE_SIZE, TEXTURE_SIZE)))
+    f = np.hypot(np.fft.fftfreq(TEXTURE_SIZE)[:, None], np.fft.rfftfreq(TEXTURE_SIZE)[None])
+    bands = (f * np.exp(-((f * 30) ** 2)), f**2 * np.exp(-((f * 9) ** 2)))
+    coarse, fine = (np.fft.irfft2(spectrum * band).astype(np.float32) for band in bands)
+    return coarse / coarse.std(), fine / fine.std()
+
+
+def noise(corner: tuple[int, int], fine: bool) -> np.ndarray:
+    """The window [256, 256] f32 at y, x of a tile of smooth noise with unit variance."""
+    y, x = corner
+    return _noise_tiles()[int(fine)][y : y + SIZE, x : x + SIZE]
+
+
+def smooth(value: np.ndarray, low: float | np.ndarray, high: float) -> np.ndarray:
+    """Smooth step: 0 below `low`, 1 above `high`, cubic between; `low` may be above `high`."""
+    s = value - low
+    s *= 1 / (high - low)
+    np.clip(s, 0, 1, out=s)
+    # In place: a thorax takes some thirty of these, and fresh arrays would cost as much as the arithmetic.
+    cube = s * s
+    s *= -2
+    s += 3
+    cube *= s
+    return cube
+
+
+def radius(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Length of (x, y); np.hypot guards against overflow and takes four times as long."""
+    return np.asarray(np.sqrt(x * x + y * y))
+
+
+def bulge(depth: np.ndarray, full: float | np.ndarray) -> np.ndarray:
+    """Thickness (0..1) of a rounded body at `depth` inside its outline, all of it from `full` on."""
+    s = np.clip(depth / full, 0, 1)
+    s *= 2 - s
+    return np.sqrt(s, out=s)
+
+
+def splat(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Adds points at fractional pixels to an empty image, bilinearly; those outside are dropped."""
+    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
+    fx, fy = x - x0, y - y0
+    keep = (x0 >= 0) & (y0 >= 0) & (x0 < SIZE - 1) & (y0 < SIZE - 1)
+    image = np.zeros(SIZE * SIZE)
+    for dx, share_x in ((0, 1 - fx), (1, fx)):
+        for dy, share_y in ((0, 1 - fy), (1, fy)):
+            index = ((y0 + dy) * SIZE + x0 + dx)[keep]
+            image += np.bincount(index, (weight * share_x * share_y)[keep], SIZE * SIZE)
+    return image.reshape(SIZE, SIZE).astype(np.float32)
+
+
+def body_coordinates(anatomy: Anatomy, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+    """u and v, [256, 256] f32, of each pixel."""
+    y, x = _pixels()
+    unit = 100 * pose.scale
+    c, s = math.cos(pose.tilt) / unit, math.sin(pose.tilt) / unit
+    x, y = x - pose.shift[1], y - pose.shift[0]
+    v = y * c - x * s + CENTRE
+    return x * c + y * s + anatomy.lean * (v - 1) ** 2, v
+
+
+def draw_vessels(anatomy: Anatomy, pose: Pose) -> np.ndarray:
+    """Pulmonary vessels splatted into pixels (the inverse of the body coordinates) and blurred by calibre."""
+    u, v, weight, thick = anatomy.vessels.T
+    u, v = u - anatomy.lean * (v - 1) ** 2, v - CENTRE
+    unit, c, s = 100 * pose.scale, np.cos(pose.tilt), np.sin(pose.tilt)
+    x = (u * c - v * s) * unit + pose.shift[1] + (SIZE - 1) / 2
+    y = (u * s + v * c) * unit + pose.shift[0] + (SIZE - 1) / 2
+    fine = splat(x, y, weight * (thick == 0))
+    stout = splat(x, y, weight**1.5 * (thick == 1))
+    fine = ndimage.gaussian_filter(fine, 0.7, truncate=3)
+    stout = ndimage.gaussian_filter(stout, 1.4, truncate=3)
+    return np.asarray(np.minimum(0.34 * fine + 0.8 * stout, 0.7))
+
+
+def draw_bones(
+    anatomy: Anatomy, pose: Pose, u: np.ndarray, v: np.ndarray, flank: np.ndarray, below: np.ndarray
+) -> np.ndarray:
+    """Nepers of all bones.
+
+    Args:
+      u: [256, 256] f32, as all that follow.
+      v: from the neck down.
+      flank: u from the lateral chest wall inwards.
+      below: v below the diaphragm.
+    """
+    bone = _ribs(anatomy, u, v, flank, below) + _shoulder(anatomy, pose, np.abs(u), v)
+    bone += _clavicles(u - pose.turn, v) + _spine(u + pose.turn, v)
+    return np.asarray(anatomy.bone * bone)
+
+
+def _ribs(anatomy: Anatomy, u: np.ndarray, v: np.ndarray, flank: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Ribs as tilted ellipses seen from the front: posterior arcs fall to the flank, anterior ones go on.
+
+    All ribs share one formula: q counts ribs continuously, so ten of them cost as much as one.
+    """
+    au = np.abs(u)
+    wall = flank + au + 0.035
+    root = np.sqrt(np.clip(1 - (au / np.maximum(wall, 0.05)) ** 2, 0, 1))
+    inside = smooth(au - wall, 0.0, -0.03) * smooth(au, 0.04, 0.12) * (1 - 0.6 * smooth(below, 0, 0.15))
+    fall = anatomy.rib_slope
+    steep = np.sqrt(1 + (fall * au / np.maximum(wall, 0.1) ** 2 / np.maximum(root, 0.2)) ** 2)
+    spacing = (anatomy.height + 0.15) / 9.6
+    start = 0.24 + anatomy.rib_shift
+    q = (v - start - fall * (1 - root) - 0.16 * np.maximum(au - 0.2, 0)) / spacing
+    back = _tube(q, 0.2 * steep) * ((q > -0.5) & (q < 10.5)) * np.minimum(steep, 2.2)
+    q = (v - start - fall * (1 + 1.25 * root) - 0.16 * au + 0.03) / spacing
+    front = _tube(q, 0.24 * steep) * ((q > -0.5) & (q < 6.5)) * np.minimum(steep, 2.2)
+    return np.asarray(inside * (0.3 * back + 0.17 * front * smooth(au, 0.25, 0.5)))
+
+
+def _tube(q: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Chord through hollow bones of half-width `half` at each integer q: brighter at the cortex."""
+    d = np.abs(q - np.rint(q)) / np.minimum(half, 0.5)
+    outer = np.sqrt(np.clip(1 - d * d, 0, 1))
+    return np.asarray(outer - 0.55 * np.sqrt(np.clip(1 - (d / 0.8) ** 2, 0, 1)) + 0.25 * (d < 1))
+
+
+def _clavicles(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Both clavicles, their medial ends thick."""
+    au = np.abs(u)
+    axis = 0.56 - 0.2 * (au - 0.1) + 0.04 * np.sin(7.5 * (au - 0.1))
+    half = 0.04 + 0.025 * smooth(au, 0.25, 0.08) + 0.015 * smooth(au, 0.6, 0.9)
+    d = np.abs(v - axis) / half
+    bone = np.sqrt(np.clip(1 - d * d, 0, 1)) - 0.35 * np.sqrt(np.clip(1 - (d / 0.7) ** 2, 0, 1))
+    return np.asarray(0.62 * bone * smooth(au, 0.07, 0.1) * smooth(au, 0.98, 0.92))
+
+
+def _spine(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Vertebral bodies with pedicles and spinous processes; u from the midline of the back."""
+    period = 0.13 + 0.012 * v
+    phase = np.cos(2 * np.pi * v / period)
+    body = smooth(np.abs(u), 0.105 + 0.01 * phase, 0.08)
+    pedicle = np.exp(-(((np.abs(u) - 0.06) / 0.02) ** 2)) * np.clip(phase, 0, 1) ** 2
+    process = np.exp(-((u / 0.018) ** 2)) * np.clip(-phase, 0, 1)
+    return np.asarray(0.24 * body * (1 + 0.25 * phase) + 0.12 * pedicle + 0.14 * process)
+
+
+def _shoulder(anatomy: Anatomy, pose: Pose, au: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Scapular blade, humeral head and shaft, both sides at once."""
+    x = au - anatomy.scapula + (0.06 if pose.portable else -0.02)
+    inner = x - (0.66 + 0.25 * (v - 0.75) ** 2)
+    outer = 0.98 - 0.28 * (v - 0.6) - 0.3 * (v - 0.6) ** 2 - x
+    edge = np.minimum(np.minimum(inner, outer), np.minimum(v - 0.42, 1.22 - v))
+    border = np.exp(-(((outer - 0.03) / 0.03) ** 2)) * smooth(edge, -0.02, 0.03)
+    blade = 0.1 * smooth(edge, 0, 0.04) + 0.12 * border
+    head = bulge(0.125 - radius(x - 1.06, v - 0.5), 0.1)
+    d = np.abs(x - 1.13 - pose.arms * (v - 0.55)) / 0.062
+    shaft = np.sqrt(np.clip(1 - d * d, 0, 1)) - 0.4 * np.sqrt(np.clip(1 - (d / 0.6) ** 2, 0, 1))
+    return np.asarray(blade + 0.35 * head + 0.5 * shaft * smooth(v, 0.5, 0.58))

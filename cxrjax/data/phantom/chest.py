@@ -1,23 +1,43 @@
-"""A healthy procedural thorax in frontal projection, as layers of X-ray attenuation.
+"""A procedural thorax in frontal projection, as layers of attenuation, and findings named as in NIH ChestX-ray14.
 
 Everything is drawn as a smooth function of the body coordinates of `cxrjax.data.phantom.anatomy`, so that one
-anatomy can be posed many times. Attenuations are in nepers (the exponent of the X-ray).
+anatomy can be posed many times. Attenuations are in nepers (the exponent of the X-ray). A finding takes air out of the
+lung (`loss`) or adds attenuation to it (`extra`), so it follows the anatomy: nothing shows outside the chest, and an
+opacity behind the heart is as faint there as on a film.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
-from cxrjax.data.phantom.anatomy import TEXTURE_SIZE, Anatomy, Pose
+from cxrjax.data.phantom.anatomy import (
+    SIZE,
+    TEXTURE_SIZE,
+    Anatomy,
+    Pose,
+    body_coordinates,
+    bulge,
+    draw_bones,
+    draw_vessels,
+    noise,
+    radius,
+    smooth,
+)
 
-SIZE = 256
-CENTRE = 1.32  # v of the centre of the image
 LUNG_AIR = 2.1  # nepers by which the air of a whole lung lowers the attenuation
+# What governs how hard the task is.
+PNEUMONIA_DENSITY = (0.22, 0.78)  # share of the air that an opacity replaces
+PNEUMONIA_RADIUS = (0.2, 0.52)  # u, about hundreds of pixels
+PNEUMONIA_SECOND = 0.5  # probability of a further opacity
+INFILTRATION_DENSITY = (0.15, 0.55)
+INFILTRATION_RADIUS = (0.25, 0.5)
+EFFUSION_HEIGHT = (0.06, 0.5)  # v above the costophrenic angle
+NODULE_RADIUS = (0.03, 0.065)
+MASS_RADIUS = (0.1, 0.2)
+CARDIOMEGALY_SCALE = (1.2, 1.42)  # of the heart, applied when the chest is drawn
 
 
 class Chest(NamedTuple):
@@ -34,58 +54,10 @@ class Chest(NamedTuple):
     dome: np.ndarray  # f32, v of the diaphragm at this u
 
 
-@functools.cache
-def _pixels() -> tuple[np.ndarray, np.ndarray]:
-    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32) - np.float32((SIZE - 1) / 2)
-    return y, x
-
-
-@functools.cache
-def _noise_tiles() -> tuple[np.ndarray, np.ndarray]:
-    """Two tiles of unit-variance noise, coarse (wavelengths near 40 pixels) and fine (near 9)."""
-    rng = np.random.default_rng(20180427)
-    spectrum = np.fft.rfft2(rng.standard_normal((TEXTURE_SIZE, TEXTURE_SIZE)))
-    f = np.hypot(np.fft.fftfreq(TEXTURE_SIZE)[:, None], np.fft.rfftfreq(TEXTURE_SIZE)[None])
-    bands = (f * np.exp(-((f * 30) ** 2)), f**2 * np.exp(-((f * 9) ** 2)))
-    coarse, fine = (np.fft.irfft2(spectrum * band).astype(np.float32) for band in bands)
-    return coarse / coarse.std(), fine / fine.std()
-
-
-def noise(corner: tuple[int, int], fine: bool) -> np.ndarray:
-    """The window [256, 256] f32 at y, x of a tile of smooth noise with unit variance."""
-    y, x = corner
-    return _noise_tiles()[int(fine)][y : y + SIZE, x : x + SIZE]
-
-
-def smooth(value: np.ndarray, low: float | np.ndarray, high: float) -> np.ndarray:
-    """Smooth step: 0 below `low`, 1 above `high`, cubic between; `low` may be above `high`."""
-    s = value - low
-    s *= 1 / (high - low)
-    np.clip(s, 0, 1, out=s)
-    # In place: a thorax takes some thirty of these, and fresh arrays would cost as much as the arithmetic.
-    cube = s * s
-    s *= -2
-    s += 3
-    cube *= s
-    return cube
-
-
-def radius(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Length of (x, y); np.hypot guards against overflow and takes four times as long."""
-    return np.asarray(np.sqrt(x * x + y * y))
-
-
-def bulge(depth: np.ndarray, full: float | np.ndarray) -> np.ndarray:
-    """Thickness (0..1) of a rounded body at `depth` inside its outline, all of it from `full` on."""
-    s = np.clip(depth / full, 0, 1)
-    s *= 2 - s
-    return np.sqrt(s, out=s)
-
-
 def draw_chest(anatomy: Anatomy, pose: Pose) -> Chest:
     """Draws the layers of one posed thorax."""
-    u, v = _body_coordinates(anatomy, pose)
-    au, front = np.abs(u), u - pose.turn
+    u, v = body_coordinates(anatomy, pose)
+    front = u - pose.turn
     flank, air = _lungs(anatomy, u, v)
     dome = _diaphragm(anatomy, pose, u)
     below = v - dome
@@ -95,25 +67,14 @@ def draw_chest(anatomy: Anatomy, pose: Pose) -> Chest:
     heart = _heart(anatomy, pose, front, v)
     air *= (1 - 0.97 * smooth(middle, -0.03, 0.025)) * (1 - 0.84 * heart)
     lung = (flank > 0.01) & (below < 0) & (middle < 0) & (heart < 0.2) & (air > 0.15)
-    vessels = _vessels(anatomy, pose) * (0.15 + 0.85 * np.minimum(air * 1.6, 1))
+    vessels = draw_vessels(anatomy, pose) * (0.15 + 0.85 * np.minimum(air * 1.6, 1))
     solid = _soft_tissue(anatomy, pose, u, v, below, front)
     corner = anatomy.texture[0] - pose.shift[0], anatomy.texture[1] - pose.shift[1]  # it moves with the body
     mottle, grain = noise(corner, fine=False), noise(corner, fine=True)
     solid *= 1 + 0.012 * mottle
     vessels += (0.045 * grain + 0.03 * mottle) * air
-    bone = _ribs(anatomy, u, v, flank, below) + _shoulder(anatomy, pose, au, v)
-    bone += _clavicles(front, v) + _spine(u + pose.turn, v)
-    solid += anatomy.bone * bone
+    solid += draw_bones(anatomy, pose, u, v, flank, below)
     return Chest(u, v, solid, air, vessels, lung, heart > 0.25, flank, dome)
-
-
-def _body_coordinates(anatomy: Anatomy, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-    y, x = _pixels()
-    unit = 100 * pose.scale
-    c, s = math.cos(pose.tilt) / unit, math.sin(pose.tilt) / unit
-    x, y = x - pose.shift[1], y - pose.shift[0]
-    v = y * c - x * s + CENTRE
-    return x * c + y * s + anatomy.lean * (v - 1) ** 2, v
 
 
 def _wall(anatomy: Anatomy, v: np.ndarray) -> np.ndarray:
@@ -156,92 +117,6 @@ def _heart(anatomy: Anatomy, pose: Pose, u: np.ndarray, v: np.ndarray) -> np.nda
     return bulge(np.maximum(np.maximum(ventricle, atrium), trunk), 0.32)
 
 
-def _vessels(anatomy: Anatomy, pose: Pose) -> np.ndarray:
-    """Pulmonary vessels splatted into pixels (the inverse of the body coordinates) and blurred by calibre."""
-    u, v, weight, thick = anatomy.vessels.T
-    u, v = u - anatomy.lean * (v - 1) ** 2, v - CENTRE
-    unit, c, s = 100 * pose.scale, np.cos(pose.tilt), np.sin(pose.tilt)
-    x = (u * c - v * s) * unit + pose.shift[1] + (SIZE - 1) / 2
-    y = (u * s + v * c) * unit + pose.shift[0] + (SIZE - 1) / 2
-    fine = splat(x, y, weight * (thick == 0))
-    stout = splat(x, y, weight**1.5 * (thick == 1))
-    fine = ndimage.gaussian_filter(fine, 0.7, truncate=3)
-    stout = ndimage.gaussian_filter(stout, 1.4, truncate=3)
-    return np.asarray(np.minimum(0.34 * fine + 0.8 * stout, 0.7))
-
-
-def splat(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Adds points at fractional pixels to an empty image, bilinearly; those outside are dropped."""
-    x0, y0 = np.floor(x).astype(int), np.floor(y).astype(int)
-    fx, fy = x - x0, y - y0
-    keep = (x0 >= 0) & (y0 >= 0) & (x0 < SIZE - 1) & (y0 < SIZE - 1)
-    image = np.zeros(SIZE * SIZE)
-    for dx, share_x in ((0, 1 - fx), (1, fx)):
-        for dy, share_y in ((0, 1 - fy), (1, fy)):
-            index = ((y0 + dy) * SIZE + x0 + dx)[keep]
-            image += np.bincount(index, (weight * share_x * share_y)[keep], SIZE * SIZE)
-    return image.reshape(SIZE, SIZE).astype(np.float32)
-
-
-def _ribs(anatomy: Anatomy, u: np.ndarray, v: np.ndarray, flank: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Ribs as tilted ellipses seen from the front: posterior arcs fall to the flank, anterior ones go on.
-
-    All ribs share one formula: q counts ribs continuously, so ten of them cost as much as one.
-    """
-    au = np.abs(u)
-    wall = flank + au + 0.035
-    root = np.sqrt(np.clip(1 - (au / np.maximum(wall, 0.05)) ** 2, 0, 1))
-    inside = smooth(au - wall, 0.0, -0.03) * smooth(au, 0.04, 0.12) * (1 - 0.6 * smooth(below, 0, 0.15))
-    fall = anatomy.rib_slope
-    steep = np.sqrt(1 + (fall * au / np.maximum(wall, 0.1) ** 2 / np.maximum(root, 0.2)) ** 2)
-    spacing = (anatomy.height + 0.15) / 9.6
-    start = 0.24 + anatomy.rib_shift
-    q = (v - start - fall * (1 - root) - 0.16 * np.maximum(au - 0.2, 0)) / spacing
-    back = _tube(q, 0.2 * steep) * ((q > -0.5) & (q < 10.5)) * np.minimum(steep, 2.2)
-    q = (v - start - fall * (1 + 1.25 * root) - 0.16 * au + 0.03) / spacing
-    front = _tube(q, 0.24 * steep) * ((q > -0.5) & (q < 6.5)) * np.minimum(steep, 2.2)
-    return np.asarray(inside * (0.3 * back + 0.17 * front * smooth(au, 0.25, 0.5)))
-
-
-def _tube(q: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """Chord through hollow bones of half-width `half` at each integer q: brighter at the cortex."""
-    d = np.abs(q - np.rint(q)) / np.minimum(half, 0.5)
-    outer = np.sqrt(np.clip(1 - d * d, 0, 1))
-    return np.asarray(outer - 0.55 * np.sqrt(np.clip(1 - (d / 0.8) ** 2, 0, 1)) + 0.25 * (d < 1))
-
-
-def _clavicles(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    au = np.abs(u)
-    axis = 0.56 - 0.2 * (au - 0.1) + 0.04 * np.sin(7.5 * (au - 0.1))
-    half = 0.04 + 0.025 * smooth(au, 0.25, 0.08) + 0.015 * smooth(au, 0.6, 0.9)
-    d = np.abs(v - axis) / half
-    bone = np.sqrt(np.clip(1 - d * d, 0, 1)) - 0.35 * np.sqrt(np.clip(1 - (d / 0.7) ** 2, 0, 1))
-    return np.asarray(0.62 * bone * smooth(au, 0.07, 0.1) * smooth(au, 0.98, 0.92))
-
-
-def _spine(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    period = 0.13 + 0.012 * v
-    phase = np.cos(2 * np.pi * v / period)
-    body = smooth(np.abs(u), 0.105 + 0.01 * phase, 0.08)
-    pedicle = np.exp(-(((np.abs(u) - 0.06) / 0.02) ** 2)) * np.clip(phase, 0, 1) ** 2
-    process = np.exp(-((u / 0.018) ** 2)) * np.clip(-phase, 0, 1)
-    return np.asarray(0.24 * body * (1 + 0.25 * phase) + 0.12 * pedicle + 0.14 * process)
-
-
-def _shoulder(anatomy: Anatomy, pose: Pose, au: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Scapular blade, humeral head and shaft, both sides at once."""
-    x = au - anatomy.scapula + (0.06 if pose.portable else -0.02)
-    inner = x - (0.66 + 0.25 * (v - 0.75) ** 2)
-    outer = 0.98 - 0.28 * (v - 0.6) - 0.3 * (v - 0.6) ** 2 - x
-    edge = np.minimum(np.minimum(inner, outer), np.minimum(v - 0.42, 1.22 - v))
-    border = np.exp(-(((outer - 0.03) / 0.03) ** 2)) * smooth(edge, -0.02, 0.03)
-    blade = 0.1 * smooth(edge, 0, 0.04) + 0.12 * border
-    head = bulge(0.125 - radius(x - 1.06, v - 0.5), 0.1)
-    d = np.abs(x - 1.13 - pose.arms * (v - 0.55)) / 0.062
-    shaft = np.sqrt(np.clip(1 - d * d, 0, 1)) - 0.4 * np.sqrt(np.clip(1 - (d / 0.6) ** 2, 0, 1))
-    return np.asarray(blade + 0.35 * head + 0.5 * shaft * smooth(v, 0.5, 0.58))
-
-
 def _soft_tissue(
     anatomy: Anatomy, pose: Pose, u: np.ndarray, v: np.ndarray, below: np.ndarray, front: np.ndarray
 ) -> np.ndarray:
@@ -266,3 +141,153 @@ def _soft_tissue(
     down, half, gas = anatomy.bubble
     stomach = bulge(1 - radius((u - 0.38) / half, (below - down) / (0.55 * half)), 0.8)
     return np.asarray(soft - 0.45 * pipe - 0.2 * branch - gas * stomach * smooth(below, 0.0, 0.04))
+
+
+class Finding(NamedTuple):
+    """What one finding changes; several add up."""
+
+    loss: np.ndarray | float = 0.0  # [256, 256] f32, share of the lung's air that is gone; below 0 is more air
+    extra: np.ndarray | float = 0.0  # [256, 256] f32, nepers
+    box: tuple[int, int, int, int] | None = None  # x, y, w, h in pixels; of a pneumonia only
+
+
+def _noise(rng: np.random.Generator, fine: bool) -> np.ndarray:
+    y, x = rng.integers(0, TEXTURE_SIZE - SIZE, 2)
+    return noise((int(y), int(x)), fine)
+
+
+def _ridges(rng: np.random.Generator) -> np.ndarray:
+    """Thin branching lines, 0..1, as of bronchi and septa: the zero crossings of fine noise."""
+    return np.asarray(np.clip(1 - np.abs(_noise(rng, fine=True)) / 0.5, 0, 1))
+
+
+def _place(chest: Chest, rng: np.random.Generator, room: np.ndarray, low: bool = False) -> tuple[float, float]:
+    """Body coordinates of a random pixel of `room` (of the lung if that is empty); `low` favours the base."""
+    pixels = np.flatnonzero(room)
+    if not len(pixels):
+        pixels = np.flatnonzero(chest.air > 0.1)
+    pixel = pixels[rng.integers(len(pixels), size=2 if low else 1).max()]  # pixels run from top to bottom
+    return float(chest.u.flat[pixel]), float(chest.v.flat[pixel])
+
+
+def _cloud(
+    chest: Chest, rng: np.random.Generator, centre: tuple[float, float], radius: float, lobes: int
+) -> np.ndarray:
+    """An ill-defined cloud, 0..1: a few overlapping ellipses whose margin is broken up by noise."""
+    field = np.zeros_like(chest.u)
+    for lobe in range(lobes):
+        spread = 0.0 if lobe == 0 else 0.6 * radius
+        du = chest.u - (centre[0] + rng.normal(0, 1) * spread)
+        dv = chest.v - (centre[1] + rng.normal(0, 1) * spread)
+        a, stretch = rng.uniform(0, np.pi), rng.uniform(0.75, 1.3)
+        du, dv = du * math.cos(a) + dv * math.sin(a), dv * math.cos(a) - du * math.sin(a)
+        size = radius * rng.uniform(0.6, 1.0)
+        field = np.maximum(field, 1 - ((du / stretch) ** 2 + (dv * stretch) ** 2) / (2 * size) ** 2)
+    return smooth(field + 0.14 * _noise(rng, fine=False) * (field > 0), 0.35, 1.05)
+
+
+def pneumonia(chest: Chest, rng: np.random.Generator) -> Finding:
+    """One ill-defined airspace opacity with darker bronchi; its box holds what it does to the image."""
+    room = (chest.air > 0.5) | (chest.heart & (chest.air > 0.1) & (chest.u > 0.12))
+    centre = _place(chest, rng, room, low=True)
+    cloud = _cloud(chest, rng, centre, rng.uniform(*PNEUMONIA_RADIUS) * 0.7, int(rng.integers(2, 5)))
+    cloud = cloud * ((chest.u > 0) == (centre[0] > 0))  # it does not cross the mediastinum
+    grain = 1 + 0.08 * _noise(rng, fine=True) + 0.1 * _noise(rng, fine=False) - 0.22 * _ridges(rng)
+    loss = np.minimum(rng.uniform(*PNEUMONIA_DENSITY) * cloud * np.clip(grain, 0.3, 1.3), 0.95)
+    return Finding(loss, box=_box(loss * chest.air))
+
+
+def _box(effect: np.ndarray) -> tuple[int, int, int, int]:
+    """Bounding box x, y, w, h of what exceeds a third of the strongest effect."""
+    strong = effect > effect.max() / 3
+    y, x = np.flatnonzero(strong.any(axis=1)), np.flatnonzero(strong.any(axis=0))
+    return int(x[0]), int(y[0]), int(x[-1] - x[0] + 1), int(y[-1] - y[0] + 1)
+
+
+def infiltration(chest: Chest, rng: np.random.Generator) -> Finding:
+    """Diffuse haze with reticular lines, in one or both lungs."""
+    loss = np.zeros_like(chest.u)
+    sides = (-1, 1) if rng.random() < 0.6 else (int(rng.choice([-1, 1])),)
+    for side in sides:
+        centre = _place(chest, rng, (chest.air > 0.5) & (chest.u * side > 0))
+        cloud = _cloud(chest, rng, centre, rng.uniform(*INFILTRATION_RADIUS) * 0.7, 3) * (chest.u * side > 0)
+        loss += rng.uniform(*INFILTRATION_DENSITY) * cloud * (0.7 + 0.6 * _ridges(rng))
+    return Finding(np.minimum(loss, 0.7))
+
+
+def effusion(chest: Chest, rng: np.random.Generator) -> Finding:
+    """Fluid at the base of one pleura, its meniscus rising to the flank."""
+    side = int(rng.choice([-1, 1]))
+    height = rng.uniform(*EFFUSION_HEIGHT)
+    au = np.abs(chest.u)
+    angle = float(chest.dome.min()) + 0.22
+    meniscus = 0.25 * np.exp(-np.maximum(chest.flank, 0) / 0.05)
+    level = angle - height * (1 + 0.6 * smooth(au, 0.3, 0.95) ** 2) - meniscus
+    loss = smooth(chest.v - level, -0.03, 0.07) * (chest.u * side > 0) * rng.uniform(0.75, 1)
+    return Finding(loss.astype(np.float32))
+
+
+def nodule(chest: Chest, rng: np.random.Generator) -> Finding:
+    """One to three small round densities."""
+    extra = np.zeros_like(chest.u)
+    for _ in range(int(rng.integers(1, 4))):
+        u, v = _place(chest, rng, chest.lung & (chest.air > 0.5))
+        radius = rng.uniform(*NODULE_RADIUS)
+        depth = radius - np.hypot(chest.u - u, chest.v - v)
+        extra += rng.uniform(0.25, 0.55) * bulge(depth, radius) * smooth(depth, 0, 0.015)
+    return Finding(extra=extra)
+
+
+def mass(chest: Chest, rng: np.random.Generator) -> Finding:
+    """One large lobulated density with a fairly sharp margin."""
+    u, v = _place(chest, rng, chest.lung & (chest.air > 0.5))
+    radius = rng.uniform(*MASS_RADIUS)
+    distance = np.hypot(chest.u - u, (chest.v - v) * rng.uniform(0.85, 1.2))
+    depth = radius * (1 + 0.12 * _noise(rng, fine=False)) - distance
+    loss = rng.uniform(0.45, 0.85) * bulge(depth, radius) * smooth(depth, 0, 0.03)
+    return Finding(loss)
+
+
+def atelectasis(chest: Chest, rng: np.random.Generator) -> Finding:
+    """Plate-like bands in the lower zones, with a little basal haze."""
+    side = int(rng.choice([-1, 1]))
+    extra = np.zeros_like(chest.u)
+    zone = chest.lung & (chest.u * side > 0.2) & (chest.dome - chest.v < 0.55)
+    for _ in range(int(rng.integers(1, 4))):
+        u, v = _place(chest, rng, zone)
+        slope, bend = rng.normal(0, 0.3), rng.normal(0, 0.5)
+        du = chest.u - u
+        across = (chest.v - v - slope * du - bend * du**2) / rng.uniform(0.012, 0.03)
+        along = du / rng.uniform(0.12, 0.25)
+        extra += rng.uniform(0.25, 0.5) * np.exp(-(across**2) - along**4)
+    base = smooth(chest.dome - chest.v, rng.uniform(0.3, 0.6), 0.0) * (chest.u * side > 0)
+    haze = rng.uniform(0.1, 0.5) * base
+    return Finding(haze.astype(np.float32), extra * np.minimum(2 * chest.air, 1))
+
+
+def pneumothorax(chest: Chest, rng: np.random.Generator) -> Finding:
+    """Air between chest wall and a retracted lung: a thin line, no vessels beyond it, widest at the apex."""
+    side = int(rng.choice([-1, 1]))
+    gap = rng.uniform(0.06, 0.22) * (1 + 0.8 * smooth(chest.v, 1.3, 0.4))
+    wavy = chest.flank - gap + 0.012 * _noise(rng, fine=False)
+    here = (chest.u * side > 0) & (chest.air > 0.02)
+    outside = smooth(wavy, 0.01, -0.01) * here
+    line = 0.28 * np.exp(-((wavy / 0.012) ** 2)) * here
+    inside = here * smooth(wavy, 0, 0.05)
+    loss = rng.uniform(0.08, 0.28) * inside - 0.22 * outside
+    return Finding(loss.astype(np.float32), (line - chest.vessels * outside).astype(np.float32))
+
+
+FINDINGS = {
+    draw.__name__.capitalize(): draw
+    for draw in (atelectasis, effusion, infiltration, mass, nodule, pneumonia, pneumothorax)
+}
+
+
+def attenuation(chest: Chest, findings: tuple[Finding, ...] = ()) -> np.ndarray:
+    """Nepers [256, 256] f32 along each ray: body and vessels, less what the air that is left lets through."""
+    air, total = chest.air, chest.solid + chest.vessels
+    for finding in findings:
+        air = air * (1 - finding.loss)
+        total = total + finding.extra
+    return np.asarray(total - LUNG_AIR * air)
