@@ -3,15 +3,15 @@
   python -m experiments.deep_dream --run=runs/p_vs_nf
   python -m experiments.deep_dream --run=runs/p_vs_nf,runs/p_vs_np      # the poster's figure: both side by side
 
-Raises the neuron of pneumonia, and that of the other class, of every seed's network by gradient ascent from noise, in
-both ways to write an image: octaves of pixels (MATLAB's deepDreamImage, the poster's) and a spectrum with jitter,
-rotation and scale (Olah et al. 2017). Then single channels of several layers, and radiographs that are dreamt away from
-and towards pneumonia: the mean radiograph of the run's images and some patients'. Dreams are fed back to all networks:
-does the dream of one seed convince the others?
+Raises the neuron of the positive class (pneumonia in the poster's tasks), and that of the other class, of every seed's
+network by gradient ascent from noise, in both ways to write an image: octaves of pixels (MATLAB's deepDreamImage, the
+poster's) and a spectrum with jitter, rotation and scale (Olah et al. 2017). Then single channels of several layers, and
+images that are dreamt away from and towards the positive class: the mean of the run's validation images and some
+patients'. Dreams are fed back to all networks: does the dream of one seed convince the others?
 
 Writes into RUN/dreams of each run: poster.png, seeds.png, layers.png, starts.png, ascent.gif, transfer.csv,
 numbers.json; and of two runs poster.png holds both. The run's report is written again with them. Ten seeds from fc6
-take 5 minutes on 2 CPU cores and 6 GB of memory; dreams show what a network responds to, not what pneumonia looks like.
+take 5 minutes on 2 CPU cores and 6 GB of memory; dreams show what a network responds to, not what a disease looks like.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class DreamConfig:
     fourier_iterations: int = flag(96, "of the dreams in frequency space", lower=1)
     colour: bool = flag(False, "dream in colour; none: grey, one channel given to all three")
     layers: str = flag("", "layers of which channels are dreamt, with commas; none: AlexNet's conv2,conv3,conv5,fc7")
-    channels: int = flag(8, "channels of each layer: those that pneumonia raises most, or the first", lower=1, upper=64)
+    channels: int = flag(
+        8, "channels of each layer: those that raise the positive class most, or the first", lower=1, upper=64
+    )
     patients: int = flag(2, "radiographs of either class that are changed, beside the mean one", lower=0, upper=20)
     images: str = flag("", "names of radiographs that are changed in place of those, with commas")
     key: int = flag(0, "of the noise and the transformations", lower=0)
@@ -72,22 +74,23 @@ def main(argv: list[str] | None = None) -> None:
             config.seeds, layers, config.channels, config.patients,
             tuple(name for name in config.images.split(",") if name), _setting(config),
         )  # fmt: skip
-        made = [dream_pages.make(run, wanted) for run in runs]
-        for own in made:
-            dream_pages.write(own.run.folder, own, [(other.run.task.title, other.first) for other in made])
-        for run, own in zip(runs, made, strict=True):
+        all_results = [dream_pages.make(run, wanted) for run in runs]
+        firsts = [(of_run.run.task.title, of_run.first) for of_run in all_results]
+        for of_run in all_results:
+            dream_pages.write(of_run, firsts)
+        for run, of_run in zip(runs, all_results, strict=True):
             report.write_pages(run.folder, results.reopen(run.folder))
             print(f"dreams: {run.folder / 'dreams'}; report: {run.folder / 'report.html'}")
-            print(dream_pages.last_line(own))
+            print(dream_pages.last_line(of_run))
 
 
 def _setting(config: DreamConfig) -> Setting:
     from cxrjax.interpret import dream
-    from cxrjax.runs.dreams import Setting
+    from cxrjax.runs import dreams
 
     octaves = dream.Ascent(iterations=config.iterations, octaves=config.octaves, scale=config.scale)
     fourier = dataclasses.replace(dream.FOURIER, iterations=config.fourier_iterations)
-    return Setting(octaves, fourier, config.colour, config.key)
+    return dreams.Setting({dreams.OCTAVES: octaves, dreams.FOURIER: fourier}, config.colour, config.key)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@
 Research software, not a medical device: no output of it may be used to care for a patient.
 
 Takes image files (PNG, JPEG, TIFF, BMP, JPEG 2000, WebP, DICOM) and folders, of which all images below are taken. The
-CSV has a row an image: image; score, probability of pneumonia, mean over the run's seeds; sd, over the seeds (empty for
-one seed); decision, 1 (pneumonia) where the score is above --threshold, else 0; refused, empty or the reason.
+CSV has a row an image: image; score, probability of the run's positive class, mean over its seeds; sd, over the seeds
+(empty for one seed); decision, 1 (positive) where the score is above --threshold, else 0; refused, empty or the reason.
 
 Refused is what cannot be read and, unless --accept_anything, what is no radiograph by the rules of
-cxrjax/datasets/plausible.py: a side below 128 pixels, more than 10 % of the pixels in colour, or nothing but one grey.
+cxrjax/data/decode.py: a side below 128 pixels, more than 10 % of the pixels in colour, or nothing but one grey.
 A hand or a grey photograph passes. An image that the run was trained on scores better than a new one. With ten seeds
 from fc6, on 2 CPU cores that others used, too, 160 images took 24 s and 1.3 GB of memory.
 """
@@ -34,7 +34,7 @@ class PredictConfig:
     out: str | None = flag(None, "CSV file, replaced if there is one; none: standard output")
     threshold: str = flag(
         "0.5",
-        "score above which the decision is pneumonia: a number, 0.5 as in the poster, or chosen: the one that the run "
+        "score above which the decision is positive: a number, 0.5 as in the poster, or chosen: the one that the run "
         "chose on its training images for its --wanted_sensitivity",
     )
     accept_anything: bool = flag(False, "score small, coloured and blank images, too")

@@ -1,13 +1,14 @@
-"""Do the networks of a finished run look at the lungs, and where the disease is?
+"""Do the networks of a finished run look at the lungs, and where the finding is?
 
   python -m experiments.where_it_looks --run=runs/p_vs_nf
 
-Maps of the log odds of pneumonia (gradient, SmoothGrad, integrated gradients, Grad-CAM, occlusion) of radiographs with
-pneumonia, each seed on images of patients whom it was not trained on. Measured: the share of a map's energy inside the
-lungs; the share inside boxes that radiologists drew, and how often the maximum is there (pointing game); the same of
-dreams and lungs. Beside them what needs no network (area, centre of the image, other patients' boxes) and controls (a
-head of random weights, and, of a run with --floors, shuffled labels and a random trunk; Adebayo et al. 2018), with 95 %
-intervals over patients; agreement of maps over seeds. A map that does not beat its control is said to.
+Maps of the log odds of the positive class (gradient, SmoothGrad, integrated gradients, Grad-CAM, occlusion) of positive
+images (in the poster's tasks those with pneumonia), each seed on images of patients whom it was not trained on.
+Measured: the share of a map's energy inside the lungs; the share inside boxes that radiologists drew, and how often the
+maximum is there (pointing game); the same of dreams and lungs. Beside them what needs no network (area, centre of the
+image, other patients' boxes) and controls (a head of random weights, and, of a run with --floors, shuffled labels and a
+random trunk; Adebayo et al. 2018), with 95 % intervals over patients; agreement of maps over seeds. A map that does not
+beat its control is said to.
 
 Lungs are the phantom's own, masks of your own (--masks), or an estimate. Writes into RUN/maps: focus.csv,
 agreement.csv, metrics.csv (a row a map), numbers.json, overlays.png; the run's report is written again with them.
@@ -38,7 +39,7 @@ class LooksConfig:
     images: int = flag(8, "images of each seed, filled up with those without a box", lower=1)
     boxed: int = flag(16, "images with a box of each seed, at most", lower=0)
     masks: str | None = flag(None, "folder of lung masks, an image file for each radiograph; none: see above")
-    dreams: bool = flag(True, "also measure where dreams of pneumonia change the image")
+    dreams: bool = flag(True, "also measure where dreams of the positive class change the image")
     weights: str | None = flag(None, "where the weights that the run was trained from lie now; none: where they lay")
 
 
@@ -61,14 +62,14 @@ def main(argv: list[str] | None = None) -> None:
         devices.start(cache_dir() / "programs")
         run = load_run(config.run, config.weights)
         seeds = run.seeds[: config.seeds or None]
-        seen = explained.select_images(run, seeds, config.images, config.boxed, config.masks)
-        known, missing = maps.candidates(run, config.weights)
-        found = maps.compute_maps(known, seeds, seen, methods, config.dreams)
-        maps.write(Path(config.run), seen, found, missing, dataclasses.asdict(config))
+        images = explained.select_images(run, seeds, config.images, config.boxed, config.masks)
+        candidates, missing = maps.candidates(run, config.weights)
+        map_results = maps.compute_maps(candidates, seeds, images, methods, config.dreams)
+        maps.write(Path(config.run), images, map_results, missing, dataclasses.asdict(config))
         report.write_pages(run.folder, results.reopen(run.folder))
-        print("\n".join(maps.sentences(found)))
+        print("\n".join(maps.sentences(map_results)))
         print(f"maps: {run.folder / 'maps'}; report: {run.folder / 'report.html'}")
-        print(maps.last_line(run.task.title, found))
+        print(maps.last_line(run.task.title, map_results))
 
 
 def _methods(text: str) -> tuple[str, ...]:

@@ -61,6 +61,14 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "seeds_validate_other_images": ("n", "of"),  # such a pair shares its seed alone; DeLong's test says nothing of it
     "delong_significant": ("n", "of"),  # seeds with p < 0.05
     # Notes of maps.
+    "lungs_of_masks": ("folder",),  # where the lungs come from
+    "lungs_drawn": (),  # by the phantom
+    "lungs_estimated": (),
+    "no_lung_mask": ("n",),  # images left out
+    "no_box": (),  # so that localisation is not measured
+    "boxes_outside_crop": ("n",),  # images left out of localisation
+    "no_control": ("network",),  # the run has none; --floors trains it
+    "control_not_opened": ("network", "error"),
     "no_trained_maps": ("method", "target"),  # so that nothing is compared
     "not_compared": ("method", "target", "networks"),  # there are no maps of these
     "no_common_metric": ("method", "target", "metric", "network"),  # of an image of which the trained one has one

@@ -1,9 +1,8 @@
-"""All that `experiments.deep_dream` shows of one run: dreams made, put into pictures, written."""
+"""All that `experiments.deep_dream` shows of one run: dreamt, put into pictures, written."""
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -38,7 +37,7 @@ class Wanted(NamedTuple):
     setting: Setting
 
 
-class Made(NamedTuple):
+class DreamResults(NamedTuple):
     """The dreams of one run."""
 
     run: TrainedRun
@@ -49,35 +48,38 @@ class Made(NamedTuple):
     numbers: dict[str, Any]
 
 
-def make(run: TrainedRun, wanted: Wanted) -> Made:
+def make(run: TrainedRun, wanted: Wanted) -> DreamResults:
     """Dreams all that is wanted; says how far it is.
 
     Raises:
       ValueError: if a layer has not as many channels as wanted.
       InputError: if the run's images or checkpoints are not there.
     """
-    chosen, setting = _chosen(run, run.seeds[0], wanted), wanted.setting  # first of all, since names may be wrong
-    heads = dreaming.load_heads(run, wanted.seeds)
-    frames: dict[str, list[np.ndarray]] = {name: [] for name in dreaming.PARAMETRISATIONS}
-    dreams, seen = {}, []
-    for name in dreaming.PARAMETRISATIONS:
+    starts, names = _chosen(run, run.seeds[0], wanted)  # first of all, since names may be wrong
+    heads, setting = dreaming.load_heads(run, wanted.seeds), wanted.setting
+    frames: dict[str, list[np.ndarray]] = {name: [] for name in setting.ascents}
+    dreams, transfers, numbers = {}, [], {}
+    for name, ascent in setting.ascents.items():
         log.info("%s: dreams of %d seeds, %s", run.task.title, len(heads.seeds), name)
-        dreams[name] = dreaming.classes(heads, name, setting, _watch(frames[name], 2 * _iterations(setting, name)))
-        seen.append(dreaming.transfer(heads, dreams[name], name))
-        _warn(run.task.title, name, dreams[name], heads)
-    pictures = {"seeds": _seeds(dreams, heads), "layers": _layers(run, heads, wanted)}
-    pictures["starts"] = _starts(heads, *chosen, setting)
-    transfer = pd.concat(seen, ignore_index=True)
-    numbers = {name: dreaming.numbers(dreams[name], part) for name, part in zip(dreams, seen, strict=True)}
+        on_step = _watch(frames[name], 2 * ascent.octaves * ascent.iterations)
+        dreams[name] = dreaming.classes(heads, name, setting, on_step)
+        transfers.append(dreaming.transfer(heads, dreams[name], name))
+        numbers[name] = dreaming.numbers(dreams[name], transfers[-1])
+        _warn(name, dreams[name], heads)
+    pictures = {
+        "seeds": _seeds(dreams, heads),
+        "layers": _layers(heads, wanted),
+        "starts": _starts(heads, starts, names, setting),
+    }
     half = len(frames[dreaming.FOURIER]) // 2  # of the positive class
-    ascent = sheets.animation(_thinned(frames[dreaming.FOURIER][:half]))
-    first = _u8(dreams[dreaming.OCTAVES].image[0])
-    return Made(run, pictures, first, ascent, transfer, numbers | {"settings": _told(wanted)})
-
-
-def _iterations(setting: Setting, name: str) -> int:
-    ascent = setting.octaves if name == dreaming.OCTAVES else setting.fourier
-    return ascent.octaves * ascent.iterations
+    return DreamResults(
+        run,
+        pictures,
+        first=_u8(dreams[dreaming.OCTAVES].image[0]),
+        ascent=sheets.animation(_thinned(frames[dreaming.FOURIER][:half])),
+        transfer=pd.concat(transfers, ignore_index=True),
+        numbers=numbers | {"settings": _settings(wanted)},
+    )
 
 
 def _watch(frames: list[np.ndarray], total: int) -> dream.OnStep:
@@ -86,55 +88,51 @@ def _watch(frames: list[np.ndarray], total: int) -> dream.OnStep:
 
     def on_step(_: int, images: jax.Array) -> None:
         frames.append(_u8(images[0]))
-        if told := clock.tick(len(frames)):
-            log.info("iteration %d of %d, %s", len(frames), total, told)
+        if minutes_left := clock.tick(len(frames)):
+            log.info("iteration %d of %d, %s", len(frames), total, minutes_left)
 
     return on_step
 
 
-def write(folder: Path, made: Made, firsts: list[tuple[str, np.ndarray]]) -> None:
+def write(results: DreamResults, firsts: list[tuple[str, np.ndarray]]) -> None:
     """Writes the record of a run; `firsts` are the titles and first dreams of all runs, for the poster's figure."""
     titles, images = zip(*firsts, strict=True)
-    poster = sheets.sheet([images], [""], titles, _POSTER_SIDE)
-    pictures = {"poster": poster, **made.pictures}
-    further = {"ascent.gif": made.ascent}
-    run_folder.write_record(folder / run_folder.DREAMS, pictures, {"transfer": made.transfer}, made.numbers, further)
+    pictures = {"poster": sheets.sheet([images], [""], titles, _POSTER_SIDE), **results.pictures}
+    folder, tables = results.run.folder / run_folder.DREAMS, {"transfer": results.transfer}
+    run_folder.write_record(folder, pictures, tables, results.numbers, {"ascent.gif": results.ascent})
 
 
-def last_line(made: Made) -> str:
+def last_line(results: DreamResults) -> str:
     """What a person wants to know, in one line."""
     parts = []
-    for name in dreaming.PARAMETRISATIONS:
-        own, others = (made.numbers[name][key] for key in ("own_accuracy", "transfer_accuracy"))
+    for name in (dreaming.OCTAVES, dreaming.FOURIER):
+        own, others = (results.numbers[name][key] for key in ("own_accuracy", "transfer_accuracy"))
         elsewhere = "" if others is None else f", by other seeds' {100 * others:.0f} %"
         parts.append(f"{name}: classified as dreamt by the own network {100 * own:.0f} %{elsewhere}")
-    return f"{made.run.task.title}: dreams in {'; '.join(parts)}"
+    return f"{results.run.task.title}: dreams in {'; '.join(parts)}"
 
 
-def _told(wanted: Wanted) -> dict[str, Any]:
-    setting = wanted.setting
-    return {
-        "octaves": _settings(setting.octaves), "fourier": _settings(setting.fourier), "colour": setting.colour,
-        "key": setting.key, "layers": list(wanted.layers), "channels": wanted.channels,
-    }  # fmt: skip
+def _settings(wanted: Wanted) -> dict[str, Any]:
+    """How was dreamt, for JSON."""
+    settings: dict[str, Any] = {}
+    for name, ascent in wanted.setting.ascents.items():
+        settings[name] = {"iterations": ascent.iterations, "octaves": ascent.octaves, "scale": ascent.scale}
+        for part in filter(None, (ascent.optimiser, ascent.parametrisation, ascent.transform)):
+            settings[name] |= vars(part)
+    further = {"colour": wanted.setting.colour, "key": wanted.setting.key}
+    return settings | further | {"layers": list(wanted.layers), "channels": wanted.channels}
 
 
-def _settings(ascent: dream.Ascent) -> dict[str, float]:
-    parts = (ascent.optimiser, ascent.parametrisation, *([ascent.transform] if ascent.transform else []))
-    of_parts = {name: value for part in parts for name, value in vars(part).items()}
-    return {"iterations": ascent.iterations, "octaves": ascent.octaves, "scale": ascent.scale, **of_parts}
-
-
-def _warn(title: str, name: str, dreams: dream.Dreams, heads: Heads) -> None:
-    seeds = heads.seeds
+def _warn(name: str, dreams: dream.Dreams, heads: Heads) -> None:
     for i in np.flatnonzero(np.asarray(dreams.dead)):
+        side, place = divmod(int(i), len(heads.seeds))
         log.warning(
             "%s, %s: the gradient of seed %d's %s neuron is zero everywhere; its dream stays where it is",
-            title, name, seeds[i % len(seeds)], (heads.task.positive, heads.task.negative)[i // len(seeds)].name,
+            heads.task.title, name, heads.seeds[place], (heads.task.positive, heads.task.negative)[side].name,
         )  # fmt: skip
 
 
-def _u8(image: jax.Array) -> np.ndarray:
+def _u8(image: jax.Array | np.ndarray) -> np.ndarray:
     return np.asarray(image).round().astype(np.uint8)
 
 
@@ -146,86 +144,75 @@ def _thinned(frames: list[np.ndarray]) -> list[np.ndarray]:
 
 def _seeds(dreams: dict[str, dream.Dreams], heads: Heads) -> np.ndarray:
     """Rows: parametrisations of either class; columns: seeds."""
-    tiles, names, seeds = [], [], heads.seeds
-    for name, made in dreams.items():
-        for place, side in enumerate((heads.task.positive, heads.task.negative)):
-            tiles.append([_u8(x) for x in made.image[place * len(seeds) : (place + 1) * len(seeds)]])
-            names.append(f"{side.name} neuron, {name}")
-    return sheets.sheet(tiles, names, [f"seed {seed}" for seed in seeds], _SEED_SIDE)
+    sides = (heads.task.positive, heads.task.negative)
+    tiles = [half for of_both in dreams.values() for half in np.split(_u8(of_both.image), 2)]
+    names = [f"{side.name} neuron, {name}" for name in dreams for side in sides]
+    return sheets.sheet([list(row) for row in tiles], names, [f"seed {seed}" for seed in heads.seeds], _SEED_SIDE)
 
 
-def _layers(run: TrainedRun, heads: Heads, wanted: Wanted) -> np.ndarray:
+def _layers(heads: Heads, wanted: Wanted) -> np.ndarray:
     """Rows: layers in either parametrisation; columns: channels, the largest gain for the positives first."""
     tiles, names = [], []
-    clock = Clock(len(wanted.layers) * len(dreaming.PARAMETRISATIONS))
+    clock = Clock(len(wanted.layers) * len(wanted.setting.ascents))
     for layer in wanted.layers:
-        chosen = _telling(heads, layer, wanted.channels)
-        for name in dreaming.PARAMETRISATIONS:
-            made = dreaming.channels(heads, layer, chosen, name, wanted.setting)
-            tiles.append([_u8(x) for x in made.image] + [_blank(made.image)] * (wanted.channels - len(chosen)))
-            dead = f"; {int(made.dead.sum())} without a gradient" if made.dead.any() else ""
+        chosen = _raising_channels(heads, layer, wanted.channels)
+        for name in wanted.setting.ascents:
+            dreams = dreaming.channels(heads, layer, chosen, name, wanted.setting)
+            blank = np.full(dreams.image.shape[1:], 255, np.uint8)
+            tiles.append([*_u8(dreams.image), *[blank] * (wanted.channels - len(chosen))])
+            dead = f"; {int(dreams.dead.sum())} without a gradient" if dreams.dead.any() else ""
             names.append(f"{layer}, {name}; channels {', '.join(map(str, chosen))}{dead}")
-            if told := clock.tick(len(tiles)):
-                log.info("%s: dreams of channels, %s, %s", run.task.title, layer, told)
+            if minutes_left := clock.tick(len(tiles)):
+                log.info("%s: dreams of channels, %s, %s", heads.task.title, layer, minutes_left)
     return sheets.sheet(tiles, names, [""] * wanted.channels, _CHANNEL_SIDE)
 
 
-def _blank(images: jax.Array) -> np.ndarray:
-    return np.full(images.shape[1:], 255, np.uint8)
-
-
-def _telling(heads: Heads, layer: str, count: int) -> tuple[int, ...]:
+def _raising_channels(heads: Heads, layer: str, count: int) -> tuple[int, ...]:
     """Channels that raise the positive class most in the first seed's network.
 
     By the gradient of its log odds with respect to their activations at grey noise, largest first; of fc8 all classes.
     """
-    if layer == heads.net.model.logits:
-        return tuple(range(min(count, heads.net.model.num_classes)))
-    image = dream.noise(jax.random.key(1), heads.net.model.crop)[None]
-    gain = np.asarray(grad_cam.slope(heads.net.model, heads.of(0), image, objectives.log_odds(heads.net), layer)[0])
+    model = heads.net.model
+    if layer == model.logits:
+        return tuple(range(min(count, model.num_classes)))
+    image = dream.noise(jax.random.key(1), model.crop)[None]
+    gain = np.asarray(grad_cam.slope(model, heads.of(0), image, objectives.log_odds(heads.net), layer)[0])
     return tuple(int(i) for i in np.argsort(-gain.reshape(-1, gain.shape[-1]).sum(0), kind="stable")[:count])
 
 
 def _chosen(run: TrainedRun, seed: int, wanted: Wanted) -> tuple[np.ndarray, list[str]]:
-    """Radiographs to be changed, [n, 227, 227] f32, and what they are: the mean one of a seed's validation, patients'.
+    """Radiographs to be changed, [n, crop, crop] f32, and their titles: the mean one of a seed's validation, patients'.
+
+    Patients' are those whose score is nearest to 0.5, which a small change may turn.
 
     Raises:
       InputError: if an image is wanted that the run's data do not hold.
     """
-    saved = run_files.read(run.folder)
-    store = open_images(run.config, run.resolved.data_sha256, run.net.model.source, saved.images)
-    known = saved.predictions
-    known = known[known["seed"] == seed].reset_index(drop=True)
+    saved, model = run_files.read(run.folder), run.net.model
+    store = open_images(run.config, run.resolved.data_sha256, model.source, saved.images)
+    predictions = saved.predictions[saved.predictions["seed"] == seed]
     labels = store.table.set_index("image")["labels"]
     if missing := [name for name in wanted.images if name not in labels]:
         raise InputError(f"--images must name images of the run's data, got {missing[0]!r}")
     names = list(wanted.images)
     for label in (1, 0) if not names else ():
-        rows = known[known["label"] == label]
-        names += rows["image"].iloc[_undecided(rows["score"])[: wanted.patients]].tolist()
-    told = [f"{name}: {labels[name].replace('|', ', ') or 'no label'}" for name in names]
-    pixels = tables.pictures(store, {*known["image"], *names})
-    middle = run.net.model.middle
-    crops = {name: np.asarray(image[middle, middle], np.float32) for name, image in pixels.items()}
-    mean = np.mean([crops[name] for name in known["image"]], axis=0)
-    return np.stack([mean, *(crops[name] for name in names)]), ["mean of the validation images", *told]
+        of_class = predictions[predictions["label"] == label]
+        nearest = (of_class["score"] - 0.5).abs().sort_values(kind="stable").index[: wanted.patients]
+        names += of_class["image"][nearest].tolist()
+    pixels = tables.pictures(store, {*predictions["image"], *names})
+    crops = {name: image[model.middle, model.middle].astype(np.float32) for name, image in pixels.items()}
+    mean = np.mean([crops[name] for name in predictions["image"]], axis=0)
+    titles = [f"{name}: {labels[name].replace('|', ', ') or 'no label'}" for name in names]
+    return np.stack([mean, *(crops[name] for name in names)]), ["mean of the validation images", *titles]
 
 
 def _starts(heads: Heads, start: np.ndarray, names: list[str], setting: Setting) -> np.ndarray:
     """Rows: radiographs; columns: start, away from and towards the positive class, and what changed."""
-    made = dreaming.radiographs(heads, start, setting)
-    tiles = [
-        [_u8(s), _u8(a), _u8(t), sheets.difference(s, a), sheets.difference(s, t)]
-        for s, a, t in zip(made.start, made.away, made.towards, strict=True)
-    ]
-    lines = [
-        f"{name}; log odds {s:+.1f}, {a:+.1f}, {t:+.1f}" for name, (s, a, t) in zip(names, made.scores.T, strict=True)
-    ]
+    changed = dreaming.radiographs(heads, start, setting)
+    tiles, lines = [], []
+    for name, s, a, t, odds in zip(names, *changed[:3], changed.scores.T, strict=True):
+        tiles.append([_u8(s), _u8(a), _u8(t), sheets.difference(s, a), sheets.difference(s, t)])
+        lines.append(f"{name}; log odds {', '.join(f'{value:+.1f}' for value in odds)}")
     positive = heads.task.positive.title
     columns = ["start", f"away from {positive}", f"towards {positive}", "changed by away", "changed by towards"]
     return sheets.sheet(tiles, lines, columns, _START_SIDE)
-
-
-def _undecided(scores: pd.Series) -> np.ndarray:
-    """Places of the scores, those nearest to 0.5 first: these images a small change may turn."""
-    return np.argsort(np.abs(scores.to_numpy() - 0.5), kind="stable")

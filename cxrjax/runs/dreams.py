@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,8 +18,7 @@ from cxrjax.interpret import dream, objectives
 from cxrjax.models import transfer as network
 from cxrjax.runs.trained import TrainedRun
 
-OCTAVES, FOURIER = "octaves", "fourier"
-PARAMETRISATIONS = (OCTAVES, FOURIER)
+OCTAVES, FOURIER = "octaves", "fourier"  # parametrisations
 _SMALL_STEP = 2.0  # grey levels an iteration, root mean square, of a radiograph that is to stay one
 _FED = 32  # images a call when dreams are fed back
 
@@ -26,8 +26,7 @@ _FED = 32  # images a call when dreams are fed back
 class Setting(NamedTuple):
     """How everything is dreamt."""
 
-    octaves: dream.Ascent = dream.OCTAVES
-    fourier: dream.Ascent = dream.FOURIER
+    ascents: Mapping[str, dream.Ascent]  # of `OCTAVES` and of `FOURIER`
     colour: bool = False
     key: int = 0  # of the noise and of the transformations
 
@@ -66,20 +65,18 @@ def classes(heads: Heads, parametrisation: str, setting: Setting, on_step: dream
 
     Args:
       heads: the networks.
-      parametrisation: one of `PARAMETRISATIONS`.
+      parametrisation: of `Setting.ascents`.
       setting: see `Setting`.
       on_step: see `dream.dream`; gets the dreams of one class at a time.
     """
-    objective = objectives.channel_objective(heads.net)
-    axes = (network.seed_axes(heads.net), None)
-    made = [
-        _ascend(
-            parametrisation, objective, (heads.layers, objectives.class_logit(heads.net, label)), axes,
-            len(heads.seeds), setting, on_step,
+    seed_axes, logits = network.seed_axes(heads.net), heads.net.model.logits
+    parts = []
+    for label in (1, 0):
+        params = (heads.layers, objectives.class_logit(heads.net, label))
+        parts.append(
+            _ascend(heads, logits, params, (seed_axes, None), len(heads.seeds), parametrisation, setting, on_step)
         )
-        for label in (1, 0)
-    ]  # fmt: skip
-    return dream.Dreams(*(jnp.concatenate(parts) for parts in zip(*made, strict=True)))
+    return dream.Dreams(*map(jnp.concatenate, zip(*parts, strict=True)))
 
 
 def channels(heads: Heads, layer: str, chosen: tuple[int, ...], parametrisation: str, setting: Setting) -> dream.Dreams:
@@ -89,31 +86,24 @@ def channels(heads: Heads, layer: str, chosen: tuple[int, ...], parametrisation:
       ValueError: if the layer has no such channel.
     """
     aims = jnp.stack([objectives.one_hot(heads.net, layer, channel) for channel in chosen])
-    return _ascend(
-        parametrisation,
-        objectives.channel_objective(heads.net, layer),
-        (heads.of(0), aims),
-        (None, 0),
-        len(chosen),
-        setting,
-        None,
-    )
+    return _ascend(heads, layer, (heads.of(0), aims), (None, 0), len(chosen), parametrisation, setting)
 
 
 def _ascend(
-    parametrisation: str,
-    objective: objectives.ChannelObjective,
-    params: Any,
+    heads: Heads,
+    layer: str,
+    params: tuple[Params, jax.Array],
     axes: Any,
     count: int,
+    parametrisation: str,
     setting: Setting,
-    on_step: dream.OnStep | None,
+    on_step: dream.OnStep | None = None,
 ) -> dream.Dreams:
     """From noise that is the same for all dreams, so that they differ by their networks alone."""
-    key, ascent = jax.random.key(setting.key), {OCTAVES: setting.octaves, FOURIER: setting.fourier}[parametrisation]
+    key, ascent = jax.random.key(setting.key), setting.ascents[parametrisation]
     noise_key, step_key = jax.random.split(key) if ascent.transform else (key, None)
-    start = ascent.parametrisation.noise(noise_key, objective.model.crop, setting.colour)
-    repeated = jnp.broadcast_to(start, (count, *start.shape))
+    start = ascent.parametrisation.noise(noise_key, heads.net.model.crop, setting.colour)
+    repeated, objective = jnp.broadcast_to(start, (count, *start.shape)), objectives.channel_objective(heads.net, layer)
     return dream.dream(objective, params, repeated, ascent, axes, on_step, step_key)
 
 
@@ -134,7 +124,7 @@ def radiographs(heads: Heads, images: np.ndarray, setting: Setting) -> Changed:
     objective = objectives.channel_objective(heads.net)
     odds = objectives.log_odds(heads.net)
     start = jnp.asarray(images, jnp.float32)
-    one_octave = dataclasses.replace(setting.octaves, optimiser=dream.BandedSteps(_SMALL_STEP), octaves=1)
+    one_octave = dataclasses.replace(setting.ascents[OCTAVES], optimiser=dream.BandedSteps(_SMALL_STEP), octaves=1)
     away, towards = (dream.dream(objective, (heads.of(0), sign * odds), start, one_octave) for sign in (-1.0, 1.0))
     scores = [towards.scores[:, 0], -away.scores[:, -1], towards.scores[:, -1]]
     return Changed(np.asarray(start), np.asarray(away.image), np.asarray(towards.image), np.asarray(jnp.stack(scores)))
@@ -154,16 +144,16 @@ def transfer(heads: Heads, dreams: dream.Dreams, parametrisation: str) -> pd.Dat
         lambda layers, images: network.forward(heads.net.model, {"params": layers}, images).output,
         compiler_options=devices.convolution_options(),
     )
-    rows, classes = [], (heads.task.positive, heads.task.negative)
-    for column, seen_by in enumerate(heads.seeds):
-        layers = heads.of(column)
+    scores = []
+    for place in range(len(heads.seeds)):
+        layers = heads.of(place)
         logits = np.concatenate([see(layers, images[i : i + _FED]) for i in range(0, len(images), _FED)])
-        for i, score in enumerate(logits @ np.asarray(odds)):
-            aim, dreamt_by = classes[i // len(heads.seeds)].name, heads.seeds[i % len(heads.seeds)]
-            rows.append(
-                (parametrisation, aim, dreamt_by, seen_by, float(score), bool((score > 0) == (aim == classes[0].name)))
-            )
-    return pd.DataFrame(rows, columns=["parametrisation", "aim", "dreamt_by", "seen_by", "score", "right"])
+        scores.append(logits @ np.asarray(odds))
+    aims = [heads.task.positive.name, heads.task.negative.name]
+    keys = pd.MultiIndex.from_product([heads.seeds, aims, heads.seeds], names=["seen_by", "aim", "dreamt_by"])
+    table = pd.DataFrame({"score": np.concatenate(scores).astype(float)}, index=keys).reset_index()
+    table = table.assign(parametrisation=parametrisation, right=(table["score"] > 0) == (table["aim"] == aims[0]))
+    return table[["parametrisation", "aim", "dreamt_by", "seen_by", "score", "right"]]
 
 
 def numbers(dreams: dream.Dreams, seen: pd.DataFrame) -> dict[str, float | int | None]:

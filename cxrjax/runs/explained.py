@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,14 +13,12 @@ from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.localisation import BOX, LUNGS, Regions
 from cxrjax.analysis.tables import RunTables
 from cxrjax.base import InputError
+from cxrjax.base.codes import code
 from cxrjax.data import phantom
 from cxrjax.interpret import lungs as lung_fields
-from cxrjax.models.registry import Model
 from cxrjax.runs.results import open_images
 from cxrjax.runs.trained import TrainedRun
 from cxrjax.storage.store import BOX_COLUMNS, ImageStore, boxes_around
-
-log = logging.getLogger(__name__)
 
 
 class ExplainedImages(NamedTuple):
@@ -35,9 +32,17 @@ class ExplainedImages(NamedTuple):
     lungs: Regions
     boxes: Regions | None  # of the images that have one; None: there are none
     box_table: pd.DataFrame  # the boxes, `store.BOX_COLUMNS`
-    lung_source: str  # where the lungs come from, for people
-    mean_lungs: np.ndarray  # [227, 227] bool, where at least half of all the lungs lie
-    notes: list[str]
+    notes: list[str]  # codes; the first says where the lungs come from
+
+    @property
+    def mean_lungs(self) -> np.ndarray:
+        """Where at least half of all the lungs lie, [crop, crop] bool."""
+        return np.asarray(self.lungs.masks.mean(0) >= 0.5)
+
+    @property
+    def explained(self) -> np.ndarray:
+        """Places among the m that some seed explains, sorted."""
+        return np.unique(np.concatenate(list(self.of_seed.values())))
 
 
 def select_images(
@@ -59,44 +64,40 @@ def select_images(
       InputError: if the run's images are not there, or no mask fits.
     """
     model = run.net.model
-    made = phantom.embedded() if run.config.data_dir is None else None
+    drawn = phantom.embedded() if run.config.data_dir is None else None
     tables = run_files.read(run.folder)
     store = open_images(run.config, run.resolved.data_sha256, model.source, tables.images)
-    boxes = _boxes(store, made, run.task.boxed_finding)
-    chosen = {seed: _names(tables, seed, store, set(boxes["image"]), most, most_boxed) for seed in seeds}
-    lungs, rows, source = _lungs(
-        store, made, masks, sorted({name for some in chosen.values() for name in some}), model.crop
-    )
-    names = store.table["image"].to_numpy(str)[rows]
-    place = {name: i for i, name in enumerate(names)}
-    notes = [f"{source}."]
-    if missing := {name for some in chosen.values() for name in some} - set(names):
-        notes.append(f"{len(missing)} images have no lung mask and are left out.")
-    if not len(names):
+    finding = run.task.boxed_finding
+    boxes = boxes_around(store, finding) if drawn is None else _drawn_boxes(drawn, finding)
+    chosen = {seed: _choose(tables, seed, store, set(boxes["image"]), most, most_boxed) for seed in seeds}
+    wanted = sorted(set[str]().union(*chosen.values()))
+    rows = pd.Index(store.table["image"]).get_indexer(wanted)
+    lung_masks, positions, note = _lungs(store, rows, wanted, drawn, masks)
+    notes, rows = [note], rows[positions]
+    if len(rows) < len(wanted):
+        notes.append(code("no_lung_mask", n=len(wanted) - len(rows)))
+    if not len(rows):
         raise InputError(f"{run.folder}: no image with {run.task.positive.title} is left to be explained")
-    patient = store.table["patient"].to_numpy(str)[rows]
+    image, patient = (store.table[column].to_numpy(str)[rows] for column in ("image", "patient"))
     pixels = np.stack([np.asarray(store.images[row][model.middle, model.middle]) for row in rows])
-    of_seed = {seed: np.array([place[n] for n in some if n in place], int) for seed, some in chosen.items()}
-    regions = _box_regions(boxes, model, names, patient, notes)
-    return ExplainedImages(
-        names, patient, pixels, model.source, of_seed, Regions(LUNGS, names, patient, lungs), regions, boxes, source,
-        lungs.mean(0) >= 0.5, notes,
-    )  # fmt: skip
+    places = {seed: pd.Index(image).get_indexer(names) for seed, names in chosen.items()}
+    lungs = Regions(LUNGS, image, patient, localisation.crop_masks(lung_masks, model.crop))
+    regions = _box_regions(boxes, model.source, lungs, notes)
+    of_seed = {seed: at[at >= 0] for seed, at in places.items()}
+    return ExplainedImages(image, patient, pixels, model.source, of_seed, lungs, regions, boxes, notes)
 
 
-def _boxes(store: ImageStore, made: phantom.Phantom | None, finding: str) -> pd.DataFrame:
-    """Boxes around a finding, `store.BOX_COLUMNS`; the phantom's are all around the finding."""
-    if made is not None:
-        rows = [
-            (name, finding, *(value / made.images.shape[1] for value in box))
-            for name, own in zip(made.table["image"], made.boxes, strict=True)
-            for box in own
-        ]
-        return pd.DataFrame(rows, columns=list(BOX_COLUMNS))
-    return boxes_around(store, finding)
+def _drawn_boxes(drawn: phantom.Phantom, finding: str) -> pd.DataFrame:
+    """The phantom's boxes, `store.BOX_COLUMNS`, which are all around the finding."""
+    rows = [
+        (name, finding, *(value / drawn.images.shape[1] for value in box))
+        for name, of_image in zip(drawn.table["image"], drawn.boxes, strict=True)
+        for box in of_image
+    ]
+    return pd.DataFrame(rows, columns=list(BOX_COLUMNS))
 
 
-def _names(tables: RunTables, seed: int, store: ImageStore, boxed: set[str], most: int, most_boxed: int) -> list[str]:
+def _choose(tables: RunTables, seed: int, store: ImageStore, boxed: set[str], most: int, most_boxed: int) -> list[str]:
     """Of one seed: images of patients whom it was not trained on, those with boxes first."""
     val, train = (table[table["seed"] == seed] for table in (tables.predictions, tables.training))
     unknown = set(store.table["image"][~store.table["patient"].isin(train["patient"])])
@@ -106,35 +107,27 @@ def _names(tables: RunTables, seed: int, store: ImageStore, boxed: set[str], mos
 
 
 def _lungs(
-    store: ImageStore, made: phantom.Phantom | None, masks: str | None, names: list[str], crop: int
+    store: ImageStore, rows: np.ndarray, names: list[str], drawn: phantom.Phantom | None, masks: str | None
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Masks [m, 227, 227] bool of the images that have one, their rows in the store, and where they come from."""
-    place = {name: row for row, name in enumerate(store.table["image"])}
+    """Masks [m, side, side] bool of the images that have one, their positions among the names, and a note on them."""
     if masks is not None:
-        found, at = lung_fields.read_masks(Path(masks), names, store.images.shape[1])
-        rows, source = np.array([place[names[i]] for i in at], int), f"Lungs: masks in {masks}"
-    else:
-        rows = np.array([place[name] for name in names], int)
-        if made is not None:
-            found, source = made.lungs[rows], "Lungs: as the phantom was drawn"
-        else:
-            found = lung_fields.estimate(np.stack([np.asarray(store.images[row]) for row in rows]))
-            source = "Lungs: estimated (cxrjax.interpret.lungs), not drawn by a person"
-    return localisation.crop_masks(found, crop), rows, source
+        read = lung_fields.read_masks(Path(masks), names, store.images.shape[1])
+        return *read, code("lungs_of_masks", folder=masks)
+    every = np.arange(len(rows))
+    if drawn is not None:
+        return drawn.lungs[rows], every, code("lungs_drawn")
+    return lung_fields.estimate(np.asarray(store.images[rows])), every, code("lungs_estimated")
 
 
-def _box_regions(
-    boxes: pd.DataFrame, model: Model, names: np.ndarray, patient: np.ndarray, notes: list[str]
-) -> Regions | None:
-    has = np.isin(names, boxes["image"].to_numpy(str))
-    if not has.any():
-        notes.append("No image has a box around the finding: localisation is not measured.")
+def _box_regions(boxes: pd.DataFrame, side: int, lungs: Regions, notes: list[str]) -> Regions | None:
+    """Boxes of the images whose lungs are known, as pixels of the same crop; notes what is left out."""
+    boxed = np.flatnonzero(np.isin(lungs.image, boxes["image"].to_numpy(str)))
+    if not len(boxed):
+        notes.append(code("no_box"))
         return None
-    made = localisation.box_masks(boxes, list(names[has]), model.source, model.crop)
-    inside = made.kept > 0
+    masks, kept = localisation.box_masks(boxes, list(lungs.image[boxed]), side, lungs.masks.shape[1])
+    inside = kept > 0
     if not inside.all():
-        notes.append(
-            f"{int((~inside).sum())} images left out of localisation: their boxes lie outside the centre crop."
-        )
-    kept = np.flatnonzero(has)[inside]
-    return Regions(BOX, names[kept], patient[kept], made.masks[inside]) if len(kept) else None
+        notes.append(code("boxes_outside_crop", n=int((~inside).sum())))
+    boxed = boxed[inside]
+    return Regions(BOX, lungs.image[boxed], lungs.patient[boxed], masks[inside]) if len(boxed) else None

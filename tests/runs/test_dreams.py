@@ -18,7 +18,8 @@ from cxrjax.runs.trained import load_run
 from cxrjax.storage.store import open_store
 from experiments import deep_dream
 
-SHORT = dreams.Setting(dream.Ascent(iterations=2, octaves=1), dataclasses.replace(dream.FOURIER, iterations=2))
+OCTAVES = dream.Ascent(iterations=2, octaves=1)
+SHORT = dreams.Setting({"octaves": OCTAVES, "fourier": dataclasses.replace(dream.FOURIER, iterations=2)})
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_one_call_dreams_for_every_seed_and_class(run, heads, made):
     start = dream.noise(jax.random.key(0))[None]
     for i, (label, place) in enumerate([(1, 0), (1, 1), (0, 0), (0, 1)]):
         params = (heads.of(place), objectives.one_hot(run.net, "fc8", label))
-        alone = dream.dream(objectives.channel_objective(run.net), params, start, SHORT.octaves)
+        alone = dream.dream(objectives.channel_objective(run.net), params, start, OCTAVES)
         np.testing.assert_allclose(made.scores[i, 0], alone.scores[0, 0], rtol=1e-3, atol=1e-5)
         assert np.abs(np.asarray(made.image[i] - alone.image[0])).mean() < 0.1  # of 24 that it moved
     assert made.scores[:, -1].mean() > made.scores[:, 0].mean()  # steps of 12 grey levels may overshoot in one

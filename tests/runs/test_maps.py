@@ -5,14 +5,17 @@ import shutil
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 from cxrjax.analysis import localisation
 from cxrjax.interpret import saliency
 from cxrjax.models import transfer
+from cxrjax.report.figures import sheets
 from cxrjax.runs import explained, run_folder
 from cxrjax.runs import maps as looking
 from cxrjax.runs.trained import load_run
+from cxrjax.storage.store import BOX_COLUMNS
 from experiments import where_it_looks
 
 QUICK = ("gradient", "grad_cam")
@@ -38,7 +41,7 @@ def test_controls_are_the_first_weights_and_what_the_run_trained(run):
     known, notes = looking.candidates(run, None)
     assert [one.name for one in known] == ["trained", "random_head"]
     assert len(notes) == 2
-    assert "No control shuffled_labels" in notes[0]
+    assert notes[0] == "no_control network=shuffled_labels"
     first = known[1].head(3)
     assert not np.allclose(first["fc8"]["kernel"], run.head(3)["fc8"]["kernel"])
     assert np.abs(first["fc8"]["kernel"]).max() <= run.net.model.width("fc7") ** -0.5
@@ -76,6 +79,16 @@ def test_dreams_are_measured_against_the_mean_lungs(run, seen):
     assert list(rows["target"].unique()) == [localisation.LUNGS]
 
 
+def test_overlays_outline_boxes_as_they_lie_in_the_crop():
+    pixels, heat = np.full((1, 227, 227), 90, np.uint8), np.eye(227, dtype=np.float32)
+    boxes = pd.DataFrame([("a", "Pneumonia", 24 / 256, 34 / 256, 50 / 256, 60 / 256)], columns=BOX_COLUMNS)
+    names = np.array(["a"])
+    images = explained.ExplainedImages(names, names, pixels, 256, {3: np.array([0])}, None, None, boxes, [])
+    picture = looking.overlays(images, looking.MapResults(None, None, None, [], {"a": {"gradient": heat}}))
+    tiles = [sheets.overlay(pixels[0], values, [(10, 20, 50, 60)]) for values in (np.zeros((227, 227)), heat)]
+    np.testing.assert_array_equal(picture, sheets.sheet([tiles], ["a"], ["", "gradient"], 230))
+
+
 @pytest.mark.slow
 def test_the_program_writes_everything(small_run, tmp_path, capsys):
     folder = tmp_path / "run"
@@ -86,7 +99,7 @@ def test_the_program_writes_everything(small_run, tmp_path, capsys):
     }  # fmt: skip
     maps = run_folder.read_maps(folder)
     assert maps.numbers["settings"]["images"] == 2
-    assert any("No control random_trunk" in note for note in maps.numbers["notes"])
+    assert "no_control network=random_trunk" in maps.numbers["notes"]
     assert 'id="looks"' in (folder / "report.html").read_text()
     assert "figures beat all controls and baselines" in capsys.readouterr().out.splitlines()[-1]
 
