@@ -59,7 +59,6 @@ class Task:
     """Classes that the log and summary.json count; the first two are the positives and all other labelled images.
     (): positive and negative."""
     published: Published | None = None
-    kind: Literal["binary"] = "binary"
 
     def __post_init__(self) -> None:
         """Fills in what is counted."""

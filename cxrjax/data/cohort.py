@@ -123,11 +123,10 @@ def split(cohort: Cohort, seed: int, val_fraction: float = 0.2, by: str = "patie
             wanted -= images[number]
     result = _split(in_val[group])
     for side, rows in (("training", result.train), ("validation", result.val)):
-        if _lacks_a_class(cohort, rows):
-            raise InputError(
-                f"--val_fraction={val_fraction:g} leaves no images of one class for {side}: "
-                f"{total[1]} positives, {total[0]} negatives, split by {by}"
-            )
+        classes = f"{total[1]} positives, {total[0]} negatives, split by {by}"
+        _require_both(
+            cohort, rows, f"--val_fraction={val_fraction:g} leaves no images of one class for {side}: {classes}"
+        )
     if by == "patient":
         check_disjoint(cohort, result)
     return result
@@ -137,8 +136,10 @@ def _split(in_val: np.ndarray) -> Split:
     return Split(np.flatnonzero(~in_val).astype(np.int32), np.flatnonzero(in_val).astype(np.int32))
 
 
-def _lacks_a_class(cohort: Cohort, rows: np.ndarray) -> bool:
-    return len(np.unique(cohort.label[rows])) < 2
+def _require_both(cohort: Cohort, rows: np.ndarray, message: str) -> None:
+    """Raises an InputError with this message if the rows lack a class."""
+    if len(np.unique(cohort.label[rows])) < 2:
+        raise InputError(message)
 
 
 def official_split(cohort: Cohort, table: pd.DataFrame) -> Split:
@@ -161,8 +162,7 @@ def official_split(cohort: Cohort, table: pd.DataFrame) -> Split:
         )
     result = _split(side == "test")
     for name, rows in (("train", result.train), ("test", result.val)):
-        if _lacks_a_class(cohort, rows):
-            raise InputError(f"--split_by=official: one class has no image in the official {name} list")
+        _require_both(cohort, rows, f"--split_by=official: one class has no image in the official {name} list")
     return result
 
 
@@ -185,8 +185,7 @@ def subset_train_patients(cohort: Cohort, split: Split, patients: int, seed: int
         )
     chosen = np.random.default_rng([seed, _SUBSET_TRAIN]).permutation(available)[:patients]
     train = split.train[np.isin(cohort.patient[split.train], chosen)]
-    if _lacks_a_class(cohort, train):
-        raise InputError(f"--train_patients={patients} leaves no training image of one class, seed {seed}")
+    _require_both(cohort, train, f"--train_patients={patients} leaves no training image of one class, seed {seed}")
     return Split(train, split.val)
 
 
@@ -197,8 +196,7 @@ def exclude_from_training(cohort: Cohort, split: Split, patients: np.ndarray) ->
       InputError: if training is left without an image of one class.
     """
     train = split.train[~np.isin(cohort.patient[split.train], patients)]
-    if _lacks_a_class(cohort, train):
-        raise InputError(f"holding {len(patients)} patients out leaves no training image of one class")
+    _require_both(cohort, train, f"holding {len(patients)} patients out leaves no training image of one class")
     return Split(train, split.val)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from cxrjax.base import InputError
@@ -49,7 +50,6 @@ def load_tree(folder: str | Path, like: Any = None) -> Any:
       InputError: if the folder is missing, is no checkpoint or is damaged, or `like` has another structure or
         shape.
     """
-    import jax
     import orbax.checkpoint as ocp
 
     path = Path(folder).resolve()
@@ -65,9 +65,14 @@ def load_tree(folder: str | Path, like: Any = None) -> Any:
             arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
             result = checkpointer.restore(path, ocp.args.PyTreeRestore(item=like, restore_args=arguments))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{folder}: cannot be read: {_first_line(error)}") from error
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(f"{folder}: cannot be read: {first_line}") from error
     if like is not None:
-        _check_shapes(folder, result, like)
+        wanted = jax.tree_util.tree_leaves_with_path(like)
+        for (path_in_tree, want), got in zip(wanted, jax.tree.leaves(result), strict=True):
+            if np.shape(got) != np.shape(want):
+                name = jax.tree_util.keystr(path_in_tree)
+                raise InputError(f"{folder}: {name} must have shape {np.shape(want)}, got {np.shape(got)}")
     return result
 
 
@@ -126,7 +131,6 @@ def _checkpointer() -> Any:
 
 def _alone() -> Any:
     """Orbax without barriers: of several processes, the one that calls acts for itself."""
-    import jax
     import orbax.checkpoint as ocp
 
     if jax.process_count() == 1:
@@ -139,8 +143,6 @@ def _alone() -> Any:
 
 def digest(tree: Any) -> str:
     """SHA-256 of a tree's names, types, shapes and bytes (little endian), in hex."""
-    import jax
-
     total = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
@@ -151,8 +153,6 @@ def digest(tree: Any) -> str:
 
 def write(path: Path, tree: Any) -> None:
     """Writes a tree of arrays to a path that does not exist yet."""
-    import jax
-
     # Orbax knows arrays, not NumPy's scalars; on this host it stores no sharding.
     arrays = jax.tree.map(np.asarray, jax.device_get(tree))
     with _quiet(), _checkpointer() as checkpointer:
@@ -193,16 +193,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _check_shapes(folder: str | Path, tree: Any, like: Any) -> None:
-    import jax
-
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
-    for path, got, want in zip(paths, jax.tree.leaves(tree), jax.tree.leaves(like), strict=True):
-        if np.shape(got) != np.shape(want):
-            raise InputError(f"{folder}: {path} must have shape {np.shape(want)}, got {np.shape(got)}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
