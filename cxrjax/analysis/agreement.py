@@ -8,7 +8,7 @@ trained networks of other seeds say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from cxrjax.analysis import map_tests
-from cxrjax.analysis.localisation import CONTROLS, TRAINED, Maps, check_maps
+from cxrjax.analysis.localisation import CONTROLS, TRAINED, Maps, check_maps, check_once
 from cxrjax.base import codes
 
 SEEDS = "seeds"  # in place of a control: the same network of other seeds
@@ -26,6 +26,7 @@ there is (a lattice of that step) is alike in all networks. 227 pixels are 57 bl
 _TABLE = ["method", "network", "against", "images", "patients"]
 _TABLE += ["value", "low", "high", "small", "constant_maps", "note"]
 _ENDS = (-1.0, 1.0)
+_PIECE = 256  # pairs of maps at once
 
 
 class Reduced(NamedTuple):
@@ -73,81 +74,59 @@ def table(reduced: Sequence[Reduced]) -> Agreement:
     Raises:
       ValueError: a seed has two maps of an image by one network and method.
     """
+    if not reduced:
+        return Agreement(pd.DataFrame(columns=_TABLE), [])
+    maps = pd.concat([pd.DataFrame({**part._asdict(), "ranks": list(part.ranks)}) for part in reduced])
+    check_once(maps, ["network", "method", "seed", "image"])
     rows: list[dict[str, Any]] = []
     notes = []
-    for method in dict.fromkeys(part.method for part in reduced):
-        parts = [part for part in reduced if part.method == method]
-        networks = {name: _joined(parts, name) for name in dict.fromkeys(part.network for part in parts)}
-        trained = networks.get(TRAINED)
-        compared = [{"network": name, "against": SEEDS, **_over_seeds(maps)} for name, maps in networks.items()]
-        for name, maps in networks.items():
-            if trained is not None and name != TRAINED:
-                compared.append({"network": TRAINED, "against": name, **_beside(trained, maps)})
+    for method, of_method in maps.groupby("method", sort=False):
+        networks = {str(name): part for name, part in of_method.groupby("network", sort=False)}
+        compared = [{"network": name, "against": SEEDS, **_over_seeds(part)} for name, part in networks.items()]
+        for name, part in networks.items():
+            if TRAINED in networks and name != TRAINED:
+                compared.append({"network": TRAINED, "against": name, **_beside(networks[TRAINED], part)})
         rows += [{"method": method, **row} for row in compared if row["images"]]
-        notes += [_nothing(method, row) for row in compared if not row["images"]]
+        notes += [_nothing(str(method), row) for row in compared if not row["images"]]
         if absent := [name for name in (TRAINED, *CONTROLS) if name not in networks]:
             notes.append(codes.code("maps_absent", method=method, networks=",".join(absent)))
     return Agreement(pd.DataFrame(rows, columns=_TABLE), notes)
 
 
-def _joined(parts: list[Reduced], network: str) -> Reduced:
-    parts = [part for part in parts if part.network == network]
-    columns = [np.concatenate([np.asarray(part[i]) for part in parts]) for i in range(2, len(Reduced._fields))]
-    joined = Reduced(network, parts[0].method, *columns)
-    keys = pd.DataFrame({"seed": joined.seed, "image": joined.image})
-    if (twice := keys.duplicated()).any():
-        at = twice.to_numpy().argmax()
-        raise ValueError(
-            f"reduced must hold each map once, got two of {network}, {joined.method}, seed {joined.seed[at]}, image "
-            f"{joined.image[at]}"
-        )
-    return joined
+def _over_seeds(maps: pd.DataFrame) -> dict[str, Any]:
+    values, patient, constant = [], [], 0
+    for _, group in maps.groupby("image"):
+        if len(group) > 1:
+            ranks = np.stack(group["ranks"].tolist())
+            values.append(mean_pairwise(ranks))
+            patient.append(group["patient"].iloc[0])
+            constant += int((ranks == ranks[:, :1]).all(axis=1).sum())
+    return _row(np.array(values, float), np.array(patient, str), constant)
 
 
-def _over_seeds(maps: Reduced) -> dict[str, Any]:
-    groups = pd.Series(range(len(maps.image))).groupby(np.asarray(maps.image), sort=True)
-    rows = [group.to_numpy() for _, group in groups if len(group) > 1]
-    values = np.array([mean_pairwise(maps.ranks[group]) for group in rows])
-    patient = np.array([maps.patient[group[0]] for group in rows])
-    return _row(values, patient, sum(int(_constant(maps.ranks[group]).sum()) for group in rows))
-
-
-def _beside(trained: Reduced, control: Reduced) -> dict[str, Any]:
+def _beside(trained: pd.DataFrame, control: pd.DataFrame) -> dict[str, Any]:
     """Same seed and image; an image's value is the mean over its seeds."""
-    places, others = (
-        pd.DataFrame({"seed": maps.seed, "image": maps.image, "at": range(len(maps.image))})
-        for maps in (trained, control)
-    )
-    both = places.merge(others, on=["seed", "image"], suffixes=("", "_other"))
-    at, beside = both["at"].to_numpy(), both["at_other"].to_numpy()
-    values, constant = [np.empty(0)], 0
-    for piece in _pieces(len(both)):
-        ranks, of_control = trained.ranks[at[piece]], control.ranks[beside[piece]]
-        values.append(spearman(ranks, of_control))
-        constant += int((_constant(ranks) | _constant(of_control)).sum())
-    rows = pd.DataFrame({"image": both["image"], "patient": trained.patient[at], "value": np.concatenate(values)})
-    means = rows.groupby("image").agg(patient=("patient", "first"), value=("value", "mean"))
-    return _row(means["value"].to_numpy(), means["patient"].to_numpy(), constant)
-
-
-def _pieces(count: int, size: int = 256) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(0, count, size))
-
-
-def _constant(ranks: np.ndarray) -> np.ndarray:
-    return (ranks == ranks[:, :1]).all(axis=1)
+    both = trained.merge(control, on=["seed", "image"], suffixes=("", "_other"))
+    for start in range(0, len(both), _PIECE):
+        ranks, others = (np.stack(both[name][start : start + _PIECE].tolist()) for name in ("ranks", "ranks_other"))
+        both.loc[start : start + _PIECE - 1, "value"] = spearman(ranks, others)
+    values = both.reindex(columns=["image", "patient", "value"]).astype({"value": float})
+    means = values.groupby("image").agg(patient=("patient", "first"), value=("value", "mean"))
+    return _row(means["value"].to_numpy(), means["patient"].to_numpy(str), int(values["value"].isna().sum()))
 
 
 def _row(values: np.ndarray, patient: np.ndarray, constant: int) -> dict[str, Any]:
+    """A row of one comparison.
+
+    Args:
+      values: [n] of each image; NaN where a map is constant.
+      patient: [n] names.
+      constant: how many maps, or pairs of maps, are.
+    """
     defined = ~np.isnan(values)
-    patients = len(np.unique(patient[defined].astype(str)))
-    row: dict[str, Any] = {"images": int(defined.sum()), "patients": patients, "constant_maps": constant}
-    if not defined.any():
-        return row
-    mean = map_tests.interval(values[defined], patient[defined].astype(str), ends=(-1.0, 1.0))
+    row, reason = map_tests.mean_row(values[defined], patient[defined], _ENDS)
     left_out = "" if defined.all() else codes.code("constant_left_out", n=int((~defined).sum()))
-    note, small = codes.join([left_out, mean.reason]), patients < map_tests.SMALL
-    return row | {"value": mean.value, "low": mean.low, "high": mean.high, "small": small, "note": note}
+    return row | {"constant_maps": constant, "note": codes.join([left_out, reason])}
 
 
 def _nothing(method: str, row: dict[str, Any]) -> str:

@@ -268,6 +268,13 @@ def check_maps(maps: Maps) -> None:
         raise ValueError(f"maps must be of a network, whose name is none of {BASELINES}, got {maps.network}")
 
 
+def check_once(rows: pd.DataFrame, keys: list[str]) -> None:
+    """Raises a ValueError if two rows are of one map, that is, alike in `keys`."""
+    if (twice := rows.duplicated(keys).to_numpy()).any():
+        repeated = rows[keys].iloc[int(twice.argmax())]
+        raise ValueError(f"rows must hold each map once, got two of {', '.join(map(str, repeated))}")
+
+
 def _check(maps: np.ndarray, masks: np.ndarray) -> None:
     if maps.ndim != 3 or maps.shape != masks.shape:
         raise ValueError(f"maps and masks must be [n, h, w] alike, got {maps.shape} and {masks.shape}")

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cxrjax.analysis.localisation import BASELINES, COLUMNS, METRICS, TRAINED, expected
+from cxrjax.analysis.localisation import BASELINES, COLUMNS, METRICS, TRAINED, check_once, expected
 from cxrjax.base import codes
 from cxrjax.metrics import bootstrap
 from cxrjax.metrics.bootstrap import Draws
@@ -112,24 +112,39 @@ def _beside(trained: pd.DataFrame, other: pd.DataFrame, metric: str, name: str) 
     keys = ["image"] if name in BASELINES else ["seed", "image"]
     both = trained.merge(other[[*keys, metric, "zero"]], on=keys, suffixes=("", "_other"), validate="many_to_one")
     pairs = both.dropna(subset=[metric, f"{metric}_other"])
-    row: dict[str, Any] = {"network": name, "images": pairs["image"].nunique(), "patients": pairs["patient"].nunique()}
-    if pairs.empty:
-        return row
     means = pairs.groupby("image").agg(
         patient=("patient", "first"), trained=(metric, "mean"), other=(f"{metric}_other", "mean")
     )
     patient = means["patient"].to_numpy(str)
-    alone = interval(means["other"].to_numpy(), patient)
-    row |= {"value": alone.value, "low": alone.low, "high": alone.high}
-    row |= {"small": row["patients"] < SMALL, "beaten": None}
-    row["zero_maps"] = int(pairs.drop_duplicates(keys)["zero_other"].sum())
-    notes = [*_left_out(trained, both, pairs), codes.tag(alone.reason, column="value")]
-    if name != TRAINED:
+    row, reason = mean_row(means["other"].to_numpy(), patient)
+    row |= {"network": name, "beaten": None, "zero_maps": int(pairs.drop_duplicates(keys)["zero_other"].sum())}
+    notes = [*_left_out(trained, both, pairs), codes.tag(reason, column="value")]
+    if name != TRAINED and len(means):
         paired = interval((means["trained"] - means["other"]).to_numpy(), patient, ends=(-1.0, 1.0))
         row |= {"difference": paired.value, "difference_low": paired.low, "difference_high": paired.high}
         row["beaten"] = bool(paired.low > 0)
         notes.append(codes.tag(paired.reason, column="difference"))
     return row | {"note": codes.join(notes)}
+
+
+def mean_row(
+    value: np.ndarray, patient: np.ndarray, ends: tuple[float, float] = (0.0, 1.0)
+) -> tuple[dict[str, Any], str]:
+    """images, patients, value with low and high, small; and how the `interval` was made or why there is none.
+
+    Of no image images and patients alone.
+
+    Args:
+      value: [n], a metric of each image; not NaN.
+      patient: [n], any names.
+      ends: of the metric's range.
+    """
+    row: dict[str, Any] = {"images": len(value), "patients": len(np.unique(patient))}
+    if not len(value):
+        return row, ""
+    mean = interval(value, patient, ends)
+    row |= {"value": mean.value, "low": mean.low, "high": mean.high, "small": row["patients"] < SMALL}
+    return row, mean.reason
 
 
 def _left_out(trained: pd.DataFrame, both: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
@@ -144,10 +159,7 @@ def _left_out(trained: pd.DataFrame, both: pd.DataFrame, pairs: pd.DataFrame) ->
 def _check(rows: pd.DataFrame) -> None:
     if missing := [name for name in COLUMNS if name not in rows.columns]:
         raise ValueError(f"rows must have the columns of localisation.COLUMNS, got none of {', '.join(missing)}")
-    keys = ["target", "method", "network", "seed", "image"]
-    if (twice := rows.duplicated(keys).to_numpy()).any():
-        repeated = rows[keys].iloc[int(twice.argmax())]
-        raise ValueError(f"rows must hold each map once, got two of {', '.join(map(str, repeated))}")
+    check_once(rows, ["target", "method", "network", "seed", "image"])
 
 
 def verdicts(table: pd.DataFrame) -> list[Verdict]:

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
-import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
@@ -69,18 +68,14 @@ def html_templates(language: Language) -> jinja2.Environment:
     templates.policies["ext.i18n.trimmed"] = True
     templates.install_gettext_callables(language, language.either)  # type: ignore[attr-defined]
     templates.filters |= {
-        "percent": functools.partial(_written, language.percent),
-        "share": functools.partial(_written, language.share),
-        "decimal": functools.partial(_written, language.number),
-        "count": functools.partial(_written, language.count),
-        "signed": functools.partial(_written, language.signed),
+        "percent": language.percent,
+        "share": language.share,
+        "decimal": language.number,
+        "count": language.count,
+        "signed": language.signed,
+        "unbroken": lambda text: text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%"),
     }
-    templates.filters["unbroken"] = lambda text: text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
     return templates
-
-
-def _written(write: Callable[..., str], value: Any, *digits: int) -> str:
-    return DASH if pd.isna(value) else write(value, *digits)
 
 
 def _environment(numbers: Numbers, **settings: Any) -> jinja2.Environment:

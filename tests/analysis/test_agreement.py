@@ -134,7 +134,7 @@ def test_methods_stand_apart(networks):
 
 def test_a_map_twice_is_refused(networks):
     part = agreement.reduce(networks["trained"][0])
-    with pytest.raises(ValueError, match="got two of trained, gradient, seed 0, image i01"):
+    with pytest.raises(ValueError, match="got two of trained, gradient, 0, i01"):
         agreement.table([part, part])
 
 

@@ -74,6 +74,14 @@ def axes(figure: Figure, rows: int = 1, row: int = 1, title: str = "") -> Axes:
     return axes
 
 
+def plot(title: str, x: str, height: float, y: str = "", **margins: float) -> tuple[Figure, Axes]:
+    """A figure of one plot with its title and the names of its axes; see `canvas`."""
+    figure = canvas(height, **margins)
+    plotted = axes(figure, title=title)
+    name_axes(plotted, x, y)
+    return figure, plotted
+
+
 def name_axes(axes: Axes, x: str = "", y: str = "") -> None:
     """What the axes show."""
     axes.set_xlabel(x, fontsize=TEXT)
@@ -93,13 +101,6 @@ def few_ticks(axis: Axis, most: int = 10, least: int = 2, integer: bool = False)
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(most, integer=integer, steps=[1, 2, 5, 10], min_n_ticks=least))
-
-
-def unit_square(axes: Axes, t: Language) -> None:
-    """Both axes are shares, 0 to 1."""
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.set(xticks=(ticks := [0, 0.2, 0.4, 0.6, 0.8, 1]), yticks=ticks)
-    write_ticks(t, axes, axes)
 
 
 def legend(axes: Axes, place: Literal["lower left", "lower right", "upper left"]) -> None:

@@ -93,10 +93,10 @@ def precision_recall(internal: pd.DataFrame, auprc: Mapping[Any, float], positiv
 
 def _square(title: str, x: str, y: str, t: Language) -> tuple[figures.Figure, figures.Axes]:
     """A figure whose axes are both shares, 0 to 1."""
-    figure = figures.canvas(4.5)
-    axes = figures.axes(figure, title=title)
-    figures.unit_square(axes, t)
-    figures.name_axes(axes, x, y)
+    figure, axes = figures.plot(title, x, 4.5, y)
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=ticks, yticks=ticks)
+    figures.write_ticks(t, axes, axes)
     return figure, axes
 
 
@@ -163,8 +163,7 @@ def learning_curve(history: pd.DataFrame, name: str, t: Language) -> Picture:
       name: The experiment, as people read it.
       t: Language of the texts.
     """
-    figure = figures.canvas(3.4)
-    axes = figures.axes(figure, title=t("%(name)s: learning curve", name=name))
+    figure, axes = figures.plot(t("%(name)s: learning curve", name=name), t("epoch"), 3.4, t("accuracy (%)"))
     last = {}
     for split, colour, dash, label in (
         ("train", figures.BLUE, "--", t("training")),
@@ -177,7 +176,6 @@ def learning_curve(history: pd.DataFrame, name: str, t: Language) -> Picture:
         axes.fill_between(runs.index, mean - sd, mean + sd, color=colour, alpha=0.18, linewidth=0)
         axes.plot(runs.index, mean, color=colour, linewidth=1.8, linestyle=dash, marker=alone, label=label)
         last[split] = t.share(mean.iloc[-1] / 100)
-    figures.name_axes(axes, t("epoch"), t("accuracy (%)"))
     figures.few_ticks(axes.xaxis, integer=True)
     figures.few_ticks(axes.yaxis, most=6)
     figures.write_ticks(t, y=axes, digits=0)

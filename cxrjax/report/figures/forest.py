@@ -114,11 +114,11 @@ def subgroups(table: pd.DataFrame, overall: dict[Any, float], title: str, t: Lan
     for variable, groups in table.groupby("variable", sort=False):
         rows.append(Row(t.word("variable", variable), strong=True))
         rows.extend(_subgroup(group, list(overall), t) for group in groups.to_dict("records"))
-    figure = figures.canvas(0.95 + len(rows) * _ROW, left=1.72, right=0.45 + 0.35 * len(overall))
-    axes = figures.axes(figure, title=title)
+    name = t("95 % interval; grey: small group; line: all images")
+    right = 0.45 + 0.35 * len(overall)
+    figure, axes = figures.plot(title, name, 0.95 + len(rows) * _ROW, left=1.72, right=right)
     _plot(axes, rows, list(overall.values()))
     figures.write_ticks(t, axes, digits=2)
-    figures.name_axes(axes, t("95 % interval; grey: small group; line: all images"))
     texts = "; ".join(f"{row.label} {row.text}".strip() for row in rows)
     return Picture(figure, f"{title}. {texts}.")
 
@@ -149,11 +149,10 @@ def leakage(table: pd.DataFrame, t: Language) -> Picture:
     for name in registry.shown_in(registry.MAIN):
         mark = Mark(*(100 * by_name[name][column] for column in ("difference", "low", "high")))
         rows.append(Row(t(registry.METRICS[name].short), (mark,), t.signed(mark.value, 1)))
-    figure = figures.canvas(0.95 + len(rows) * _ROW, left=1.2, right=0.72)
-    axes = figures.axes(figure, title=t("Split by image minus split by patient"))
+    title, name = t("Split by image minus split by patient"), t("percentage points (AUROC × 100), 95 % interval")
+    figure, axes = figures.plot(title, name, 0.95 + len(rows) * _ROW, left=1.2, right=0.72)
     _plot(axes, rows, [0])
     figures.write_ticks(t, axes, digits=0)
-    figures.name_axes(axes, t("percentage points (AUROC × 100), 95 % interval"))
     alt = t(
         "Split by image minus split by patient, in percentage points: %(values)s.",
         values=", ".join(f"{row.label} {row.text}" for row in rows),

@@ -31,8 +31,8 @@ def histogram(
       classes: Negatives and positives, for people.
       t: Language of the texts.
     """
-    figure = figures.canvas(3.65, bottom=0.8)
-    axes = figures.axes(figure, title=t("Scores by class"))
+    name = t("score (probability of %(positive)s)", positive=classes[1])
+    figure, axes = figures.plot(t("Scores by class"), name, 3.65, t("images of the class (%)"), bottom=0.8)
     medians = []
     looks = ((figures.BLUE, "", 0.35), (figures.VERMILION, "////", 0.12))
     for label, (name, (colour, hatch, alpha)) in enumerate(zip(classes, looks, strict=True)):
@@ -46,7 +46,6 @@ def histogram(
             )  # fmt: skip
             medians.append(f"{name}: {t.number(scores.median(), 2)}")
     _mark(axes, thresholds)
-    figures.name_axes(axes, t("score (probability of %(positive)s)", positive=classes[1]), t("images of the class (%)"))
     figures.write_ticks(t, axes, digits=1)
     figures.write_ticks(t, y=axes, digits=0)
     axes.legend(frameon=False, fontsize=figures.SMALL, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)

@@ -118,11 +118,13 @@ def _ordered(networks: Sequence[str], target: str) -> list[str]:
 
 def _by_method(table: pd.DataFrame, *keys: str) -> dict[str, dict[Any, dict[Any, Any]]]:
     """Method -> its rows, with their outcome, by one column or by several."""
-    by_method: dict[str, dict[Any, dict[Any, Any]]] = {}
-    for row in table.to_dict("records"):
-        key = row[keys[0]] if len(keys) == 1 else tuple(row[name] for name in keys)
-        by_method.setdefault(str(row["method"]), {})[key] = row | {"outcome": _outcome(row)}
-    return by_method
+    return {
+        str(method): {
+            tuple(row[key] for key in keys) if len(keys) > 1 else row[keys[0]]: row | {"outcome": _outcome(row)}
+            for row in part.to_dict("records")
+        }
+        for method, part in table.groupby("method", sort=False)
+    }
 
 
 def _outcome(row: Mapping[Any, Any]) -> str:
@@ -146,26 +148,27 @@ def _pair(network: str, against: str, t: Language) -> str:
 
 
 def _reasons(record: MapRecord, positive: str, t: Language) -> list[str]:
-    """What the tables' rows have to note, a line each with what it holds for."""
+    """What the tables' rows have to note, and how many of their maps are zero or constant: a line each with what it
+    holds for."""
     holds_for: dict[str, list[str]] = {}
-    for row in record.focus.to_dict("records"):
-        target = t.word("target", row["target"], positive=positive)
-        parts = [t.word(kind, row[column]) for kind, column in (("map_metric", "metric"), ("network", "network"))]
-        text = ", ".join([t.word("method", row["method"]), target, *parts])
-        _hold(holds_for, text, row, row["zero_maps"], "zero_maps", t)
-    for row in record.agreement.to_dict("records"):
-        text = f"{t.word('method', row['method'])}, {_pair(row['network'], row['against'], t)}"
-        _hold(holds_for, text, row, row["constant_maps"], "constant_maps", t)
-    return [f"{'; '.join(dict.fromkeys(names))}: {text}." for text, names in holds_for.items()]
+    for kind, table in (("zero_maps", record.focus), ("constant_maps", record.agreement)):
+        for row in table.to_dict("records"):
+            reasons = [] if pd.isna(row["note"]) else each_reason(str(row["note"]), t)
+            if count := row[kind]:
+                reasons.append(t.word(kind, "one" if count == 1 else "many", n=t.count(count)))
+            for reason in dict.fromkeys(reasons):
+                holds_for.setdefault(reason, []).append(
+                    f"{t.word('method', row['method'])}, {_about(row, positive, t)}"
+                )
+    return [f"{'; '.join(dict.fromkeys(names))}: {reason}." for reason, names in holds_for.items()]
 
 
-def _hold(holds_for: dict[str, list[str]], text: str, row: dict[Any, Any], count: int, kind: str, t: Language) -> None:
-    """Adds a row's notes, and how many of its maps are zero or constant, to what is noted so far."""
-    notes = [] if pd.isna(row["note"]) else each_reason(str(row["note"]), t)
-    if count:
-        notes.append(t.word(kind, "one" if count == 1 else "many", n=t.count(count)))
-    for reason in dict.fromkeys(notes):
-        holds_for.setdefault(reason, []).append(text)
+def _about(row: Mapping[Any, Any], positive: str, t: Language) -> str:
+    """What a row compares, beside its method."""
+    if "against" in row:
+        return _pair(row["network"], row["against"], t)
+    target = t.word("target", row["target"], positive=positive)
+    return ", ".join([target, t.word("map_metric", row["metric"]), t.word("network", row["network"])])
 
 
 MAPS = Section("looks", "Where it looks", maps)
