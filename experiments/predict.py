@@ -51,19 +51,18 @@ def main(argv: list[str] | None = None) -> None:
         _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
-        from cxrjax.runs import predict
-        from cxrjax.runs.trained import load_run
+        from cxrjax.runs import trained
 
         threshold = _threshold(config.threshold)
-        images = predict.gather(config.images)
+        images = trained.gather(config.images)
         _refuse(config.out, [image for image in images if isinstance(image, Path)])
         devices.start(cache_dir() / "programs")
-        run = load_run(config.run, config.weights)
-        table = predict.predict(run, images, run.threshold if threshold is None else threshold, config.accept_anything)
+        run = trained.load_run(config.run, config.weights)
+        table = trained.predict(run, images, run.threshold if threshold is None else threshold, config.accept_anything)
         _write(config.out, table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
         refused = int((table["refused"] != "").sum())
-        told = f"{len(table) - refused} predicted, {refused} refused"
-        print(f"{told}; research software, not a medical device", file=sys.stderr)
+        counts = f"{len(table) - refused} predicted, {refused} refused"
+        print(f"{counts}; research software, not a medical device", file=sys.stderr)
 
 
 def _threshold(text: str) -> float | None:

@@ -1,7 +1,7 @@
 """A run from configuration to files, and what is done with a finished one.
 
 Public: `experiment` (`run`), `setup` (draw, build, resolve), `run_folder`, `tables`, `results` (a finished run once
-more), `trained` (`load_run`, `TrainedRun`), `predict`, `describe`, `dreams`, `maps`, `explained`, `sweep`,
+more), `trained` (`load_run`, `TrainedRun`, `predict`), `describe`, `dreams`, `maps`, `explained`, `sweep`,
 `sweep_tables`, `cost`. Internal: `dream_pages`.
 """
 

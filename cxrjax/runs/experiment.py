@@ -238,6 +238,6 @@ def _tables(prepared: Prepared, external: ImageStore | None, scored: Scored) -> 
         predictions=val,
         training=train,
         images=tables.images(store, val, train),
-        flow=tables.flow(config, prepared.data.about, store.table, cohorts.cohorts, cohorts.splits),
+        flow=tables.flow(config, prepared.data.about, store.table, cohorts),
         external=outside,
     )

@@ -16,7 +16,6 @@ from cxrjax.base import InputError, tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
 from cxrjax.data import cohort
-from cxrjax.data.cohort import Cohort, Split
 from cxrjax.models import transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.models.registry import Model
@@ -53,43 +52,32 @@ def predictions(
       scores: of each run [n], probability of the positive class.
     """
     names = store.table["image"].to_numpy(str)
-    parts = [
-        pd.DataFrame(
-            {
-                "seed": seed,
-                "image": names[c.index[place]],
-                "patient": c.patient[place],
-                "label": c.label[place],
-                "score": score,
-            }
-        )
-        for seed, c, place, score in zip(cohorts.seeds, cohorts.cohorts, places, scores, strict=True)
-    ]
+    parts = []
+    for seed, c, place, score in zip(cohorts.seeds, cohorts.cohorts, places, scores, strict=True):
+        images = {"seed": seed, "image": names[c.index[place]], "patient": c.patient[place]}
+        parts.append(pd.DataFrame(images | {"label": c.label[place], "score": score}))
     return pd.concat(parts, ignore_index=True)
 
 
 def seeds(cohorts: Cohorts, history: History, hashes: list[str]) -> pd.DataFrame:
     """`RunTables.seeds`. The loss is the last epoch's, as in the poster; the best epoch stands apart, as information
     only: choosing it by validation accuracy would flatter the result."""
-    rows = []
-    for i, (seed, c, s) in enumerate(zip(*cohorts, strict=True)):
-        best = int(np.argmax(history.val_accuracy[i]))
-        rows.append(
-            {
-                "seed": seed,
-                "n_train": len(s.train),
-                "n_val": len(s.val),
-                "positives_train": int(c.label[s.train].sum()),
-                "positives_val": int(c.label[s.val].sum()),
-                "loss": float(history.val_loss[i, -1]),
-                "train_accuracy": float(history.train_accuracy[i, -1]),
-                "best_epoch": best + 1,
-                "best_epoch_accuracy": float(history.val_accuracy[i, best]),
-                "contaminated_share": cohort.contaminated_share(c, s),
-                "params_sha256": hashes[i],
-            }
-        )
-    return pd.DataFrame(rows)
+    pairs = list(zip(cohorts.cohorts, cohorts.splits, strict=True))
+    return pd.DataFrame(
+        {
+            "seed": cohorts.seeds,
+            "n_train": [len(s.train) for _, s in pairs],
+            "n_val": [len(s.val) for _, s in pairs],
+            "positives_train": [int(c.label[s.train].sum()) for c, s in pairs],
+            "positives_val": [int(c.label[s.val].sum()) for c, s in pairs],
+            "loss": history.val_loss[:, -1].astype(float),
+            "train_accuracy": history.train_accuracy[:, -1].astype(float),
+            "best_epoch": history.val_accuracy.argmax(axis=1) + 1,
+            "best_epoch_accuracy": history.val_accuracy.max(axis=1).astype(float),
+            "contaminated_share": [cohort.contaminated_share(c, s) for c, s in pairs],
+            "params_sha256": hashes,
+        }
+    )
 
 
 def images(store: ImageStore, *scored: pd.DataFrame) -> pd.DataFrame:
@@ -124,31 +112,22 @@ def external(store: ImageStore, task: Task, seeds: Sequence[int], scores: np.nda
             f"--external_dir holds no {task.positive.name} and no {task.negative.name} image among its {len(used)}"
         )
     images = store.table.loc[used, ["image", "patient"]].assign(label=positive[used].astype(int))
-    parts = [images.assign(score=score[used]) for score in scores]
-    for seed, part in zip(seeds, parts, strict=True):
-        part.insert(0, "seed", seed)
-    return pd.concat(parts, ignore_index=True)
+    parts = [images.assign(seed=seed, score=score[used]) for seed, score in zip(seeds, scores, strict=True)]
+    return pd.concat(parts, ignore_index=True)[["seed", "image", "patient", "label", "score"]]
 
 
 def history(curves: History, first_seed: int) -> pd.DataFrame:
     """Learning curves, a row for each seed, epoch (from 1) and split: loss in nats, accuracy 0..1."""
     runs, epochs = curves.val_loss.shape
-    seed, epoch = np.meshgrid(np.arange(first_seed, first_seed + runs), np.arange(1, epochs + 1), indexing="ij")
-    parts = [
-        pd.DataFrame(
-            {
-                "seed": seed.ravel(),
-                "epoch": epoch.ravel(),
-                "split": name,
-                "loss": loss.ravel(),
-                "accuracy": acc.ravel(),
-            }
-        )
-        for name, loss, acc in (
-            ("train", curves.train_loss, curves.train_accuracy),
-            ("val", curves.val_loss, curves.val_accuracy),
-        )
-    ]
+    seed = np.repeat(np.arange(first_seed, first_seed + runs), epochs)
+    epoch = np.tile(np.arange(1, epochs + 1), runs)
+    parts = []
+    for split, loss, accuracy in (
+        ("train", curves.train_loss, curves.train_accuracy),
+        ("val", curves.val_loss, curves.val_accuracy),
+    ):
+        part = pd.DataFrame({"seed": seed, "epoch": epoch, "split": split})
+        parts.append(part.assign(loss=loss.ravel(), accuracy=accuracy.ravel()))
     return pd.concat(parts).sort_values(["seed", "epoch", "split"], ignore_index=True)
 
 
@@ -171,9 +150,7 @@ def environment(weights: Weights | None, model: Model, retrain_from: str, device
     }
 
 
-def flow(
-    config: ExperimentConfig, about: About, table: pd.DataFrame, cohorts: Sequence[Cohort], splits: Sequence[Split]
-) -> pd.DataFrame:
+def flow(config: ExperimentConfig, about: About, table: pd.DataFrame, cohorts: Cohorts) -> pd.DataFrame:
     """`RunTables.flow`: how a source's images become those of the runs; CLAIM's and STARD's flow of participants.
 
     Stages in order, those of `EXCLUDED` indented: listed (in the source's own table), not_present (of those, never
@@ -190,8 +167,7 @@ def flow(
       config: task and view count.
       about: of the store.
       table: of the store.
-      cohorts: of each run.
-      splits: of each run.
+      cohorts: of all runs.
     """
     task = tasks.get(config.task)
     positive, negative = (cohort.members(table["labels"], c) for c in (task.positive, task.negative))
@@ -204,32 +180,22 @@ def flow(
         return stage, stage in EXCLUDED, *np.mean(counts, axis=0)
 
     eligible = (positive | negative) & in_view
-    drawn, train, val = _of_runs(len(table), cohorts, splits)
+    every = np.arange(len(table))
+    of_runs = ([c.index for c in cohorts.cohorts], cohorts.train, cohorts.val)
+    drawn, train, val = ([np.isin(every, rows) for rows in of_each] for of_each in of_runs)
     rows = [
         *_stages_before(about, task, row("present", [np.ones(len(table), bool)])[2:5]),
         row("unlabelled", [~labelled]),
         row("other_view", [labelled & ~in_view]),
         row("other_class", [labelled & in_view & ~eligible]),
         row("eligible", [eligible]),
-        row("not_drawn", [eligible & ~own for own in drawn]),
+        row("not_drawn", [eligible & ~d for d in drawn]),
         row("drawn", drawn),
         row("train_excluded", [d & ~t & ~v for d, t, v in zip(drawn, train, val, strict=True)]),
         row("train", train),
         row("val", val),
     ]
     return pd.DataFrame(rows, columns=["stage", "excluded", *_COUNTS, "patients"])
-
-
-def _of_runs(
-    n: int, cohorts: Sequence[Cohort], splits: Sequence[Split]
-) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Images of each run, [n] bool: drawn, for training, for validation."""
-    rows = np.arange(n)
-    return (
-        [np.isin(rows, c.index) for c in cohorts],
-        [np.isin(rows, c.index[s.train]) for c, s in zip(cohorts, splits, strict=True)],
-        [np.isin(rows, c.index[s.val]) for c, s in zip(cohorts, splits, strict=True)],
-    )
 
 
 def _stages_before(about: About, task: Task, present: Sequence[object]) -> list[tuple[object, ...]]:

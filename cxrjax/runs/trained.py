@@ -1,9 +1,14 @@
-"""A finished run, ready for use: `run = load_run("runs/p_vs_nf")`, then `scores = run(images)`."""
+"""A finished run, ready for use: `run = load_run("runs/p_vs_nf")`, then `scores = run(images)`.
+
+`predict` scores image files instead, and refuses what is no radiograph.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +20,17 @@ import pandas as pd
 from cxrjax.base import InputError, Params, tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
+from cxrjax.data import decode, reading
+from cxrjax.data.decode import Reduction
+from cxrjax.data.sources import Bad, Entry, printable
+from cxrjax.data.sources.folder import images_under
 from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder
 from cxrjax.storage import checkpoint
 from cxrjax.training import bank, inputs, seed_batches, step
 
+COLUMNS = ("image", "score", "sd", "decision", "refused")  # of `predict`
 _BLOCK = 1024  # images whose pixels and activations are held at once: 67 MB and, from fc6, 38 MB
 
 
@@ -69,8 +79,8 @@ class TrainedRun(NamedTuple):
             block = slice(start, start + _BLOCK)
             features = _features(self.net.trunk, images[block])
             for column, seed in enumerate(self.seeds):
-                one = jax.tree.map(lambda x: x[None], self.head(seed))
-                scores[block, column] = step.score_rows(self.net.head, one, features, np.arange(len(images[block])))
+                head = jax.tree.map(lambda x: x[None], self.head(seed))
+                scores[block, column] = step.score_rows(self.net.head, head, features, np.arange(len(images[block])))
         return scores
 
 
@@ -155,3 +165,78 @@ def _features(trunk: transfer.Trunk, images: np.ndarray) -> bank.Bank:
     """What enters the head of [n, source, source] u8, exactly as in validation."""
     pipeline = inputs.Resident(jnp.asarray(images), trunk.model.crop)
     return bank.build(trunk, pipeline, np.arange(len(images)), bank.CENTRE, len(images))
+
+
+def gather(places: Iterable[str | Path]) -> list[Path | Bad]:
+    """Image files by name or, of folders, all below in the order of their names; folders that cannot be read as faults.
+
+    Raises:
+      InputError: if a place is missing, or a folder holds no image.
+    """
+    paths: list[Path | Bad] = []
+    for place in map(Path, places):
+        if not os.path.lexists(place):
+            raise InputError(f"{printable(str(place))} does not exist")
+        images, faults = images_under(place) if place.is_dir() else ([place], [])
+        if not images and not faults:
+            raise InputError(f"{printable(str(place))} holds no image (PNG, JPEG, TIFF, BMP, DICOM)")
+        paths += [*faults, *images]
+    return paths
+
+
+def predict(
+    run: TrainedRun, images: list[Path | Bad], threshold: float = 0.5, accept_anything: bool = False, workers: int = 0
+) -> pd.DataFrame:
+    """Scores image files.
+
+    Args:
+      run: see `load_run`.
+      images: see `gather`; reduced as a store's, the whole image to 256x256, or what the network takes (`data.decode`).
+      threshold: decision is 1, positive, where the score is above.
+      accept_anything: only what cannot be read is refused, not what breaks the rules of `data.decode.check_opened`.
+      workers: threads that decode; 0: one a core.
+
+    Returns:
+      A row an image, in order: image, score (mean over seeds, 0..1), sd (over seeds, n - 1; NaN of one seed), decision
+      (1 or 0), refused ("" or the reason; then the other three are missing).
+    """
+    items = _decode(images, run.net.model.source, accept_anything, workers or os.cpu_count() or 1)
+    parts = []
+    while block := list(itertools.islice(items, _BLOCK)):
+        parts.append(_score(run, block, threshold))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+
+
+def _decode(
+    images: list[Path | Bad], side: int, accept_anything: bool, workers: int
+) -> Iterator[tuple[str, np.ndarray | None, str]]:
+    """In order, in threads: of each image its name, its pixels [side, side] u8 or None, and why there are none."""
+    items = (x if isinstance(x, Bad) else Entry(printable(str(x)), str(x), "", x, 0) for x in images)
+    check = None if accept_anything else decode.check_opened
+    for item, decoded in reading.decoded(items, Reduction(side), workers, check):
+        if isinstance(item, Bad):
+            yield printable(item.image), None, item.reason
+        elif isinstance(item, Entry):
+            try:
+                if not isinstance(decoded, decode.Decoded):
+                    raise decoded or InputError("was not read")
+                if not accept_anything:
+                    decode.check_reduced(decoded.pixels)
+                yield item.image, decoded.pixels, ""
+            except InputError as error:
+                yield item.image, None, " ".join(str(error).split())
+
+
+def _score(run: TrainedRun, block: list[tuple[str, np.ndarray | None, str]], threshold: float) -> pd.DataFrame:
+    """Rows of images that are at hand."""
+    table = pd.DataFrame({"image": [image for image, _, _ in block], "score": np.nan, "sd": np.nan})
+    table["decision"] = pd.array([pd.NA] * len(block), dtype="Int64")
+    table["refused"] = [reason for _, _, reason in block]
+    pixels = [pixels for _, pixels, _ in block if pixels is not None]
+    if pixels:
+        good = [pixels is not None for _, pixels, _ in block]
+        scores = run(np.stack(pixels)).astype(np.float64)
+        table.loc[good, "score"] = scores.mean(axis=1)
+        table.loc[good, "sd"] = scores.std(axis=1, ddof=1) if len(run.seeds) > 1 else np.nan
+        table.loc[good, "decision"] = (scores.mean(axis=1) > threshold).astype(int)
+    return table

@@ -16,6 +16,7 @@ from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.data import cohort
 from cxrjax.runs import tables as made_tables
+from cxrjax.runs.setup import Cohorts
 from cxrjax.storage.store import About
 
 CONFIG = ExperimentConfig("p_vs_nf", "p_vs_nf", seeds=4, first_seed=3, epochs=5)
@@ -98,7 +99,9 @@ def run_tables(config, table, strength=1.6, by="patient", external=40) -> RunTab
     images = table[table["image"].isin(used)].drop(columns="split").sort_values("image", ignore_index=True)
     missing = {"Pneumonia": 10, "No Finding": 110, "Effusion": 30}
     listed = table["labels"].value_counts().add(pd.Series(missing), fill_value=0).astype(int).to_dict()
-    stages = made_tables.flow(config, About("invented", listed, {}, {}), table, cohorts, splits)
+    stages = made_tables.flow(
+        config, About("invented", listed, {}, {}), table, Cohorts(range(len(splits)), cohorts, splits)
+    )
     return RunTables(pd.DataFrame(seeds), *joined, images, stages, _external(config, external) if external else None)
 
 

@@ -8,6 +8,7 @@ import pytest
 from cxrjax.base import tasks
 from cxrjax.data import cohort
 from cxrjax.runs import tables
+from cxrjax.runs.setup import Cohorts
 from cxrjax.storage.store import About, label_counts
 from tests.analysis import run_tables
 
@@ -41,7 +42,7 @@ def made(table, task="p_vs_nf", view="all", negatives="auto", patients=None, bad
     for label, number in (missing or {}).items():
         listed[label] = listed.get(label, 0) + number
     about = About("somewhere", listed, {}, dict.fromkeys(bad, "is empty"))
-    return tables.flow(config, about, table, cohorts, splits).set_index("stage"), cohorts, splits
+    return tables.flow(config, about, table, Cohorts(range(runs), cohorts, splits)).set_index("stage"), cohorts, splits
 
 
 SETTINGS = [
@@ -116,8 +117,9 @@ def test_a_source_without_a_table_lists_what_it_has(table):
     config = run_tables.CONFIG
     drawn = cohort.draw(table, tasks.get("p_vs_nf"), 0)
     split = cohort.split(drawn, 0)
+    runs = Cohorts(range(1), [drawn], [split])
     for bad in ({}, {"x": "is empty"}):
-        found = tables.flow(config, About("x", {}, {}, bad), table, [drawn], [split]).set_index("stage")
+        found = tables.flow(config, About("x", {}, {}, bad), table, runs).set_index("stage")
         assert found.loc["listed", "images"] == len(table) + len(bad)
         assert found.loc["not_present", "images"] == 0
         assert found.loc["unreadable", "images"] == len(bad)

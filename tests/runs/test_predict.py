@@ -11,7 +11,7 @@ from PIL import Image
 
 from cxrjax import load_run
 from cxrjax.metrics import discrimination
-from cxrjax.runs import predict
+from cxrjax.runs import trained as predict
 from experiments import _cli
 from experiments import predict as program
 from tests.data.test_screening import colour_photo
