@@ -102,7 +102,7 @@ _NO_PNEUMONIA = LabelClass("NP", "no pneumonia", "without", "Pneumonia")
 _NO_FINDING = LabelClass("NF", "no finding", "exactly", "No Finding")
 PNEUMONIA_CLASSES = (_PNEUMONIA, _NO_PNEUMONIA, _NO_FINDING)
 
-register(
+_P_VS_NF = register(
     Task(
         name="p_vs_nf",
         title="P vs NF",
@@ -117,14 +117,12 @@ register(
     )
 )
 register(
-    Task(
+    dataclasses.replace(
+        _P_VS_NF,
         name="p_vs_np",
         title="P vs NP",
         question="Is pneumonia (P) told from all radiographs without it (NP)?",
-        positive=_PNEUMONIA,
         negative=_NO_PNEUMONIA,
-        negatives_per_positives=(800, 593),
-        counted=PNEUMONIA_CLASSES,
         published=Published(
             "poster", _SOURCE, 10, 120, {"accuracy": 65, "accuracy_sd": 5, "fp_share": 13, "fn_share": 22}
         ),

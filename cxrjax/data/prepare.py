@@ -216,7 +216,8 @@ def _read_all(source: Source, reduction: Reduction, workers: int, partial: Parti
     read = 0
     progress = reading.Progress(sources.total_bytes(source))
     committed = time.monotonic()
-    items = sources.entries(source, partial.stamps, partial.ended)
+    stamps = {image: done.stamp for image, done in partial.done.items()}
+    items = sources.entries(source, stamps, partial.ended)
     for item, result in reading.decoded(items, reduction, workers):
         if isinstance(item, Same):
             images.add(item.image)

@@ -92,35 +92,32 @@ class Partial:
     def __init__(self, folder: Path, size: int) -> None:
         """Opens or makes the files of images of [size, size] pixels; lines whose rows are gone are dropped."""
         self.done: dict[str, Done] = {}  # by image
-        self.stamps: dict[str, str] = {}  # image -> stamp of the file it was read from
         self.ended: dict[str, str] = {}  # archive -> its stamp; read to the end without fault
-        self._size, self._count, self._lines = size, 0, list[dict[str, Any]]()
+        self._size, self._lines = size, list[dict[str, Any]]()
         ledger, rows = folder / self.LEDGER, folder / self.ROWS
         ledger.touch()
         rows.touch()
         content = ledger.read_bytes()
         content = content[: content.rfind(b"\n") + 1]
         lines = [json.loads(line) for line in content.splitlines()]
-        if sum("image" in line for line in lines) * size**2 > rows.stat().st_size:
-            content, lines = b"", []
+        self._count = sum("image" in line for line in lines)
+        if self._count * size**2 > rows.stat().st_size:
+            content, lines, self._count = b"", [], 0
         for line in lines:
             if "image" in line:
-                self._add(Done(**line | {"details": Details(*line["details"])}))
+                self.done[line["image"]] = Done(**line | {"details": Details(*line["details"])})
             else:
                 self.ended[line["archive"]] = line["stamp"]
         os.truncate(ledger, len(content))
         os.truncate(rows, self._count * size**2)
         self._ledger, self._rows = ledger.open("ab"), rows.open("a+b")
 
-    def _add(self, done: Done) -> None:
-        self.done[done.image], self.stamps[done.image] = done, done.stamp
-        self._count += 1
-
     def append(self, image: str, stamp: str, result: Decoded) -> None:
         """Takes an image in; it is on the disk after the next `commit`."""
         self._rows.write(np.ascontiguousarray(result.pixels).data)
         sha256 = hashlib.sha256(result.pixels.tobytes()).hexdigest()
-        self._add(Done(image, stamp, self._count, sha256, result.details))
+        self.done[image] = Done(image, stamp, self._count, sha256, result.details)
+        self._count += 1
         self._lines.append(self.done[image]._asdict())
 
     def end(self, archive: str, stamp: str) -> None:

@@ -34,7 +34,9 @@ def shown(folder, *names):
 def test_what_was_committed_is_there_again_in_any_order(tmp_path):
     fill(tmp_path, 1, 2, 3)
     with contextlib.closing(Partial(tmp_path, SIZE)) as partial:
-        assert list(partial.stamps.items()) == [("1.png", "stamp"), ("2.png", "stamp"), ("3.png", "stamp")]
+        assert [(image, done.stamp) for image, done in partial.done.items()] == [
+            (f"{n}.png", "stamp") for n in (1, 2, 3)
+        ]
         assert partial.ended == {"a.tar": "stamp"}
         done = partial.done["2.png"]
         assert (done.row, done.details) == (1, Details("p2", "", "", ""))
