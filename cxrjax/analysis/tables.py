@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import InputError, files
+from cxrjax.base import InputError, files, tasks
 from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.tasks import Task
 
 
 class RunTables(NamedTuple):
@@ -169,6 +170,11 @@ class Results(NamedTuple):
     pictures: dict[str, np.ndarray]  # image -> [256, 256] u8, of the errors that are shown
     dreams: DreamRecord | None = None
     maps: MapRecord | None = None
+
+    @property
+    def task(self) -> Task:
+        """What the run asks."""
+        return tasks.get(self.config.task)
 
 
 def write(folder: Path, tables: RunTables, analysis: Analysis) -> None:

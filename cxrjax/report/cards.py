@@ -14,7 +14,6 @@ import pandas as pd
 
 from cxrjax.analysis import map_tests, scores, subgroups
 from cxrjax.analysis.tables import Results, RunTables
-from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line, program, run_path
 from cxrjax.base.tasks import LabelClass
 from cxrjax.report import pages, rows
@@ -46,7 +45,7 @@ def loading(config: ExperimentConfig, source: int) -> str:
 
 def _facts(results: Results) -> dict[str, Any]:
     """What both templates draw on; numbers are text already."""
-    config, tables, analysis, task = results.config, results.tables, results.analysis, tasks.get(results.config.task)
+    config, tables, analysis, task = results.config, results.tables, results.analysis, results.task
     floors = rows.records(analysis.floors)
     return results._asdict() | {
         "results": results,
@@ -77,7 +76,7 @@ def _facts(results: Results) -> dict[str, Any]:
 
 
 def _named(floors: list[dict[Any, Any]], *outcomes: str) -> list[str]:
-    return [ENGLISH.word("floor", row["floor"]) for row in floors if rows.outcome(row) in outcomes]
+    return [ENGLISH.word("verdict_floor", row["floor"]) for row in floors if rows.outcome(row) in outcomes]
 
 
 def _data(results: Results) -> dict[str, Any]:

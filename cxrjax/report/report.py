@@ -10,7 +10,7 @@ from typing import Any
 
 from cxrjax.analysis import tables
 from cxrjax.analysis.tables import Results
-from cxrjax.base import files, tasks
+from cxrjax.base import files
 from cxrjax.report import cards, figures, pages, sections
 from cxrjax.report.figures import Drawn
 from cxrjax.report.language import Language, language, note
@@ -52,7 +52,7 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
       drawn: Its figures by name, see `sections.draw_all`; the page does without those that are absent.
       t: Language of its words.
     """
-    task, script = tasks.get(results.config.task), _SCRIPT.read_text(encoding="utf-8")
+    task, script = results.task, _SCRIPT.read_text(encoding="utf-8")
     common = {
         "results": results,
         "config": results.config,

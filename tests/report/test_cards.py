@@ -240,8 +240,8 @@ def test_floors_that_are_not_beaten_are_told():
     card, found = cards.model_card(changed), items(cards.claim(changed))
     outcomes = [cell(card, ENGLISH.word("floor", name), 5) for name in beaten["floor"]]
     assert outcomes == ["", "yes", "**no**", "cannot be told", "not run"]
-    assert "Not shown to be better than: metadata alone, shuffled labels" in found[37][2]
-    assert "the floors random trunk" in found[30][2]
+    assert "Not shown to be better than: metadata alone, a network trained on shuffled labels" in found[37][2]
+    assert "as floors a network on a trunk of random weights" in found[30][2]
 
 
 def test_the_best_and_the_worst_group_are_no_small_ones():

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from cxrjax.analysis.tables import Results
-from cxrjax.base import tasks
 from cxrjax.base.tasks import Published
 from cxrjax.metrics import registry
 from cxrjax.report import rows
@@ -18,10 +17,6 @@ from cxrjax.report.figures import Picture, forest
 from cxrjax.report.language import Language, reasons
 from cxrjax.report.pages import Section
 from cxrjax.report.sections import scores
-
-
-def _published(results: Results) -> Published | None:
-    return tasks.get(results.config.task).published
 
 
 def verdict(results: Results, t: Language) -> str:
@@ -46,7 +41,7 @@ def verdict(results: Results, t: Language) -> str:
 def _accuracy(results: Results, t: Language) -> str:
     """How many images are called rightly, with its interval, and the published number."""
     row = rows.estimates(results)["accuracy"]
-    runs, published = len(results.analysis.seeds), _published(results)
+    runs, published = len(results.analysis.seeds), results.task.published
     low, high = ("pooled_low", "pooled_high") if runs == 1 else ("low", "high")
     sentence = t.plural(
         "in %(n)s run the network classifies %(accuracy)s of the validation images correctly (95 %% interval %(low)s "
@@ -121,9 +116,9 @@ def _subgroups_figure(results: Results, metrics: tuple[str, ...], title: str, t:
     return forest.subgroups(table, overall, title, t) if len(table) else None
 
 
-PUBLISHED = Section("poster", "The poster beside this run", lambda results, t: {} if _published(results) else None)
+PUBLISHED = Section("poster", "The poster beside this run", lambda results, t: {} if results.task.published else None)
 RESULT = Section(
-    "result", "Result", lambda results, t: None if _published(results) else {}, template="poster.html.jinja"
+    "result", "Result", lambda results, t: None if results.task.published else {}, template="poster.html.jinja"
 )
 FLOORS = Section("floors", "Floors", figures={"floors": _floors_figure})
 LEAKAGE = Section("leakage", "Leakage", figures={"leakage": _leakage_figure})

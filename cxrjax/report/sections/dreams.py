@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis.tables import DreamRecord, Results
-from cxrjax.base import tasks
 from cxrjax.report import pages
 from cxrjax.report.language import Language
 from cxrjax.report.pages import Section
@@ -28,7 +27,7 @@ def dreams(results: Results, t: Language) -> dict[str, Any]:
 
 
 def _pictures(results: Results, record: DreamRecord, t: Language) -> list[dict[str, Any]]:
-    task, seeds = tasks.get(results.config.task), record.transfer["dreamt_by"].unique().tolist()
+    task, seeds = results.task, record.transfer["dreamt_by"].unique().tolist()
     values = {
         "positive": t(task.positive.title), "short": task.positive.name, "other": task.negative.name,
         "seeds": ", ".join(map(str, seeds)), "n": t.count(len(seeds)), "layer": results.config.retrain_from,

@@ -13,7 +13,6 @@ from cxrjax.analysis.agreement import SEEDS
 from cxrjax.analysis.localisation import TRAINED, expected
 from cxrjax.analysis.map_tests import Verdict
 from cxrjax.analysis.tables import MapRecord, Results
-from cxrjax.base import tasks
 from cxrjax.report import pages
 from cxrjax.report.language import DASH, Language, each_reason, note
 from cxrjax.report.pages import Section
@@ -26,7 +25,7 @@ def maps(results: Results, t: Language) -> dict[str, Any] | None:
     if record is None:
         return None
     verdicts = map_tests.verdicts(record.focus)
-    positive = t(tasks.get(results.config.task).positive.title)
+    positive = t(results.task.positive.title)
     return {
         "summary": _summary(verdicts, t),
         "overlays": _overlays(record, positive, t),

@@ -7,7 +7,6 @@ from typing import Any
 
 from cxrjax.analysis.curves import shown_errors
 from cxrjax.analysis.tables import Results
-from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line
 from cxrjax.report import pages, rows
 from cxrjax.report.figures import Picture, curves, scores
@@ -19,18 +18,18 @@ _NO_FLAGS = ("name", "task")  # fields of a configuration that are no flags
 
 def flow(results: Results, t: Language) -> dict[str, Any]:
     """Stages of the flow in order, each with its counts as lines; which of them part at the end."""
-    positive = tasks.get(results.config.task).positive.name
+    positive = results.task.positive.name
     stages = rows.records(scores.stages_shown(results.tables.flow))
     boxes = [row | {"counts": scores.counts(row, positive, t)} for row in stages]
     return {"data": results.summary["data"], "boxes": boxes, "sides": scores.SIDES}
 
 
 def _flow_figure(results: Results, t: Language) -> Picture:
-    return scores.flow(results.tables.flow, tasks.get(results.config.task).positive.name, t)
+    return scores.flow(results.tables.flow, results.task.positive.name, t)
 
 
 def _learning_curve(results: Results, t: Language) -> Picture:
-    return curves.learning_curve(results.tables.history, tasks.get(results.config.task).title, t)
+    return curves.learning_curve(results.tables.history, results.task.title, t)
 
 
 def errors(results: Results, t: Language) -> dict[str, Any]:

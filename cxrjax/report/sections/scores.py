@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from cxrjax.analysis.tables import Results
-from cxrjax.base import tasks
 from cxrjax.metrics import registry
 from cxrjax.report import rows
 from cxrjax.report.figures import Picture, curves, scores
@@ -22,7 +21,7 @@ def _roc(results: Results, t: Language) -> Picture:
 
 
 def _precision_recall(results: Results, t: Language) -> Picture:
-    positive = t(tasks.get(results.config.task).positive.title)
+    positive = t(results.task.positive.title)
     return curves.precision_recall(results.tables.predictions, rows.estimates(results)["auprc"], positive, t)
 
 
@@ -32,7 +31,7 @@ def _by_set(results: Results) -> dict[str, dict[str, dict[Any, Any]]]:
 
 
 def _calibration(results: Results, t: Language) -> Picture:
-    return curves.calibration(results.analysis.calibration, t(tasks.get(results.config.task).positive.title), t)
+    return curves.calibration(results.analysis.calibration, t(results.task.positive.title), t)
 
 
 def histogram(results: Results, data: str, t: Language) -> Picture | None:
@@ -66,8 +65,7 @@ def scored_by(results: Results, data: str) -> tuple[pd.DataFrame, pd.Series] | N
 
 
 def _classes(results: Results, t: Language) -> tuple[str, str]:
-    task = tasks.get(results.config.task)
-    return t(task.negative.title), t(task.positive.title)
+    return t(results.task.negative.title), t(results.task.positive.title)
 
 
 def explore(results: Results, t: Language) -> dict[str, Any]:
@@ -88,7 +86,7 @@ def operating(results: Results, t: Language) -> dict[str, Any]:
         "decimal": t.decimal,
         "dash": DASH,
         "sets": {data: _counts(part) for data, part in table.groupby("data")},
-        "positive": t(tasks.get(results.config.task).positive.title),
+        "positive": t(results.task.positive.title),
         "texts": {key: t.word("explore", key) for key in ("summary", "natural", "wrong", "some")},
     }
 
