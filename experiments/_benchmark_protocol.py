@@ -21,7 +21,7 @@ import numpy as np
 from cxrjax.models.registry import Model
 from cxrjax.training import inputs, loop
 from cxrjax.training.optimizer import RECIPES
-from cxrjax.training.plan import SeedData
+from cxrjax.training.plan import SeedData, Workload
 
 from ._benchmark_parts import Setting, cut
 from ._timing import say
@@ -95,7 +95,7 @@ def _fit(chosen: Setting, sizes: Sizes, on_epoch: Callable[[loop.Progress], None
     recipe = dataclasses.replace(
         RECIPES["poster"], epochs=sizes.measured + 1, batch_size=chosen.batch, augment_bank=sizes.slots
     )
-    loop.fit(cut(chosen), pipeline, labels, runs, recipe, on_epoch=on_epoch)
+    loop.fit(Workload(cut(chosen), pipeline, labels, recipe), runs, on_epoch=on_epoch)
 
 
 def _extrapolate(sizes: Sizes, own: list[float], theirs: list[Epoch]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
@@ -19,6 +19,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cxrjax.base import InputError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 SEED, DATA = "seed", "data"
 _PROCESS_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -155,6 +157,19 @@ def convolution_options() -> dict[str, str]:
     except jax.errors.JaxRuntimeError:  # a jaxlib that does not know the option
         return {}
     return options
+
+
+def jit_convolutions(*static: int) -> Callable[[F], F]:
+    """Decorates with `jax.jit`, arguments `static` being static, with the `convolution_options` of the first call."""
+
+    def decorate(function: F) -> F:
+        @functools.cache
+        def compiled() -> Any:
+            return jax.jit(function, static_argnums=static, compiler_options=convolution_options())
+
+        return cast(F, functools.wraps(function)(lambda *args: compiled()(*args)))
+
+    return decorate
 
 
 def memory() -> int:

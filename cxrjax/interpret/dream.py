@@ -109,7 +109,6 @@ def dream(
     params = jax.device_put(params)  # once, not at each of the calls that follow
     leaves, structure = jax.tree.flatten(axes, is_leaf=lambda x: x is None)
     parts, lifted = (ascent.parametrisation, ascent.transform, ascent.optimiser), (tuple(leaves), structure)
-    iterate, picture, value = _programs()
     written, scores = jnp.asarray(start, jnp.float32), list[jax.Array]()
     rising = jnp.ones(len(written), bool)
     for side in octave_sizes(size, ascent.octaves, ascent.scale):
@@ -118,12 +117,12 @@ def dream(
         state = jax.vmap(ascent.optimiser.init)(written)
         for _ in range(ascent.iterations):
             step_key = None if key is None else jax.random.fold_in(key, len(scores))
-            written, state, score, rising = iterate(objective, parts, lifted, params, step_key, written, state)
+            written, state, score, rising = _iterate(objective, parts, lifted, params, step_key, written, state)
             scores.append(score)
             if on_step:
-                on_step(len(scores), picture(ascent.parametrisation, written))
-    image = picture(ascent.parametrisation, written)
-    return Dreams(image, jnp.stack([*scores, value(objective, lifted, params, image)], axis=1), ~rising)
+                on_step(len(scores), _picture(ascent.parametrisation, written))
+    image = _picture(ascent.parametrisation, written)
+    return Dreams(image, jnp.stack([*scores, _value(objective, lifted, params, image)], axis=1), ~rising)
 
 
 def _grown(parametrisation: Parametrisation, written: jax.Array, side: int) -> jax.Array:
@@ -133,17 +132,7 @@ def _grown(parametrisation: Parametrisation, written: jax.Array, side: int) -> j
     )
 
 
-@functools.cache  # the options follow from the backend, which is not known at import
-def _programs() -> tuple[Any, Any, Any]:
-    """One iteration of all dreams, their images, and the objective of these, compiled."""
-    options = devices.convolution_options()
-    return (
-        jax.jit(_iterate, static_argnums=(0, 1, 2), compiler_options=options),
-        jax.jit(_picture, static_argnums=0),
-        jax.jit(_value, static_argnums=(0, 1), compiler_options=options),
-    )
-
-
+@devices.jit_convolutions(0, 1, 2)
 def _iterate(
     objective: Objective, parts: Any, axes: Any, params: Any, key: Any, written: jax.Array, state: Any
 ) -> tuple[jax.Array, Any, jax.Array, jax.Array]:
@@ -151,10 +140,12 @@ def _iterate(
     return jax.vmap(one, (jax.tree.unflatten(axes[1], axes[0]), None, 0, 0))(params, key, written, state)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _picture(parametrisation: Parametrisation, written: jax.Array) -> jax.Array:
     return jax.vmap(parametrisation.image)(written)
 
 
+@devices.jit_convolutions(0, 1)
 def _value(objective: Objective, axes: Any, params: Any, images: jax.Array) -> jax.Array:
     return jax.vmap(objective, (jax.tree.unflatten(axes[1], axes[0]), 0))(params, images)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +34,7 @@ def grad_cam(net: Network, params: Params, images: Array, direction: jax.Array, 
     """
     stage = stage or net.model.cam_stage
     check_map(net.model, stage)
-    return _compiled()(net.model, stage, jax.device_put(params), checked(images), direction)
+    return _grad_cam(net.model, stage, jax.device_put(params), checked(images), direction)
 
 
 def slope(
@@ -110,11 +109,7 @@ def enlarge(maps: jax.Array, shape: tuple[int, ...], model: Model, stage: str | 
     return jnp.einsum("yh,bhw,xw->byx", rows, maps, columns, precision="highest")
 
 
-@functools.cache  # the options follow from the backend, which is not known at import
-def _compiled() -> Any:
-    return jax.jit(_grad_cam, static_argnums=(0, 1), compiler_options=devices.convolution_options())
-
-
+@devices.jit_convolutions(0, 1)
 def _grad_cam(model: Model, stage: str, params: Params, images: jax.Array, direction: jax.Array) -> jax.Array:
     def one(image: jax.Array) -> jax.Array:
         gradient, activation = slope(model, params, image[None], direction, stage)

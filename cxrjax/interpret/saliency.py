@@ -7,7 +7,6 @@ programs take the parameters as an argument and are kept.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -48,7 +47,7 @@ def gradient(objective: Objective, params: Any, images: Array) -> jax.Array:
     Raises:
       ValueError: if `images` is not [B, H, W].
     """
-    return _programs().gradient(objective, jax.device_put(params), checked(images))
+    return _gradients(objective, jax.device_put(params), checked(images))
 
 
 def smooth_grad(
@@ -118,8 +117,7 @@ def integrated_gradients(
 
     params = jax.device_put(params)
     maps = (x - base) * _mean_gradient(objective, params, points, len(x), steps)
-    value = _programs().value
-    rise = value(objective, params, x) - value(objective, params, base)
+    rise = _values(objective, params, x) - _values(objective, params, base)
     return Attributions(maps, jnp.abs(maps.sum((1, 2)) - rise) / jnp.abs(rise))
 
 
@@ -156,10 +154,9 @@ def occlusion(
     calls = -(-len(corners) // CHUNK)
     padded = np.resize(corners, (calls * -(-len(corners) // calls), 2))  # equal calls; some corners twice
     levels = x.mean((1, 2)) if fill is None else jnp.full(len(x), fill, jnp.float32)
-    value, covered = _programs().value, _programs().covered
     maps = []
-    for image, level, score in zip(x, levels, value(objective, params, x), strict=True):
-        parts = [covered(objective, patch, params, image, level, some) for some in np.split(padded, calls)]
+    for image, level, score in zip(x, levels, _values(objective, params, x), strict=True):
+        parts = [_covered(objective, patch, params, image, level, some) for some in np.split(padded, calls)]
         scores = jnp.concatenate(parts)
         drops = score - scores[: len(corners)].reshape(len(starts[0]), len(starts[1]))
         maps.append(_spread(drops, *covers))
@@ -184,69 +181,48 @@ def energy(maps: jax.Array, signed: bool) -> jax.Array:
     return jnp.maximum(maps, 0) if signed else jnp.abs(maps)
 
 
-def _gradient(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
-    return energy(gradient(objectives.channel_objective(net), (params, direction), images), signed=False)
+def _of_logits(map_of: Callable[[jax.Array, Objective, Any, Array], jax.Array], signed: bool) -> Method:
+    """The energy of a method's maps of the score logits @ direction."""
 
+    def method(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
+        return energy(map_of(key, objectives.channel_objective(net), (params, direction), images), signed)
 
-def _smooth_grad(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
-    return energy(smooth_grad(key, objectives.channel_objective(net), (params, direction), images), signed=False)
-
-
-def _integrated(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
-    return energy(
-        integrated_gradients(objectives.channel_objective(net), (params, direction), images).maps, signed=True
-    )
+    return method
 
 
 def _grad_cam(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
     return enlarge(grad_cam(net, params, images, direction), jnp.shape(images)[1:], net.model)
 
 
-def _occlusion(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
-    return energy(occlusion(objectives.channel_objective(net), (params, direction), images), signed=True)
-
-
 METHODS: dict[str, Method] = {
-    "gradient": _gradient,
-    "smooth_grad": _smooth_grad,
-    "integrated_gradients": _integrated,
+    "gradient": _of_logits(lambda key, *score: gradient(*score), signed=False),
+    "smooth_grad": _of_logits(smooth_grad, signed=False),
+    "integrated_gradients": _of_logits(lambda key, *score: integrated_gradients(*score).maps, signed=True),
     "grad_cam": _grad_cam,
-    "occlusion": _occlusion,
+    "occlusion": _of_logits(lambda key, *score: occlusion(*score), signed=True),
 }
 """Every method with its default options; SmoothGrad alone uses the key."""
 
 
-class _Programs(NamedTuple):
-    """Compiled; the objective is static."""
-
-    value: Any  # (objective, params, images [B, H, W]) -> scores [B]
-    gradient: Any  # the same -> [B, H, W]
-    covered: Any  # (objective, patch, params, image, fill [], corners [n, 2]) -> the score with each patch covered [n]
-
-
-@functools.cache  # the options follow from the backend, which is not known at import
-def _programs() -> _Programs:
-    options = devices.convolution_options()
-    value, gradient = (jax.jit(f, static_argnums=0, compiler_options=options) for f in (_values, _gradients))
-    return _Programs(value, gradient, jax.jit(_covered, static_argnums=(0, 1), compiler_options=options))
-
-
+@devices.jit_convolutions(0)
 def _values(objective: Objective, params: Any, images: jax.Array) -> jax.Array:
     return jax.vmap(objective, (None, 0))(params, images)
 
 
+@devices.jit_convolutions(0)
 def _gradients(objective: Objective, params: Any, images: jax.Array) -> jax.Array:
     return jax.vmap(jax.grad(objective, argnums=1), (None, 0))(params, images)
 
 
+@devices.jit_convolutions(0, 1)
 def _covered(
-    objective: Objective, patch: int, params: Any, image: jax.Array, fill: jax.Array, corners: jax.Array
+    objective: Objective, patch: int, params: Any, image: jax.Array, fill: jax.Array, corners: Array
 ) -> jax.Array:
     def score(corner: jax.Array) -> jax.Array:
         cover = jnp.full((patch, patch), fill)
         return objective(params, jax.lax.dynamic_update_slice(image, cover, (corner[0], corner[1])))
 
-    return jax.vmap(score)(corners)
+    return jax.vmap(score)(jnp.asarray(corners))
 
 
 def _mean_gradient(
@@ -260,7 +236,7 @@ def _mean_gradient(
     total = jnp.float32(0)
     for some in np.arange(count).reshape(-1, together):
         at = points(some)
-        gradients = _programs().gradient(objective, params, at.reshape(-1, *at.shape[2:]))
+        gradients = _gradients(objective, params, at.reshape(-1, *at.shape[2:]))
         total = total + gradients.reshape(at.shape).sum(0)
     return total / count
 

@@ -101,7 +101,7 @@ class AlexNet(nn.Module):
         if self.variant not in CONVOLUTIONS:
             raise ValueError(f"variant must be one of {', '.join(CONVOLUTIONS)}, got {self.variant!r}")
         activations = {}
-        for stage in registry.between(STAGES, self.start, self.stop):
+        for stage in registry.ALEXNET.between(self.start, self.stop):
             run = self._convolution if stage in CONVOLUTIONS[self.variant] else self._dense
             x, activations[stage] = run(stage, x, train, taps.get(stage))
         return x, activations

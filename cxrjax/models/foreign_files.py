@@ -11,6 +11,7 @@ import io
 import math
 import pickle
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -28,11 +29,7 @@ def sha256(file: str | Path) -> str:
     Raises:
       InputError: if the file cannot be read.
     """
-    try:
-        with Path(file).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise _unreadable(file, error) from None
+    return hashlib.sha256(read_bytes(file)).hexdigest()
 
 
 def _unreadable(file: str | Path, error: Exception) -> InputError:
@@ -68,7 +65,7 @@ def load_torch(file: str | Path) -> dict[str, np.ndarray]:
     Raises:
       InputError: without PyTorch, or if the file is not a state dict of tensors.
     """
-    sha256(file)  # a missing file is reported as such even without PyTorch
+    data = io.BytesIO(read_bytes(file))  # a missing file is reported as such even without PyTorch
     try:
         import torch
     except ImportError:
@@ -76,7 +73,7 @@ def load_torch(file: str | Path) -> dict[str, np.ndarray]:
             f"{file}: a .pth file needs PyTorch; run `pip install torch`, or give the weights as .safetensors"
         ) from None
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state = torch.load(data, map_location="cpu", weights_only=True)
         # bfloat16 has no NumPy dtype
         return {name: (t.float() if t.is_floating_point() else t).detach().numpy() for name, t in state.items()}
     except Exception as error:  # pickle, zip, tar and attribute errors; PyTorch's text recommends weights_only=False
@@ -92,13 +89,13 @@ def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
     Raises:
       InputError: without the package safetensors, or if the file cannot be read.
     """
-    sha256(file)
+    data = read_bytes(file)
     try:
         import safetensors.numpy
     except ImportError:
         raise InputError(f"{file}: needs the package safetensors; run `pip install safetensors`") from None
     try:
-        arrays: dict[str, np.ndarray] = safetensors.numpy.load_file(file)
+        arrays: dict[str, np.ndarray] = safetensors.numpy.load(data)
         return arrays
     except Exception as error:  # SafetensorError derives from Exception alone
         raise _unreadable(file, error) from None
@@ -221,27 +218,26 @@ class _ArrayUnpickler(pickle.Unpickler):
     """Builds nothing but containers, numbers, text and numeric arrays, whatever the pickle asks for."""
 
     def find_class(self, module: str, name: str) -> Any:
-        module = module.replace("numpy._core", "numpy.core")  # renamed in NumPy 2
-        if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
-            return _PickledArray
-        if (module, name) == ("numpy", "ndarray"):
-            return None  # an argument of _reconstruct
-        if (module, name) == ("numpy", "dtype"):
-            return _PickledDtype
-        if (module, name) == ("numpy.core.numeric", "_frombuffer"):
-            return _PickledArray.from_buffer
-        if (module, name) == ("_codecs", "encode"):
-            return _Latin1  # bytes in the protocols before 3
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        place = f"{module.replace('numpy._core', 'numpy.core')}.{name}"  # renamed in NumPy 2
+        if place not in _STAND_INS:
+            raise pickle.UnpicklingError(f"it asks for {place}")
+        return _STAND_INS[place]
 
 
-class _Latin1:
-    """bytes(text, "latin1"), the one call of `_codecs.encode` that pickles of bytes make."""
+def _latin1(text: str, encoding: str = "latin1") -> bytes:
+    """The one call of `_codecs.encode` that pickles of bytes make."""
+    if encoding != "latin1":
+        raise ValueError(f"encoding {encoding!r} is not latin1")
+    return text.encode("latin1")
 
-    def __new__(cls, text: str, encoding: str = "latin1") -> bytes:  # type: ignore[misc]
-        if encoding != "latin1":
-            raise ValueError(f"encoding {encoding!r} is not latin1")
-        return text.encode("latin1")
+
+_STAND_INS = {
+    "numpy.core.multiarray._reconstruct": _PickledArray,
+    "numpy.ndarray": None,  # an argument of _reconstruct
+    "numpy.dtype": _PickledDtype,
+    "numpy.core.numeric._frombuffer": _PickledArray.from_buffer,
+    "_codecs.encode": _latin1,  # bytes in the protocols before 3
+}
 
 
 def file_shape(shape: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
@@ -268,12 +264,24 @@ def to_ours(kernel: np.ndarray, layout: Layout, channels: int = 1) -> np.ndarray
     return np.array(kernel, np.float32, order="C")
 
 
-def refuse_if_any(subject: str, missing: list[str], unknown: list[str], misshaped: list[str]) -> None:
+def refuse_misfits(
+    subject: str, given: Mapping[str, Any], expected: Mapping[str, Any], others: Collection[str] = ()
+) -> None:
     """One line of all names that do not fit.
 
+    Args:
+      subject: for the message.
+      given: name -> shape.
+      expected: the same.
+      others: further names that may be given.
+
     Raises:
-      InputError: if there are any.
+      InputError: if any name is missing, unknown or mis-shaped.
     """
+    missing = [name for name in expected if name not in given]
+    unknown = [name for name in given if name not in expected and name not in others]
+    shapes = {name: (given[name], shape) for name, shape in expected.items() if name in given}
+    misshaped = [f"{name} {shape}, expected {wanted}" for name, (shape, wanted) in shapes.items() if shape != wanted]
     lists = (("missing", missing, ", "), ("unknown", unknown, ", "), ("mis-shaped", misshaped, "; "))
     problems = [f"{word}: {mark.join(names)}" for word, names, mark in lists if names]
     if problems:

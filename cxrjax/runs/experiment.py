@@ -28,7 +28,7 @@ from cxrjax.runs.setup import Cohorts
 from cxrjax.storage import checkpoint
 from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts
 from cxrjax.training import bank, inputs, loop, seed_batches, step
-from cxrjax.training.plan import Pipeline, SeedData
+from cxrjax.training.plan import Pipeline, SeedData, Workload
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +179,8 @@ def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
     labels = cohort.members(prepared.data.store.table["labels"], positive).astype(np.int32)
     try:
         yield from seed_batches.train(
-            prepared.net, prepared.pipeline, labels, seed_data, setup.recipe(config),
-            prepared.resolved.seed_batch, prepared.cache, folder / "checkpoints",
+            Workload(prepared.net, prepared.pipeline, labels, setup.recipe(config), prepared.cache),
+            seed_data, prepared.resolved.seed_batch, folder / "checkpoints",
         )  # fmt: skip
     except loop.Diverged as error:
         if devices.is_first():

@@ -21,7 +21,7 @@ from cxrjax.runs import run_folder
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.storage import checkpoint
 from cxrjax.storage.store import ImageStore, hash_rows, patients_with_box
-from cxrjax.training import seed_batches, tf_input
+from cxrjax.training import inputs, seed_batches
 from cxrjax.training.optimizer import Recipe
 
 
@@ -79,7 +79,7 @@ def check(config: ExperimentConfig) -> None:
             f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from={first} does not leave"
         )
     if config.input == "tfdata":
-        tf_input.require()
+        inputs.require_tensorflow()
 
 
 def draw(config: ExperimentConfig, store: ImageStore, source: str) -> Cohorts:
@@ -167,7 +167,7 @@ def resolve(config: ExperimentConfig, net: transfer.Network, weights_sha256: str
       data_sha256: see `data_digest`.
     """
     before = run_folder.recall(config)
-    usual = before.input if before else tf_input.default()
+    usual = before.input if before else inputs.default_pipeline()
     if config.seed_batch:
         seed_batch = config.seed_batch
     else:

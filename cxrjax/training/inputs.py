@@ -1,34 +1,69 @@
-"""What enters the head: the plan of an epoch executed over the mesh, from fresh augmentations or from a bank."""
+"""What enters the head: the plan of an epoch executed over the mesh, from fresh augmentations or from a bank.
+
+TensorFlow is imported only when its pipeline is used, and nowhere else.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
+import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from cxrjax.base import Array, devices
-from cxrjax.models.augment import crop_flip
+from cxrjax.base import Array, InputError, devices
 from cxrjax.models.transfer import Trunk
 from cxrjax.training import bank
 from cxrjax.training import plan as planning
 from cxrjax.training.optimizer import Recipe
-from cxrjax.training.plan import Pipeline, Plan, SeedData
+from cxrjax.training.plan import Pipeline, Plan, SeedData, Workload
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+log = logging.getLogger(__name__)
+
+PREFETCH = 8  # batches of tf.data ready ahead, 26 MB of 64 images
 SEGMENT = 16  # steps whose activations are held at once: 16 x 64 x 9216 x 4 bytes = 38 MB a seed
 BANK_SHARE = 3  # a bank of up to a third of an accelerator's memory is resident there
 BATCHED = (devices.SEED, None, devices.DATA)  # mesh axes of [S, t, B, ...]
 
 
+@functools.partial(jax.jit, static_argnames="crop")
+def crop_flip(images: Array, offset: Array, flip: Array, crop: int) -> jax.Array:
+    """Cuts a square window out of each image and mirrors some of them left to right.
+
+    The poster: images reduced to 256x256; at each use translated at random, flipped with probability 1/2, reduced to
+    227x227. A 227 crop of 256 has offsets 0..29 in y and x.
+
+    Args:
+      images: [B, side, side], any type; the pixels are only moved.
+      offset: [B, 2] i32, (y, x) of the window's upper left corner, 0..side - crop.
+      flip: [B] bool.
+      crop: side of the window, pixels.
+
+    Returns:
+      [B, crop, crop], of the type of `images`.
+    """
+
+    def crop_one(image: jax.Array, corner: jax.Array, mirrored: jax.Array) -> jax.Array:
+        window = jax.lax.dynamic_slice(image, (corner[0], corner[1]), (crop, crop))
+        return jnp.where(mirrored, window[:, ::-1], window)
+
+    return jax.vmap(crop_one)(jnp.asarray(images), jnp.asarray(offset), jnp.asarray(flip))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Resident:
-    """Images on the device; the same pixels as `tf_input.TfData`."""
+    """Images on the device; the same pixels as `TfData`."""
 
     images: Array  # [N, side, side] u8
     crop: int  # pixels a side of the batches, see `Model.crop`
@@ -39,6 +74,45 @@ class Resident:
             yield crop_flip(self.images[index], offset, flip, self.crop)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class TfData:
+    """Gather, crop, flip, batch, prefetch by tf.data: the pixels that `Resident` gives for the same plan."""
+
+    images: np.ndarray  # [N, side, side] u8; may be a memory map, only the planned rows are read
+    crop: int  # pixels a side of the batches, see `Model.crop`
+
+    def batches(self, plan: Plan) -> Iterator[np.ndarray]:
+        """See `plan.Pipeline`.
+
+        Raises:
+          InputError: if TensorFlow is not installed.
+        """
+        require_tensorflow()
+        # It would tell of its start in four lines, and of arithmetic that is not used here.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+        import tensorflow as tf
+
+        from cxrjax.storage.store import read_rows  # brings pandas, which the benchmarks do without
+
+        tf.config.set_visible_devices([], "GPU")  # else TensorFlow takes the memory that JAX trains in
+
+        def load(index: tf.Tensor, offset: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
+            read = functools.partial(tf.numpy_function, lambda row: read_rows(self.images, row[None])[0])
+            image = tf.ensure_shape(read([index], tf.uint8, stateful=False), self.images.shape[1:])
+            window = tf.slice(image, offset, (self.crop, self.crop))
+            return tf.cond(flip, lambda: tf.reverse(window, [1]), lambda: window)
+
+        examples = tuple(np.asarray(x).reshape(-1, *x.shape[2:]) for x in (plan.index, plan.offset, plan.flip))
+        dataset = (
+            tf.data.Dataset.from_tensor_slices(examples)
+            .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .batch(plan.index.shape[1], drop_remainder=True)
+            .prefetch(PREFETCH)  # AUTOTUNE may fill half of the machine's memory
+        )
+        yield from dataset.as_numpy_iterator()
+
+
 def make_pipeline(name: str, images: np.ndarray, crop: int) -> Pipeline:
     """The pipeline of --input.
 
@@ -47,11 +121,27 @@ def make_pipeline(name: str, images: np.ndarray, crop: int) -> Pipeline:
       images: [N, side, side] u8; may be a memory map.
       crop: pixels a side of the batches, see `Model.crop`.
     """
-    if name == "resident":
-        return Resident(jnp.asarray(images), crop)
-    from cxrjax.training import tf_input  # brings pandas, which the benchmarks do without
+    return Resident(jnp.asarray(images), crop) if name == "resident" else TfData(images, crop)
 
-    return tf_input.TfData(images, crop)
+
+def default_pipeline() -> str:
+    """What --input=auto means here: tfdata, or resident where TensorFlow is not installed, which is logged."""
+    if importlib.util.find_spec("tensorflow"):
+        return "tfdata"
+    log.info('--input=auto: TensorFlow is not installed (`pip install "cxrjax[tf]"`), so the input is resident')
+    return "resident"
+
+
+def require_tensorflow() -> None:
+    """Refuses --input=tfdata where it cannot work.
+
+    Raises:
+      InputError: if TensorFlow is not installed.
+    """
+    if not importlib.util.find_spec("tensorflow"):
+        raise InputError(
+            '--input=tfdata needs TensorFlow, which is not installed: `pip install "cxrjax[tf]"`, or --input=resident'
+        )
 
 
 class InputTimer:
@@ -89,41 +179,25 @@ class EpochPlanner(NamedTuple):
     recipe: Recipe
 
     @classmethod
-    def of_runs(cls, runs: Sequence[SeedData], recipe: Recipe, count: int, offsets: int) -> EpochPlanner:
-        """Of the runs, filled up to `count` seeds."""
+    def of_runs(cls, runs: Sequence[SeedData], real: int, recipe: Recipe, offsets: int) -> EpochPlanner:
+        """Of S runs, which fill the mesh; those from `real` on are masked."""
         steps = max(planning.steps_per_epoch(len(run.train), recipe.batch_size) for run in runs)
-        filler = [runs[0]] * (count - len(runs))
-        rows = np.stack([planning.fill(run.train, recipe.batch_size, steps) for run in (*runs, *filler)])
-        sizes = np.array([len(run.train) for run in runs] + [0] * len(filler), np.int32)
-        return cls(np.array([run.seed for run in (*runs, *filler)], np.uint32), rows, sizes, steps, offsets, recipe)
+        rows = np.stack([planning.fill(run.train, recipe.batch_size, steps) for run in runs])
+        sizes = np.array([len(run.train) * (i < real) for i, run in enumerate(runs)], np.int32)
+        return cls(np.array([run.seed for run in runs], np.uint32), rows, sizes, steps, offsets, recipe)
 
     def plan(self, epoch: int) -> Plan:
         """Leaves [S, T, B, ...] in NumPy."""
-        slots, flip = self.recipe.augment_bank or None, self.recipe.flip
-        plan = _draw(self.seeds, self.rows, self.sizes, np.int32(epoch), self.steps, self.offsets, slots, flip)
+        draw = jax.vmap(planning.draw, (0, None, 0, 0, None, None, None, None))
+        roots, slots, flip = jax.vmap(jax.random.key)(self.seeds), self.recipe.augment_bank or None, self.recipe.flip
+        plan = draw(roots, np.int32(epoch), self.rows, self.sizes, self.steps, self.offsets, slots, flip)
         return Plan(*map(np.asarray, plan))
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
-def _draw(
-    seeds: Array, rows: Array, sizes: Array, epoch: Array, steps: int, offsets: int, slots: int | None, flip: bool
-) -> Plan:
-    def one(seed: Array, seed_rows: Array, size: Array) -> Plan:
-        return planning.draw(jax.random.key(seed), epoch, seed_rows, size, steps, offsets, slots, flip)
-
-    return jax.vmap(one)(seeds, rows, sizes)
-
-
-def train_labels(runs: Sequence[SeedData], labels: np.ndarray, count: int) -> np.ndarray:
-    """Label with which each seed is trained on each row of the store, [S, N] i32.
-
-    Args:
-      runs: at most S of them; further seeds have the true labels.
-      labels: [N] i32, the true ones.
-      count: S.
-    """
-    by_seed = np.tile(labels, (count, 1))
-    for row, run in zip(by_seed, runs, strict=False):
+def train_labels(runs: Sequence[SeedData], labels: np.ndarray) -> np.ndarray:
+    """Label with which each seed is trained on each row of the store, [S, N] i32; `labels` [N] are the true ones."""
+    by_seed = np.tile(labels, (len(runs), 1))
+    for row, run in zip(by_seed, runs, strict=True):
         if run.train_labels is not None:
             row[run.train] = run.train_labels
     return by_seed
@@ -173,21 +247,15 @@ class FreshInput(NamedTuple):
             yield _stack(pending, seeds, self.mesh)
 
 
-def head_input(
-    trunk: Trunk,
-    pipeline: Pipeline,
-    runs: Sequence[SeedData],
-    recipe: Recipe,
-    store_size: int,
-    cache: bank.Cache | None,
-    mesh: Mesh,
-) -> BankInput | FreshInput:
+def head_input(workload: Workload, runs: Sequence[SeedData], mesh: Mesh) -> BankInput | FreshInput:
     """Prepares what the epochs of all runs draw on: the bank, if the recipe has one, is filled here."""
+    _, pipeline, labels, recipe, cache = workload
+    trunk = workload.net.trunk
     if not recipe.augment_bank:
         everywhere = trunk._replace(params=jax.tree.map(lambda x: devices.put(mesh, x), trunk.params))
         return FreshInput(everywhere, pipeline, mesh)
     rows = np.unique(np.concatenate([run.train for run in runs]))
-    filled = bank.build(trunk, pipeline, rows, bank.Slots(recipe.augment_bank, recipe.flip), store_size, cache)
+    filled = bank.build(trunk, pipeline, rows, bank.Slots(recipe.augment_bank, recipe.flip), len(labels), cache)
     # On an accelerator, where it fits, the bank is resident; a CPU reads the memory map, which it need not copy.
     if jax.default_backend() != "cpu" and jax.process_count() == 1:
         filled = bank.on_device(filled, devices.memory() // BANK_SHARE)

@@ -7,23 +7,22 @@ the resulting activations.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from cxrjax.base import Array, InputError, Params, devices, files
 from cxrjax.models.transfer import Network
-from cxrjax.training import bank, inputs, step
+from cxrjax.training import inputs, step
 from cxrjax.training import plan as planning
-from cxrjax.training.optimizer import Recipe, make_optimizer
-from cxrjax.training.plan import Pipeline, Plan, SeedData
+from cxrjax.training.optimizer import make_optimizer
+from cxrjax.training.plan import SeedData, Workload
 from cxrjax.training.step import Batch, Metrics, TrainState, Validation
 
 log = logging.getLogger(__name__)
@@ -86,34 +85,26 @@ class Diverged(InputError):
 
 
 def fit(
-    net: Network,
-    pipeline: Pipeline,
-    labels: np.ndarray,
-    runs: list[SeedData],
-    recipe: Recipe,
-    cache: bank.Cache | None = None,
+    workload: Workload,
+    runs: Sequence[SeedData],
     resume: Any = None,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> Fitted:
     """Trains all runs side by side, as one program over all devices.
 
     Args:
-      net: trunk and head.
-      pipeline: of the store's images.
-      labels: [N] i32, label of each row of the store; a run may be trained with others, see `SeedData`.
+      workload: network, images, labels and hyper-parameters.
       runs: S of them.
-      recipe: hyper-parameters.
-      cache: where the trunk's activations are kept; None: in memory.
       resume: where an interrupted fit had come to, as `Progress.pack` gave it; None: from the beginning.
       on_epoch: called after every epoch.
 
     Raises:
       Diverged: if the loss is no longer finite.
     """
-    trainer = Trainer.of_runs(net, pipeline, labels, runs, recipe, cache)
+    trainer = Trainer(workload, runs)
     progress = trainer.init() if resume is None else trainer.restore(resume)
     del resume  # 2 GB of ten seeds
-    while progress.epochs < recipe.epochs:
+    while progress.epochs < workload.recipe.epochs:
         progress = trainer.run_epoch(progress)
         trainer.refuse_divergence(progress)
         on_epoch(progress)
@@ -127,46 +118,20 @@ def _first(tree: Any, seeds: int) -> Any:
     return jax.tree.map(lambda x: x[:seeds], tree)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class Trainer:
     """Trains a group of seeds epoch by epoch; it holds what does not change on the way, `Progress` the rest."""
 
-    net: Network
-    optimizer: optax.GradientTransformation
-    runs: Sequence[SeedData]
-    mesh: Mesh
-    planner: inputs.EpochPlanner
-    advance: Advance
-    head_input: inputs.BankInput | inputs.FreshInput
-    validation: Validation
-    train_labels: np.ndarray  # [S, N] i32
-
-    @classmethod
-    def of_runs(
-        cls,
-        net: Network,
-        pipeline: Pipeline,
-        labels: np.ndarray,
-        runs: list[SeedData],
-        recipe: Recipe,
-        cache: bank.Cache | None = None,
-    ) -> Trainer:
+    def __init__(self, workload: Workload, runs: Sequence[SeedData]) -> None:
         """Fills the bank, if there is one, and runs the trunk over the validation images. Arguments as `fit`."""
-        mesh = devices.mesh(len(runs), recipe.batch_size)
-        seeds = devices.padded(len(runs), mesh)
-        planner = inputs.EpochPlanner.of_runs(runs, recipe, seeds, net.model.offsets)
-        optimizer = make_optimizer(recipe, planner.steps * recipe.epochs)
-        return cls(
-            net,
-            optimizer,
-            runs,
-            mesh,
-            planner,
-            compile_steps(net, optimizer),
-            inputs.head_input(net.trunk, pipeline, runs, recipe, len(labels), cache, mesh),
-            Validation.of_runs(net, pipeline, labels, runs, cache, mesh),
-            inputs.train_labels(runs, labels, seeds),
-        )
+        recipe, self.net, self.runs = workload.recipe, workload.net, runs
+        self.mesh = devices.mesh(len(runs), recipe.batch_size)
+        filled = [*runs, *[runs[0]] * (devices.padded(len(runs), self.mesh) - len(runs))]
+        self.planner = inputs.EpochPlanner.of_runs(filled, len(runs), recipe, self.net.model.offsets)
+        self.optimizer = make_optimizer(recipe, self.planner.steps * recipe.epochs)
+        self.advance = compile_steps(self.net, self.optimizer)
+        self.head_input = inputs.head_input(workload, runs, self.mesh)
+        self.validation = Validation(workload, filled, self.mesh)
+        self.train_labels = inputs.train_labels(filled, workload.labels)
 
     def init(self) -> Progress:
         """Before the first epoch."""
@@ -177,15 +142,14 @@ class Trainer:
 
     def restore(self, packed: Any) -> Progress:
         """Where an interrupted training had come to, as `Progress.pack` gave it."""
-        lifted = functools.partial(_initial_states, self.net, self.optimizer)
-        structure = jax.tree.structure(jax.eval_shape(lifted, np.zeros(1, np.uint32)))
+        example = jax.eval_shape(functools.partial(initial_states, self.net, self.optimizer), self.planner.seeds)
         extra = len(self.planner.seeds) - len(self.runs)
         leaves = []
         for name in sorted(packed["states"]):
             leaf = packed["states"][name]
             whole = np.concatenate([leaf, *[leaf[:1]] * extra]) if extra else leaf
             leaves.append(devices.put(self.mesh, whole, devices.SEED))
-        states = jax.tree.unflatten(structure, leaves)
+        states = jax.tree.unflatten(jax.tree.structure(example), leaves)
         history = History(**packed["history"])
         states = states._replace(key=jax.random.wrap_key_data(states.key))
         return Progress(history.val_loss.shape[1], states, history)
@@ -193,18 +157,11 @@ class Trainer:
     def run_epoch(self, progress: Progress) -> Progress:
         """Trains and validates one more epoch; the states of `progress` are given up (donated)."""
         plan, timer = self.planner.plan(progress.epochs), inputs.InputTimer()
-        states, train = self._train(self.head_input.segments(plan, timer), plan, progress.states)
-        waited = timer.share()
-        _, val = self.validation.evaluate(states.params)
-        return Progress(progress.epochs + 1, states, progress.history.extended(train, val), waited)
-
-    def _train(self, segments: Iterator[jax.Array], plan: Plan, states: TrainState) -> tuple[TrainState, Metrics]:
-        """All steps of an epoch."""
-        parts: list[Metrics] = []
         label = self.train_labels[np.arange(len(self.train_labels))[:, None, None], plan.index]
+        states, parts = progress.states, list[Metrics]()
         start, steps = 0, plan.index.shape[1]
         clock = files.Clock(steps)
-        for segment in segments:
+        for segment in self.head_input.segments(plan, timer):
             part = slice(start, start + segment.shape[1])
             start = part.stop
             rest = (devices.put(self.mesh, x, *inputs.BATCHED) for x in (label[:, part], plan.mask[:, part]))
@@ -213,7 +170,10 @@ class Trainer:
             left = clock.tick(start)
             if left and start < steps:
                 log.info("step %d of %d, %s of this epoch", start, steps, left)
-        return states, devices.fetch(functools.reduce(step.merge, parts))
+        train: Metrics = devices.fetch(functools.reduce(step.merge, parts))
+        waited = timer.share()
+        _, val = self.validation.evaluate(states.params)
+        return Progress(progress.epochs + 1, states, progress.history.extended(train, val), waited)
 
     def refuse_divergence(self, progress: Progress) -> None:
         """Raises `Diverged` if the last epoch's training loss of any seed is not finite."""
@@ -223,21 +183,17 @@ class Trainer:
             raise Diverged(progress, self.runs[0].seed, seeds)
 
 
-def _initial_states(net: Network, optimizer: optax.GradientTransformation, seeds: Array) -> TrainState:
-    def one(seed: Array) -> TrainState:
-        root = jax.random.key(seed)
-        params = net.initial(planning.stream(root, planning.INITIAL_WEIGHTS))
-        return step.init(params, optimizer, planning.stream(root, planning.DROPOUT))
-
-    return jax.vmap(one)(seeds)
-
-
 def initial_states(
     net: Network, optimizer: optax.GradientTransformation, seeds: np.ndarray, sharding: NamedSharding | None = None
 ) -> TrainState:
     """States before the first step, leaves [S, ...], of seeds [S] u32."""
-    lifted = functools.partial(_initial_states, net, optimizer)
-    return jax.jit(lifted, out_shardings=sharding)(seeds)
+
+    def initial_state(seed: Array) -> TrainState:
+        root = jax.random.key(seed)
+        params = net.initial(planning.stream(root, planning.INITIAL_WEIGHTS))
+        return step.init(params, optimizer, planning.stream(root, planning.DROPOUT))
+
+    return jax.jit(jax.vmap(initial_state), out_shardings=sharding)(seeds)
 
 
 def compile_steps(net: Network, optimizer: optax.GradientTransformation) -> Advance:

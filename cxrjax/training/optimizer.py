@@ -22,42 +22,23 @@ class Recipe:
     augment_bank: int = 0  # augmentations of each image, computed once; 0: a fresh one at every use
     flip: bool = True  # mirrored with probability 1/2
     optimizer: str = "sgd"
-    schedule: str = "constant"  # or thirds
 
 
-RECIPES = {"poster": Recipe(), "lakhani": Recipe(schedule="thirds")}
+RECIPES = {"poster": Recipe()}
 
 
 def make_optimizer(recipe: Recipe, total_steps: int) -> optax.GradientTransformation:
     """The optimiser of a recipe; to add one, add a branch here.
 
     Args:
-      recipe: its `optimizer`, `schedule`, `learning_rate` and `momentum` count.
-      total_steps: at least 1, steps of the whole training.
+      recipe: its `optimizer`, `learning_rate` and `momentum` count.
+      total_steps: at least 1, steps of the whole training, for optimisers whose rate depends on them.
 
     Raises:
-      InputError: if the optimiser is unknown, or the schedule, see `learning_rate`.
+      InputError: if the optimiser is unknown.
     """
     import optax
 
     if recipe.optimizer == "sgd":
-        return optax.sgd(learning_rate(recipe, total_steps), recipe.momentum or None)
+        return optax.sgd(recipe.learning_rate, recipe.momentum or None)
     raise InputError(f"optimizer must be sgd, got {recipe.optimizer!r}")
-
-
-def learning_rate(recipe: Recipe, total_steps: int) -> optax.ScalarOrSchedule:
-    """The rate of a recipe: a number, or a function of the step (from 0); to add a schedule, add a branch here.
-
-    `thirds` divides it by 10 after each third of the steps, as Lakhani & Sundaram (2017) did.
-
-    Raises:
-      InputError: if the schedule is unknown.
-    """
-    import optax
-
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    if recipe.schedule == "thirds":
-        drops = {-(-total_steps * third // 3): 0.1 for third in (1, 2)}
-        return optax.piecewise_constant_schedule(recipe.learning_rate, drops)
-    raise InputError(f"schedule must be constant or thirds, got {recipe.schedule!r}")

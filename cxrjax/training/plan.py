@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cxrjax.base import Array
+
+if TYPE_CHECKING:
+    from cxrjax.models.transfer import Network
+    from cxrjax.training.bank import Cache
+    from cxrjax.training.optimizer import Recipe
 
 
 class Plan(NamedTuple):
@@ -29,11 +34,21 @@ class Plan(NamedTuple):
 
 
 class Pipeline(Protocol):
-    """Images of a store, and how they become batches; `inputs.Resident` and `tf_input.TfData`."""
+    """Images of a store, and how they become batches; `inputs.Resident` and `inputs.TfData`."""
 
     def batches(self, plan: Plan) -> Iterator[Array]:
         """Executes a plan [T, B]: [B, crop, crop] u8 for each of its T steps."""
         ...
+
+
+class Workload(NamedTuple):
+    """What is trained on what and how; all seeds share it."""
+
+    net: Network  # trunk and head
+    pipeline: Pipeline  # of the store's images
+    labels: np.ndarray  # [N] i32, label of each row of the store; a run may be trained with others, see `SeedData`
+    recipe: Recipe
+    cache: Cache | None = None  # where the trunk's activations are kept; None: in memory
 
 
 class SeedData(NamedTuple):
@@ -45,7 +60,7 @@ class SeedData(NamedTuple):
     train_labels: np.ndarray | None = None  # [n] i32, with which `train` is trained; None: the store's
 
 
-INITIAL_WEIGHTS, ORDER, AUGMENTATION, DROPOUT = range(4)
+INITIAL_WEIGHTS, ORDER, AUGMENTATION, DROPOUT = range(4)  # purposes of a `stream`
 FRESH = -1
 _BANK_SEED = 0  # bank entries depend on (row, slot) alone: every seed shares them
 
@@ -193,13 +208,11 @@ def centre(rows: np.ndarray, batch_size: int, offset: int) -> Plan:
       offset: of the crop in y and x, see `Model.centre`.
     """
     steps = steps_per_epoch(len(rows), batch_size)
-    index = np.zeros(steps * batch_size, np.int32)
-    index[: len(rows)] = rows
     shape = (steps, batch_size)
     return Plan(
-        index=index.reshape(shape),
+        index=fill(rows, batch_size, steps).reshape(shape),
         offset=np.full((*shape, 2), offset, np.int32),
         flip=np.zeros(shape, bool),
         slot=np.full(shape, FRESH, np.int32),
-        mask=(np.arange(index.size) < len(rows)).reshape(shape),
+        mask=(np.arange(steps * batch_size) < len(rows)).reshape(shape),
     )

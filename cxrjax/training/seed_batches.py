@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ import numpy as np
 from cxrjax.base import devices
 from cxrjax.models.transfer import Network
 from cxrjax.storage import checkpoint
-from cxrjax.training import bank, inputs, loop
+from cxrjax.training import inputs, loop
 from cxrjax.training.optimizer import Recipe, make_optimizer
-from cxrjax.training.plan import Pipeline, SeedData
+from cxrjax.training.plan import SeedData, Workload
 
 log = logging.getLogger(__name__)
 
@@ -28,20 +28,11 @@ SAVE_SECONDS = 300  # between two saved states; one of ten seeds is 2 GB
 BASE_BYTES = 1_200_000_000  # of the process, whatever the seeds
 
 
-def train(
-    net: Network,
-    pipeline: Pipeline,
-    labels: np.ndarray,
-    runs: list[SeedData],
-    recipe: Recipe,
-    seed_batch: int,
-    cache: bank.Cache,
-    folder: Path,
-) -> Iterator[loop.Fitted]:
+def train(workload: Workload, runs: Sequence[SeedData], seed_batch: int, folder: Path) -> Iterator[loop.Fitted]:
     """Trains what is not trained yet, `seed_batch` seeds side by side; yields each seed's result, S = 1, in order.
 
     Args:
-      net, pipeline, labels, runs, recipe, cache: see `loop.fit`.
+      workload, runs: see `loop.fit`.
       seed_batch: seeds trained as one program.
       folder: of the checkpoints; all processes must see it.
 
@@ -57,8 +48,8 @@ def train(
             log.info("seed %s: trained already", names)
             _remove(partial)
         else:
-            log.info("seed %s: training for %d epochs", names, recipe.epochs)
-            _train_group(net, pipeline, labels, group, recipe, cache, partial, places)
+            log.info("seed %s: training for %d epochs", names, workload.recipe.epochs)
+            _train_group(workload, group, partial, places)
         yield from (load(place) for place in places)
 
 
@@ -107,21 +98,11 @@ def default_seed_batch(net: Network, recipe: Recipe, seeds: int) -> int:
     return even if fits(even) else largest
 
 
-def _train_group(
-    net: Network,
-    pipeline: Pipeline,
-    labels: np.ndarray,
-    group: list[SeedData],
-    recipe: Recipe,
-    cache: bank.Cache,
-    partial: Path,
-    places: list[Path],
-) -> None:
+def _train_group(workload: Workload, group: Sequence[SeedData], partial: Path, places: list[Path]) -> None:
     """Trains a group from where it had come to, and saves each of its seeds."""
     series = checkpoint.Series(partial, background=jax.default_backend() != "cpu", clean=devices.is_first())
     try:
-        epoch_log = _EpochLog(recipe.epochs, series)
-        fitted = loop.fit(net, pipeline, labels, group, recipe, cache, series.latest(), epoch_log)
+        fitted = loop.fit(workload, group, series.latest(), _EpochLog(workload.recipe.epochs, series))
     finally:
         series.close()
     if devices.is_first():

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -17,9 +16,9 @@ import optax
 from jax.sharding import Mesh
 
 from cxrjax.base import Array, Params, devices
-from cxrjax.models.transfer import Head, Network
+from cxrjax.models.transfer import Head
 from cxrjax.training import bank as banks
-from cxrjax.training.plan import Pipeline, SeedData
+from cxrjax.training.plan import SeedData, Workload
 
 CHUNK = 256  # images a call of the head in evaluation, which bounds memory where it holds convolutions
 HELD_BYTES = 200_000_000  # of what validation puts into the head that are kept on the device
@@ -170,47 +169,29 @@ evaluate = jax.jit(jax.vmap(metrics))
 """Metrics of each seed: logits [S, V, K], labels [S, V], mask [S, V] -> leaves [S]."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class Validation:
     """The validation images of all seeds; the trunk has run over their centre crops once."""
 
-    head: Head
-    centre: banks.Bank
-    rows: np.ndarray  # [S, V] of the store, padded
-    label: jax.Array  # [S, V] i32
-    mask: jax.Array  # [S, V] bool, False: padding
-    mesh: Mesh
-    held: list[jax.Array] | None  # what enters the head, in pieces, if it is little enough to stay on the device
-
-    @classmethod
-    def of_runs(
-        cls,
-        net: Network,
-        pipeline: Pipeline,
-        labels: np.ndarray,
-        runs: Sequence[SeedData],
-        cache: banks.Cache | None,
-        mesh: Mesh,
-    ) -> Validation:
-        """Runs the trunk over the centre crops."""
-        width = max(len(run.val) for run in runs)
-        filled = [*runs, *[runs[0]] * (devices.padded(len(runs), mesh) - len(runs))]
-        rows = np.stack([np.resize(run.val, width) for run in filled])
-        mask = np.arange(width) < np.array([[len(run.val)] for run in filled])
-        centre = banks.build(net.trunk, pipeline, np.unique(rows), banks.CENTRE, len(labels), cache)
-        label, counts = (devices.put(mesh, x, devices.SEED) for x in (labels[rows], mask))
-        validation = cls(net.head, centre, rows, label, counts, mesh, None)
+    def __init__(self, workload: Workload, runs: Sequence[SeedData], mesh: Mesh) -> None:
+        """Runs the trunk over the centre crops of S runs, so many that they fill the mesh."""
+        trunk, self._head, self._mesh = workload.net.trunk, workload.net.head, mesh
+        sizes = np.array([[len(run.val)] for run in runs])
+        self._rows = np.stack([np.resize(run.val, sizes.max()) for run in runs])  # [S, V] of the store, padded
+        self._label = devices.put(mesh, workload.labels[self._rows], devices.SEED)
+        self._mask = devices.put(mesh, np.arange(sizes.max()) < sizes, devices.SEED)
+        rows = np.unique(self._rows)
+        self._centre = banks.build(trunk, workload.pipeline, rows, banks.CENTRE, len(workload.labels), workload.cache)
         # A few hundred images stay on the device; of tens of thousands each epoch reads the bank anew.
-        small = rows.size * int(np.prod(net.trunk.shape)) * net.trunk.dtype.itemsize <= HELD_BYTES
-        return dataclasses.replace(validation, held=list(validation.pieces())) if small else validation
+        small = self._rows.size * int(np.prod(trunk.shape)) * trunk.dtype.itemsize <= HELD_BYTES
+        self._held = list(self._pieces()) if small else None
 
-    def pieces(self) -> Iterator[jax.Array]:
+    def _pieces(self) -> Iterator[jax.Array]:
         """What enters the head, [S, v, ...] at a time."""
-        return (devices.put(self.mesh, x, devices.SEED) for x in banks.pieces(self.centre, self.rows, CHUNK))
+        return (devices.put(self._mesh, x, devices.SEED) for x in banks.pieces(self._centre, self._rows, CHUNK))
 
     def evaluate(self, params: Params) -> tuple[np.ndarray, Metrics]:
         """Parameters with leaves [S, ...] -> logits [S, V, K] and Metrics leaves [S]."""
-        parts = [logits(self.head, params, piece) for piece in self.held or self.pieces()]
+        parts = [logits(self._head, params, piece) for piece in self._held or self._pieces()]
         every = jnp.concatenate(parts, axis=1)
-        fetched: tuple[np.ndarray, Metrics] = devices.fetch((every, evaluate(every, self.label, self.mask)))
+        fetched: tuple[np.ndarray, Metrics] = devices.fetch((every, evaluate(every, self._label, self._mask)))
         return fetched

@@ -20,7 +20,7 @@ from cxrjax.models.registry import ALEXNET
 from cxrjax.models.transfer import Network, Trunk
 from cxrjax.training import inputs, loop
 from cxrjax.training.optimizer import Recipe
-from cxrjax.training.plan import SeedData
+from cxrjax.training.plan import SeedData, Workload
 from pathlib import Path
 devices.start(Path(sys.argv[1]))
 
@@ -48,7 +48,7 @@ pipeline = inputs.Resident(images if jax.process_count() > 1 else jnp.asarray(im
 out = {"devices": jax.device_count()}
 for slots in (0, 2):
     recipe = Recipe(epochs=2, batch_size=int(sys.argv[3]), learning_rate=0.1, momentum=0.9, augment_bank=slots)
-    fitted = loop.fit(net, pipeline, labels, runs, recipe)
+    fitted = loop.fit(Workload(net, pipeline, labels, recipe), runs)
     out[f"history {slots}"] = [np.asarray(x).tolist() for x in fitted.history]
     out[f"params {slots}"] = fitted.params["fc8"]["kernel"].tolist()
     out[f"mesh {slots}"] = dict(devices.mesh(len(runs), int(sys.argv[3])).shape)

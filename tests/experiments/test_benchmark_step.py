@@ -12,9 +12,10 @@ import optax
 import pytest
 
 from cxrjax.interpret import dream_parts
-from cxrjax.models import augment, pretrained, registry
+from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.training import step as train
+from cxrjax.training.inputs import crop_flip
 from cxrjax.training.step import Batch, Metrics, TrainState
 from experiments import _benchmark_parts, _ceilings, _timing, benchmark_step
 from tests.conftest import ROOT
@@ -90,7 +91,7 @@ def both():
 @pytest.mark.parametrize(("seed", "step"), [(0, 0), (1, 1)])
 def test_pytorch_has_the_same_pixels_and_activations(both, seed, step):
     chosen, net, theirs = both
-    pixels = augment.crop_flip(
+    pixels = crop_flip(
         chosen.images[chosen.plan.index[seed, step]],
         chosen.plan.offset[seed, step],
         chosen.plan.flip[seed, step],

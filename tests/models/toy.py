@@ -30,7 +30,7 @@ class Toy(nn.Module):
         self, x: jax.Array, train: bool = False, taps: Mapping[str, jax.Array] = MappingProxyType({})
     ) -> tuple[jax.Array, dict[str, Activation]]:
         activations = {}
-        for stage in registry.between(("a", "b", "c"), self.start, self.stop):
+        for stage in MODEL.between(self.start, self.stop):
             if stage == "c":
                 before = after = nn.Dense(self.num_classes, dtype=self.dtype, name="c")(x)
             else:

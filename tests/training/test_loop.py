@@ -12,9 +12,9 @@ from cxrjax.base import InputError
 from cxrjax.models import transfer
 from cxrjax.models.registry import ALEXNET
 from cxrjax.storage import checkpoint, store
-from cxrjax.training import bank, inputs, loop, step, tf_input
+from cxrjax.training import bank, inputs, loop, step
 from cxrjax.training.optimizer import Recipe
-from cxrjax.training.plan import SeedData
+from cxrjax.training.plan import SeedData, Workload
 
 RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=0.1, momentum=0.9)
 
@@ -72,7 +72,7 @@ def whole(resident, labels, runs):
 
     @functools.cache
     def fitted(dense=True, bank=0):
-        return loop.fit(NET._replace(dense=dense), resident, labels, runs, replace(RECIPE, augment_bank=bank))
+        return loop.fit(Workload(NET._replace(dense=dense), resident, labels, replace(RECIPE, augment_bank=bank)), runs)
 
     return fitted
 
@@ -86,7 +86,9 @@ def same(a, b, seed_of_a=slice(None), tolerance=1e-5):
 @pytest.mark.parametrize("i", [0, 2])
 def test_seed_i_of_s_equals_seed_i_alone(whole, resident, labels, runs, dense, bank, i):
     together = whole(dense, bank)
-    alone = loop.fit(NET._replace(dense=dense), resident, labels, [runs[i]], replace(RECIPE, augment_bank=bank))
+    alone = loop.fit(
+        Workload(NET._replace(dense=dense), resident, labels, replace(RECIPE, augment_bank=bank)), [runs[i]]
+    )
     same(together, alone, slice(i, i + 1))
     assert len(together.val_logits[i]) == len(runs[i].val)
     # Float32 sums in another order, over 21 steps with momentum.
@@ -94,7 +96,7 @@ def test_seed_i_of_s_equals_seed_i_alone(whole, resident, labels, runs, dense, b
 
 
 def test_pipelines_train_to_the_same_numbers(whole, images, labels, runs):
-    streamed = loop.fit(NET, tf_input.TfData(images, 227), labels, runs, RECIPE)
+    streamed = loop.fit(Workload(NET, inputs.TfData(images, 227), labels, RECIPE), runs)
     same(streamed, whole(), tolerance=0)
     np.testing.assert_array_equal(streamed.params["fc8"]["kernel"], whole().params["fc8"]["kernel"])
 
@@ -106,7 +108,7 @@ def test_scanned_steps_equal_single_ones(whole):
 @pytest.mark.parametrize("bank", [0, 2])
 def test_segments_change_nothing(whole, resident, labels, runs, monkeypatch, bank):
     monkeypatch.setattr(inputs, "SEGMENT", 3)
-    same(loop.fit(NET, resident, labels, runs, replace(RECIPE, augment_bank=bank)), whole(True, bank))
+    same(loop.fit(Workload(NET, resident, labels, replace(RECIPE, augment_bank=bank)), runs), whole(True, bank))
 
 
 def test_resumed_equals_uninterrupted(whole, resident, labels, runs, tmp_path):
@@ -116,10 +118,10 @@ def test_resumed_equals_uninterrupted(whole, resident, labels, runs, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.fit(NET, resident, labels, runs, RECIPE, on_epoch=stop_after_one)
+        loop.fit(Workload(NET, resident, labels, RECIPE), runs, on_epoch=stop_after_one)
     seen = []
     saved = checkpoint.load_tree(tmp_path / "partial")
-    resumed = loop.fit(NET, resident, labels, runs, RECIPE, None, saved, lambda p: seen.append(p.epochs))
+    resumed = loop.fit(Workload(NET, resident, labels, RECIPE), runs, saved, lambda p: seen.append(p.epochs))
     assert seen == [2, 3]
     same(resumed, whole(), tolerance=0)
     np.testing.assert_array_equal(resumed.params["fc8"]["kernel"], whole().params["fc8"]["kernel"])
@@ -134,13 +136,13 @@ def test_padding_weighs_nothing(whole, runs):
 
 
 def test_it_learns(resident, labels, runs):
-    fitted = loop.fit(NET, resident, labels, runs[:1], replace(RECIPE, epochs=25, learning_rate=0.02))
+    fitted = loop.fit(Workload(NET, resident, labels, replace(RECIPE, epochs=25, learning_rate=0.02)), runs[:1])
     assert fitted.history.train_loss[0, -1] < 0.7 * fitted.history.train_loss[0, 0]
 
 
 def test_divergence_names_seed_and_epoch(resident, labels, runs):
     with pytest.raises(InputError, match=r"seed 5, 6, 7: .* not finite in epoch \d"):
-        loop.fit(NET, resident, labels, runs, replace(RECIPE, learning_rate=1e38, epochs=9))
+        loop.fit(Workload(NET, resident, labels, replace(RECIPE, learning_rate=1e38, epochs=9)), runs)
 
 
 def test_a_large_validation_set_is_read_in_pieces(resident, labels, runs, whole, tmp_path, images, monkeypatch):
@@ -148,7 +150,7 @@ def test_a_large_validation_set_is_read_in_pieces(resident, labels, runs, whole,
     monkeypatch.setattr(step, "HELD_BYTES", 0)
     monkeypatch.setattr(step, "CHUNK", 4)
     cache = bank.Cache(tmp_path, store.hash_rows(images, np.arange(len(images))))
-    fitted = loop.fit(NET, resident, labels, runs, RECIPE, cache)
+    fitted = loop.fit(Workload(NET, resident, labels, RECIPE, cache), runs)
     same(whole(), fitted)
     for one, other in zip(whole().val_logits, fitted.val_logits, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
@@ -175,7 +177,7 @@ def test_train_labels_are_learned_and_true_ones_are_validated(resident, labels, 
     run = runs[0]._replace(val=runs[0].train)
     opposite = run._replace(train_labels=1 - labels[run.train])
     recipe = replace(RECIPE, epochs=25, learning_rate=0.02)
-    fitted = loop.fit(NET, resident, labels, [run, opposite], recipe)
+    fitted = loop.fit(Workload(NET, resident, labels, recipe), [run, opposite])
     right, wrong = fitted.history.val_accuracy[:, -1]
     assert right > 0.7
     assert wrong < 0.3

@@ -5,19 +5,19 @@ import logging
 import pytest
 
 from cxrjax.base import InputError
-from cxrjax.training import tf_input
+from cxrjax.training import inputs
 
 
 def test_auto_without_tensorflow_is_resident_and_says_so(monkeypatch, caplog):
-    monkeypatch.setattr(tf_input, "available", lambda: False)
+    monkeypatch.setattr(inputs.importlib.util, "find_spec", lambda name: None)
     with caplog.at_level(logging.INFO, "cxrjax"):
-        assert tf_input.default() == "resident"
+        assert inputs.default_pipeline() == "resident"
     assert "cxrjax[tf]" in caplog.text
-    monkeypatch.setattr(tf_input, "available", lambda: True)
-    assert tf_input.default() == "tfdata"
+    monkeypatch.setattr(inputs.importlib.util, "find_spec", lambda name: "there")
+    assert inputs.default_pipeline() == "tfdata"
 
 
 def test_tfdata_without_tensorflow_names_the_extra(monkeypatch):
-    monkeypatch.setattr(tf_input, "available", lambda: False)
+    monkeypatch.setattr(inputs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"cxrjax\[tf\]"):
-        tf_input.require()
+        inputs.require_tensorflow()
