@@ -68,6 +68,8 @@ def smooth_grad(
       ValueError: if `images` is not [B, H, W], `samples` is below 1 or `noise` negative.
     """
     x = checked(images)
+    if samples < 1:
+        raise ValueError(f"samples must be 1 or more, got {samples}")
     if noise < 0:
         raise ValueError(f"noise must be 0 or more, got {noise:g}")
     deviation = noise * (x.max((1, 2)) - x.min((1, 2)))
@@ -79,7 +81,6 @@ def smooth_grad(
         drawn = jax.vmap(jax.vmap(draw, (0, None)), (None, 0))(jnp.arange(len(x)), jnp.asarray(some))
         return x[None] + deviation[None, :, None, None] * drawn
 
-    _check_count("samples", samples)
     return _mean_gradient(objective, jax.device_put(params), points, len(x), samples)
 
 
@@ -105,7 +106,8 @@ def integrated_gradients(
       ValueError: if `images` is not [B, H, W], the baseline does not broadcast to it, or `steps` is below 1.
     """
     x = checked(images)
-    _check_count("steps", steps)
+    if steps < 1:
+        raise ValueError(f"steps must be 1 or more, got {steps}")
     base = jnp.asarray(baseline, jnp.float32)
     if base.ndim > 3 or any(ours not in (1, side) for ours, side in zip(base.shape[::-1], x.shape[::-1], strict=False)):
         raise ValueError(f"baseline must broadcast to images {list(x.shape)}, got {list(base.shape)}")
@@ -239,8 +241,3 @@ def _mean_gradient(
         gradients = _gradients(objective, params, at.reshape(-1, *at.shape[2:]))
         total = total + gradients.reshape(at.shape).sum(0)
     return total / count
-
-
-def _check_count(name: str, value: int) -> None:
-    if value < 1:
-        raise ValueError(f"{name} must be 1 or more, got {value}")

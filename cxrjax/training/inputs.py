@@ -23,7 +23,6 @@ from cxrjax.base import Array, InputError, devices
 from cxrjax.models.transfer import Trunk
 from cxrjax.training import bank
 from cxrjax.training import plan as planning
-from cxrjax.training.optimizer import Recipe
 from cxrjax.training.plan import Pipeline, Plan, SeedData, Workload
 
 if TYPE_CHECKING:
@@ -168,29 +167,23 @@ class InputTimer:
         return self._seconds / max(time.monotonic() - self._start, 1e-9)
 
 
-class EpochPlanner(NamedTuple):
+class EpochPlanner:
     """Plans the epochs of all seeds; a seed that fills the mesh is masked whole."""
 
-    seeds: np.ndarray  # [S] u32
-    rows: np.ndarray  # [S, T * B] i32, training images of the store, padded
-    sizes: np.ndarray  # [S] i32, how many of them are real
-    steps: int  # T
-    offsets: int  # places of the crop, see `Model.offsets`
-    recipe: Recipe
-
-    @classmethod
-    def of_runs(cls, runs: Sequence[SeedData], real: int, recipe: Recipe, offsets: int) -> EpochPlanner:
+    def __init__(self, workload: Workload, runs: Sequence[SeedData], real: int) -> None:
         """Of S runs, which fill the mesh; those from `real` on are masked."""
-        steps = max(planning.steps_per_epoch(len(run.train), recipe.batch_size) for run in runs)
-        rows = np.stack([planning.fill(run.train, recipe.batch_size, steps) for run in runs])
-        sizes = np.array([len(run.train) * (i < real) for i, run in enumerate(runs)], np.int32)
-        return cls(np.array([run.seed for run in runs], np.uint32), rows, sizes, steps, offsets, recipe)
+        self._recipe, self._offsets = workload.recipe, workload.net.model.offsets
+        batch_size = self._recipe.batch_size
+        self.seeds = np.array([run.seed for run in runs], np.uint32)
+        self.steps = max(planning.steps_per_epoch(len(run.train), batch_size) for run in runs)
+        self._rows = np.stack([planning.fill(run.train, batch_size, self.steps) for run in runs])
+        self._sizes = np.array([len(run.train) * (i < real) for i, run in enumerate(runs)], np.int32)
 
     def plan(self, epoch: int) -> Plan:
         """Leaves [S, T, B, ...] in NumPy."""
         draw = jax.vmap(planning.draw, (0, None, 0, 0, None, None, None, None))
-        roots, slots, flip = jax.vmap(jax.random.key)(self.seeds), self.recipe.augment_bank or None, self.recipe.flip
-        plan = draw(roots, np.int32(epoch), self.rows, self.sizes, self.steps, self.offsets, slots, flip)
+        roots, slots, flip = jax.vmap(jax.random.key)(self.seeds), self._recipe.augment_bank or None, self._recipe.flip
+        plan = draw(roots, np.int32(epoch), self._rows, self._sizes, self.steps, self._offsets, slots, flip)
         return Plan(*map(np.asarray, plan))
 
 

@@ -126,7 +126,7 @@ class Trainer:
         recipe, self.net, self.runs = workload.recipe, workload.net, runs
         self.mesh = devices.mesh(len(runs), recipe.batch_size)
         filled = [*runs, *[runs[0]] * (devices.padded(len(runs), self.mesh) - len(runs))]
-        self.planner = inputs.EpochPlanner.of_runs(filled, len(runs), recipe, self.net.model.offsets)
+        self.planner = inputs.EpochPlanner(workload, filled, len(runs))
         self.optimizer = make_optimizer(recipe, self.planner.steps * recipe.epochs)
         self.advance = compile_steps(self.net, self.optimizer)
         self.head_input = inputs.head_input(workload, runs, self.mesh)
@@ -144,11 +144,9 @@ class Trainer:
         """Where an interrupted training had come to, as `Progress.pack` gave it."""
         example = jax.eval_shape(functools.partial(initial_states, self.net, self.optimizer), self.planner.seeds)
         extra = len(self.planner.seeds) - len(self.runs)
-        leaves = []
-        for name in sorted(packed["states"]):
-            leaf = packed["states"][name]
-            whole = np.concatenate([leaf, *[leaf[:1]] * extra]) if extra else leaf
-            leaves.append(devices.put(self.mesh, whole, devices.SEED))
+        saved = [packed["states"][name] for name in sorted(packed["states"])]
+        whole = (np.concatenate([leaf, *[leaf[:1]] * extra]) if extra else leaf for leaf in saved)
+        leaves = [devices.put(self.mesh, leaf, devices.SEED) for leaf in whole]
         states = jax.tree.unflatten(jax.tree.structure(example), leaves)
         history = History(**packed["history"])
         states = states._replace(key=jax.random.wrap_key_data(states.key))
