@@ -131,3 +131,15 @@ def test_half_told_processes_are_refused(monkeypatch, tmp_path, given, message):
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=message):
         devices.start(tmp_path)
+
+
+def test_a_program_is_compiled_once_for_equal_static_arguments():
+    traced = []
+
+    @devices.jit_convolutions(0)
+    def power(exponent, x):
+        traced.append(exponent)
+        return x**exponent
+
+    assert [float(power(n, 3.0)) for n in (2, 2, 3)] == [9, 9, 27]
+    assert traced == [2, 3]
