@@ -13,7 +13,7 @@ from cxrjax.base import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cxrjax.runs.sweep import KnownRun, Outcome, PlannedRow
+    from cxrjax.runs.sweep import KnownRun, Outcome
 
 
 class Shown(NamedTuple):
@@ -61,7 +61,7 @@ def make_folder(out: str) -> Path:
     return Path(out)
 
 
-def run(plan: list[PlannedRow], folder: Path, name: str, show: Callable[[list[Outcome], float], Shown]) -> None:
+def run(plan: list[Outcome], folder: Path, name: str, show: Callable[[list[Outcome], float], Shown]) -> None:
     """Runs what is left; writes NAME.csv, NAME.md and NAME.png before the first row and after each; prints the table.
 
     Args:
@@ -82,7 +82,7 @@ def run(plan: list[PlannedRow], folder: Path, name: str, show: Callable[[list[Ou
         forecast = sweep.forecast(plan, speed)
     else:
         speed, forecast = None, "every row is finished or cannot be run; nothing is trained"
-    outcomes, first = sweep.outcomes_before(plan), devices.is_first()
+    outcomes, first = plan, devices.is_first()
     if first:
         print(forecast, flush=True)
         _write(folder, name, show(outcomes, 0.0))

@@ -80,23 +80,14 @@ class KnownRun(NamedTuple):
     data_sha256: str
 
 
-class PlannedRow(NamedTuple):
-    """A row, and what is left to do for it."""
-
-    row: Row
-    folder: Path | None  # of a finished run of it
-    status: str
-    reason: str
-    left: cost.Work
-
-
 class Outcome(NamedTuple):
-    """What became of a row."""
+    """What has become of a row, and what is left to do for it."""
 
     row: Row
     folder: Path | None  # of the finished run; None unless it is done
     status: str  # DONE, UNAVAILABLE, FAILED or WAITING
     reason: str = ""  # why it is not done
+    left: cost.Work = _NOTHING
 
 
 def open_source(data_dir: str | None, weights: str) -> Source:
@@ -200,7 +191,7 @@ def finished_folder(wanted: KnownRun) -> Path | None:
     return None
 
 
-def plan_rows(rows: Sequence[Row], source: Source, reuse: Sequence[KnownRun] = ()) -> list[PlannedRow]:
+def plan_rows(rows: Sequence[Row], source: Source, reuse: Sequence[KnownRun] = ()) -> list[Outcome]:
     """What is left to do for each row; nothing is trained or written.
 
     Args:
@@ -214,29 +205,29 @@ def plan_rows(rows: Sequence[Row], source: Source, reuse: Sequence[KnownRun] = (
     return [_plan_row(row, source, reuse) for row in rows]
 
 
-def _plan_row(row: Row, source: Source, reuse: Sequence[KnownRun]) -> PlannedRow:
+def _plan_row(row: Row, source: Source, reuse: Sequence[KnownRun]) -> Outcome:
     if row.unavailable:
-        return PlannedRow(row, None, UNAVAILABLE, row.unavailable, _NOTHING)
+        return Outcome(row, None, UNAVAILABLE, row.unavailable)
     try:
         dry = dry_run(row.config, source)
     except InputError as error:
-        return PlannedRow(row, None, FAILED, str(error), _NOTHING)
+        return Outcome(row, None, FAILED, str(error))
     run = KnownRun(run_path(row.config), row.config, setup.device(), dry.weights_sha256, dry.data_sha256)
     folder = finished_folder(run) or find_same(run, reuse)
     if folder:
-        return PlannedRow(row, folder, DONE, "", _NOTHING)
+        return Outcome(row, folder, DONE)
     weights = None if row.config.weights == "random" else source.weights
     needed = cost.work(row.config, dry.sizes, pretrained.model_of(weights, row.config.model))
     share = 1 - seed_batches.trained_share(run.folder / "checkpoints", row.config.epochs, len(dry.sizes.train))
-    return PlannedRow(row, None, WAITING, "", cost.Work(needed.convolution * share, needed.dense * share))
+    return Outcome(row, None, WAITING, "", cost.Work(needed.convolution * share, needed.dense * share))
 
 
-def seconds(plan: Sequence[PlannedRow], speed: cost.Speed) -> float:
+def seconds(plan: Sequence[Outcome], speed: cost.Speed) -> float:
     """Time that is left."""
     return sum(cost.seconds(planned.left, speed) for planned in plan if planned.status == WAITING)
 
 
-def forecast(plan: Sequence[PlannedRow], speed: cost.Speed) -> str:
+def forecast(plan: Sequence[Outcome], speed: cost.Speed) -> str:
     """What will be done and how long it will take, a line a row."""
     lines = [f"estimated time: {duration(seconds(plan, speed))} ({cost.explain(speed)})"]
     for row, folder, status, reason, left in plan:
@@ -260,17 +251,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def outcomes_before(plan: Sequence[PlannedRow]) -> list[Outcome]:
-    """The rows as they stand before any is run."""
-    return [Outcome(planned.row, planned.folder, planned.status, planned.reason) for planned in plan]
-
-
-def run(plan: Sequence[PlannedRow], speed: cost.Speed) -> Iterator[list[Outcome]]:
+def run(plan: Sequence[Outcome], speed: cost.Speed) -> Iterator[list[Outcome]]:
     """Runs what is left, row by row; gives the state of all rows after each of them.
 
     A mistake that a row is refused for is its outcome, and the next row begins.
     """
-    outcomes = outcomes_before(plan)
+    outcomes = list(plan)
     places = [place for place, planned in enumerate(plan) if planned.status == WAITING]
     foreseen, took = 0.0, 0.0  # seconds, of the rows that were run
     for number, place in enumerate(places):

@@ -26,7 +26,7 @@ from cxrjax.data.sources import Bad, Entry, printable
 from cxrjax.data.sources.folder import images_under
 from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
-from cxrjax.runs import run_folder
+from cxrjax.runs import run_folder, setup
 from cxrjax.storage import checkpoint
 from cxrjax.training import bank, inputs, seed_batches, step
 
@@ -114,11 +114,8 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
     def head(seed: int) -> Params:
         return read_head(seed_batches.place_of(folder / "checkpoints", seed), hashes[seed])
 
-    net = transfer.build_transfer_model(
-        loaded, config.retrain_from, model=pretrained.model_of(loaded, config.model), dtype=config.dtype
-    )
     threshold, read = float(seed_table["threshold"].mean()), functools.cache(head) if keep else head
-    return TrainedRun(folder, config, resolved, seeds, threshold, net, read)
+    return TrainedRun(folder, config, resolved, seeds, threshold, setup.build(config, loaded), read)
 
 
 def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:
@@ -127,7 +124,7 @@ def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:
         weights = None if place == "random" else pretrained.load_weights(place)
     except InputError as error:
         raise InputError(f"{folder} needs the weights that it was trained from: {error}") from error
-    now = None if weights is None else checkpoint.digest(weights.params)
+    now = setup.weights_digest(weights)
     if now != expected:
         was, got = (f"SHA-256 {value}" if value else "random" for value in (expected, now))
         raise InputError(f"{folder} needs the weights that it was trained from ({was}), and {place} is not ({got})")
