@@ -101,7 +101,7 @@ def test_the_program_writes_everything(small_run, tmp_path, capsys):
     assert maps.numbers["settings"]["images"] == 2
     assert "no_control network=random_trunk" in maps.numbers["notes"]
     assert 'id="looks"' in (folder / "report.html").read_text()
-    assert "figures beat all controls and baselines" in capsys.readouterr().out.splitlines()[-1]
+    assert "metrics beat all controls and baselines" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_the_program_takes_every_method():
