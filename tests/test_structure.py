@@ -1,8 +1,12 @@
 """The house as drawn: packages alone, no loose modules; command lines answer at once. Imports: `lint-imports`."""
 
+import ast
 import re
+import shutil
 import subprocess
 import sys
+
+import pytest
 
 import cxrjax
 from tests.conftest import ROOT
@@ -102,3 +106,23 @@ def test_a_package_says_what_is_public_and_that_is_there():
         there = {path.stem for path in (ROOT / "cxrjax" / name).iterdir() if path.suffix == ".py" or path.is_dir()}
         there = {module for module in there if not module.startswith("_")} - {"templates"}
         assert modules == there, name
+
+
+def test_modules_are_imported_on_any_system():
+    """fcntl and resource are POSIX's: what needs them imports them where it does."""
+    posix = {"fcntl", "resource"}
+    for path in [*(ROOT / "cxrjax").rglob("*.py"), *(ROOT / "experiments").glob("*.py")]:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+            names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
+            assert not names & posix, path.relative_to(ROOT)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_clean_keeps_what_took_hours():
+    def removed(target):
+        commands = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        return {word.rstrip("/*") for word in commands.split()}
+
+    assert ".venv" in removed("clean") and not {"runs", "weights"} & removed("clean")
+    assert {"runs", "weights"} <= removed("distclean")

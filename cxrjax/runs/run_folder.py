@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -108,6 +107,8 @@ def claim(config: ExperimentConfig, resolved: Resolved) -> Iterator[Path]:
         raise InputError(f"--out={folder} is a file; it must be a folder or not exist")
     if folder.is_dir() and not (folder / _CONFIG).is_file() and _foreign(folder):
         raise InputError(f"--out={folder} is in use: it holds files that are not a run's")
+    import fcntl  # POSIX alone
+
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         try:
