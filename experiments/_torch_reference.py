@@ -118,7 +118,7 @@ def cut(model: Module, retrain_from: str) -> tuple[Module, Module]:
 
 
 def crop_flip(images: Tensor, offset: Tensor, flip: Tensor) -> Tensor:
-    """`inputs.crop_flip`: [B, 256, 256], [B, 2], [B] -> [B, 227, 227], as one gather over the batch."""
+    """`augment.crop_flip`: [B, 256, 256], [B, 2], [B] -> [B, 227, 227], as one gather over the batch."""
     place = torch.arange(ALEXNET.crop, device=images.device)
     across = torch.where(flip[:, None], ALEXNET.crop - 1 - place, place)
     rows, columns = offset[:, :1] + place, offset[:, 1:] + across
@@ -127,7 +127,7 @@ def crop_flip(images: Tensor, offset: Tensor, flip: Tensor) -> Tensor:
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """`transfer.normalise`: grey [B, H, W], 0..255 -> [B, 3, H, W] f32, channels last in memory."""
+    """`augment.normalise`: grey [B, H, W], 0..255 -> [B, 3, H, W] f32, channels last in memory."""
     mean, std = (
         torch.tensor(value, device=images.device).reshape(1, 3, 1, 1)
         for value in (preprocessing.mean, preprocessing.std)

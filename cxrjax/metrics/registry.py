@@ -1,7 +1,9 @@
 """The registry of metrics: a row each, and all of them of one run's scores. Pure JAX; arguments as in `discrimination`.
 
 A metric that `register` adds appears in every table that its row names, with its label, its interval and the reason
-where it is undefined, and in the report; nothing else need be edited.
+where it is undefined, in the report and in the model card. One that stays has its Spanish in `report/es.json` and its
+line in `docs/statistics.md`, too. The slider of the report and its page of floors show a fixed choice. One in `MAIN` is
+asked of finished runs by comparisons and sweeps: `experiments.report` adds it to a run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """AlexNet as one Flax Linen module that runs from any stage to any later stage.
 
-A trunk is `AlexNet(stop="conv5")`, the head that continues it `AlexNet(start="fc6", num_classes=2)`: the same code.
+What a stage computes is never changed in place, since banks and finished runs are told apart by a network's record: another
+layer is an attribute here and a record with other `options`. A trunk is `AlexNet(stop="conv5")`, the head that continues it `AlexNet(start="fc6", num_classes=2)`: the same code.
 
 Variants:
   torchvision: one tower, 64-192-384-256-256 features, padded, no normalisation (Krizhevsky 2014,
@@ -142,11 +143,11 @@ class AlexNet(nn.Module):
         )(x)
         x = after = _plus(nn.relu(before), tap)
         if geometry.normalise:
-            x = local_response_norm(x)
+            x = layers.local_response_norm(x)
         if geometry.pool:
             x = layers.max_pool(x, ceil=self.variant == "caffe")
         if stage == "conv5":
-            x = adaptive_average_pool(x, POOLED)
+            x = layers.adaptive_average_pool(x, POOLED)
             x = x.reshape(len(x), -1)
         return x, Activation(before, after)
 
@@ -178,42 +179,3 @@ def _uniform(fan_in: int) -> nn.initializers.Initializer:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
-
-
-def local_response_norm(
-    x: jax.Array, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> jax.Array:
-    """x / (k + alpha/size * sum of squares over `size` neighbouring channels)^beta.
-
-    Krizhevsky et al. 2012, section 3.3, with alpha divided by the size as Caffe and PyTorch do.
-    """
-    half = size // 2
-    squares: jax.Array = jax.lax.reduce_window(
-        x * x, 0.0, jax.lax.add, (1, 1, 1, size), (1, 1, 1, 1), ((0, 0), (0, 0), (0, 0), (half, half))
-    )
-    return x / (k + alpha / size * squares) ** beta
-
-
-def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
-    """Means of [B, H, W, C] over size x size bins, floor(i n / size) to ceil((i+1) n / size), as PyTorch bins.
-
-    The identity where H = W = size, which holds for inputs of 224 and 227 pixels.
-
-    Raises:
-      ValueError: if nothing is left of the map, because the image was too small; the sums would be 0.
-    """
-    if 0 in x.shape[1:3]:
-        raise ValueError(f"the image must leave 1 pixel or more after conv5, got {x.shape[1:3]}; 63 a side do")
-    if x.shape[1:3] == (size, size):
-        return x
-    rows, columns = (_bins(length, size) for length in x.shape[1:3])
-    return jnp.einsum("yh,xw,bhwc->byxc", rows, columns, x)
-
-
-def _bins(length: int, size: int) -> jax.Array:
-    """Averaging matrix [size, length]: row i is 1/width inside bin i and 0 outside."""
-    i = jnp.arange(size)[:, None]
-    position = jnp.arange(length)[None, :]
-    start, stop = i * length // size, -(-(i + 1) * length // size)
-    inside = (position >= start) & (position < stop)
-    return inside / (stop - start)

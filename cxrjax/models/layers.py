@@ -1,6 +1,6 @@
-"""Pooling and strided convolution with gradients written out, where XLA's are slow on CPU.
+"""Layers that Flax lacks, or whose gradients are slow on CPU: pooling, strided convolution, normalisation.
 
-Milliseconds on 2 cores for 10 images of 445 pixels: gradient of pooling conv1's 64 maps 193, this 27; gradient of conv1
+Gradients of pooling and of the strided convolution are written out. Milliseconds on 2 cores for 10 images of 445 pixels: gradient of pooling conv1's 64 maps 193, this 27; gradient of conv1
 with respect to the image, beside other work, 410, this 142. The values are XLA's but for the order of float32 sums.
 """
 
@@ -112,3 +112,42 @@ def _of_image(gradient: jax.Array, kernel: jax.Array, shape: tuple[int, ...], st
     lacking = [max(0, padding + size - have) for size, have in zip(shape[1:3], pixels.shape[1:3], strict=True)]
     pixels = jnp.pad(pixels, [(0, 0), *((0, n) for n in lacking), (0, 0)])
     return pixels[:, padding : padding + shape[1], padding : padding + shape[2]]
+
+
+def local_response_norm(
+    x: jax.Array, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> jax.Array:
+    """x / (k + alpha/size * sum of squares over `size` neighbouring channels)^beta.
+
+    Krizhevsky et al. 2012, section 3.3, with alpha divided by the size as Caffe and PyTorch do.
+    """
+    half = size // 2
+    squares: jax.Array = jax.lax.reduce_window(
+        x * x, 0.0, jax.lax.add, (1, 1, 1, size), (1, 1, 1, 1), ((0, 0), (0, 0), (0, 0), (half, half))
+    )
+    return x / (k + alpha / size * squares) ** beta
+
+
+def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
+    """Means of [B, H, W, C] over size x size bins, floor(i n / size) to ceil((i+1) n / size), as PyTorch bins.
+
+    The identity where H = W = size, which holds for inputs of 224 and 227 pixels.
+
+    Raises:
+      ValueError: if nothing is left of the map, because the image was too small; the sums would be 0.
+    """
+    if 0 in x.shape[1:3]:
+        raise ValueError(f"the image must leave 1 pixel or more after conv5, got {x.shape[1:3]}; 63 a side do")
+    if x.shape[1:3] == (size, size):
+        return x
+    rows, columns = (_bins(length, size) for length in x.shape[1:3])
+    return jnp.einsum("yh,xw,bhwc->byxc", rows, columns, x)
+
+
+def _bins(length: int, size: int) -> jax.Array:
+    """Averaging matrix [size, length]: row i is 1/width inside bin i and 0 outside."""
+    i = jnp.arange(size)[:, None]
+    position = jnp.arange(length)[None, :]
+    start, stop = i * length // size, -(-(i + 1) * length // size)
+    inside = (position >= start) & (position < stop)
+    return inside / (stop - start)

@@ -14,28 +14,10 @@ import numpy as np
 
 from cxrjax.base import Array, Params, devices
 from cxrjax.models import pretrained, registry
+from cxrjax.models.augment import normalise
 from cxrjax.models.pretrained import Weights
-from cxrjax.models.registry import Activation, Model, Preprocessing
+from cxrjax.models.registry import Activation, Model
 from cxrjax.storage import checkpoint
-
-
-def normalise(images: Array, preprocessing: Preprocessing) -> jax.Array:
-    """Pixels to the three channels that the weights expect.
-
-    Args:
-      images: [B, H, W], grey, or [B, H, W, 3], RGB; 0..255, u8 or float.
-      preprocessing: mean and standard deviation, in the order of its channels.
-
-    Returns:
-      [B, H, W, 3] f32, (value / 255 * range - mean) / std. Grey is the same in RGB and BGR; mean and std are not.
-    """
-    scaled = jnp.asarray(images, jnp.float32) * (preprocessing.range / 255)
-    if scaled.ndim == 3:
-        scaled = scaled[..., None]
-    elif preprocessing.channels == "BGR":
-        scaled = scaled[..., ::-1]
-    mean, std = (jnp.array(value, jnp.float32).reshape(1, 1, 1, 3) for value in (preprocessing.mean, preprocessing.std))
-    return (scaled - mean) / std
 
 
 class Forward(NamedTuple):

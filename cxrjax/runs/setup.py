@@ -21,7 +21,7 @@ from cxrjax.runs import run_folder
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.storage import checkpoint
 from cxrjax.storage.store import ImageStore, hash_rows, patients_with_box
-from cxrjax.training import inputs, seed_batches
+from cxrjax.training import inputs, seed_batches, tf_input
 from cxrjax.training.optimizer import Recipe
 
 
@@ -79,7 +79,7 @@ def check(config: ExperimentConfig) -> None:
             f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from={first} does not leave"
         )
     if config.input == "tfdata":
-        inputs.require_tensorflow()
+        tf_input.require_tensorflow()
 
 
 def draw(config: ExperimentConfig, store: ImageStore, source: str) -> Cohorts:

@@ -1,7 +1,4 @@
-"""What enters the head: the plan of an epoch executed over the mesh, from fresh augmentations or from a bank.
-
-TensorFlow is imported only when its pipeline is used, and nowhere else.
-"""
+"""What enters the head: the plan of an epoch executed over the mesh, from fresh augmentations or from a bank."""
 
 from __future__ import annotations
 
@@ -9,60 +6,32 @@ import dataclasses
 import functools
 import importlib.util
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from cxrjax.base import Array, InputError, devices
+from cxrjax.base import Array, devices
+from cxrjax.models.augment import crop_flip
 from cxrjax.models.transfer import Trunk
-from cxrjax.training import bank
+from cxrjax.training import bank, tf_input
 from cxrjax.training import plan as planning
 from cxrjax.training.plan import Pipeline, Plan, SeedData, Workload
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
 log = logging.getLogger(__name__)
 
-PREFETCH = 8  # batches of tf.data ready ahead, 26 MB of 64 images
 SEGMENT = 16  # steps whose activations are held at once: 16 x 64 x 9216 x 4 bytes = 38 MB a seed
 BANK_SHARE = 3  # a bank of up to a third of an accelerator's memory is resident there
 BATCHED = (devices.SEED, None, devices.DATA)  # mesh axes of [S, t, B, ...]
 
 
-@functools.partial(jax.jit, static_argnames="crop")
-def crop_flip(images: Array, offset: Array, flip: Array, crop: int) -> jax.Array:
-    """Cuts a square window out of each image and mirrors some of them left to right.
-
-    The poster: images reduced to 256x256; at each use translated at random, flipped with probability 1/2, reduced to
-    227x227. A 227 crop of 256 has offsets 0..29 in y and x.
-
-    Args:
-      images: [B, side, side], any type; the pixels are only moved.
-      offset: [B, 2] i32, (y, x) of the window's upper left corner, 0..side - crop.
-      flip: [B] bool.
-      crop: side of the window, pixels.
-
-    Returns:
-      [B, crop, crop], of the type of `images`.
-    """
-
-    def crop_one(image: jax.Array, corner: jax.Array, mirrored: jax.Array) -> jax.Array:
-        window = jax.lax.dynamic_slice(image, (corner[0], corner[1]), (crop, crop))
-        return jnp.where(mirrored, window[:, ::-1], window)
-
-    return jax.vmap(crop_one)(jnp.asarray(images), jnp.asarray(offset), jnp.asarray(flip))
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Resident:
-    """Images on the device; the same pixels as `TfData`."""
+    """Images on the device; the same pixels as `tf_input.TfData`."""
 
     images: Array  # [N, side, side] u8
     crop: int  # pixels a side of the batches, see `Model.crop`
@@ -73,45 +42,6 @@ class Resident:
             yield crop_flip(self.images[index], offset, flip, self.crop)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class TfData:
-    """Gather, crop, flip, batch, prefetch by tf.data: the pixels that `Resident` gives for the same plan."""
-
-    images: np.ndarray  # [N, side, side] u8; may be a memory map, only the planned rows are read
-    crop: int  # pixels a side of the batches, see `Model.crop`
-
-    def batches(self, plan: Plan) -> Iterator[np.ndarray]:
-        """See `plan.Pipeline`.
-
-        Raises:
-          InputError: if TensorFlow is not installed.
-        """
-        require_tensorflow()
-        # It would tell of its start in four lines, and of arithmetic that is not used here.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-        import tensorflow as tf
-
-        from cxrjax.storage.store import read_rows  # brings pandas, which the benchmarks do without
-
-        tf.config.set_visible_devices([], "GPU")  # else TensorFlow takes the memory that JAX trains in
-
-        def load(index: tf.Tensor, offset: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
-            read = functools.partial(tf.numpy_function, lambda row: read_rows(self.images, row[None])[0])
-            image = tf.ensure_shape(read([index], tf.uint8, stateful=False), self.images.shape[1:])
-            window = tf.slice(image, offset, (self.crop, self.crop))
-            return tf.cond(flip, lambda: tf.reverse(window, [1]), lambda: window)
-
-        examples = tuple(np.asarray(x).reshape(-1, *x.shape[2:]) for x in (plan.index, plan.offset, plan.flip))
-        dataset = (
-            tf.data.Dataset.from_tensor_slices(examples)
-            .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-            .batch(plan.index.shape[1], drop_remainder=True)
-            .prefetch(PREFETCH)  # AUTOTUNE may fill half of the machine's memory
-        )
-        yield from dataset.as_numpy_iterator()
-
-
 def make_pipeline(name: str, images: np.ndarray, crop: int) -> Pipeline:
     """The pipeline of --input.
 
@@ -120,7 +50,7 @@ def make_pipeline(name: str, images: np.ndarray, crop: int) -> Pipeline:
       images: [N, side, side] u8; may be a memory map.
       crop: pixels a side of the batches, see `Model.crop`.
     """
-    return Resident(jnp.asarray(images), crop) if name == "resident" else TfData(images, crop)
+    return Resident(jnp.asarray(images), crop) if name == "resident" else tf_input.TfData(images, crop)
 
 
 def default_pipeline() -> str:
@@ -129,18 +59,6 @@ def default_pipeline() -> str:
         return "tfdata"
     log.info('--input=auto: TensorFlow is not installed (`pip install "cxrjax[tf]"`), so the input is resident')
     return "resident"
-
-
-def require_tensorflow() -> None:
-    """Refuses --input=tfdata where it cannot work.
-
-    Raises:
-      InputError: if TensorFlow is not installed.
-    """
-    if not importlib.util.find_spec("tensorflow"):
-        raise InputError(
-            '--input=tfdata needs TensorFlow, which is not installed: `pip install "cxrjax[tf]"`, or --input=resident'
-        )
 
 
 class InputTimer:

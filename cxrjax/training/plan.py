@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 
 
 class Pipeline(Protocol):
-    """Images of a store, and how they become batches; `inputs.Resident` and `inputs.TfData`."""
+    """Images of a store, and how they become batches; `inputs.Resident` and `tf_input.TfData`."""
 
     def batches(self, plan: Plan) -> Iterator[Array]:
         """Executes a plan [T, B]: [B, crop, crop] u8 for each of its T steps."""

@@ -41,10 +41,12 @@ def test_it_is_deterministic(case, analysed):
 
 
 def specificity_at_95(label, score, weight):
-    """Specificity at the highest threshold that finds 95 % of the positives."""
-    order = jnp.argsort(-score)
-    found, called = jnp.cumsum((weight * label)[order]), jnp.cumsum((weight * (1 - label))[order])
-    return 1 - jnp.min(jnp.where(found >= 0.95 * found[-1], called, called[-1])) / called[-1]
+    """Specificity at the highest threshold that finds 95 % of the positives; NaN without either class."""
+    at_least = score[None, :] >= score[:, None]  # [threshold, image]; tied images are called together
+    positives, negatives = weight * (label == 1), weight * (label == 0)
+    finds = at_least @ positives >= 0.95 * positives.sum()
+    called = jnp.min(jnp.where(finds & (positives > 0), at_least @ negatives, jnp.inf))
+    return jnp.where((positives.sum() > 0) & (negatives.sum() > 0), 1 - called / negatives.sum(), jnp.nan)
 
 
 def test_a_metric_registered_from_outside_is_in_every_table(monkeypatch):

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from cxrjax.analysis import agreement, localisation
+from cxrjax.models import augment
 from cxrjax.storage import store
-from cxrjax.training import inputs
 from tests.analysis import looks_cases as cases
 
 
@@ -56,7 +56,7 @@ def test_boxes_of_an_image_are_united_and_what_the_crop_cuts_is_told():
 def test_the_crop_is_that_of_validation():
     image = np.arange(256 * 256).reshape(1, 256, 256)
     centre = [[14, 14]]  # half of 256 - 227
-    expected = inputs.crop_flip(image, np.array(centre, np.int32), np.array([False]), 227)
+    expected = augment.crop_flip(image, np.array(centre, np.int32), np.array([False]), 227)
     np.testing.assert_array_equal(localisation.crop_masks(image, 227), expected)
     np.testing.assert_array_equal(localisation.crop_masks(localisation.crop_masks(image, 227), 227), expected)
     whole = localisation.box_masks(boxes(("a", (0.25, 0.5, 0.125, 0.125))), ["a"], 256, 227).masks[0]

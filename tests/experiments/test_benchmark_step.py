@@ -13,9 +13,9 @@ import pytest
 
 from cxrjax.interpret import dream_parts
 from cxrjax.models import pretrained, registry
+from cxrjax.models.augment import crop_flip
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.training import step as train
-from cxrjax.training.inputs import crop_flip
 from cxrjax.training.step import Batch, Metrics, TrainState
 from experiments import _benchmark_parts, _ceilings, _timing, benchmark_step
 from tests.conftest import ROOT

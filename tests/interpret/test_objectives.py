@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxrjax.interpret import objectives
-from cxrjax.models import transfer
+from cxrjax.models import augment, transfer
 from cxrjax.models.alexnet import STAGES
 from cxrjax.models.registry import CAFFE
 from tests.models import narrow
@@ -61,7 +61,7 @@ def test_grey_is_three_equal_channels(net, params, image, seen):
 
 def test_colour_is_turned_round_for_weights_in_bgr():
     image = np.random.default_rng(0).uniform(0, 255, (1, 4, 4, 3))
-    out = transfer.normalise(image, CAFFE)
+    out = augment.normalise(image, CAFFE)
     np.testing.assert_allclose(out[..., 0], image[..., 2] - CAFFE.mean[0], rtol=1e-5)
 
 

@@ -242,7 +242,7 @@ def test_local_response_norm_by_hand():
     # size 3, mean share of alpha: k + alpha/3 * (squares of the neighbours)
     neighbours = [9, 25, 17, 21, 30, 29]
     want = [value / (k + alpha / 3 * s) ** beta for value, s in zip(x, neighbours, strict=True)]
-    got = alexnet.local_response_norm(jnp.asarray(x)[None, None, None], 3, alpha, beta, k)
+    got = layers.local_response_norm(jnp.asarray(x)[None, None, None], 3, alpha, beta, k)
     np.testing.assert_allclose(got[0, 0, 0], want, rtol=1e-6)
 
 
@@ -252,7 +252,7 @@ def test_local_response_norm_equals_pytorch():
     norm = torch.nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
     want = norm(torch.from_numpy(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
     assert np.abs(want / x).min() < 0.7  # the norm is felt
-    np.testing.assert_allclose(alexnet.local_response_norm(jnp.asarray(x)), want, rtol=1e-5)
+    np.testing.assert_allclose(layers.local_response_norm(jnp.asarray(x)), want, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (6, 6), (7, 6), (6, 9), (8, 13), (12, 12), (31, 17)])
@@ -260,15 +260,15 @@ def test_adaptive_average_pool_equals_pytorch(shape):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; see the case by hand")
     x = np.random.default_rng(0).standard_normal((2, *shape, 3), np.float32)
     want = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(x).permute(0, 3, 1, 2), 6)
-    got = alexnet.adaptive_average_pool(jnp.asarray(x), 6)
+    got = layers.adaptive_average_pool(jnp.asarray(x), 6)
     np.testing.assert_allclose(got, want.permute(0, 2, 3, 1), atol=1e-6)  # values near 1, sums of at most 30
 
 
 def test_adaptive_average_pool_by_hand():
     x = jnp.asarray([[1.0, 2.0, 6.0]]).reshape(1, 1, 3, 1)
-    assert alexnet.adaptive_average_pool(x, 2)[0, :, :, 0].tolist() == [[1.5, 4.0], [1.5, 4.0]]
+    assert layers.adaptive_average_pool(x, 2)[0, :, :, 0].tolist() == [[1.5, 4.0], [1.5, 4.0]]
     exact = jnp.arange(4.0).reshape(1, 2, 2, 1)
-    assert alexnet.adaptive_average_pool(exact, 2) is exact
+    assert layers.adaptive_average_pool(exact, 2) is exact
 
 
 @pytest.mark.parametrize(("variant", "size"), [("torchvision", 62), ("caffe", 20)])

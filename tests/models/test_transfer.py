@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxrjax.base import InputError
-from cxrjax.models import registry, transfer
+from cxrjax.models import augment, registry, transfer
 from cxrjax.models.alexnet import STAGES, AlexNet
 from cxrjax.models.pretrained import Weights, WeightsInfo
 
@@ -33,7 +33,7 @@ def test_trunk_and_head_are_the_whole_network(complete, pixels, retrain_from):
     features = net.trunk(pixels)
     assert features.shape == (2, *net.trunk.shape)
     whole = {**complete.params, **params}
-    expected, _ = AlexNet(2).apply({"params": whole}, transfer.normalise(pixels, registry.TORCHVISION))
+    expected, _ = AlexNet(2).apply({"params": whole}, augment.normalise(pixels, registry.TORCHVISION))
     # The same float32 products in programs compiled apart.
     np.testing.assert_allclose(net.head(params, features, None), expected, rtol=1e-4, atol=1e-5)
 

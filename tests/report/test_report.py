@@ -119,7 +119,7 @@ def test_what_users_wrote_is_text(page):
 
 def test_the_contents_come_in_order(page):
     wanted = [
-        "poster", "flow", "learning", "discrimination", "calibration", "decisions", "explore", "figures", "floors",
+        "poster", "flow", "learning", "discrimination", "calibration", "decisions", "explore", "metrics", "floors",
         "leakage", "subgroups", "external", "errors", "dream", "runs", "reproduce", "sources", "limits",
     ]  # fmt: skip
     assert [a["id"] for a in page.all("h2")][1:] == wanted

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from cxrjax.base import InputError
-from cxrjax.training import inputs
+from cxrjax.training import inputs, tf_input
 
 
 def test_auto_without_tensorflow_is_resident_and_says_so(monkeypatch, caplog):
@@ -20,4 +20,4 @@ def test_auto_without_tensorflow_is_resident_and_says_so(monkeypatch, caplog):
 def test_tfdata_without_tensorflow_names_the_extra(monkeypatch):
     monkeypatch.setattr(inputs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"cxrjax\[tf\]"):
-        inputs.require_tensorflow()
+        tf_input.require_tensorflow()

@@ -12,7 +12,7 @@ from cxrjax.base import InputError
 from cxrjax.models import transfer
 from cxrjax.models.registry import ALEXNET
 from cxrjax.storage import checkpoint, store
-from cxrjax.training import bank, inputs, loop, step
+from cxrjax.training import bank, inputs, loop, step, tf_input
 from cxrjax.training.optimizer import Recipe
 from cxrjax.training.plan import SeedData, Workload
 
@@ -96,7 +96,7 @@ def test_seed_i_of_s_equals_seed_i_alone(whole, resident, labels, runs, dense, b
 
 
 def test_pipelines_train_to_the_same_numbers(whole, images, labels, runs):
-    streamed = loop.fit(Workload(NET, inputs.TfData(images, 227), labels, RECIPE), runs)
+    streamed = loop.fit(Workload(NET, tf_input.TfData(images, 227), labels, RECIPE), runs)
     same(streamed, whole(), tolerance=0)
     np.testing.assert_array_equal(streamed.params["fc8"]["kernel"], whole().params["fc8"]["kernel"])
 
