@@ -1,7 +1,8 @@
 """AlexNet as one Flax Linen module that runs from any stage to any later stage.
 
-What a stage computes is never changed in place, since banks and finished runs are told apart by a network's record: another
-layer is an attribute here and a record with other `options`. A trunk is `AlexNet(stop="conv5")`, the head that continues it `AlexNet(start="fc6", num_classes=2)`: the same code.
+What a stage computes is never changed in place, since banks and finished runs are told apart by a network's record:
+another layer is an attribute here and a record with other `options`. A trunk is `AlexNet(stop="conv5")`, the head that
+continues it `AlexNet(start="fc6", num_classes=2)`: the same code.
 
 Variants:
   torchvision: one tower, 64-192-384-256-256 features, padded, no normalisation (Krizhevsky 2014,
