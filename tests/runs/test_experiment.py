@@ -15,7 +15,7 @@ from cxrjax.base.config import ExperimentConfig
 from cxrjax.data.load import load
 from cxrjax.models.alexnet import STAGES
 from cxrjax.report import report
-from cxrjax.runs import run_folder, setup
+from cxrjax.runs import dreams, run_folder, setup
 from cxrjax.storage import checkpoint
 from cxrjax.storage.store import BOX_COLUMNS, About, open_store, patients_with_box, write_store
 from cxrjax.training import seed_batches
@@ -112,8 +112,9 @@ def test_a_finished_run_is_refused_and_kept(finished, nih, capsys):
 
 @pytest.fixture
 def bare(monkeypatch):
-    """Pages take most of a small run's time; `finished` writes them."""
+    """Pages and the first dream take most of a small run's time; `finished` makes them."""
     monkeypatch.setattr(report, "write_pages", lambda folder, results: None)
+    monkeypatch.setattr(dreams, "first_dream", lambda net, head: np.zeros((2, 2), np.uint8))
 
 
 @pytest.mark.usefixtures("bare")
