@@ -141,7 +141,7 @@ def test_an_evaluation(small_run, capsys):
 
 @pytest.mark.slow
 def test_dreams_and_maps(small_run, small_phantom):
-    texts = {"runs/p_vs_nf": str(small_run), "run.head(0)": "run.head(3)"}
+    texts = {"runs/p_vs_nf": str(small_run), "run.head(0)": "run.head(3)", '"conv5", 58': '"conv5", 5'}
     values = run("saliency.METHODS", {"images": small_phantom.images}, texts=texts)
     assert values["dreams"].image.shape == (1, 445, 445)
     assert np.isfinite(values["maps"]).all() and values["maps"].shape == (8, 227, 227)
