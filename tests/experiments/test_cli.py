@@ -33,9 +33,9 @@ def test_the_command_runs_a_program_and_refuses_an_unknown_one(monkeypatch, caps
     assert stopped.value.code == 2 and "'_cli'" in error and error.count("\n") == 1
 
 
-def test_weights_convert_is_the_same_program():
+def test_weights_convert_is_the_same_program(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "weights.convert", "--source=caffe"],
+        [sys.executable, "-m", "weights.convert", "--source=caffe", f"--out={tmp_path / 'new'}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
