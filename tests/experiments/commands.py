@@ -1,6 +1,10 @@
 """Programs called in this process, as `cxrjax PROGRAM --flag=value` calls them."""
 
+import functools
+
+from cxrjax.runs import cost, experiment
 from experiments import __main__ as command
+from tests.runs.handmade import fake_run
 
 
 def call(program, *argv):
@@ -21,3 +25,11 @@ def mistake(capsys, program, *argv):
     assert error.startswith("error: ") and "Traceback" not in output.err
     assert not output.out
     return error
+
+
+def small_table(program, store, out, monkeypatch):
+    """`call` of a table of runs on a small store and random weights, with made-up training."""
+    monkeypatch.setattr(cost, "measure", lambda: cost.Speed(1e11, 1e11))
+    monkeypatch.setattr(experiment, "run", fake_run)
+    usual = (f"--data_dir={store}", "--weights=random", "--seeds=2", "--epochs=2", f"--out={out}")
+    return functools.partial(call, program, *usual)

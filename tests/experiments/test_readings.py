@@ -16,7 +16,7 @@ from cxrjax.models.registry import TORCHVISION
 from cxrjax.runs import cost, experiment, setup, sweep
 from experiments import _readings as readings
 from experiments import _sweep
-from experiments import readings as program
+from tests.experiments import commands
 from tests.runs.handmade import by_row, fake_run, outcome, results, write
 
 TASK = TASKS["p_vs_nf"]
@@ -165,25 +165,7 @@ def test_the_figure_shows_what_is_done(made):
 
 @pytest.fixture
 def call(small_store, tmp_path, monkeypatch):
-    """The command line on a small store and random weights, with made-up training; gives its exit status."""
-    monkeypatch.setattr(cost, "measure", lambda: cost.Speed(1e11, 1e11))
-    monkeypatch.setattr(experiment, "run", fake_run)
-
-    def called(*argv):
-        usual = (
-            f"--data_dir={small_store}",
-            "--weights=random",
-            "--seeds=2",
-            "--epochs=2",
-            f"--out={tmp_path / 'out'}",
-        )
-        try:
-            program.main([*usual, *argv])
-        except SystemExit as stop:
-            return stop.code
-        return 0
-
-    return called
+    return commands.small_table("readings", small_store, tmp_path / "out", monkeypatch)
 
 
 def test_from_the_command_line_to_the_table(call, tmp_path, capsys, monkeypatch):

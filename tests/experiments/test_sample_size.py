@@ -9,11 +9,12 @@ from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import TASKS
 from cxrjax.metrics import resampled_t
-from cxrjax.runs import cost, experiment, setup, sweep
+from cxrjax.runs import cost, setup, sweep
 from experiments import _sample_size as sample_size
 from experiments import sample_size as program
 from experiments._sample_size import Design, Size
-from tests.runs.handmade import by_row, fake_run, outcome, results, write
+from tests.experiments import commands
+from tests.runs.handmade import by_row, outcome, results, write
 
 TASK = TASKS["p_vs_nf"]
 SAME = {seed: ["a.png"] for seed in range(3)}
@@ -152,24 +153,7 @@ def test_the_figure_has_two_panels_with_intervals(found):
 
 @pytest.fixture
 def call(small_store, tmp_path, monkeypatch):
-    monkeypatch.setattr(cost, "measure", lambda: cost.Speed(1e11, 1e11))
-    monkeypatch.setattr(experiment, "run", fake_run)
-
-    def called(*argv):
-        usual = (
-            f"--data_dir={small_store}",
-            "--weights=random",
-            "--seeds=2",
-            "--epochs=2",
-            f"--out={tmp_path / 'out'}",
-        )
-        try:
-            program.main([*usual, *argv])
-        except SystemExit as stop:
-            return stop.code
-        return 0
-
-    return called
+    return commands.small_table("sample_size", small_store, tmp_path / "out", monkeypatch)
 
 
 def test_from_the_command_line_to_the_table_and_on(call, tmp_path, capsys):
