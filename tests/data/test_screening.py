@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from cxrjax.base import InputError
-from cxrjax.data import decode as screening
+from cxrjax.data import screening
 from cxrjax.data.decode import decode
 from cxrjax.data.sources.folder import images_under
 
