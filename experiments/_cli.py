@@ -77,7 +77,8 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
     values = flags.FlagValues()
     values.set_gnu_getopt(bool(arguments))
     names = []
-    for field in dataclasses.fields(config):
+    inherited = {name for base in type(config).__mro__[1:] for name in vars(base).get("__annotations__", ())}
+    for field in sorted(dataclasses.fields(config), key=lambda field: field.name in inherited):  # a program's own first
         if "help" in field.metadata:
             _define(values, field.name, getattr(config, field.name), dict(field.metadata))
             names.append(field.name)

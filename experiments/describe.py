@@ -15,13 +15,13 @@ import dataclasses
 from pathlib import Path
 
 from cxrjax.base import InputError
-from cxrjax.base.config import flag
+from cxrjax.base.config import SourceFlags, flag
 
 from . import _cli
 
 
 @dataclasses.dataclass(frozen=True)
-class DescribeConfig:
+class DescribeConfig(SourceFlags):
     """The flags of this program."""
 
     data_dir: str | None = flag(
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
 
         out = Path(config.out)
         _refuse(out, config.data_dir)
-        store, about = load(config.data_dir, config.max_bad)
+        store, about = load(config.data_dir, config.max_bad, flags=config)
         description = describe.describe(store, about)
         sheets = describe.contact_sheets(store, config.seed)
         try:

@@ -12,17 +12,16 @@ preparation. STORE then holds images.npy, table.csv, about.json, bad_images.csv 
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 
 from cxrjax.base import InputError
-from cxrjax.base.config import flag
+from cxrjax.base.config import SourceFlags, flag
 
 from . import _cli
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepareConfig:
+class PrepareConfig(SourceFlags):
     """The flags of this program."""
 
     source: str | None = flag(None, "folder or file with the images; never changed")
@@ -36,18 +35,6 @@ class PrepareConfig:
     filter: str = flag(
         "bilinear", "of the reduction: anti-aliased bilinear, or box (area)", choices=("bilinear", "box")
     )
-    classes: str = flag(
-        "NORMAL=No Finding,PNEUMONIA=Pneumonia", "NIH label of each class folder or label of a CSV, with commas"
-    )
-    columns: str = flag(
-        "", "columns of a CSV that have other names, with commas: label=diagnosis,path=file. Known are path, label, "
-        "patient, view, age, sex, followup, split",
-    )  # fmt: skip
-    patient_regex: str = flag(
-        "",
-        "finds the patient in a file's name, else in its path: its group 'patient', or its first group; where it does "
-        "not: DICOM's PatientID, else personN_ and IM-N- as in Kermany et al., else one patient an image",
-    )
     max_bad: float = flag(0.01, "share of images that may be bad; they are left out and listed", lower=0, upper=1)
     workers: int = flag(0, "threads that decode; 0: one a core", lower=0)
     overwrite: bool = flag(False, "replace a finished store in --out, or an interrupted one of other settings")
@@ -59,18 +46,12 @@ def main(argv: list[str] | None = None) -> None:
         config = _cli.parse(PrepareConfig(), __doc__ or "", argv)
         if not config.source or not config.out:
             raise InputError("--source and --out must be given (--help lists the flags)")
-        classes = {name.upper(): label for name, label in _pairs("classes", config.classes).items()}
-        columns, pattern = _pairs("columns", config.columns), _pattern(config.patient_regex)
         _cli.log_to_stderr()
         from cxrjax.data import load
         from cxrjax.data.decode import Reduction
         from cxrjax.data.prepare import prepare
-        from cxrjax.data.sources import folder
 
-        unknown = sorted(set(columns) - set(folder.KNOWN))
-        if unknown:
-            raise InputError(f"--columns knows {', '.join(folder.KNOWN)}, not {', '.join(unknown)}")
-        source = load.find(Path(config.source), load.Naming(classes, columns, pattern))
+        source = load.find(Path(config.source), load.naming(config))
         out = Path(config.out)
         reduction = Reduction(config.size, config.fit, config.filter)
         outcome = prepare(source, out, reduction, config.max_bad, config.workers, config.overwrite)
@@ -81,21 +62,6 @@ def main(argv: list[str] | None = None) -> None:
             f"{out}: {outcome.images} images of {source.kind} {source.place}, {outcome.bad} bad, {outcome.doubtful} "
             f"doubtful (bad_images.csv), {outcome.read} read in {outcome.seconds:.0f} s{labels}"
         )
-
-
-def _pairs(flag_name: str, text: str) -> dict[str, str]:
-    """`a=b,c=d` as a dictionary."""
-    pairs = [part.split("=", 1) for part in text.split(",") if part.strip()]
-    if any(len(pair) != 2 or not all(side.strip() for side in pair) for pair in pairs):
-        raise InputError(f"--{flag_name} must be NAME=VALUE,NAME=VALUE, got {text!r}")
-    return {name.strip(): value.strip() for name, value in pairs}
-
-
-def _pattern(text: str) -> re.Pattern[str] | None:
-    try:
-        return re.compile(text) if text else None
-    except re.error as error:
-        raise InputError(f"--patient_regex must be a regular expression, got {text!r}: {error}") from error
 
 
 if __name__ == "__main__":

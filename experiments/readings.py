@@ -25,14 +25,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from cxrjax.base.config import ExperimentConfig, flag
+from cxrjax.base.config import ExperimentConfig, SourceFlags, flag, with_source_flags
 from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep
 
 
 @dataclasses.dataclass(frozen=True)
-class ReadingsConfig:
+class ReadingsConfig(SourceFlags):
     """The flags of this program."""
 
     task: str = flag("p_vs_nf", "experiment whose readings are compared", choices=tuple(TASKS))
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
 
         chosen, reuse = _sweep.choose(config.rows, _readings.NAMES), _sweep.reused(config.reuse)
         devices.start(cache_dir() / "programs")
-        source = sweep.open_source(config.data_dir, config.weights)
+        source = sweep.open_source(config.data_dir, config.weights, config)
         info = source.weights.info if source.weights else None
         rows = _readings.rows(_base(config), info, config.conv1_seeds, config.conv1_epochs)
         planned = sweep.plan_rows(rows, source, reuse)
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _base(config: ReadingsConfig) -> ExperimentConfig:
-    return ExperimentConfig(
+    base = ExperimentConfig(
         config.task,
         config.task,
         data_dir=config.data_dir,
@@ -82,6 +82,7 @@ def _base(config: ReadingsConfig) -> ExperimentConfig:
         augment_bank=config.augment_bank,
         out=config.out,
     )
+    return with_source_flags(base, config)
 
 
 if __name__ == "__main__":

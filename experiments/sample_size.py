@@ -22,14 +22,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from cxrjax.base.config import ExperimentConfig, flag
+from cxrjax.base.config import ExperimentConfig, SourceFlags, flag, with_source_flags
 from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleSizeConfig:
+class SampleSizeConfig(SourceFlags):
     """The flags of this program."""
 
     task: str = flag("p_vs_nf", "experiment that is run at each size", choices=tuple(TASKS))
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
 
         reuse = _sweep.reused(config.reuse)
         devices.start(cache_dir() / "programs")
-        source = sweep.open_source(config.data_dir, config.weights)
+        source = sweep.open_source(config.data_dir, config.weights, config)
         design = _sample_size.design(_base(config), source, config.sizes, config.fix)
         plan = sweep.plan_rows(design.rows, source, reuse)
         del source
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _base(config: SampleSizeConfig) -> ExperimentConfig:
-    return ExperimentConfig(
+    base = ExperimentConfig(
         config.task,
         config.task,
         data_dir=config.data_dir,
@@ -81,6 +81,7 @@ def _base(config: SampleSizeConfig) -> ExperimentConfig:
         retrain_from=config.retrain_from,
         out=config.out,
     )
+    return with_source_flags(base, config)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,42 @@ def flag(default: Any, text: str, **rules: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": text, **rules})
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceFlags:
+    """How the words of a source are read, of every program that reads one; a prepared store has them read already."""
+
+    classes: str = flag(
+        "",
+        "what a class folder or a label as written means, where it is no known finding, with commas: "
+        "CXR1=Pneumonia,CXR0=No Finding; an entry stands above what is known",
+    )
+    other_findings: str = flag(
+        "refuse",
+        "labels that are no known finding: refuse stops and names them, keep takes each as a finding of its own",
+        choices=("refuse", "keep"),
+    )
+    uncertain: str = flag(
+        "unknown",
+        "what an uncertain label is (-1 of CheXpert): unknown images take part in no class",
+        choices=("unknown", "positive", "negative"),
+    )
+    columns: str = flag(
+        "",
+        "columns of a table that have other names, with commas: label=diagnosis,path=file. Known are path, label, "
+        "patient, view, age, sex, followup, split; sex=gender:m=M:w=F also says what its values mean",
+    )
+    patient_regex: str = flag(
+        "",
+        "finds the patient in a file's name, else in its path: its group 'patient', or its first group. Where it does "
+        "not: the table, else DICOM's PatientID, else a known convention of names that fits the whole set",
+    )
+
+
+SOURCE_FLAGS = frozenset(field.name for field in dataclasses.fields(SourceFlags))
+
+
 @dataclasses.dataclass(frozen=True)
-class ExperimentConfig:
+class ExperimentConfig(SourceFlags):
     """One experiment: what `python -m experiments.NAME` takes. Fields with a help text are its flags."""
 
     name: str  # of the program: p_vs_nf
@@ -100,6 +134,11 @@ class ExperimentConfig:
         lower=0,
         upper=1,
     )
+
+
+def with_source_flags(config: ExperimentConfig, flags: SourceFlags) -> ExperimentConfig:
+    """The same experiment, its sources read as these flags say."""
+    return dataclasses.replace(config, **{name: getattr(flags, name) for name in SOURCE_FLAGS})
 
 
 SHUFFLED_LABELS, RANDOM_TRUNK, SPLIT_BY_IMAGE = "shuffled_labels", "random_trunk", "split_by_image"  # arms

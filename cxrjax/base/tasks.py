@@ -12,10 +12,31 @@ from typing import Literal
 
 from cxrjax.base import InputError
 
+ABSENT, OPEN = "-", "?"  # in labels, see `state`
+
+
+def state(labels: str, finding: str) -> bool | None:
+    """Whether a finding is present (True), absent (False) or unknown (None) on an image of these labels.
+
+    Labels are a list of findings, `Infiltration|Pneumonia`. It is complete: what it does not name is absent. With `?`
+    among its items, or a finding that is named as absent by `-`, it is not complete: what it does not name is unknown.
+    "" says nothing.
+
+    >>> [state(labels, "Pneumonia") for labels in ("Edema|Pneumonia", "Edema", "-Pneumonia", "Edema|?", "-Edema", "")]
+    [True, False, False, None, None, None]
+    """
+    items = labels.split("|")
+    if finding in items:
+        return True
+    if ABSENT + finding in items:
+        return False
+    is_complete = labels != "" and not any(item.startswith((ABSENT, OPEN)) for item in items)
+    return False if is_complete else None
+
 
 @dataclasses.dataclass(frozen=True)
 class LabelClass:
-    """Images that belong together by their labels, which are written as `Infiltration|Pneumonia`.
+    """Images that belong together by their labels, see `state`; an image whose finding is unknown is in no class.
 
     >>> [LabelClass("NF", "no finding", "exactly", "No Finding").holds(label) for label in ("No Finding", "Edema", "")]
     [True, False, False]
@@ -24,14 +45,14 @@ class LabelClass:
     name: str  # short: P, NF
     title: str  # for people, English: no finding
     rule: Literal["contains", "exactly", "without"]
-    """contains: the finding is among the labels; exactly: it is the only one; without: labelled, and it is not."""
+    """contains: the finding is present; exactly: it is the only one, of a complete list; without: it is absent."""
     finding: str  # as labels spell it: No Finding
 
-    def holds(self, label: str) -> bool:
-        """True if an image of this label belongs to the class; an empty label belongs to none."""
+    def holds(self, labels: str) -> bool:
+        """True if an image of these labels belongs to the class."""
         if self.rule == "exactly":
-            return label == self.finding
-        return label != "" and (self.finding in label.split("|")) == (self.rule == "contains")
+            return labels == self.finding
+        return state(labels, self.finding) is (self.rule == "contains")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxrjax.base import InputError
+from cxrjax.base.config import SourceFlags
 from cxrjax.data.decode import Reduction
 from cxrjax.data.prepare import prepare
 from cxrjax.data.sources import Source, folder, is_archive, nih
@@ -24,6 +25,35 @@ class Naming(NamedTuple):
     classes: dict[str, str] = folder.CLASSES  # upper-case name of a folder or label -> NIH label
     columns: dict[str, str] = {}  # our name of a CSV column -> theirs  # noqa: RUF012 - never written to
     patient: re.Pattern[str] | None = None  # see `folder.patient_of`
+
+
+def naming(flags: SourceFlags) -> Naming:
+    """What the flags of a program say.
+
+    Raises:
+      InputError: if one of them is not of its form.
+    """
+    columns = _pairs("columns", flags.columns)
+    unknown = sorted(set(columns) - set(folder.KNOWN))
+    if unknown:
+        raise InputError(f"--columns knows {', '.join(folder.KNOWN)}, not {', '.join(unknown)}")
+    classes = {name.upper(): label for name, label in _pairs("classes", flags.classes).items()}
+    return Naming(folder.CLASSES | classes, columns, _pattern(flags.patient_regex))
+
+
+def _pairs(flag_name: str, text: str) -> dict[str, str]:
+    """`a=b,c=d` as a dictionary."""
+    pairs = [part.split("=", 1) for part in text.split(",") if part.strip()]
+    if any(len(pair) != 2 or not all(side.strip() for side in pair) for pair in pairs):
+        raise InputError(f"--{flag_name} must be NAME=VALUE,NAME=VALUE, got {text!r}")
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def _pattern(text: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(text) if text else None
+    except re.error as error:
+        raise InputError(f"--patient_regex must be a regular expression, got {text!r}: {error}") from error
 
 
 def cache_dir() -> Path:
@@ -66,13 +96,19 @@ def _find(place: Path, naming: Naming) -> Source:
     return folder.scan_images(place, classes, pattern)
 
 
-def load(data_dir: str | None, max_bad: float = 0.01, size: int = Reduction().size) -> tuple[ImageStore, About]:
+def load(
+    data_dir: str | None,
+    max_bad: float = 0.01,
+    size: int = Reduction().size,
+    flags: SourceFlags = SourceFlags(),  # noqa: B008 - immutable
+) -> tuple[ImageStore, About]:
     """Opens a data set; a raw one is prepared into the cache first, and found there the next time.
 
     Args:
       data_dir: prepared store, or what `find` knows; None is the embedded phantom, of 256 pixels.
       max_bad: share of images, 0..1, that may be bad; they are left out.
       size: width and height of the images in pixels; a store of another size is refused.
+      flags: how the words of a raw one are read.
 
     Raises:
       InputError: if it is missing or of no known kind, too many images are bad, or a store has another size.
@@ -82,7 +118,7 @@ def load(data_dir: str | None, max_bad: float = 0.01, size: int = Reduction().si
     place = Path(data_dir)
     if is_store(place):
         return open_store(place, size), read_about(place)
-    source, reduction = find(place), Reduction(size)
+    source, reduction = find(place, naming(flags)), Reduction(size)
     suffix = "" if reduction == Reduction() else f"-{size}"
     prepared = cache_dir() / "stores" / f"{place.resolve().name}-{_fingerprint(source)}{suffix}"
     if not is_store(prepared):

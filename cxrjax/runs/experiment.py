@@ -81,8 +81,8 @@ def run(config: ExperimentConfig) -> Results:
     weights = None if config.weights == "random" else pretrained.load_weights(config.weights)
     side = pretrained.model_of(weights, config.model).source
     with devices.main_process_first():
-        store, about = load(config.data_dir, config.max_bad, side)
-        external = load(config.external_dir, config.max_bad, side)[0] if config.external_dir else None
+        store, about = load(config.data_dir, config.max_bad, side, config)
+        external = load(config.external_dir, config.max_bad, side, config)[0] if config.external_dir else None
     return _run(config, Data(store, about, weights), external)
 
 

@@ -117,7 +117,7 @@ def open_images(config: ExperimentConfig, data_sha256: str, side: int, images: p
     Raises:
       InputError: if they are no longer there, or images, labels or patients have changed since.
     """
-    store, about = load(config.data_dir, config.max_bad, side)
+    store, about = load(config.data_dir, config.max_bad, side, config)
     row = pd.Series(np.arange(len(store.table)), index=store.table["image"])
     if missing := sorted(set(images["image"]) - set(row.index)):
         raise InputError(

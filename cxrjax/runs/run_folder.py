@@ -21,11 +21,12 @@ from PIL import Image
 
 from cxrjax.analysis.tables import DreamRecord, MapRecord
 from cxrjax.base import InputError, files
-from cxrjax.base.config import ExperimentConfig, run_path, with_absolute_paths
+from cxrjax.base.config import SOURCE_FLAGS, ExperimentConfig, run_path, with_absolute_paths
 from cxrjax.report import pages
 
 # Fields that may differ when a run is continued: they change its files, but nothing that was trained.
-_IGNORED = {"out", "overwrite", "wanted_sensitivity", "prevalence", "lang"}
+# (How a source is read shows in the hash of the data.)
+_IGNORED = SOURCE_FLAGS | {"out", "overwrite", "wanted_sensitivity", "prevalence", "lang"}
 _CONFIG, _RESOLVED, _SUMMARY = "config.json", "resolved.json", "summary.json"
 _EARLIER = "settled.json"  # what runs of earlier versions have in the place of resolved.json
 

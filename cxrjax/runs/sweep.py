@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cxrjax.base import InputError
-from cxrjax.base.config import ExperimentConfig, run_path
+from cxrjax.base.config import SOURCE_FLAGS, ExperimentConfig, SourceFlags, run_path
 from cxrjax.data.load import load
 from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights
@@ -30,7 +30,7 @@ DONE, UNAVAILABLE, FAILED, WAITING = "done", "not available", "failed", "not run
 _NOTHING = cost.Work(0.0, 0.0)
 # Fields in which runs of the same numbers may differ: where files lie (hashes tell what is in them), how the work is
 # spread, what is evaluated besides, and how it is told.
-_FREE = {
+_FREE = SOURCE_FLAGS | {
     "name", "data_dir", "weights", "max_bad", "out", "overwrite", "input", "seed_batch", "external_dir", "lang",
     "prevalence", "wanted_sensitivity", "floors",
 }  # fmt: skip
@@ -90,14 +90,18 @@ class Outcome(NamedTuple):
     left: cost.Work = _NOTHING
 
 
-def open_source(data_dir: str | None, weights: str) -> Source:
-    """Opens data and weights as `experiment.run` does.
+def open_source(
+    data_dir: str | None,
+    weights: str,
+    flags: SourceFlags = SourceFlags(),  # noqa: B008 - immutable
+) -> Source:
+    """Opens data, whose words are read as `flags` say, and weights, as `experiment.run` does.
 
     Raises:
       InputError: if either is missing or damaged.
     """
     loaded = None if weights == "random" else pretrained.load_weights(weights)
-    store, about = load(data_dir, size=pretrained.model_of(loaded, registry.ALEXNET.name).source)
+    store, about = load(data_dir, size=pretrained.model_of(loaded, registry.ALEXNET.name).source, flags=flags)
     return Source(store, about, loaded, setup.weights_digest(loaded), setup.ImageHashes(store))
 
 
