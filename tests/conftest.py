@@ -74,7 +74,8 @@ def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
         folder = tmp_path_factory.mktemp("run")
         chosen = {"weights": "random", "retrain_from": "fc8", "seeds": 2, "epochs": 1, "batch_size": 16} | fields
         chosen = {"model": narrow.ALEXNET.name} | chosen
-        config = ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir=str(small_store), input="resident", **chosen)
+        chosen = {"data_dir": str(small_store)} | chosen
+        config = ExperimentConfig("p_vs_nf", "p_vs_nf", input="resident", **chosen)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CXRJAX_CACHE", str(folder / "cache"))
             patch.setattr(report, "write_pages", lambda folder, results: None)  # seconds

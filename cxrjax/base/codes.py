@@ -52,6 +52,9 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "partly_present": ("n", "of", "positive", "others_n", "others_of", "others"),
     "all_negatives": ("n", "negative"),  # all enter every run, so that the SD covers no draw of them
     "patients_on_both_sides": ("by", "share"),  # of validation images, 0..1, by which split
+    "patients_unknown": ("n", "of"),  # images whose patient nothing tells, so that some may be on both sides
+    "split_off": ("wanted", "share", "largest"),  # of the images, 0..1; images of the largest patient
+    "external_copies": ("n", "of"),  # images of the external set that took part in the runs, and are left out
     "official_split": (),  # the same in every run but for the negatives drawn
     # Notes of a comparison of two runs, a and b.
     "same_settings": (),

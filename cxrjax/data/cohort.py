@@ -5,6 +5,7 @@ Draw and split are functions of the seed and the sorted image names alone, whate
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from cxrjax.base import InputError
 from cxrjax.base.tasks import LabelClass, Task
+from cxrjax.storage.store import patient_ids
 
 
 class Cohort(NamedTuple):
@@ -20,7 +22,8 @@ class Cohort(NamedTuple):
 
     index: np.ndarray  # type: ignore[assignment]  # [N] i32, row of the store
     label: np.ndarray  # [N] i32, 1 is positive
-    patient: np.ndarray  # [N] str
+    patient: np.ndarray  # [N] str, see `store.patient_ids`
+    unknown: int = 0  # images whose patient is unknown
 
 
 class Split(NamedTuple):
@@ -97,7 +100,10 @@ def draw(table: pd.DataFrame, task: Task, seed: int, negatives: str = "auto", vi
     drawn = np.random.default_rng([seed, _DRAW_NEGATIVES]).choice(negative, wanted, replace=False)
     chosen = np.concatenate([positive, drawn])
     index = order[np.isin(order, chosen)]
-    return Cohort(index.astype(np.int32), is_positive[index].astype(np.int32), table["patient"].to_numpy(str)[index])
+    unknown = int((table["patient"].iloc[index] == "").sum())
+    return Cohort(
+        index.astype(np.int32), is_positive[index].astype(np.int32), patient_ids(table)[index], unknown=unknown
+    )
 
 
 def split(cohort: Cohort, seed: int, val_fraction: float = 0.2, by: str = "patient") -> Split:
@@ -212,5 +218,7 @@ def check_disjoint(cohort: Cohort, split: Split) -> None:
 
 
 def contaminated_share(cohort: Cohort, split: Split) -> float:
-    """Share of validation images, 0..1, whose patient also has an image in training."""
+    """Share of validation images, 0..1, whose patient also has an image in training; NaN where some are unknown."""
+    if cohort.unknown:
+        return math.nan
     return float(np.isin(cohort.patient[split.val], cohort.patient[split.train]).mean())

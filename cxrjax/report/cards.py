@@ -46,6 +46,7 @@ def loading(config: ExperimentConfig, source: int) -> str:
 def _facts(results: Results) -> dict[str, Any]:
     """What both templates draw on; numbers are text already."""
     config, tables, analysis, task = results.config, results.tables, results.analysis, results.task
+    contaminated = tables.seeds["contaminated_share"].mean()  # NaN where patients are unknown
     floors = rows.records(analysis.floors)
     return results._asdict() | {
         "results": results,
@@ -54,12 +55,12 @@ def _facts(results: Results) -> dict[str, Any]:
         "command": command_line(config),
         "loading": loading(config, results.environment["network"]["source"]),
         "predict": program("predict"),
-        "known_patients": tables.images["patient"].nunique() < len(tables.images),
+        "known_patients": not results.summary["data"]["patients_unknown"],
         "by_patient": config.split_by in ("patient", "both"),
         "notes": [note(text, ENGLISH)["text"] for text in results.summary["notes"]],
         "data": _data(results),
         "sizes": {name: spread(tables.seeds[name], 1) for name in ("n_train", "n_val", "positives_val")},
-        "contaminated": ENGLISH.share(tables.seeds["contaminated_share"].mean()),
+        "contaminated": ENGLISH.share(contaminated) if contaminated >= 0 else "an unknown share",
         "training": on_training_images(tables.training),
         "threshold": spread(analysis.seeds["threshold"], 3),
         "flow": rows.records(stages_shown(tables.flow)),

@@ -21,7 +21,7 @@ from cxrjax.data import cohort
 from cxrjax.report import pages
 from cxrjax.report.figures import sheets
 from cxrjax.report.language import ENGLISH
-from cxrjax.storage.store import BAD_COLUMNS, About, ImageStore, hash_rows, read_bad_images
+from cxrjax.storage.store import BAD_COLUMNS, About, ImageStore, hash_rows, patient_ids, read_bad_images
 
 CLEAR_DIFFERENCE, CLEAR_ERRORS = 0.10, 2.5  # of two shares, and in its standard errors
 SHOWN = 100  # rows of a long table on the page; its file has them all
@@ -38,18 +38,21 @@ class Description(NamedTuple):
     findings: pd.DataFrame
     images_a_patient: pd.DataFrame
     most_images: int  # of one patient
+    patients_unknown: int  # images; each counts as a patient of its own
     duplicates: pd.DataFrame
     bad: pd.DataFrame  # what was left out or is doubtful: `store.BAD_COLUMNS`
 
 
 def describe(store: ImageStore, about: About) -> Description:
     """All tables of a data set; reads every pixel once, an image at a time."""
-    table = store.table
+    table = store.table.assign(patient=patient_ids(store.table))
+    unknown = int((store.table["patient"] == "").sum())
     classes, groups = class_counts(table, about.listed), group_counts(table)
     patients = dict(zip(classes["class"], classes["patients"], strict=True))
     differences, most_images = clear_differences(groups, patients), int(table["patient"].value_counts().max())
     by_patient, alike, bad = images_a_patient(table), duplicates(store), bad_images(store, about)
-    return Description(about, classes, groups, differences, findings(table), by_patient, most_images, alike, bad)
+    tables = (classes, groups, differences, findings(table), by_patient)
+    return Description(about, *tables, most_images, unknown, alike, bad)
 
 
 def members(labels: pd.Series) -> dict[str, np.ndarray]:
@@ -213,6 +216,7 @@ def summary(description: Description) -> dict[str, Any]:
         "made": description.about.made,
         "classes": sizes.to_dict("index"),
         "most_images_of_a_patient": description.most_images,
+        "patients_unknown": description.patients_unknown,
         "left_out": int(description.bad["left_out"].sum()),
         "doubtful": int((~description.bad["left_out"]).sum()),
         "duplicates": {
@@ -228,6 +232,9 @@ def summary(description: Description) -> dict[str, Any]:
 def notes(description: Description) -> list[str]:
     """Sentences on what may mislead a network or its user."""
     sentences = []
+    if unknown := description.patients_unknown:
+        of = int(description.classes.set_index("class")["images"]["all"])
+        sentences.append(f"Whose {unknown} of the {of} images are is unknown; each counts as a patient of its own.")
     for row in description.differences.to_dict("records"):
         shares = [
             f"{100 * row[f'share_{name}']:.0f} % of {name}" for name in ("P", "NF", "NP") if row[f"share_{name}"] >= 0

@@ -160,11 +160,12 @@ def _log_data(config: ExperimentConfig, data: Data) -> None:
 
 
 def _log_cohorts(config: ExperimentConfig, cohorts: Cohorts) -> None:
-    task, labels = tasks.get(config.task), cohorts.cohorts[0].label
+    task, first = tasks.get(config.task), cohorts.cohorts[0]
+    labels, by = first.label, setup.split_name(without_arms(config), first.unknown, len(first.index))
     log.info(
         "%s: %d %s, %d %s a run; %d training, %d validation images in the first run, split by %s",
         config.name, labels.sum(), task.positive.name, (1 - labels).sum(), task.negative.name,
-        len(cohorts.splits[0].train), len(cohorts.splits[0].val), without_arms(config).split_by,
+        len(cohorts.splits[0].train), len(cohorts.splits[0].val), by,
     )  # fmt: skip
 
 

@@ -28,9 +28,12 @@ from cxrjax.data.load import load
 from cxrjax.metrics import registry, resampled_t
 from cxrjax.runs import run_folder, setup
 from cxrjax.runs.tables import pictures
-from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts
+from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts, patient_ids
 
 log = logging.getLogger(__name__)
+
+_UNTOLD = {"patients_unknown": 0, "images": 0, "largest_patient": 0}  # of data, by runs of earlier versions
+_FAR_OFF, _FAR_OFF_IMAGES = 0.1, 3  # of the images wanted for validation; a split misses by fewer where it can
 
 
 class Facts(NamedTuple):
@@ -90,7 +93,7 @@ def reopen(folder: Path, **changed: Any) -> Results:
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        facts = Facts(dataclasses.asdict(resolved), environment, summary["data"], summary["minutes"])
+        facts = Facts(dataclasses.asdict(resolved), environment, _UNTOLD | summary["data"], summary["minutes"])
         with Image.open(folder / "dream.png") as opened:
             dream = np.asarray(opened.convert("L"))
     except (OSError, ValueError, KeyError) as error:
@@ -155,6 +158,9 @@ def count_data(about: About, store: ImageStore, task: Task) -> dict[str, Any]:
         "present": cohort.count(label_counts(store.table), task.counted),
         "made": about.made,
         "bad_images": about.bad_images,
+        "patients_unknown": int((store.table["patient"] == "").sum()),
+        "images": len(store.table),
+        "largest_patient": int(np.unique(patient_ids(store.table), return_counts=True)[1].max()),
     }
 
 
@@ -180,7 +186,7 @@ def summarise(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis
         "runs": len(analysis.seeds),
         "minutes": round(minutes, 2),
         "data": data,
-        "split_by": config.split_by,
+        "split_by": setup.split_name(config, data["patients_unknown"], data["images"]),
         "control": config.control,
         "internal": _figures(analysis, "internal") | {"best_epoch_accuracy": _record(best._asdict())},
         # Here runs share all images, so only training differs: no interval for new images follows from it.
@@ -231,10 +237,25 @@ def notes(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) -
     negatives = int((seeds["n_train"] + seeds["n_val"] - seeds["positives_train"] - seeds["positives_val"]).iloc[0])
     if config.view == "all" and not config.train_patients and negatives == present[task.negative.name]:
         codes.append(code("all_negatives", n=negatives, negative=task.negative.name))
-    if share := seeds["contaminated_share"].mean():
+    codes += _split_notes(config, data, seeds)
+    return codes
+
+
+def _split_notes(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) -> list[str]:
+    """What a reader must know of the split."""
+    codes = []
+    if data["patients_unknown"]:
+        codes.append(code("patients_unknown", n=data["patients_unknown"], of=data["images"]))
+    if (share := seeds["contaminated_share"].mean()) > 0:
         codes.append(code("patients_on_both_sides", by=config.split_by, share=f"{share:.3g}"))
     if config.split_by == "official":
         codes.append(code("official_split"))
+    elif not (config.train_patients or config.hold_out_boxes):
+        images, val = (seeds[["n_train", "n_val"]].sum(axis=1).mean(), seeds["n_val"].mean())
+        wanted = config.val_fraction * images
+        if abs(val - wanted) > max(_FAR_OFF * wanted, _FAR_OFF_IMAGES):
+            shares = {"wanted": f"{config.val_fraction:.3g}", "share": f"{val / images:.3g}"}
+            codes.append(code("split_off", **shares, largest=data["largest_patient"]))
     return codes
 
 

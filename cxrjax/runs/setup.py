@@ -107,6 +107,21 @@ def draw(config: ExperimentConfig, store: ImageStore, source: str) -> Cohorts:
     return Cohorts(seeds, cohorts, splits)
 
 
+def split_name(config: ExperimentConfig, unknown: int, images: int) -> str:
+    """What the split is called: --split_by, or what it amounts to where patients are unknown.
+
+    Args:
+      config: of the run.
+      unknown: images whose patient is unknown.
+      images: of how many.
+    """
+    if config.split_by not in ("patient", "both") or not unknown:
+        return config.split_by
+    if unknown == images:
+        return "image (patients unknown)"
+    return f"{config.split_by} ({unknown} of {images} images: patient unknown)"
+
+
 def _split(config: ExperimentConfig, c: Cohort, seed: int, table: pd.DataFrame, held_out: np.ndarray | None) -> Split:
     """Of one run, as the configuration asks; `held_out` are patients who are not trained on."""
     by = without_arms(config).split_by

@@ -20,7 +20,7 @@ from cxrjax.models import transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.models.registry import Model
 from cxrjax.runs.setup import Cohorts
-from cxrjax.storage.store import About, ImageStore
+from cxrjax.storage.store import About, ImageStore, patient_ids
 from cxrjax.training.loop import History
 
 EXCLUDED = ("not_present", "unreadable", "unlabelled", "other_view", "other_class", "not_drawn", "train_excluded")
@@ -84,6 +84,7 @@ def images(store: ImageStore, *scored: pd.DataFrame) -> pd.DataFrame:
     """`RunTables.images`: what is known of every image of the tables `scored`."""
     taking_part = pd.concat([table["image"] for table in scored]).unique()
     table = store.table[["image", "patient", "labels", "view", "age", "sex", "followup"]]
+    table = table.assign(patient=patient_ids(table))
     return table[table["image"].isin(taking_part)].sort_values("image", ignore_index=True)
 
 
@@ -111,7 +112,9 @@ def external(store: ImageStore, task: Task, seeds: Sequence[int], scores: np.nda
         raise InputError(
             f"--external_dir holds no {task.positive.name} and no {task.negative.name} image among its {len(used)}"
         )
-    images = store.table.loc[used, ["image", "patient"]].assign(label=positive[used].astype(int))
+    images = store.table.loc[used, ["image"]].assign(
+        patient=patient_ids(store.table)[used], label=positive[used].astype(int)
+    )
     parts = [images.assign(seed=seed, score=score[used]) for seed, score in zip(seeds, scores, strict=True)]
     return pd.concat(parts, ignore_index=True)[["seed", "image", "patient", "label", "score"]]
 
@@ -161,7 +164,8 @@ def flow(config: ExperimentConfig, about: About, table: pd.DataFrame, cohorts: C
 
     Images, positives and negatives of a stage are those of the stage before less the excluded between them; train and
     val are drawn less train_excluded. Patients do not add up: one may be in several. NaN is what a source does not say:
-    patients of images that are not there, and the classes of those where some are missing and others unreadable.
+    patients of images that are not there or of whom some are unknown, and the classes of those where some are missing
+    and others unreadable.
 
     Args:
       config: task and view count.
@@ -174,9 +178,12 @@ def flow(config: ExperimentConfig, about: About, table: pd.DataFrame, cohorts: C
     labelled = (table["labels"] != "").to_numpy(bool)
     in_view = np.ones(len(table), bool) if config.view == "all" else (table["view"] == config.view).to_numpy(bool)
 
+    def patients(part: np.ndarray) -> float:
+        return np.nan if (table["patient"][part] == "").any() else table["patient"][part].nunique()
+
     def row(stage: str, parts: list[np.ndarray]) -> tuple[object, ...]:
         """Means over runs, whose images are given as [N] bool."""
-        counts = [(p.sum(), (p & positive).sum(), (p & negative).sum(), table["patient"][p].nunique()) for p in parts]
+        counts = [(p.sum(), (p & positive).sum(), (p & negative).sum(), patients(p)) for p in parts]
         return stage, stage in EXCLUDED, *np.mean(counts, axis=0)
 
     eligible = (positive | negative) & in_view

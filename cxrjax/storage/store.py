@@ -26,7 +26,7 @@ class ImageStore(NamedTuple):
     """Reduced radiographs and what is known of them; row i of both belongs together."""
 
     images: np.ndarray  # [N, size, size] u8, a memory map; 0 is black
-    table: pd.DataFrame  # [N] image, patient, labels, view, age, sex, followup, split
+    table: pd.DataFrame  # [N] image, patient ("": unknown), labels, view, age, sex, followup, split
     folder: Path | None = None  # of a store on disk, which may hold more: `store.read_bad_images`, `read_boxes`
 
 
@@ -160,7 +160,12 @@ def boxes_around(store: ImageStore, finding: str) -> pd.DataFrame:
 def patients_with_box(store: ImageStore, finding: str) -> np.ndarray:
     """Patients, [P] str, of whom at least one image has a box around this finding."""
     boxed = store.table["image"].isin(boxes_around(store, finding)["image"])
-    return np.asarray(store.table["patient"][boxed].unique(), str)
+    return np.unique(patient_ids(store.table)[boxed])
+
+
+def patient_ids(table: pd.DataFrame) -> np.ndarray:
+    """Patient of each image, [N] str; an image whose patient is unknown counts as a patient of its own, by its name."""
+    return table["patient"].where(table["patient"] != "", table["image"]).to_numpy(str)
 
 
 def no_boxes() -> pd.DataFrame:

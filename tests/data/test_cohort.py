@@ -223,3 +223,14 @@ def test_patients_held_out_leave_training_alone():
     assert len(part.train) < len(whole.train)
     with pytest.raises(InputError, match="leaves no training image of one class"):
         cohort.exclude_from_training(c, whole, np.unique(c.patient[c.label == 1]))
+
+
+def test_an_image_whose_patient_is_unknown_is_a_patient_of_its_own():
+    data = table()
+    data.loc[::3, "patient"] = ""
+    c = cohort.draw(data, NF, seed=0)
+    unknown = data["patient"].to_numpy()[c.index] == ""
+    assert c.unknown == unknown.sum() > 0
+    assert c.patient[unknown].tolist() == data["image"].to_numpy()[c.index][unknown].tolist()
+    assert c.patient[~unknown].tolist() == data["patient"].to_numpy()[c.index][~unknown].tolist()
+    assert np.isnan(cohort.contaminated_share(c, cohort.split(c, 0, by="image")))  # it cannot be told

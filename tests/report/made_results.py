@@ -71,6 +71,9 @@ def results(alone: bool = False, seeds: int = 4, **fields: Any) -> Results:
         "source": config.data_dir or "phantom",
         "listed": {"P": 110, "NP": 290, "NF": 200},
         "present": {"P": 95, "NP": 153, "NF": 105},
+        "patients_unknown": 0,
+        "images": 248,
+        "largest_patient": 5,
         "bad_images": {"broken.png": "is empty"},
     }
     summary = {

@@ -123,3 +123,8 @@ def test_a_source_without_a_table_lists_what_it_has(table):
         assert found.loc["listed", "images"] == len(table) + len(bad)
         assert found.loc["not_present", "images"] == 0
         assert found.loc["unreadable", "images"] == len(bad)
+
+
+def test_patients_are_not_counted_where_some_are_unknown(table):
+    flow, _, _ = made(table.assign(patient=table["patient"].where(table["image"] != table["image"][3], "")))
+    assert np.isnan(flow.loc[["unlabelled", "other_view"], "patients"].to_numpy(float)).tolist() == [True, False]

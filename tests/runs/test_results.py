@@ -12,13 +12,15 @@ import pytest
 from cxrjax.analysis import tables as run_files
 from cxrjax.base import InputError
 from cxrjax.base.config import RANDOM_TRUNK, SHUFFLED_LABELS, SPLIT_BY_IMAGE
+from cxrjax.report import cards
 from cxrjax.runs import explained, results, run_folder
 from cxrjax.runs.trained import load_run
-from cxrjax.storage.store import open_store, read_about, write_store
+from cxrjax.storage.store import About, open_store, read_about, write_store
 from tests.experiments import commands
 
 call = functools.partial(commands.call, "report")
 
+NOWHERE = About("nowhere", {}, {}, {})
 KEPT = ("predictions.csv", "training_predictions.csv", "history.csv", "images.csv", "flow.csv", "config.json")
 
 
@@ -138,3 +140,36 @@ def test_arms_are_runs_of_their_own_and_stand_beside_the_network(run_small):
     again = results.reopen(folder)
     assert again.analysis.floors["available"].all()
     assert again.analysis.leakage is not None
+
+
+@pytest.mark.parametrize("share", [1, 0.5])
+def test_a_split_of_unknown_patients_is_called_by_image(run_small, small_phantom, tmp_path, share, caplog):
+    table = small_phantom.table[:45].reset_index(drop=True)
+    unknown = np.arange(45) < 45 * share
+    write_store(
+        tmp_path / "s", table.assign(patient=table["patient"].mask(unknown, "")), small_phantom.images[:45], NOWHERE
+    )
+    with caplog.at_level("INFO", "cxrjax"):
+        folder = run_small(data_dir=str(tmp_path / "s"), seeds=1)
+    name = "image (patients unknown)" if share == 1 else "patient (23 of 45 images: patient unknown)"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["split_by"] == name
+    assert f"patients_unknown n={unknown.sum()} of=45" in summary["notes"]
+    assert ("image (patients unknown)" if share == 1 else "patient unknown") in caplog.text
+    assert pd.read_csv(folder / "results.csv")["contaminated_share"].isna().all()  # it cannot be told; never 0
+    opened = results.reopen(folder)
+    for page in (cards.model_card(opened), cards.claim(opened)):
+        assert "a patient may be on both sides" in page
+        assert "none is on both sides" not in page.lower().replace("no patient", "none")
+
+
+def test_a_split_far_from_its_share_names_the_largest_patient(run_small, small_phantom, tmp_path):
+    table = small_phantom.table[:45].reset_index(drop=True)
+    same = table.assign(patient=np.where(np.arange(45) < 38, "large", table["patient"]))
+    write_store(tmp_path / "s", same, small_phantom.images[:45], NOWHERE)
+    summary = json.loads(
+        (run_small(data_dir=str(tmp_path / "s"), seeds=1, val_fraction=0.5) / "summary.json").read_text()
+    )
+    (note,) = (note for note in summary["notes"] if note.startswith("split_off"))
+    assert note.endswith("largest=38")
+    assert "wanted=0.5" in note
