@@ -131,7 +131,7 @@ def test_a_split_by_image_is_no_split_by_patient():
 
 def test_patients_that_are_unknown_are_no_split_by_patient():
     unknown = results()
-    unknown.summary["data"]["patients_unknown"] = 3
+    unknown.summary["data"]["patients_unknown"], unknown.summary["split_by"] = 3, "image (patients unknown)"
     claim = items(cards.claim(unknown))[20]
     assert status(20) == "reported" and claim[1] == "partly" and "may be on both sides" in claim[2]
     assert "No patient is on both sides" not in cards.model_card(unknown)
