@@ -1,7 +1,8 @@
 """Radiographs and what is known of them.
 
 Public: `load` (any data set -> an image store), `sources`, `prepare`, `cohort` (draws and splits), `decode`, `dicom`,
-`screening`, `copies`, `phantom`, `tfds` (needs TensorFlow Datasets). Internal: `reading`, `dicom_worker`.
+`screening`, `copies`, `phantom`, `tfds` (needs TensorFlow Datasets). Internal: `attributes`, `conventions`, `patients`,
+`reading`, `dicom_worker`.
 """
 
 from cxrjax.base import lazy_modules

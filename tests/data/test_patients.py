@@ -1,0 +1,201 @@
+"""Whose image it is: precedence, spellings, placeholders; one truth in random spellings and names gives this truth."""
+
+import random
+import re
+
+import numpy as np
+import pytest
+
+from cxrjax.base import InputError
+from cxrjax.data.patients import COLUMN, HEADER, REGEX, by_pattern, resolve
+
+
+def column(ids, what=COLUMN):
+    """Of images whose names tell nothing."""
+    blank = [""] * len(ids)
+    return resolve([f"{i}.png" for i in range(len(ids))], {what: ids}, blank, blank)
+
+
+def test_spellings_of_one_number_are_one_patient_and_told():
+    ids, account = column(["00012", "12", "012", "12.0", "12 ", "12"])
+    assert ids.tolist() == ["12"] * 6
+    assert account._asdict() == {
+        "images": 6, "patients": 1, "largest": 6, "unknown": 0, "rules": {COLUMN: 6},
+        "notes": ["4 spellings taken as 1 patient(s), such as '00012', '012', '12', '12.0'"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "texts", [["P012", "p12", "P-12", "patient 12"][:3], ["DOE^JOHN", "doe john", "DOE^JOHN^^^"], ["#7", "7,0", "07."]]
+)
+def test_further_spellings(texts):
+    assert len(set(column(texts)[0])) == 1
+
+
+@pytest.mark.parametrize(
+    "texts", [["1.1", "1.10", "11"], ["12", "P12", "Q12"], ["a1", "a10", "a1b"], ["1335", "13350"]]
+)
+def test_what_are_not_spellings_of_one(texts):
+    ids, account = column(texts)
+    assert ids.tolist() == texts
+    assert not account.notes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ANONYMOUS",
+        "Anon.",
+        "anónimo",
+        "NaN",
+        "N/A",
+        "NA",
+        "none",
+        "Unknown",
+        "No ID",
+        "-",
+        "?",
+        "0",
+        "0000",
+        "-1",
+        "^^",
+    ],
+)
+def test_placeholders_are_unknown_and_told(text):
+    ids, account = column([text, "7", "8", text])
+    assert ids.tolist() == ["", "7", "8", ""]
+    assert account.unknown == 2
+    assert account.notes == [f"{COLUMN}: {text!r} (images: 2): no patient's id, taken as unknown"]
+
+
+def test_numbers_from_zero_are_patients():
+    assert column(["0", "0", "1", "2"])[0].tolist() == ["0", "0", "1", "2"]
+    assert column(["0"] * 4 + ["1", "2"])[0].tolist() == [""] * 4 + ["1", "2"]
+
+
+def test_one_id_for_over_half_of_many_images_is_unknown():
+    ids, account = column(["4711"] * 7 + list("abcde"))
+    assert ids.tolist() == [""] * 7 + list("abcde")
+    assert "'4711' (images: 7): one id for over half of the images, taken as unknown" in account.notes[0]
+    assert column(["4711"] * 6 + list("abcd"))[1].patients == 5  # of ten
+    assert column(["4711"] * 6 + list("abcdef"))[1].patients == 7  # half
+
+
+def test_ids_that_a_spreadsheet_has_rounded_are_unknown():
+    ids, account = column(["1.23457E+11", "1.23457E+11", "5"])
+    assert ids.tolist() == ["", "", "5"]
+    assert "rounded" in account.notes[0]
+
+
+def test_the_first_that_tells_counts():
+    images = ["N/person1_a.png", "N/person2_b.png", "N/person3_c.png", "N/person4_d.png"]
+    ids, account = resolve(
+        images,
+        {REGEX: ["x", "", "", ""], COLUMN: ["y", "ANON", "z", ""], HEADER: ["v", "w", "", ""]},
+        ["N"] * 4,
+        [""] * 4,
+    )
+    assert ids.tolist() == ["x", "w", "z", "N/person4"]
+    assert account.rules == {REGEX: 1, HEADER: 1, COLUMN: 1, "file names as in Kermany et al.": 1}
+    assert account.lines() == [
+        "patients: 4 in 4 images (1 by --patient_regex, 1 by DICOM's PatientID, 1 by the table's column, "
+        "1 by file names as in Kermany et al.); the largest has 1",
+        "patients: the table's column: 'ANON' (images: 1): no patient's id, taken as unknown",
+    ]
+
+
+def test_where_nothing_tells_it_is_said():
+    ids, account = column(["", ""])
+    assert ids.tolist() == ["", ""]
+    assert account.lines()[0].startswith("patients: unknown: neither --patient_regex, a table")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "patient"),
+    [
+        (r"^(\d+)_", "77"),
+        (r"_(?P<x>..)_(?P<patient>\w+)\.", "smith"),
+        (r"7+", "77"),
+        (r"^ward(\d)/", "3"),  # not in the file's name, so in the whole
+    ],
+)
+def test_patient_by_regular_expression(pattern, patient):
+    assert by_pattern(["ward3/77_PA_smith.png", "x"], re.compile(pattern)) == [patient, ""]
+
+
+def test_a_pattern_that_tells_nothing_or_nobody_apart_is_refused():
+    images = [f"Patient_{i}/IM-0001-0001.jpeg" for i in range(12)]
+    with pytest.raises(InputError, match=r"--patient_regex must fit names.*'nothing' fits none, such as 'Patient_0/IM"):
+        by_pattern(images, re.compile("nothing"))
+    with pytest.raises(
+        InputError, match=r"--patient_regex must tell patients apart: 'IM-.*' gives 12 of 12 images to '0001'"
+    ):
+        by_pattern(images, re.compile(r"IM-(\d+)"))
+
+
+def spelled_id(rng, number, kind):
+    if kind == "number":
+        return rng.choice(["{}", "{:05d}", "{:08d}", "{}.0", " {} ", "{:03d}.00"]).format(number)
+    if kind == "prefix":
+        return rng.choice(["P{}", "p{:04d}", "P-{}", "P {:02d} "]).format(number)
+    name = f"DOE{chr(65 + number // 26 % 26)}{chr(65 + number % 26)}^JOHN{number // 676 * 'X'}"
+    return rng.choice([name, name.lower(), name.replace("^", " "), f" {name}^^"])
+
+
+PLACEHOLDERS = ("ANONYMOUS", "nan", "", "-", "None", "unknown", "N/A")
+
+
+def written_in_a_column(rng, truth):
+    """Ids in random spellings, some of them placeholders; the truth of which is that nobody knows."""
+    kind = rng.choice(["number", "prefix", "name"])
+    ids = [spelled_id(rng, number + 1, kind) for number in truth]
+    hidden = {i for i in range(len(ids)) if rng.random() < 0.1}
+    ids = [rng.choice(PLACEHOLDERS) if i in hidden else text for i, text in enumerate(ids)]
+    blank = [""] * len(ids)
+    images = [f"{i}.png" for i in range(len(ids))]
+    return images, {rng.choice([COLUMN, HEADER]): ids}, blank, blank, hidden
+
+
+def written_in_names(rng, truth):
+    """By the convention of a data set or a viewer, in class folders or not."""
+    shots = [truth[:i].count(number) for i, number in enumerate(truth)]
+    of_class = [rng.choice(["NORMAL", "PNEUMONIA"]) for _ in truth]
+    style = rng.choice(["chexpert", "mimic", "nih", "kermany", "pacs", "names", "numbered", "index", "hash"])
+    names = []
+    for number, shot, label in zip(truth, shots, of_class, strict=True):
+        names.append({
+            "chexpert": f"{label}/patient{number:05d}/study{shot + 1}/view1_frontal.jpg",
+            "mimic": f"{label}/p{10 + number % 10}/p1{number:07d}/s5{shot:07d}/{rng.randrange(10**9):x}.jpg",
+            "nih": f"{label}/{number + 1:08d}_{shot:03d}.png",
+            "kermany": f"PNEUMONIA/person{number}_{rng.choice(['virus', 'bacteria'])}_{rng.randrange(999)}.jpeg",
+            "pacs": f"{label}/Patient_{number + 100}/Thorax_PA/IM-0001-{shot + 1:04d}.jpeg",
+            "names": f"{label}/DOE_{'ABCDEFGHIJ'[number % 10]}{'KLMNOPQRST'[number // 10 % 10]}/CR/IM{shot:06d}.dcm",
+            "numbered": f"{label}/p{number + 100:03d}/{rng.randrange(10**9)}.png",
+            "index": f"{label}/{label.title()}-{rng.randrange(10**6)}.png",
+            "hash": f"{label}/{rng.randrange(16**32):032x}.dicom",
+        }[style])  # fmt: skip
+    depth = rng.choice([0, 1])
+    folders = [name.split("/")[0] * depth for name in names]
+    return names, {}, folders, [name.split("/")[0] for name in names], set()
+
+
+@pytest.mark.parametrize("block", range(5))
+def test_one_truth_in_random_spellings_gives_this_truth_or_is_unknown(block):
+    """500 sets in all: two images have one id exactly if they are of one patient."""
+    complete = 0
+    for seed in range(100 * block, 100 * block + 100):
+        rng = random.Random(seed)
+        truth = [rng.randrange(rng.choice([5, 20, 60])) for _ in range(rng.randint(12, 60))]
+        images, written, folders, labels, hidden = rng.choice([written_in_a_column, written_in_names])(rng, truth)
+        ids, account = resolve(images, written, folders, labels)
+        named = np.flatnonzero(ids != "")
+        pairs = {(truth[i], ids[i]) for i in named}
+        assert len(pairs) == len({number for number, _ in pairs}) == len({text for _, text in pairs}), (
+            seed,
+            images,
+            written,
+        )
+        assert account.unknown == len(images) - len(named)
+        assert not hidden.intersection(named)
+        complete += len(named) == len(images) - len(hidden)
+    assert complete > 50  # of 100, in which indices and hashes tell nobody
