@@ -10,11 +10,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from cxrjax.base import __version__ as __version__
+
 if TYPE_CHECKING:
     from cxrjax.base import InputError as InputError
     from cxrjax.runs.trained import load_run as load_run
-
-__version__ = "0.1.0"
 
 _PACKAGES = ("analysis", "base", "data", "interpret", "metrics", "models", "report", "runs", "storage", "training")
 _FROM = {"InputError": "base", "load_run": "runs.trained"}  # name -> its module

@@ -12,6 +12,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+from cxrjax.base import InputError
+
+from . import _cli
+
 FOLDER = Path(__file__).parent
 
 
@@ -22,13 +26,13 @@ def main(argv: list[str] | None = None) -> None:
       argv: the program's name and its arguments; None: the process's.
     """
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if name in ("--help", "-h"):
-        print(listing())
-    elif name in questions():
-        importlib.import_module(f".{name}", __package__).main(rest)
-    else:
-        print(f"error: no program is called {name!r}; `cxrjax --help` lists them", file=sys.stderr)
-        sys.exit(2)
+    with _cli.one_line_for_mistakes():
+        if name in ("--help", "-h"):
+            print(listing())
+            return
+        if name not in questions():
+            raise InputError(f"no program is called {name!r}; `cxrjax --help` lists them")
+    importlib.import_module(f".{name}", __package__).main(rest)
 
 
 def questions() -> dict[str, str]:

@@ -8,16 +8,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from absl import flags
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, faults
 from cxrjax.base.config import ExperimentConfig, in_checkout, run_path
+
+from . import _terminal
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -44,21 +49,53 @@ def main(config: ExperimentConfig, description: str, argv: list[str] | None = No
         devices.start(cache_dir() / "programs")
         results = experiment.run(parsed)
         if devices.is_first():
-            print(f"report: {run_path(parsed) / 'report.html'}")
-            print(last_line(results.summary))
+            _terminal.show(f"report: {run_path(parsed) / 'report.html'}\n{last_line(results.summary)}")
 
 
 @contextlib.contextmanager
 def one_line_for_mistakes(after_interrupt: str = "") -> Iterator[None]:
-    """Turns an InputError into one line on standard error and exit status 2, Ctrl-C into one line and 130."""
+    """Turns what is not the program's own mistake into one line on standard error and an exit status.
+
+    2: a mistake of the user's (InputError) or a fault of the machine (`base.faults`). 128 + the signal's number:
+    Ctrl-C, SIGTERM, SIGHUP, and, without a line, a pipe that nobody reads any more.
+
+    Args:
+      after_interrupt: what the line says behind `interrupted`.
+    """
+    _terminal.prepare()
+    _keep_fonts()
     try:
-        yield
+        with _terminal.signals():
+            yield
+            sys.stdout.flush()
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"interrupted{after_interrupt}", file=sys.stderr)
-        sys.exit(130)
+        _end(str(error))
+    except BrokenPipeError:
+        _terminal.silence(sys.stdout)
+        sys.exit(128 + signal.SIGPIPE)
+    except KeyboardInterrupt as error:
+        number = error.args[0] if isinstance(error, _terminal.Stopped) else signal.SIGINT
+        _terminal.show(f"interrupted{after_interrupt}", sys.stderr)
+        sys.exit(128 + number)
+    except Exception as error:
+        line = faults.sentence(error)
+        if line is None:
+            raise
+        _end(line)
+    finally:
+        _terminal.end()
+
+
+def _keep_fonts() -> None:
+    """Where the home may not be written matplotlib's list of fonts lies in CXRJAX_CACHE; each start would make one."""
+    cache, home = os.environ.get("CXRJAX_CACHE"), Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() may raise
+    if cache and not os.access(home, os.W_OK):
+        os.environ.setdefault("MPLCONFIGDIR", str(Path(cache).absolute() / "matplotlib"))
+
+
+def _end(line: str) -> NoReturn:
+    _terminal.show(f"error: {' '.join(line.split())}", sys.stderr)
+    sys.exit(2)
 
 
 def parse(config: Config, description: str, argv: list[str] | None = None, arguments: str = "") -> Config:
@@ -68,8 +105,8 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
       config: with its defaults.
       description: what --help shows above the flags.
       argv: arguments without the program's name; None: the process's.
-      arguments: field that takes the arguments that are no flags, wherever they stand, as a tuple; after `--` all are
-        such. "": there must be none.
+      arguments: field that takes the arguments that are no flags, wherever they stand, as a tuple of paths; after `--`
+        all are such. "": there must be none.
 
     Raises:
       InputError: for an unknown flag, a bad value or a stray argument.
@@ -96,9 +133,28 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
     if rest and not arguments:
         raise InputError(f"unexpected argument {rest[0]!r}; values are given as --flag=value")
     given: dict[str, Any] = {name: values[name].value for name in names}
+    for field in dataclasses.fields(config):
+        if separator := field.metadata.get("path"):
+            given[field.name] = _expanded(f"--{field.name}=", given[field.name], separator)
     if arguments:
-        given[arguments] = tuple(rest)
+        given[arguments] = tuple(_expanded("", word) for word in rest)
     return dataclasses.replace(config, **given)
+
+
+def _expanded(flag_name: str, value: str | None, separator: str | bool = True) -> str | None:
+    """A path with the home folder that ~ or ~USER at its beginning stands for; of several, each.
+
+    Raises:
+      InputError: if no such home is known.
+    """
+    paths = (value or "").split(separator) if isinstance(separator, str) else [value or ""]
+    expanded = [os.path.expanduser(path) for path in paths]  # noqa: PTH111 - Path would drop a last slash
+    for path in expanded:
+        if path.startswith("~"):
+            raise InputError(
+                f"{flag_name}{path}: no such home folder is known; ./{path} is a file whose name begins so"
+            )
+    return value and (separator if isinstance(separator, str) else "").join(expanded)
 
 
 def _as_started_here(text: str) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxrjax.base import InputError
 
+from . import _terminal
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -84,14 +86,14 @@ def run(plan: list[Outcome], folder: Path, name: str, show: Callable[[list[Outco
         speed, forecast = None, "every row is finished or cannot be run; nothing is trained"
     outcomes, first = plan, devices.is_first()
     if first:
-        print(forecast, flush=True)
+        _terminal.show(forecast)
         _write(folder, name, show(outcomes, 0.0))
     for outcomes in sweep.run(plan, speed) if speed else ():
         if first:
             _write(folder, name, show(outcomes, (time.monotonic() - started) / 60))
     if first:
         shown = show(outcomes, (time.monotonic() - started) / 60)
-        print(f"\n{shown.markdown}\n{folder / name}.md, .csv, .png\n{shown.last}")
+        _terminal.show(f"\n{shown.markdown}\n{folder / name}.md, .csv, .png\n{shown.last}")
     outcomes, _ = sweep_tables.read_all(outcomes)
     failed = [f"{outcome.row.name}: {outcome.reason}" for outcome in outcomes if outcome.status == sweep.FAILED]
     if failed:

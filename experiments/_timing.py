@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from cxrjax.base import InputError
 
+from . import _terminal
+
 
 def make_folder(out: str) -> Path:
     """The folder of a benchmark's results.
@@ -71,7 +73,7 @@ class Timing(NamedTuple):
 
 def say(text: str) -> None:
     """A line of progress on standard error."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+    _terminal.show(f"{time.strftime('%H:%M:%S')} {text}", sys.stderr)
 
 
 def clock(work: Work) -> float:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrjax.base.config import flag
 
-from . import _cli, _timing
+from . import _cli, _terminal, _timing
 
 if TYPE_CHECKING:
     from ._timing import Work
@@ -32,14 +32,14 @@ class BenchmarkConfig:
     scale: float = flag(1.4, "from one size to the next", lower=1.0)
     compare: str = flag("none", "torch: time the same dreams in PyTorch in turn", choices=("none", "torch"))
     repeats: int = flag(5, "timed calls, the median of which counts", lower=5)
-    out: str = flag("runs/benchmark_dream", "folder for benchmark.json, which is replaced")
+    out: str = flag("runs/benchmark_dream", "folder for benchmark.json, which is replaced", path=True)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the benchmark from the command line; exits with status 2 after one line about the user's mistake."""
     with _cli.one_line_for_mistakes():
         config = _cli.parse(BenchmarkConfig(), __doc__ or "", argv)
-        print(run(config))
+        _terminal.show(run(config))
 
 
 def run(config: BenchmarkConfig) -> str:

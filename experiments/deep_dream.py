@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from cxrjax.base import InputError
 from cxrjax.base.config import flag
 
-from . import _cli
+from . import _cli, _terminal
 
 if TYPE_CHECKING:
     from cxrjax.runs.dreams import Setting
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class DreamConfig:
     """The flags of this program."""
 
-    run: str | None = flag(None, "folder of a finished run, or two with a comma between them")
+    run: str | None = flag(None, "folder of a finished run, or two with a comma between them", path=",")
     seeds: int = flag(0, "dream with the networks of so many seeds only; 0: all", lower=0)
     iterations: int = flag(10, "of each octave (MATLAB's NumIterations)", lower=1)
     octaves: int = flag(3, "image sizes, from 227 pixels on (MATLAB's PyramidLevels)", lower=1, upper=6)
@@ -48,7 +48,9 @@ class DreamConfig:
     patients: int = flag(2, "radiographs of either class that are changed, beside the mean one", lower=0, upper=20)
     images: str = flag("", "names of radiographs that are changed in place of those, with commas")
     key: int = flag(0, "of the noise and the transformations", lower=0)
-    weights: str | None = flag(None, "where the weights that the run was trained from lie now; none: where they lay")
+    weights: str | None = flag(
+        None, "where the weights that the run was trained from lie now; none: where they lay", path=True
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -80,8 +82,8 @@ def main(argv: list[str] | None = None) -> None:
             dream_pages.write(of_run, firsts)
         for run, of_run in zip(runs, all_results, strict=True):
             report.write_pages(run.folder, results.reopen(run.folder))
-            print(f"dreams: {run.folder / 'dreams'}; report: {run.folder / 'report.html'}")
-            print(dream_pages.last_line(of_run))
+            _terminal.show(f"dreams: {run.folder / 'dreams'}; report: {run.folder / 'report.html'}")
+            _terminal.show(dream_pages.last_line(of_run))
 
 
 def _setting(config: DreamConfig) -> Setting:

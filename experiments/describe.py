@@ -17,7 +17,7 @@ from pathlib import Path
 from cxrjax.base import InputError
 from cxrjax.base.config import SourceFlags, flag
 
-from . import _cli
+from . import _cli, _terminal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,9 @@ class DescribeConfig(SourceFlags):
         None,
         "NIH folder as downloaded, class folders, a CSV of images, or a store by experiments.prepare; none: the "
         "embedded phantom",
+        path=True,
     )
-    out: str = flag("runs/describe", "folder for the page and its tables, whose former version is replaced")
+    out: str = flag("runs/describe", "folder for the page and its tables, whose former version is replaced", path=True)
     seed: int = flag(0, "of the draw of the images that are shown", lower=0)
     max_bad: float = flag(
         0.01, "share of images that may be bad and are left out; with more the data are refused", lower=0, upper=1
@@ -49,15 +50,14 @@ def main(argv: list[str] | None = None) -> None:
         store, about = load(config.data_dir, config.max_bad, flags=config)
         description = describe.describe(store, about)
         sheets = describe.contact_sheets(store, config.seed)
-        try:
-            describe.write(out, description, sheets)
-        except OSError as error:
-            raise InputError(f"--out={out} cannot be written: {error.strerror} ({error.filename or out})") from error
-        print(describe.sentence(description, out / "describe.html"))
+        describe.write(out, description, sheets)
+        _terminal.show(describe.sentence(description, out / "describe.html"))
 
 
 def _refuse(out: Path, data_dir: str | None) -> None:
     """Refuses a place where the pictures would be taken for radiographs the next time, or a store's table replaced."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out={out} is a file; it must be a folder or not exist")
     if data_dir and out.resolve().is_relative_to(Path(data_dir).resolve()):
         raise InputError(f"--out={out} lies in --data_dir={data_dir}, which is never changed; give another folder")
 

@@ -23,22 +23,24 @@ from pathlib import Path
 from cxrjax.base import InputError
 from cxrjax.base.config import flag
 
-from . import _cli
+from . import _cli, _terminal
 
 
 @dataclasses.dataclass(frozen=True)
 class PredictConfig:
     """The flags of this program, and its arguments."""
 
-    run: str | None = flag(None, "folder of a finished run")
-    out: str | None = flag(None, "CSV file, replaced if there is one; none: standard output")
+    run: str | None = flag(None, "folder of a finished run", path=True)
+    out: str | None = flag(None, "CSV file, replaced if there is one; none: standard output", path=True)
     threshold: str = flag(
         "0.5",
         "score above which the decision is positive: a number, 0.5 as in the poster, or chosen: the one that the run "
         "chose on its training images for its --wanted_sensitivity",
     )
     accept_anything: bool = flag(False, "score small, coloured and blank images, too")
-    weights: str | None = flag(None, "where the weights that the run was trained from lie now; none: where they lay")
+    weights: str | None = flag(
+        None, "where the weights that the run was trained from lie now; none: where they lay", path=True
+    )
     images: tuple[str, ...] = ()
 
 
@@ -62,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         _write(config.out, table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
         refused = int((table["refused"] != "").sum())
         counts = f"{len(table) - refused} predicted, {refused} refused"
-        print(f"{counts}; research software, not a medical device", file=sys.stderr)
+        _terminal.show(f"{counts}; research software, not a medical device", sys.stderr)
 
 
 def _threshold(text: str) -> float | None:
@@ -89,15 +91,14 @@ def _refuse(out: str | None, images: list[Path]) -> None:
 
 
 def _write(out: str | None, text: str) -> None:
-    from cxrjax.base import files
+    from cxrjax.base import faults, files
 
-    if not out:
-        sys.stdout.write(text)
-        return
-    try:
+    if out:
         files.write_text(Path(out), text)
-    except OSError as error:
-        raise InputError(f"--out={out} cannot be written: {error.strerror}") from error
+        return
+    with faults.naming("standard output"):
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -17,15 +17,15 @@ from pathlib import Path
 from cxrjax.base import InputError
 from cxrjax.base.config import SourceFlags, flag
 
-from . import _cli
+from . import _cli, _terminal
 
 
 @dataclasses.dataclass(frozen=True)
 class PrepareConfig(SourceFlags):
     """The flags of this program."""
 
-    source: str | None = flag(None, "folder or file with the images; never changed")
-    out: str | None = flag(None, "folder of the store that is made")
+    source: str | None = flag(None, "folder or file with the images; never changed", path=True)
+    out: str | None = flag(None, "folder of the store that is made", path=True)
     size: int = flag(256, "width and height of its images; experiments take 256", lower=16, upper=4096)
     fit: str = flag(
         "stretch",
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         if outcome is None:
             raise InputError(f"{out} was made by another process meanwhile")
         labels = "" if any(source.listed) else "; no image has a label"
-        print(
+        _terminal.show(
             f"{out}: {outcome.images} images of {source.kind} {source.place}, {outcome.bad} bad, {outcome.doubtful} "
             f"doubtful (bad_images.csv), {outcome.read} read in {outcome.seconds:.0f} s{labels}"
         )

@@ -36,16 +36,16 @@ class ReadingsConfig(SourceFlags):
     """The flags of this program."""
 
     task: str = flag("p_vs_nf", "experiment whose readings are compared", choices=tuple(TASKS))
-    data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom")
-    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none")
+    data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom", path=True)
+    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none", path=True)
     seeds: int = flag(10, "runs of each row", lower=1)
     epochs: int = flag(30, "passes over the training images", lower=1)
     augment_bank: int = flag(4, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
     conv1_seeds: int = flag(2, "runs of the row conv1, at most --seeds", lower=1)
     conv1_epochs: int = flag(10, "epochs of the row conv1, at most --epochs", lower=1)
     rows: str = flag("", "names of some rows, comma-separated; none: all. Others that are finished are shown, too")
-    reuse: str = flag("", "folders of finished runs, comma-separated, that may stand for rows")
-    out: str = flag("runs/readings", "folder for the table, and one folder a row below it")
+    reuse: str = flag("", "folders of finished runs, comma-separated, that may stand for rows", path=",")
+    out: str = flag("runs/readings", "folder for the table, and one folder a row below it", path=True)
 
 
 def main(argv: list[str] | None = None) -> None:

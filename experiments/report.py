@@ -14,7 +14,7 @@ from pathlib import Path
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, flag
 
-from . import _cli
+from . import _cli, _terminal
 
 _AS_BEFORE = "; none: as the run had it"
 _TEXTS = {field.name: field.metadata.get("help") for field in dataclasses.fields(ExperimentConfig)}
@@ -24,7 +24,7 @@ _TEXTS = {field.name: field.metadata.get("help") for field in dataclasses.fields
 class ReportConfig:
     """The flags of this program."""
 
-    run: str | None = flag(None, "folder of a finished run")
+    run: str | None = flag(None, "folder of a finished run", path=True)
     lang: str | None = flag(None, f"{_TEXTS['lang']}{_AS_BEFORE}", choices=("en", "es"))
     wanted_sensitivity: float | None = flag(
         None, f"{_TEXTS['wanted_sensitivity']}{_AS_BEFORE}", kind=float, lower=0.01, upper=1
@@ -49,8 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         given = {name: value for name, value in dataclasses.asdict(config).items() if name != "run"}
         found = results.reopen(folder, **{name: value for name, value in given.items() if value is not None})
         report.write(folder, found)
-        print(f"report: {folder / 'report.html'}")
-        print(results.last_line(found.summary))
+        _terminal.show(f"report: {folder / 'report.html'}\n{results.last_line(found.summary)}")
 
 
 if __name__ == "__main__":

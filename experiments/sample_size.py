@@ -33,8 +33,8 @@ class SampleSizeConfig(SourceFlags):
     """The flags of this program."""
 
     task: str = flag("p_vs_nf", "experiment that is run at each size", choices=tuple(TASKS))
-    data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom")
-    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none")
+    data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom", path=True)
+    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none", path=True)
     sizes: str = flag(
         "1/16,1/8,1/4,1/2,all",
         "training patients: numbers, fractions of those that every run has, or all; comma-separated",
@@ -44,8 +44,8 @@ class SampleSizeConfig(SourceFlags):
     epochs: int = flag(30, "passes over the training images of all patients", lower=1)
     augment_bank: int = flag(4, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
     retrain_from: str = flag("fc6", "first layer that is retrained", choices=("fc6", "fc7", "fc8", "conv1"))
-    reuse: str = flag("", "folders of finished runs, comma-separated, that may stand for sizes")
-    out: str = flag("runs/sample_size", "folder for the table, and one folder a size below it")
+    reuse: str = flag("", "folders of finished runs, comma-separated, that may stand for sizes", path=",")
+    out: str = flag("runs/sample_size", "folder for the table, and one folder a size below it", path=True)
 
 
 def main(argv: list[str] | None = None) -> None:

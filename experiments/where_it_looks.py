@@ -24,7 +24,7 @@ from pathlib import Path
 from cxrjax.base import InputError
 from cxrjax.base.config import flag
 
-from . import _cli
+from . import _cli, _terminal
 
 _METHODS = ("gradient", "smooth_grad", "integrated_gradients", "grad_cam", "occlusion")
 
@@ -33,14 +33,18 @@ _METHODS = ("gradient", "smooth_grad", "integrated_gradients", "grad_cam", "occl
 class LooksConfig:
     """The flags of this program."""
 
-    run: str | None = flag(None, "folder of a finished run")
+    run: str | None = flag(None, "folder of a finished run", path=True)
     seeds: int = flag(0, "networks of so many seeds only; 0: all", lower=0)
     methods: str = flag(",".join(_METHODS), "maps, with commas; none: dreams alone")
     images: int = flag(8, "images of each seed, filled up with those without a box", lower=1)
     boxed: int = flag(16, "images with a box of each seed, at most", lower=0)
-    masks: str | None = flag(None, "folder of lung masks, an image file for each radiograph; none: see above")
+    masks: str | None = flag(
+        None, "folder of lung masks, an image file for each radiograph; none: see above", path=True
+    )
     dreams: bool = flag(True, "also measure where dreams of the positive class change the image")
-    weights: str | None = flag(None, "where the weights that the run was trained from lie now; none: where they lay")
+    weights: str | None = flag(
+        None, "where the weights that the run was trained from lie now; none: where they lay", path=True
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -67,9 +71,9 @@ def main(argv: list[str] | None = None) -> None:
         map_results = maps.compute_maps(candidates, seeds, images, methods, config.dreams)
         maps.write(Path(config.run), images, map_results, missing, dataclasses.asdict(config))
         report.write_pages(run.folder, results.reopen(run.folder))
-        print("\n".join(maps.sentences(map_results)))
-        print(f"maps: {run.folder / 'maps'}; report: {run.folder / 'report.html'}")
-        print(maps.last_line(run.task.title, map_results))
+        _terminal.show("\n".join(maps.sentences(map_results)))
+        _terminal.show(f"maps: {run.folder / 'maps'}; report: {run.folder / 'report.html'}")
+        _terminal.show(maps.last_line(run.task.title, map_results))
 
 
 def _methods(text: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The ground: what everything else may import; no jax but in `devices`.
 
 Public: `InputError`, `Array`, `Params`, `config` (`ExperimentConfig` and its flags), `tasks`, `codes` (reasons, with
-values), `files`, `devices`.
+values), `files`, `faults` (of the machine), `devices`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     import jax
     import numpy as np
+
+__version__ = "0.1.0"  # of cxrjax; here, where every package may read it, installed or not
 
 Array: TypeAlias = "jax.Array | np.ndarray"
 Params: TypeAlias = "dict[str, dict[str, Array]]"  # layer -> {"kernel", "bias"}

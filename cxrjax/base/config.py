@@ -12,7 +12,14 @@ from typing import Any
 
 
 def flag(default: Any, text: str, **rules: Any) -> Any:
-    """A field that is also a flag: its help text and the rules of its value (choices, lower, upper)."""
+    """A field that is also a flag.
+
+    Args:
+      default: its value where it is not given.
+      text: of --help.
+      rules: of its value: choices, lower, upper; path=True: a path, in which ~ is the home folder; path=",": several,
+        with that between them.
+    """
     return dataclasses.field(default=default, metadata={"help": text, **rules})
 
 
@@ -61,8 +68,9 @@ class ExperimentConfig(SourceFlags):
         None,
         "NIH folder as downloaded, class folders, a CSV of images, or a store by experiments.prepare; none: the "
         "embedded phantom",
+        path=True,
     )
-    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none")
+    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none", path=True)
     seeds: int = flag(10, "number of runs, each with its own draw, split, weights and augmentation", lower=1)
     first_seed: int = flag(0, "seed of the first run; the next has the next number", lower=0, upper=4_000_000_000)
     epochs: int = flag(120, "passes over the training images", lower=1)
@@ -125,8 +133,8 @@ class ExperimentConfig(SourceFlags):
         "of activations and the products that make them; bfloat16 is for GPUs. Parameters and update are float32",
         choices=("float32", "bfloat16"),
     )
-    external_dir: str | None = flag(None, "second data set, evaluated only; as --data_dir")
-    out: str | None = flag(None, "folder for the results; none: runs/NAME")
+    external_dir: str | None = flag(None, "second data set, evaluated only; as --data_dir", path=True)
+    out: str | None = flag(None, "folder for the results; none: runs/NAME", path=True)
     overwrite: bool = flag(False, "replace a finished run in --out, or an interrupted one of another configuration")
     max_bad: float = flag(
         0.01,

@@ -8,7 +8,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import os
+import re
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -23,6 +26,12 @@ from cxrjax.base import InputError
 F = TypeVar("F", bound=Callable[..., Any])
 
 SEED, DATA = "seed", "data"
+log = logging.getLogger(__name__)
+
+_PROGRAM_FAULT = re.compile(
+    r"Error \w+ persistent compilation cache entry for '(?P<program>[^'-]+).*?': "
+    r"\w+: (?:\[Errno \d+\] )?(?P<reason>[^:]+)"
+)
 _PROCESS_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
@@ -50,6 +59,29 @@ def start(cache: Path) -> None:
     if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(cache))  # type: ignore[no-untyped-call]
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # type: ignore[no-untyped-call]
+        _mend_programs(cache)
+
+
+def _mend_programs(cache: Path) -> None:
+    """Tells once that compiled programs cannot be kept, in the place of JAX's warning for each of them.
+
+    A program that a full disk cut short is removed, or JAX would stumble over it for ever: it writes none anew.
+    """
+    usual, reasons = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, *rest: Any, **keywords: Any) -> None:
+        fault = _PROGRAM_FAULT.match(str(message))
+        if not fault:
+            usual(message, *rest, **keywords)
+            return
+        with contextlib.suppress(OSError):
+            for file in cache.glob(f"{fault['program']}-*-cache"):
+                file.unlink()
+        if fault["reason"] not in reasons:
+            reasons.add(fault["reason"])
+            log.warning("%s: compiled programs cannot be kept or read (%s); going on without", cache, fault["reason"])
+
+    warnings.showwarning = show
 
 
 def is_first() -> bool:
@@ -179,5 +211,5 @@ def memory() -> int:
         return int(stats.get("bytes_limit", 8 * 10**9))  # a small GPU's, where the driver does not tell
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else "max"
+    text = limit.read_text(encoding="utf-8").strip() if limit.is_file() else "max"
     return min(total, int(text)) if text.isdigit() else total

@@ -5,6 +5,7 @@ A file is written to a temporary name beside the target, then renamed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -12,19 +13,27 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+from cxrjax.base import faults
+
 log = logging.getLogger(__name__)
 
 LOG_SECONDS = 10.0
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file in one step as others see it."""
+    """Writes a file in one step as others see it.
+
+    Raises:
+      OSError: naming the file, with what is there left as it is.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with faults.naming(path):
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):  # where it could not be made
+                temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -74,8 +83,9 @@ def lock(file: IO[str], waiting: str) -> None:
     """
     import fcntl  # POSIX alone; imported here so that everything else works without it
 
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        log.info(waiting)
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with faults.naming(file.name):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info(waiting)
+            fcntl.flock(file, fcntl.LOCK_EX)

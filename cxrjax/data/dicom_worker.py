@@ -13,6 +13,7 @@ import queue
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from cxrjax.base import InputError
 
 LIMIT_SECONDS = 60.0  # for one image
+_SEARCHED = [str(Path(__file__).parents[2]), *(str(Path(place).absolute()) for place in sys.path)]
 _idle: queue.LifoQueue[subprocess.Popen[bytes]] = queue.LifoQueue()
 
 
@@ -62,7 +64,9 @@ def _child() -> subprocess.Popen[bytes]:
         while (idle := _idle.get_nowait()).poll() is not None:
             _end(idle)
         return idle
-    command = [sys.executable, "-m", "cxrjax.data.dicom_worker"]
+    # Modules are looked for where this process finds them, installed or not, wherever it stands meanwhile.
+    start = "import sys; sys.path[:] = sys.argv[1:]; from cxrjax.data import dicom_worker; dicom_worker.serve()"
+    command = [sys.executable, "-c", start, *_SEARCHED]
     # What decoders print about damaged data is of no use to anybody.
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
@@ -117,5 +121,6 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             _send(answers, fault.encode(), buffer.getvalue())
 
 
-if __name__ == "__main__":
+def serve() -> None:
+    """What the child runs."""
     _serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -57,8 +57,25 @@ def _pattern(text: str) -> re.Pattern[str] | None:
 
 
 def cache_dir() -> Path:
-    """Where prepared stores are kept: CXRJAX_CACHE, else ~/.cache/cxrjax."""
-    return Path(os.environ.get("CXRJAX_CACHE") or Path.home() / ".cache" / "cxrjax")
+    """Where prepared stores, activations and compiled programs are kept: CXRJAX_CACHE, else ~/.cache/cxrjax.
+
+    It is made if need be. One that is there and may only be read serves with what it holds.
+
+    Raises:
+      InputError: if there is none and none can be made, as for a user without a home.
+    """
+    remedy = "CXRJAX_CACHE=FOLDER names a place for prepared images, activations and compiled programs"
+    given = os.environ.get("CXRJAX_CACHE")
+    try:
+        folder = Path(given).expanduser() if given else Path.home() / ".cache" / "cxrjax"
+    except RuntimeError as error:
+        raise InputError(f"no home folder is known: HOME is not set, or names nothing; {remedy}") from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        home = "" if given else f" (HOME={os.environ.get('HOME', '')})"
+        raise InputError(f"{folder}{home} cannot be made a folder: {error.strerror}; {remedy}") from error
+    return folder
 
 
 def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immutable

@@ -8,7 +8,6 @@ have to be read again.
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib.metadata
 import json
 import logging
@@ -24,7 +23,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrjax.base import InputError, files
+from cxrjax.base import InputError, __version__, faults, files
 from cxrjax.data import reading, sources
 from cxrjax.data.decode import Decoded, Reduction
 from cxrjax.data.dicom import Details, NoImage
@@ -35,7 +34,6 @@ from cxrjax.storage.store import BAD_COLUMNS, COLUMNS, FILES, About, is_store, w
 log = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 1.0  # between two moments from which a killed preparation goes on
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SETTINGS, _LOCK = "settings.json", ".lock"
 _STORE, _OLD = "store", "old"  # the new store before, an old one after it is in its place
 
@@ -86,8 +84,8 @@ def prepare(
             _place(folder, out)
             return outcome._replace(seconds=time.monotonic() - started)
     except OSError as error:
-        if error.errno not in _FULL:
-            raise InputError(f"{out}: cannot be written: {error.strerror} ({error.filename or out})") from error
+        if error.errno not in faults.NO_ROOM:
+            raise InputError(faults.sentence(error) or f"{out} cannot be written: {error}") from error
         raise InputError(
             f"no room left on the disk of {out.parent.resolve()}; what is prepared so far is kept, the same command "
             "goes on once there is room"
@@ -146,8 +144,8 @@ def _begin(folder: Path, source: Source, reduction: Reduction, overwrite: bool) 
 
 def _provenance(reduction: Reduction) -> dict[str, object]:
     """What the pixels depend on beside the source."""
-    versions = {}
-    for name in ("cxrjax", "pillow", "pydicom"):
+    versions = {"cxrjax": __version__}  # also where it is not installed
+    for name in ("pillow", "pydicom"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return {**reduction._asdict(), "versions": versions}

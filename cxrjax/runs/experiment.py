@@ -184,10 +184,16 @@ def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
             seed_data, prepared.resolved.seed_batch, folder / "checkpoints",
         )  # fmt: skip
     except loop.Diverged as error:
-        if devices.is_first():
-            table = tables.history(error.progress.history, error.first_seed)
-            files.write_text(folder / "history.csv", table.to_csv(index=False))
-        raise InputError(f"{error}; the learning curves are in {folder / 'history.csv'}") from error
+        told = _keep_curves(folder, error.progress.history, error.first_seed)
+        raise InputError(f"{error}; {told}") from error
+
+
+def _keep_curves(folder: Path, history: loop.History, first_seed: int) -> str:
+    """Writes the learning curves of a run that ends without a result; says where they are."""
+    path = folder / "history.csv"
+    if devices.is_first():
+        files.write_text(path, tables.history(history, first_seed).to_csv(index=False))
+    return f"the learning curves are in {path}"
 
 
 def _cache(hashes: dict[int, bytes]) -> bank.Cache:
@@ -202,7 +208,7 @@ def _score(prepared: Prepared, external: ImageStore | None, fitted_seeds: Iterat
     head, train_rows = prepared.net.head, prepared.cohorts.train
     histories, val, train, hashes, outside = [], [], [], [], []
     train_bank, external_bank = None, None
-    for rows, fitted in zip(train_rows, fitted_seeds, strict=True):
+    for seed, rows, fitted in zip(prepared.cohorts.seeds, train_rows, fitted_seeds, strict=True):
         if train_bank is None:
             every, size = np.unique(np.concatenate(train_rows)), len(prepared.data.store.table)
             train_bank = bank.build(prepared.net.trunk, prepared.pipeline, every, bank.CENTRE, size, prepared.cache)
@@ -214,8 +220,20 @@ def _score(prepared: Prepared, external: ImageStore | None, fitted_seeds: Iterat
         if external_bank is not None:
             every = np.arange(len(external_bank.position))
             outside.append(step.score_rows(head, fitted.params, external_bank, every))
+        scores = {"validation": val[-1], "training": train[-1], "external": outside[-1] if outside else np.empty(0)}
+        _refuse_not_finite(prepared.config, seed, scores, fitted.history)
     history = loop.History(*(np.concatenate(curves) for curves in zip(*histories, strict=True)))
     return Scored(history, val, train, hashes, np.stack(outside) if outside else None)
+
+
+def _refuse_not_finite(
+    config: ExperimentConfig, seed: int, scores: dict[str, np.ndarray], history: loop.History
+) -> None:
+    """Refuses weights so large that an image's score overflows, though the losses did not."""
+    for images, values in scores.items():
+        if not np.isfinite(values).all():
+            told = _keep_curves(run_path(config), history, seed)
+            raise InputError(f"seed {seed}: scores of {images} images are not finite; {loop.REMEDY}; {told}")
 
 
 def _external_bank(prepared: Prepared, external: ImageStore) -> bank.Bank:

@@ -20,13 +20,14 @@ import pandas as pd
 from PIL import Image
 
 from cxrjax.analysis.tables import DreamRecord, MapRecord
-from cxrjax.base import InputError, files
+from cxrjax.base import InputError, faults, files
 from cxrjax.base.config import SOURCE_FLAGS, ExperimentConfig, run_path, with_absolute_paths
 from cxrjax.report import pages
 
 # Fields that may differ when a run is continued: they change its files, but nothing that was trained.
-# (How a source is read shows in the hash of the data.)
-_IGNORED = SOURCE_FLAGS | {"out", "overwrite", "wanted_sensitivity", "prevalence", "lang"}
+# (How a source is read shows in the hash of the data; no external image is trained on.)
+_PLACES = frozenset({"data_dir", "weights", "external_dir"})  # hashes tell what lies in the first two
+_IGNORED = SOURCE_FLAGS | _PLACES | {"out", "overwrite", "wanted_sensitivity", "prevalence", "lang"}
 _CONFIG, _RESOLVED, _SUMMARY = "config.json", "resolved.json", "summary.json"
 _EARLIER = "settled.json"  # what runs of earlier versions have in the place of resolved.json
 
@@ -113,7 +114,8 @@ def claim(config: ExperimentConfig, resolved: Resolved) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with faults.naming(folder):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"--out={folder} is in use by a run that is under way") from error
         _check(folder, config, dataclasses.asdict(resolved))
@@ -126,7 +128,11 @@ def _check(folder: Path, config: ExperimentConfig, resolved: dict[str, Any]) -> 
     """Empties the folder of an earlier run if asked to, or refuses what cannot be continued."""
     if not (folder / _CONFIG).is_file():
         return
-    differing = _differing(folder / _CONFIG, _fields(config)) + _differing(folder / _RESOLVED, resolved)
+    other_machine_or_files = _differing(folder / _RESOLVED, resolved)
+    differing = _differing(folder / _CONFIG, _fields(config)) + other_machine_or_files
+    if other_machine_or_files:
+        places = {name: getattr(with_absolute_paths(config), name) for name in sorted(_PLACES)}
+        differing += _differing(folder / _CONFIG, places)
     if config.overwrite and (is_finished(folder) or differing):
         _empty(folder)
     elif is_finished(folder):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import InputError, tasks
+from cxrjax.base import InputError, __version__, tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
 from cxrjax.data import cohort
@@ -26,7 +26,6 @@ from cxrjax.training.loop import History
 EXCLUDED = ("not_present", "unreadable", "unlabelled", "other_view", "other_class", "not_drawn", "train_excluded")
 _COUNTS = ("images", "positives", "negatives")
 _PACKAGES = (
-    "cxrjax",
     "jax",
     "jaxlib",
     "flax",
@@ -136,7 +135,7 @@ def history(curves: History, first_seed: int) -> pd.DataFrame:
 
 def environment(weights: Weights | None, model: Model, retrain_from: str, device: str) -> dict[str, Any]:
     """What the figures were computed with."""
-    versions = {}
+    versions = {"cxrjax": __version__}  # also where it is not installed
     for name in _PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)

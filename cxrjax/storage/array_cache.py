@@ -6,6 +6,8 @@ written after their values have reached the disk; what a killed process left beh
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrjax.base import InputError, files
+from cxrjax.base import InputError, devices, faults, files
+
+log = logging.getLogger(__name__)
 
 KEY_BYTES = 32
+_REMEDY = "CXRJAX_CACHE names another place, a smaller --augment_bank needs less"
 Compute = Callable[[np.ndarray], Iterator[np.ndarray]]
 
 
@@ -25,30 +30,76 @@ def ensure(
     """Finds the entries of `keys`; computes and appends those that are missing.
 
     Args:
-      folder: of the cache, made if need be. Two processes may use it at once: the second waits for the first.
+      folder: of the cache, made if need be. Two processes may use it at once: the second waits for the first. Where it
+        may not be written it is read, and what is missing kept in memory.
       keys: [n], distinct, `KEY_BYTES` each.
       shape: of one entry.
       dtype: of its numbers.
       compute: places in `keys` [m] -> blocks [b, *shape] which together are their entries, in that order.
 
     Returns:
-      A read-only memory map [M, *shape] of all entries, and the place in it of each key, [n] i64.
+      A read-only memory map, or array, [M, *shape] of all entries, and the place in it of each key, [n] i64.
 
     Raises:
-      InputError: if the disk has no room for what is missing.
+      InputError: if the disk, or memory where it may not be written, has no room for what is missing.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     size = int(np.prod(shape)) * dtype.itemsize
-    with (folder / ".lock").open("w") as lock:
-        files.lock(lock, "another run is computing the same activations; waiting for it")
+    with contextlib.ExitStack() as stack:
+        writable = _held(folder, stack)
         place = _places(folder, size)
         missing = np.array([i for i, key in enumerate(keys) if key not in place], np.int64)
+        if len(missing) and not writable:
+            return _in_memory(folder, keys, shape, dtype, compute)
         if len(missing):
             _check_room(folder, size * len(missing))
-            _append(folder, size, [keys[i] for i in missing], compute(missing))
+            try:
+                _append(folder, size, [keys[i] for i in missing], compute(missing))
+            except OSError as error:
+                raise InputError(f"{faults.sentence(error) or error}; {_REMEDY}") from error
             place = _places(folder, size)
-    values = np.memmap(folder / "values.bin", dtype, mode="r", shape=(len(place), *shape))
-    return values, np.array([place[key] for key in keys], np.int64)
+    return _read(folder, len(place), shape, dtype), np.array([place[key] for key in keys], np.int64)
+
+
+def _held(folder: Path, stack: contextlib.ExitStack) -> bool:
+    """Holds the folder against other processes; False if it may only be read."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = stack.enter_context((folder / ".lock").open("w"))
+    except OSError as error:
+        if error.errno not in faults.NOT_WRITABLE:
+            raise
+        return False
+    files.lock(lock, "another run is computing the same activations; waiting for it")
+    return True
+
+
+def _read(folder: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    return np.memmap(folder / "values.bin", dtype, mode="r", shape=(count, *shape))
+
+
+def _in_memory(
+    folder: Path, keys: Sequence[bytes], shape: tuple[int, ...], dtype: np.dtype, compute: Compute
+) -> tuple[np.ndarray, np.ndarray]:
+    """Entries of `keys`, in their order, those that are missing computed."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    place = _places(folder, size)
+    needed, room = size * len(keys), devices.memory() // 4
+    if needed > room:
+        raise InputError(
+            f"{folder} may not be written, and the trunk's activations need {needed / 2**30:.1f} GB, more than the "
+            f"{room / 2**30:.1f} GB that may be kept in memory; {_REMEDY}"
+        )
+    log.warning("%s may not be written; activations that it lacks are kept in memory", folder)
+    entries = np.empty((len(keys), *shape), dtype)
+    missing = np.array([i for i, key in enumerate(keys) if key not in place], np.int64)
+    present = np.array([i for i, key in enumerate(keys) if key in place], np.int64)
+    if len(present):
+        entries[present] = _read(folder, len(place), shape, dtype)[[place[keys[i]] for i in present]]
+    done = 0
+    for block in compute(missing):
+        entries[missing[done : done + len(block)]] = block
+        done += len(block)
+    return entries, np.arange(len(keys))
 
 
 def _places(folder: Path, size: int) -> dict[bytes, int]:
@@ -66,7 +117,11 @@ def _append(folder: Path, size: int, keys: list[bytes], blocks: Iterator[np.ndar
     count, done = len(_places(folder, size)), 0
     for name in ("values.bin", "keys.bin"):
         (folder / name).touch()
-    with (folder / "values.bin").open("r+b") as values, (folder / "keys.bin").open("r+b") as names:
+    with (
+        faults.naming(folder),
+        (folder / "values.bin").open("r+b") as values,
+        (folder / "keys.bin").open("r+b") as names,
+    ):
         values.seek(count * size)
         names.seek(count * KEY_BYTES)
         names.truncate()  # a key without values must not become one of other values
@@ -86,5 +141,5 @@ def _check_room(folder: Path, needed: int) -> None:
     if needed > free:
         raise InputError(
             f"{folder}: the trunk's activations need {needed / 2**30:.1f} GB of disk and {free / 2**30:.1f} GB are "
-            "free; CXRJAX_CACHE names another place, a smaller --augment_bank needs less"
+            f"free; {_REMEDY}"
         )

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, faults
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ def save_tree(folder: str | Path, tree: Any, overwrite: bool = False) -> None:
 
     Raises:
       InputError: if the folder exists and `overwrite` is False.
+      OSError: naming the folder, also for what TensorStore could not write.
       ValueError: if an array is empty, which Orbax cannot store.
     """
     with replacing(folder, overwrite) as temporary:
@@ -102,7 +103,7 @@ class Series:
         """Writes a tree of NumPy arrays, none of them empty."""
         import orbax.checkpoint as ocp
 
-        with _quiet():
+        with _quiet(), faults.naming(self._folder):
             self._manager.save(step, args=ocp.args.PyTreeSave(tree))
 
     def latest(self) -> Any:
@@ -116,7 +117,7 @@ class Series:
 
     def close(self) -> None:
         """Waits for what is being written."""
-        with _quiet():
+        with _quiet(), faults.naming(self._folder):
             self._manager.close()
 
 
@@ -155,7 +156,7 @@ def write(path: Path, tree: Any) -> None:
     """Writes a tree of arrays to a path that does not exist yet."""
     # Orbax knows arrays, not NumPy's scalars; on this host it stores no sharding.
     arrays = jax.tree.map(np.asarray, jax.device_get(tree))
-    with _quiet(), _checkpointer() as checkpointer:
+    with faults.naming(path), _quiet(), _checkpointer() as checkpointer:
         checkpointer.save(path.resolve(), arrays)
 
 
@@ -175,10 +176,11 @@ def replacing(folder: str | Path, overwrite: bool, marker: str = "_METADATA") ->
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
     temporary.mkdir(parents=True)
     try:
-        yield temporary / "new"
-        if path.exists():
-            path.rename(temporary / "old")
-        (temporary / "new").rename(path)
+        with faults.naming(path):
+            yield temporary / "new"
+            if path.exists():
+                path.rename(temporary / "old")
+            (temporary / "new").rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

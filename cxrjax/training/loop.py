@@ -70,16 +70,16 @@ class Fitted(NamedTuple):
     val_logits: list[np.ndarray]  # of each seed [v, K], after the last epoch
 
 
-class Diverged(InputError):
-    """The training loss is not finite; `progress` of the seeds from `first_seed` on ends with that epoch."""
+REMEDY = "a smaller --learning_rate, with --overwrite, may help"
 
-    def __init__(self, progress: Progress, first_seed: int, seeds: list[int]) -> None:
-        """`seeds` are those whose loss is not finite."""
+
+class Diverged(InputError):
+    """A loss is not finite; `progress` of the seeds from `first_seed` on ends with that epoch."""
+
+    def __init__(self, progress: Progress, first_seed: int, seeds: list[int], loss: str) -> None:
+        """`seeds` are those whose `loss`, training or validation, is not finite."""
         named = ", ".join(map(str, seeds))
-        super().__init__(
-            f"seed {named}: the training loss is not finite in epoch {progress.epochs}; "
-            "a smaller --learning_rate, with --overwrite, may help"
-        )
+        super().__init__(f"seed {named}: the {loss} loss is not finite in epoch {progress.epochs}; {REMEDY}")
         self.progress = progress
         self.first_seed = first_seed
 
@@ -174,11 +174,15 @@ class Trainer:
         return Progress(progress.epochs + 1, states, progress.history.extended(train, val), waited)
 
     def refuse_divergence(self, progress: Progress) -> None:
-        """Raises `Diverged` if the last epoch's training loss of any seed is not finite."""
-        bad = ~np.isfinite(progress.history.train_loss[:, -1])
-        if bad.any():
-            seeds = [run.seed for run, is_bad in zip(self.runs, bad, strict=True) if is_bad]
-            raise Diverged(progress, self.runs[0].seed, seeds)
+        """Raises `Diverged` if the last epoch's loss of any seed is not finite.
+
+        The training loss is that before each step: of weights that the last step spoiled the validation loss tells.
+        """
+        for loss, curves in (("training", progress.history.train_loss), ("validation", progress.history.val_loss)):
+            bad = ~np.isfinite(curves[:, -1])
+            if bad.any():
+                seeds = [run.seed for run, is_bad in zip(self.runs, bad, strict=True) if is_bad]
+                raise Diverged(progress, self.runs[0].seed, seeds, loss)
 
 
 def initial_states(

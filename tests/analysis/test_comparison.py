@@ -176,7 +176,7 @@ def test_the_command_line_prints_and_writes(folders, tmp_path, capsys):
 
 def test_a_table_that_cannot_be_written_is_one_line(folders, capsys):
     out = f"--out={folders['a']}/../no/such.csv"
-    assert "cannot be written: No such file or directory" in mistake(capsys, "compare", folders["a"], folders["b"], out)
+    assert "such.csv: No such file or directory" in mistake(capsys, "compare", folders["a"], folders["b"], out)
 
 
 def test_a_run_without_its_tables_is_named(folders, tmp_path, case, analysed):

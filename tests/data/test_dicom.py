@@ -344,3 +344,15 @@ def test_real_radiographs_are_dark_in_the_lungs(shared):
         spine = image[90:150, 118:138].mean()
         assert image[90:150, 55:85].mean() < spine - 20, path.name  # right lung; the left one of one patient is opaque
         assert image.std() > 25, path.name
+
+
+def test_the_child_finds_what_this_process_found(tmp_path, monkeypatch):
+    """Whether the package is installed or found by `sys.path`, and wherever the process stands by now."""
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n', encoding="utf-8")  # knows no site-packages
+    interpreter.chmod(0o755)
+    dicom_worker.close()
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    monkeypatch.chdir(tmp_path)
+    shown(compressed(JPEG2000Lossless, (RAMP // 16).astype(np.uint8), "JPEG2000", 8))
+    dicom_worker.close()

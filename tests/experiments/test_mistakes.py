@@ -1,6 +1,8 @@
 """Mistakes on the command line: one line on standard error, exit status 2, and nothing is written."""
 
 import dataclasses
+import getpass
+import importlib
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, flag
 from experiments import __main__ as command
-from experiments import _cli
+from experiments import _cli, deep_dream, predict
 from tests.experiments.commands import mistake
 
 _FAST = "--data_dir={store} --weights=random --retrain_from=fc8 --seeds=2 --epochs=1 --out=out"
@@ -28,6 +30,9 @@ MISTAKES = [
     ("p_vs_nf", f"{_FAST} --external_dir=nowhere", "nowhere does not exist"),
     ("p_vs_nf", f"{_FAST} --retrain_from=conv1 --augment_bank=1", "needs a frozen trunk"),
     ("p_vs_np", f"{_FAST} --epochs=0", "epochs"),
+    ("p_vs_nf", f"{_FAST} --data_dir=~nobody_here/nih", "--data_dir=~nobody_here/nih: no such home folder is known"),
+    ("readings", f"{_TABLE} --reuse={{run}},~nobody_here/x", "--reuse=~nobody_here/x: no such home folder is known"),
+    ("predict", "--run={run} ~nobody_here/a.png", "~nobody_here/a.png: no such home folder is known"),
     ("readings", f"{_TABLE} --rows=lateral", "--rows must be of base,"),
     ("readings", f"{_TABLE} --task=p_vs_all", "task"),
     ("readings", f"{_TABLE} --seeds=0", "seeds"),
@@ -74,7 +79,7 @@ MISTAKES = [
     ("prepare", "--source=. --out=x --patient_regex=(", "must be a regular expression, got '('"),
     ("describe", "--data_dir=nowhere --out=out", "nowhere does not exist"),
     ("describe", "--data_dir={store} --out={store}/sub", "lies in --data_dir"),
-    ("describe", "--data_dir={store} --out=file", "cannot be written"),
+    ("describe", "--data_dir={store} --out=file", "--out=file is a file"),
     ("convert_weights", "--source=keras", "--source=keras"),
     ("convert_weights", "--source=caffe", "--source=caffe needs --file"),
     ("convert_weights", "--file=no-such-file", "no-such-file: cannot be read: No such file or directory"),
@@ -138,6 +143,29 @@ def test_every_program_has_a_mistake_in_the_table():
 def test_flags_are_checked(argument, message):
     with pytest.raises(InputError, match=message):
         _cli.parse(ExperimentConfig("p_vs_nf", "p_vs_nf"), "", [argument])
+
+
+@pytest.mark.parametrize("home", ["~", f"~{getpass.getuser()}"])
+def test_a_home_folder_is_meant_by_its_sign_in_every_path(home, monkeypatch):
+    """Also where no shell puts it in, as behind `=`."""
+    place = Path(home).expanduser()
+    words = [f"--data_dir={home}/nih/", "--out=a/~b", f"--weights={home}"]
+    run = _cli.parse(ExperimentConfig("p_vs_nf", "p_vs_nf"), "", words)
+    assert (run.data_dir, run.out, run.weights) == (f"{place}/nih/", "a/~b", str(place))
+    dreams = _cli.parse(deep_dream.DreamConfig(), "", [f"--run={home}/a,b,{home}/c"])
+    assert dreams.run == f"{place}/a,b,{place}/c"
+    films = _cli.parse(predict.PredictConfig(), "", [f"{home}/a.png", "--run=x", "b~.png"], "images").images
+    assert films == (f"{place}/a.png", "b~.png")
+
+
+def test_every_flag_that_names_a_place_is_a_path():
+    names = {"data_dir", "external_dir", "weights", "out", "run", "masks", "source", "file", "reuse"}
+    for program in command.questions():
+        module = importlib.import_module(f"experiments.{program}")
+        for config in (value for value in vars(module).values() if dataclasses.is_dataclass(value)):
+            for field in dataclasses.fields(config):
+                place = field.name in names and "help" in field.metadata and "choices" not in field.metadata
+                assert bool(field.metadata.get("path")) == place, f"{program}: {field.name}"
 
 
 def test_a_flag_of_any_kind_has_its_rules():

@@ -18,7 +18,7 @@ from cxrjax.report import report
 from cxrjax.runs import dreams, run_folder, setup
 from cxrjax.storage import checkpoint
 from cxrjax.storage.store import BOX_COLUMNS, About, open_store, patients_with_box, write_store
-from cxrjax.training import seed_batches
+from cxrjax.training import seed_batches, step
 from experiments import _cli, p_vs_nf, p_vs_np
 from tests.models import narrow
 from tests.runs.handmade import RESOLVED
@@ -171,6 +171,16 @@ def test_divergence_stops_with_advice_and_keeps_the_curves(nih, tmp_path, capsys
     last = history["epoch"].max()
     assert f"epoch {last};" in error
     assert not np.isfinite(history[(history["split"] == "train") & (history["epoch"] == last)]["loss"]).all()
+
+
+def test_a_score_that_is_not_finite_at_the_very_end_is_one_line(nih, tmp_path, capsys, monkeypatch):
+    """The losses are finite, an image of the training side or of the external set overflows."""
+    out = tmp_path / "run"
+    monkeypatch.setattr(step, "score_rows", lambda head, params, bank, rows: np.full(len(rows), np.nan))
+    assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", *FAST) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "error: seed 0: scores of training images are not finite; a smaller --learning_rate" in error
+    assert set(pd.read_csv(out / "history.csv")["seed"]) == {0} and not run_folder.is_finished(out)
 
 
 def test_other_data_or_weights_under_the_same_name_are_not_mixed_in(tmp_path, capsys):

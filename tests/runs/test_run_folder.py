@@ -43,7 +43,15 @@ def test_a_run_knows_its_data_from_anywhere(tmp_path, monkeypatch):
     assert run_folder.recall(respelled) == RESOLVED
     with run_folder.claim(respelled, RESOLVED):
         pass
-    assert run_folder.recall(dataclasses.replace(respelled, data_dir="nih")) is None
+    moved = dataclasses.replace(respelled, data_dir="copy", weights="other/w", external_dir="near")
+    assert run_folder.recall(moved) == RESOLVED  # hashes tell what lies there
+    with run_folder.claim(moved, RESOLVED):
+        pass
+    with (
+        pytest.raises(InputError, match=r"data_sha256 \(was 'd', now 'e'\), data_dir \(was '.*/copy', now '.*/nih'\)"),
+        run_folder.claim(dataclasses.replace(moved, data_dir="nih"), dataclasses.replace(RESOLVED, data_sha256="e")),
+    ):
+        pass
     random = dataclasses.replace(config, data_dir=None, weights="random", out="other")
     with run_folder.claim(random, RESOLVED) as folder:
         written = json.loads((folder / "config.json").read_text())

@@ -1,15 +1,18 @@
 """Entries on disk by key, against arrays in memory, with kills at the worst moments."""
 
+import errno
 import hashlib
 import os
+import resource
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, devices
 from cxrjax.storage import array_cache
 
 SHAPE = (2, 3)
@@ -117,3 +120,40 @@ def test_a_full_disk_is_an_error_with_sizes(tmp_path, monkeypatch):
 def test_a_short_computation_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="an entry for each of 2 keys, got 0"):
         array_cache.ensure(tmp_path, [key(0), key(1)], SHAPE, FLOAT, lambda places: iter(()))
+
+
+def refuse(code):
+    """What any writing in the folder meets."""
+
+    def fail(path, mode="r", *args, **kwargs):
+        if "r" not in mode or "+" in mode:
+            raise OSError(code, os.strerror(code), str(path))
+        return usual(path, mode, *args, **kwargs)
+
+    usual = Path.open
+    return fail
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_cache_that_may_only_be_read_is_used_as_it_is(tmp_path, monkeypatch, code, caplog):
+    ensure(tmp_path, [3, 1, 2])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(Path, "open", refuse(code))
+    assert ensure(tmp_path, [2, 3]) == [] and not caplog.messages
+    assert ensure(tmp_path, [5, 1, 4, 3]) == [5, 4]
+    assert caplog.messages == [f"{tmp_path} may not be written; activations that it lacks are kept in memory"]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    monkeypatch.setattr(devices, "memory", lambda: 3 * 4 * value(0).nbytes)
+    with pytest.raises(InputError, match=r"more than the .* in memory; CXRJAX_CACHE names another place"):
+        ensure(tmp_path, [5, 1, 4, 3])
+
+
+def test_a_full_disk_is_one_line_and_the_next_time_goes_on(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5 * value(0).nbytes, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"no room left on the disk of .* goes on .*; CXRJAX_CACHE names another"):
+            ensure(tmp_path, [1, 2, 3, 4, 5, 6])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert ensure(tmp_path, [1, 2, 3, 4, 5, 6]) == [4, 5, 6]  # of the keys, three fitted

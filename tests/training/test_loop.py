@@ -145,6 +145,16 @@ def test_divergence_names_seed_and_epoch(resident, labels, runs):
         loop.fit(Workload(NET, resident, labels, replace(RECIPE, learning_rate=1e38, epochs=9)), runs)
 
 
+def test_divergence_in_the_last_step_is_told_as_any_other(resident, labels, runs):
+    """One step: its training loss is that of the initial weights."""
+    few = [runs[0], runs[1]._replace(train=runs[1].train[:4])]
+    recipe = replace(RECIPE, learning_rate=1e38, epochs=1, batch_size=64)
+    with pytest.raises(loop.Diverged, match=r"seed 5, 6: the validation loss is not finite in epoch 1; ") as raised:
+        loop.fit(Workload(NET, resident, labels, recipe), few)
+    history = raised.value.progress.history
+    assert np.isfinite(history.train_loss).all() and not np.isfinite(history.val_loss).any()
+
+
 def test_a_large_validation_set_is_read_in_pieces(resident, labels, runs, whole, tmp_path, images, monkeypatch):
     """From a bank on disk, some images at a time, never held: the same logits and curves."""
     monkeypatch.setattr(step, "HELD_BYTES", 0)

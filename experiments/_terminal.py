@@ -1,0 +1,111 @@
+"""What a program owes its terminal: characters that it can show, pipes that close, signals that ask it to stop."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import signal
+import sys
+import threading
+import unicodedata
+from collections.abc import Iterator
+from types import FrameType
+from typing import TextIO
+
+_PLAIN = {"±": "+-", "–": "-", "—": "-", "×": "x", "≤": "<=", "≥": ">=", "…": "...", "“": '"', "”": '"', "’": "'"}
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the program to stop; `args[0]` is its number."""
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What the output cannot encode, in ASCII: ± as +-, é as e, all else escaped."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_ascii, error.object[error.start : error.end])), error.end
+
+
+def _ascii(character: str) -> str:
+    base = unicodedata.normalize("NFD", character)[:1]  # a letter without its accent
+    return _PLAIN.get(character) or (base if base.isascii() else character.encode("ascii", "backslashreplace").decode())
+
+
+codecs.register_error("cxrjax.plain", _plain)
+
+
+def prepare() -> None:
+    """Makes standard output and error take every text, also where they are closed or know few characters."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which no other file must get
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's has not
+            stream.reconfigure(errors="cxrjax.plain")
+
+
+def show(text: str, stream: TextIO | None = None) -> None:
+    """Prints a line about work that is done; that nobody can read it is no failure.
+
+    Args:
+      text: one line or more.
+      stream: None: standard output.
+    """
+    stream = stream or sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:  # a closed pipe, a full disk
+        silence(stream)
+
+
+def silence(stream: TextIO) -> None:
+    """What the stream still holds, and whatever comes, goes nowhere: Python would fail at the end to write it."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+def end() -> None:
+    """Writes what the streams hold; what cannot be written any more is given up."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            silence(stream)
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[None]:
+    """In the body the first of Ctrl-C, SIGTERM and SIGHUP raises `Stopped`, the second ends the process at once.
+
+    A signal that is ignored (`nohup`) or handled already stays so, and so do all in a thread.
+    """
+    stopped = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        if stopped:
+            os._exit(128 + number)
+        stopped = True
+        raise Stopped(number)
+
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in _STOPPING if signal.getsignal(number) in usual}
+    for number in handlers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if stopped else handler)  # Ctrl-C at Python's own end says nothing
