@@ -90,6 +90,10 @@ def _run(config: ExperimentConfig, data: Data, external: ImageStore | None) -> R
     """`run` with its data and weights at hand: first its own networks, then its arms, then all files."""
     started = time.monotonic()
     prepared = prepare(config, data)
+    outside = {}
+    if external is not None:
+        external, left_out = setup.external_set(external, data.store, prepared.cohorts)
+        outside = {"external_images": len(external.table), "external_copies": left_out}
     with _claimed(config, prepared.resolved) as folder:
         scored = _score(prepared, external, _train(prepared, folder))
         first = seed_batches.place_of(folder / "checkpoints", config.first_seed)
@@ -99,7 +103,7 @@ def _run(config: ExperimentConfig, data: Data, external: ImageStore | None) -> R
         facts = results.Facts(
             dataclasses.asdict(prepared.resolved),
             tables.environment(data.weights, prepared.net.model, config.retrain_from, jax.devices()[0].device_kind),
-            results.count_data(data.about, data.store, tasks.get(config.task)),
+            results.count_data(data.about, data.store, tasks.get(config.task)) | outside,
             (time.monotonic() - started) / 60,
         )
         run_results = results.assemble(config, facts, run_tables, arm_tables, dream, data.store)

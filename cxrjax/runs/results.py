@@ -238,6 +238,8 @@ def notes(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) -
     if config.view == "all" and not config.train_patients and negatives == present[task.negative.name]:
         codes.append(code("all_negatives", n=negatives, negative=task.negative.name))
     codes += _split_notes(config, data, seeds)
+    if data.get("external_copies"):
+        codes.append(code("external_copies", n=data["external_copies"], of=data["external_images"]))
     return codes
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -13,7 +15,7 @@ import pandas as pd
 
 from cxrjax.base import InputError, devices, tasks
 from cxrjax.base.config import ExperimentConfig, without_arms
-from cxrjax.data import cohort
+from cxrjax.data import cohort, copies
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.models import pretrained, registry, transfer
 from cxrjax.models.pretrained import Weights
@@ -23,6 +25,8 @@ from cxrjax.storage import checkpoint
 from cxrjax.storage.store import ImageStore, hash_rows, patients_with_box
 from cxrjax.training import inputs, seed_batches, tf_input
 from cxrjax.training.optimizer import Recipe
+
+log = logging.getLogger(__name__)
 
 
 class Cohorts(NamedTuple):
@@ -73,6 +77,10 @@ def check(config: ExperimentConfig) -> None:
         raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
     if config.learning_rate <= 0:
         raise InputError(f"--learning_rate must be above 0, got {config.learning_rate:g}")
+    if config.external_dir and config.data_dir and _same(config.external_dir, config.data_dir):
+        raise InputError(
+            f"--external_dir={config.external_dir} must be another set than --data_dir={config.data_dir}, and is the same"
+        )
     first = registry.get(config.model).stages[0]
     if config.retrain_from == first and config.augment_bank:
         raise InputError(
@@ -80,6 +88,39 @@ def check(config: ExperimentConfig) -> None:
         )
     if config.input == "tfdata":
         tf_input.require_tensorflow()
+
+
+def _same(a: str, b: str) -> bool:
+    return Path(a).resolve() == Path(b).resolve()
+
+
+def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> tuple[ImageStore, int]:
+    """The external set as it may be evaluated, and how many of its images are copies of those of the runs.
+
+    A copy, by its pixels or resized or recompressed (`copies.find`), loses its labels: it is in no class.
+
+    Args:
+      external: as it was opened.
+      store: of the runs.
+      cohorts: of all runs, who were trained or validated on.
+
+    Raises:
+      InputError: if every image is a copy.
+    """
+    matches = copies.find(store.images, external.images, cohorts.rows)
+    is_copy = matches.rows >= 0
+    if is_copy.all():
+        raise InputError(f"--external_dir: all of its {len(is_copy)} images take part in these runs; it is no external set")
+    if is_copy.any():
+        row = int(np.flatnonzero(is_copy)[0])
+        log.warning(
+            "external set: %d of %d images are left out, as these runs are trained or validated on them (%d as they are, "
+            "the others resized or recompressed); %s is %s",
+            is_copy.sum(), len(is_copy), matches.same_pixels.sum(), external.table["image"].iloc[row],
+            store.table["image"].iloc[matches.rows[row]],
+        )  # fmt: skip
+    table = external.table.assign(labels=external.table["labels"].mask(is_copy, ""))
+    return external._replace(table=table), int(is_copy.sum())
 
 
 def draw(config: ExperimentConfig, store: ImageStore, source: str) -> Cohorts:

@@ -1,8 +1,10 @@
 """The command line from flags to files, on a small NIH folder made of phantoms and a random trunk."""
 
 import dataclasses
+import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from PIL import Image
 from cxrjax import load_run
 from cxrjax.base import InputError, tasks
 from cxrjax.base.config import ExperimentConfig
+from cxrjax.data import phantom
 from cxrjax.data.load import load
 from cxrjax.models.alexnet import STAGES
 from cxrjax.report import report
@@ -44,6 +47,22 @@ def nih(small_phantom, tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def elsewhere(small_phantom, tmp_path_factory):
+    """A store of other patients, and copies of two images of `nih`: one as it is, one resized and saved as JPEG."""
+    other = phantom.phantom(n_patients=15, seed=1)
+    copied = np.flatnonzero(small_phantom.table["labels"].str.contains("Pneumonia"))[:2]
+    first, second = small_phantom.images[copied[0]], Image.fromarray(small_phantom.images[copied[1]]).resize((180, 180))
+    file = io.BytesIO()
+    second.save(file, "JPEG", quality=75)
+    resized = np.asarray(Image.open(file).resize((256, 256)))
+    table = pd.concat([other.table, small_phantom.table.iloc[copied[:2]]], ignore_index=True)
+    table["image"] = [f"{number}.png" for number in range(len(table))]
+    folder = tmp_path_factory.mktemp("elsewhere") / "store"
+    write_store(folder, table, [*other.images, first, resized], About("elsewhere", {}, {}, {}))
+    return folder
+
+
 def call(config, *argv):
     """Exit status of a command line, of the narrow network; 0 if it returns."""
     config = dataclasses.replace(config, model=narrow.ALEXNET.name)
@@ -55,11 +74,11 @@ def call(config, *argv):
 
 
 @pytest.fixture(scope="module")
-def finished(nih, tmp_path_factory):
+def finished(nih, elsewhere, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXRJAX_CACHE", str(out.parent / "cache"))
-        assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", f"--external_dir={nih}", *FAST) == 0
+        assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", f"--external_dir={elsewhere}", *FAST) == 0
     return out
 
 
@@ -93,6 +112,38 @@ def test_tables_agree_with_each_other(finished):
     )
 
 
+def test_copies_of_its_own_images_are_left_out_of_the_external_set(finished, elsewhere):
+    """One as it is, one resized and saved as JPEG; whoever was trained or validated on is not external."""
+    summary, external = (
+        json.loads((finished / "summary.json").read_text()),
+        pd.read_csv(finished / "external_predictions.csv"),
+    )
+    images = open_store(elsewhere).table["image"].tolist()
+    assert summary["data"]["external_copies"] == 2
+    assert f"external_copies n=2 of={len(images)}" in summary["notes"]
+    assert len(external) and not set(images[-2:]) & set(external["image"])
+    assert "are left out of it" in (finished / "report.html").read_text()
+
+
+@pytest.mark.parametrize("spelled", ["{}", "{}/", "{}/images/.."])
+def test_a_set_is_not_external_to_itself(nih, tmp_path, capsys, spelled):
+    argv = (f"--data_dir={nih}", f"--external_dir={spelled.format(nih)}", f"--out={tmp_path / 'run'}", *FAST)
+    assert call(p_vs_nf.CONFIG, *argv) == 2
+    assert "must be another set than --data_dir" in capsys.readouterr().err
+
+
+def test_a_copy_of_the_whole_set_is_not_external(nih, tmp_path, capsys):
+    table = load(str(nih))[0].table
+    rows = np.flatnonzero(table["labels"].str.contains("Pneumonia"))  # all positives are in each run
+    (tmp_path / "copy").mkdir()
+    for image in table["image"][rows]:
+        shutil.copy(nih / "images" / image, tmp_path / "copy" / f"{image[:-4]}_copy.png")
+    argv = (f"--data_dir={nih}", f"--external_dir={tmp_path / 'copy'}", f"--out={tmp_path / 'run'}", *FAST)
+    assert call(p_vs_nf.CONFIG, *argv) == 2
+    assert f"all of its {len(rows)} images take part in these runs" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_page_holds_its_pictures_and_needs_no_network(finished):
     page = (finished / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 1
@@ -118,9 +169,9 @@ def bare(monkeypatch):
 
 
 @pytest.mark.usefixtures("bare")
-def test_an_interrupted_run_goes_on_to_the_same_numbers(finished, nih, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_run_goes_on_to_the_same_numbers(finished, nih, elsewhere, tmp_path, monkeypatch, capsys):
     """Stopped after the first epoch, with the state saved; then the same command again."""
-    argv = (f"--data_dir={nih}", f"--out={tmp_path / 'run'}", f"--external_dir={nih}", *FAST)
+    argv = (f"--data_dir={nih}", f"--out={tmp_path / 'run'}", f"--external_dir={elsewhere}", *FAST)
     monkeypatch.setattr(seed_batches, "SAVE_SECONDS", -1)
     with monkeypatch.context() as patch:
         save = checkpoint.Series.save
