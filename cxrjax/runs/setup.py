@@ -78,9 +78,7 @@ def check(config: ExperimentConfig) -> None:
     if config.learning_rate <= 0:
         raise InputError(f"--learning_rate must be above 0, got {config.learning_rate:g}")
     if config.external_dir and config.data_dir and _same(config.external_dir, config.data_dir):
-        raise InputError(
-            f"--external_dir={config.external_dir} must be another set than --data_dir={config.data_dir}, and is the same"
-        )
+        raise InputError(f"--external_dir={config.external_dir} must be another set than --data_dir={config.data_dir}")
     first = registry.get(config.model).stages[0]
     if config.retrain_from == first and config.augment_bank:
         raise InputError(
@@ -110,12 +108,14 @@ def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> t
     matches = copies.find(store.images, external.images, cohorts.rows)
     is_copy = matches.rows >= 0
     if is_copy.all():
-        raise InputError(f"--external_dir: all of its {len(is_copy)} images take part in these runs; it is no external set")
+        raise InputError(
+            f"--external_dir: all of its {len(is_copy)} images take part in these runs, so it is not external"
+        )
     if is_copy.any():
         row = int(np.flatnonzero(is_copy)[0])
         log.warning(
-            "external set: %d of %d images are left out, as these runs are trained or validated on them (%d as they are, "
-            "the others resized or recompressed); %s is %s",
+            "external set: %d of %d images are left out, as these runs are trained or validated on them (%d as they "
+            "are, the others resized or recompressed); %s is %s",
             is_copy.sum(), len(is_copy), matches.same_pixels.sum(), external.table["image"].iloc[row],
             store.table["image"].iloc[matches.rows[row]],
         )  # fmt: skip
