@@ -12,6 +12,7 @@ import pandas as pd
 
 from cxrjax.analysis.tables import TABLES
 from cxrjax.base import Array, codes
+from cxrjax.base.numerics import pinned
 from cxrjax.metrics import bootstrap, delong, discrimination, registry, resampled_t
 from cxrjax.metrics.bootstrap import Images
 from cxrjax.metrics.resampled_t import Estimate
@@ -20,7 +21,6 @@ RULES = ("fixed", "chosen")  # threshold 0.5; each seed's own
 _WIDTH = 256  # images are padded to multiples of it, so that sets of like size share one compiled program
 _INTERVALS = ("auroc_low", "auroc_high", "delong_low", "delong_high")
 _CHOSEN = "chosen "  # before the names of decisions at the chosen thresholds, in one program with the others
-_compute = jax.jit(registry.compute, static_argnames="metrics")
 
 
 class Scored(NamedTuple):
@@ -40,7 +40,7 @@ def by_seed(predictions: pd.DataFrame) -> dict[int, Images]:
 def images_of(predictions: pd.DataFrame) -> Images:
     """What `bootstrap` takes, from the columns patient, label and score."""
     return Images(
-        predictions["label"].to_numpy(np.int32),
+        predictions["label"].to_numpy(),
         predictions["score"].to_numpy(np.float32),
         predictions["patient"].to_numpy(str),
     )
@@ -81,23 +81,23 @@ def at_half(predictions: pd.DataFrame) -> pd.DataFrame:
     return _evaluate(runs, dict.fromkeys(runs, discrimination.THRESHOLD), registry.NIH_PREVALENCE)
 
 
+@pinned(x64=True, nan=True)
 def _evaluate(runs: Mapping[int, Images], thresholds: Mapping[int, float], prevalence: float) -> pd.DataFrame:
     """Every registered metric of every run, by seed.
 
     One run after the other through one program: padded to a common width they need neither another one for another
-    number of runs nor one for the runs of an arm.
+    number of runs nor one for the runs of an arm. AUROC is that of DeLong's intervals to the last digit, hence x64.
     """
-    metrics, values = tuple(registry.METRICS.values()), {}
+    values = {}
     for seed, images in runs.items():
         n = len(images.label)
         tail = (0, -n % _WIDTH)
-        values[seed] = _compute(
+        values[seed] = registry.compute(
             np.pad(images.label, tail),
             np.pad(images.score, tail),
             np.pad(np.ones(n, np.float32), tail),
-            np.float32(thresholds[seed]),
-            np.float32(prevalence),
-            metrics=metrics,
+            thresholds[seed],
+            prevalence,
         )
     return pd.DataFrame.from_dict(jax.device_get(values), orient="index", dtype=float)[list(registry.METRICS)]
 

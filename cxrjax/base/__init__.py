@@ -1,7 +1,7 @@
-"""The ground: what everything else may import; no jax but in `devices`.
+"""The ground: what everything else may import; no jax but in `devices` and `numerics`.
 
 Public: `InputError`, `Array`, `Params`, `config` (`ExperimentConfig` and its flags), `tasks`, `codes` (reasons, with
-values), `files`, `faults` (of the machine), `devices`.
+values), `files`, `faults` (of the machine), `devices`, `numerics` (JAX's settings and keys).
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from urllib.parse import quote, unquote
 CODES: Mapping[str, tuple[str, ...]] = {
     # Why a metric is undefined; `metric` where the column speaks of several.
     "no_image": (),
-    "score_not_a_number": (),
     "no_positive_image": (),
     "no_negative_image": (),
     "none_called_positive": (),

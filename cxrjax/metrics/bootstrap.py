@@ -30,7 +30,8 @@ from scipy import special, stats
 
 from cxrjax.base import Array
 from cxrjax.base.codes import code
-from cxrjax.metrics import registry
+from cxrjax.base.numerics import pinned, typed_key
+from cxrjax.metrics import arguments, registry
 from cxrjax.metrics.resampled_t import Estimate
 
 DRAWS = 2000
@@ -45,8 +46,8 @@ Evaluate: TypeAlias = "Callable[[Array, Array, Array], dict[str, jax.Array]]"  #
 class Images(NamedTuple):
     """What one run evaluated."""
 
-    label: np.ndarray  # [n], 1 is positive
-    score: np.ndarray  # [n], or [..., n] if the metrics take several scores of the same images
+    label: np.ndarray  # [n], 0 or 1, 1 is positive
+    score: np.ndarray  # [n], or [..., n] if the metrics take several scores of the same images; finite
     patient: np.ndarray  # [n], any names
 
 
@@ -172,6 +173,7 @@ METHODS: Mapping[str, Callable[[Draws, float], Limits]] = {  # of `Metric.interv
 }
 
 
+@pinned(x64=True, nan=True)
 def intervals(
     key: jax.Array,
     evaluate: Evaluate,
@@ -187,7 +189,7 @@ def intervals(
     `lambda label, score, weight: {"mean": jax.vmap(auroc, (None, 0, None))(label, score, weight).mean()}`.
 
     Args:
-      key: typed PRNG key; run i draws by it and i, and the same however many runs there are.
+      key: PRNG key; run i draws by it and i, and the same however many runs there are.
       evaluate: e.g. `registry.Evaluation()`; pure JAX, hashable, compiled once for all runs.
       runs: padded to the longest in turn.
       draws: of patients.
@@ -195,13 +197,14 @@ def intervals(
       methods: metric -> one of `METHODS`, bca for all others; None: those of the registered metrics.
 
     Raises:
-      ValueError: a run has no image, or its patients or scores are not one for each label.
+      ValueError: a run has no image, a label that is neither 0 nor 1, a score that is not finite, or its patients or
+        scores are not one for each label; level is no share.
     """
-    for images in runs:
-        _check(images)
+    arguments.quantile(level)
+    runs = [_checked(images) for images in runs]
     if methods is None:
         methods = {name: metric.interval for name, metric in registry.METRICS.items()}
-    seed = np.asarray(jax.random.key_data(key)).tolist()
+    seed = np.asarray(jax.random.key_data(typed_key(key))).tolist()
     estimates = []
     for i, (images, (width, slots)) in enumerate(zip(runs, _rooms(runs), strict=True)):
         padded, weight, patients = _pad(images, width)
@@ -252,18 +255,17 @@ def _estimate(draws: Draws, method: str, level: float) -> Estimate:
 def _pad(images: Images, width: int) -> tuple[Images, np.ndarray, int]:
     """Images of `width`, their weights and how many patients they are of."""
     n = len(images.label)
-    names, code = np.unique(images.patient, return_inverse=True)
-    score = np.asarray(images.score, np.float32)
     tail = (0, width - n)
     padded = Images(
-        np.pad(np.asarray(images.label, np.int32), tail),
-        np.pad(score, [(0, 0)] * (score.ndim - 1) + [tail]),
-        np.pad(code.astype(np.int32), tail),
+        np.pad(images.label, tail),
+        np.pad(images.score, [(0, 0)] * (images.score.ndim - 1) + [tail]),
+        np.pad(images.patient.astype(np.int32), tail),
     )
-    return padded, (np.arange(width) < n).astype(np.float32), len(names)
+    return padded, (np.arange(width) < n).astype(np.float32), int(images.patient.max()) + 1
 
 
-def _check(images: Images) -> None:
+def _checked(images: Images) -> Images:
+    """As arrays, and a number for each patient."""
     n = len(images.label)
     if not n:
         raise ValueError("label must hold an image, got none")
@@ -272,3 +274,5 @@ def _check(images: Images) -> None:
             f"patient and score must have one entry for each of {n} labels, got shapes {np.shape(images.patient)} and "
             f"{np.shape(images.score)}"
         )
+    score = arguments.scores(images.score, probabilities=False)
+    return Images(arguments.labels(images.label), score, arguments.patients(images.patient))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from cxrjax.base import Array
+from cxrjax.metrics.arguments import pinned_metric
 from cxrjax.metrics.discrimination import arguments
 
 BINS = 10
@@ -27,12 +28,14 @@ class Recalibration(NamedTuple):
     slope: jax.Array  # [] f32; below 1: scores too extreme (over-fitted), above 1: too timid
 
 
+@pinned_metric
 def brier(label: Array, score: Array, weight: Array) -> jax.Array:
     """Mean squared difference of score and label, 0..1 (Brier 1950); a constant score of 1/2 reaches 0.25."""
     label, score, weight = arguments(label, score, weight)
     return jnp.sum(jnp.where(weight == 0, 0.0, weight * (score - label) ** 2)) / jnp.sum(weight)
 
 
+@pinned_metric
 def expected_calibration_error(label: Array, score: Array, weight: Array, bins: int = BINS) -> jax.Array:
     """Mean over images of |share of positives - mean score| of the image's bin, 0..1 (Naeini 2015, AAAI).
 
@@ -41,11 +44,12 @@ def expected_calibration_error(label: Array, score: Array, weight: Array, bins: 
     """
     label, score, weight = arguments(label, score, weight)
     inner = jnp.linspace(0, 1, bins + 1, dtype=jnp.float32)[1:-1]
-    member = jax.nn.one_hot(jnp.searchsorted(inner, score, side="left"), bins)  # [N, bins]
+    member = jax.nn.one_hot(jnp.searchsorted(inner, score, side="left"), bins, dtype=jnp.float32)  # [N, bins]
     excess = jnp.where(weight == 0, 0.0, weight * (label - score))
-    return jnp.sum(jnp.abs(excess @ member)) / jnp.sum(weight)
+    return jnp.sum(jnp.abs(jnp.matmul(excess, member, precision="highest"))) / jnp.sum(weight)
 
 
+@pinned_metric
 def overlap(label: Array, score: Array, weight: Array) -> jax.Array:
     """Whether the scores of the two classes overlap, [] bool, without which no slope is the likeliest.
 
@@ -65,6 +69,7 @@ def logit(score: Array) -> jax.Array:
     return jnp.log(clipped) - jnp.log1p(-clipped)
 
 
+@pinned_metric
 def recalibration(label: Array, score: Array, weight: Array) -> Recalibration:
     """Calibration intercept and slope: logistic regression of the label on logit(score) (Cox 1958, Biometrika 45).
 
@@ -81,6 +86,7 @@ def recalibration(label: Array, score: Array, weight: Array) -> Recalibration:
     return Recalibration(at[0] - at[1] * mean / sd, at[1] / sd)
 
 
+@pinned_metric
 def calibration_in_the_large(label: Array, score: Array, weight: Array) -> jax.Array:
     """Calibration intercept with the slope held at 1: what must be added to every logit(score) to fit the share of
     positives; 0 where that is right, above 0 where scores are too low. NaN of one class."""
@@ -143,6 +149,6 @@ def _maximum(
         number, at, step = state
         return (number < _STEPS) & ~converged(at, step) & jnp.isfinite(step).all() & defined
 
-    start = jnp.zeros(2)
+    start = jnp.zeros(2, jnp.float32)
     _, at, step = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), start, newton(start)))
     return jnp.where(defined & converged(at, step), at + step, jnp.nan)

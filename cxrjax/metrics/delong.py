@@ -1,7 +1,8 @@
 """AUROC without a bootstrap: covariance, interval and paired test (DeLong), for patients of several images, too.
 
-label [n], 1 is positive; score [n], only its order counts; patient [n] any names, None: every image is a patient of
-its own. NumPy in float64; there are no weights, so leave out what is absent.
+label [n] 0 or 1, 1 is positive; score [n] finite numbers, of which only the order counts; patient [n] any names, None:
+every image is a patient of its own; arrays, lists or pandas Series, else a ValueError. NumPy in float64, as
+`discrimination.auroc`, whose value is the same; there are no weights, so leave out what is absent.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from scipy import special, stats
 
 from cxrjax.base.codes import code
+from cxrjax.metrics import arguments
 from cxrjax.metrics.resampled_t import Comparison, Estimate
 
 _ZERO = 1e-30  # rounding; one pair of images that changes sides moves a variance by 1 / n^4, 1e-20 of 100,000 images
@@ -21,9 +23,15 @@ def placements(label: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Placement value of every image [n], 0..1: the share of the other class that it stands on the right side of.
 
     A tie counts 1/2. The mean over the positives, and over the negatives, is the AUROC. By mid-ranks in O(n log n)
-    (Sun & Xu 2014, IEEE Signal Processing Letters 21). Both classes must be there.
+    (Sun & Xu 2014, IEEE Signal Processing Letters 21).
+
+    Raises:
+      ValueError: one class is absent.
     """
+    label, score = _checked(label, score)
     positive = label == 1
+    if positive.all() or not positive.any():
+        raise ValueError(f"label must hold both classes, got {positive.sum()} positive images of {positive.size}")
     value = np.empty(len(label))
     for members, rising in ((positive, score), (~positive, -score)):
         value[members] = (stats.rankdata(rising)[members] - stats.rankdata(rising[members])) / (~members).sum()
@@ -51,17 +59,17 @@ def covariance(
     Raises:
       ValueError: fewer than two patients have positive images, or negative ones.
     """
-    if reason := _obstacle(label, patient):
+    label, numbers = arguments.labels(label), _patients(label, patient)
+    if reason := _obstacle(label, numbers):
         raise ValueError(f"label and patient leave no variance to estimate: {reason}")
-    values = np.stack([placements(label, score) for score in scores])
-    return values[:, label == 1].mean(axis=1), _covariance(label, values, patient)
+    values = np.stack([placements(label, score) for score in np.asarray(scores)])
+    return values[:, label == 1].mean(axis=1), _covariance(label, values, numbers)
 
 
-def _covariance(label: np.ndarray, values: np.ndarray, patient: np.ndarray | None) -> np.ndarray:
-    """Of the means of `values` [K, n], placements or differences of placements."""
+def _covariance(label: np.ndarray, values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Of the means of `values` [K, n], placements or differences of placements; `numbers` as of `_patients`."""
     positive = label == 1
     m, n = int(positive.sum()), int((~positive).sum())
-    numbers = _patients(label, patient)
     excess = (values - values[:, positive].mean(axis=1, keepdims=True)).T
     x, y = np.zeros((2, numbers.max() + 1, len(values)))
     np.add.at(x, numbers[positive], excess[positive])
@@ -72,8 +80,17 @@ def _covariance(label: np.ndarray, values: np.ndarray, patient: np.ndarray | Non
     return total
 
 
+def _checked(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    label, score, _ = arguments.checked(label, score, np.ones(np.shape(label)), probabilities=False)
+    return label, np.asarray(score, float)  # negated below: unsigned numbers and bool have no negative
+
+
 def _patients(label: np.ndarray, patient: np.ndarray | None) -> np.ndarray:
-    return np.arange(len(label)) if patient is None else np.unique(patient, return_inverse=True)[1]
+    """A number for each image [n], equal for equal patients."""
+    if patient is None:
+        return np.arange(len(label))
+    arguments.same_length(label=len(label), patient=len(patient))
+    return arguments.patients(patient)
 
 
 def _correction(numbers: np.ndarray) -> float:
@@ -81,9 +98,10 @@ def _correction(numbers: np.ndarray) -> float:
     return patients / (patients - 1)
 
 
-def _obstacle(label: np.ndarray, patient: np.ndarray | None) -> str:
+def _obstacle(label: np.ndarray, numbers: np.ndarray) -> str:
     """The code of why there is no variance; "" if there is."""
-    numbers = _patients(label, patient)
+    if not label.size:
+        return code("no_image")
     for name, members in (("positive", label == 1), ("negative", label != 1)):
         if not members.any():
             return code(f"no_{name}_image")
@@ -97,13 +115,18 @@ def interval(label: np.ndarray, score: np.ndarray, patient: np.ndarray | None = 
 
     The limits are NaN with a reason where there is no variance, as at A = 0 and A = 1.
     """
-    area = float(placements(label, score)[label == 1].mean()) if len(np.unique(label)) == 2 else math.nan
-    if reason := _obstacle(label, patient):
+    (label, score), numbers = _checked(label, score), _patients(label, patient)
+    reason, z = _obstacle(label, numbers), float(stats.norm.ppf(arguments.quantile(level)))
+    if len(np.unique(label)) < 2:
+        return Estimate(math.nan, math.nan, math.nan, reason)
+    value = placements(label, score)
+    area = float(value[label == 1].mean())
+    if reason:
         return Estimate(area, math.nan, math.nan, reason)
-    variance = float(covariance(label, score[None], patient)[1][0, 0])
+    variance = float(_covariance(label, value[None], numbers)[0, 0])
     if variance <= _ZERO:
         return Estimate(area, math.nan, math.nan, code("no_variance"))
-    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance) / (area * (1 - area))
+    half = z * math.sqrt(variance) / (area * (1 - area))
     low, high = special.expit(special.logit(area) + np.array([-half, half]))
     return Estimate(area, float(low), float(high), "")
 
@@ -116,14 +139,16 @@ def compare(
     NaN with a reason where the difference has no variance, as between scores that rank the images alike.
     """
     undefined = (math.nan, math.nan, math.nan, math.nan)
-    if reason := _obstacle(label, patient):
+    label, numbers = arguments.labels(label), _patients(label, patient)
+    z = float(stats.norm.ppf(arguments.quantile(level)))
+    if reason := _obstacle(label, numbers):
         return Comparison(math.nan, *undefined, reason)
     # Not by the covariance of the two: if they rank alike the differences of placements are exactly 0.
     value = placements(label, score_b) - placements(label, score_a)
-    difference, variance = float(value[label == 1].mean()), float(_covariance(label, value[None], patient)[0, 0])
+    difference, variance = float(value[label == 1].mean()), float(_covariance(label, value[None], numbers)[0, 0])
     if variance <= _ZERO:
         return Comparison(difference, *undefined, code("no_variance"))
     error = math.sqrt(variance)
-    half = float(stats.norm.ppf((1 + level) / 2)) * error
+    half = z * error
     p = 2 * float(stats.norm.sf(abs(difference) / error))
     return Comparison(difference, difference - half, difference + half, difference / error, p, "")

@@ -20,6 +20,7 @@ import numpy as np
 
 from cxrjax.base import Array
 from cxrjax.metrics import calibration, discrimination
+from cxrjax.metrics.arguments import checked, number, pinned_rank
 
 NIH_PREVALENCE = 0.013  # 1,431 of the 112,120 images of NIH's 2020 table carry Pneumonia
 MAIN, SUBGROUPS, FLOORS = "main", "subgroups", "floors"  # tables of `Metric.tables`
@@ -103,7 +104,7 @@ def shown_in(table: str) -> tuple[str, ...]:
     return tuple(name for name, metric in METRICS.items() if table in metric.tables)
 
 
-_EVERY = ("no_image", "score_not_a_number")
+_EVERY = ("no_image",)
 _NO_POSITIVE, _NO_NEGATIVE, _NO_OVERLAP = "no_positive_image", "no_negative_image", "no_overlap"
 _NONE, _ALL = "none_called_positive", "all_called_positive"
 _BOTH = (_NO_POSITIVE, _NO_NEGATIVE)
@@ -164,6 +165,7 @@ class Evaluation:
         return compute(label, score, weight, threshold, self.prevalence, self.metrics)
 
 
+@pinned_rank
 def compute(
     label: Array,
     score: Array,
@@ -172,20 +174,34 @@ def compute(
     prevalence: float | Array = NIH_PREVALENCE,
     metrics: Sequence[Metric] | None = None,
 ) -> dict[str, jax.Array]:
-    """Metrics of one run: name -> [] f32, NaN where undefined.
+    """Metrics of one run: name -> [] f32, NaN where undefined. Compiled once for each N.
 
     Args:
-      label: [N], 1 is positive.
+      label: [N], 0 or 1, 1 is positive.
       score: [N] 0..1.
       weight: [N] non-negative multiplicities, 0: absent.
-      threshold: [] or, if images of several networks are pooled, [N], 0..1; scores above it are called positive.
+      threshold: [] or, if images of several networks are pooled, [N]; scores above it are called positive.
       prevalence: 0..1, share of positives for which `ppv_at_prevalence` and `npv_at_prevalence` hold.
       metrics: those wanted; None: all that are registered.
+
+    Raises:
+      ValueError: a label that counts is neither 0 nor 1, a score of such an image lies outside 0..1, a weight is
+        negative or not finite, or the threshold or prevalence is NaN.
     """
+    further = (number("threshold", threshold), number("prevalence", prevalence))
+    every = tuple(METRICS.values() if metrics is None else metrics)
+    values = _compute(every, *checked(label, score, weight), *further)
+    return {metric.name: values[metric.name] for metric in every}  # jax.jit sorts them
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compute(
+    metrics: tuple[Metric, ...], label: Array, score: Array, weight: Array, threshold: Array, prevalence: Array
+) -> dict[str, jax.Array]:
     further = {"threshold": threshold, "prevalence": prevalence}
     values: dict[str, jax.Array] = {}
     fits: dict[Callable[..., Any], Any] = {}  # what several metrics are parts of is computed once
-    for metric in METRICS.values() if metrics is None else metrics:
+    for metric in metrics:
         if metric.function not in fits:
             given = {name: further[name] for name in metric.takes}
             fits[metric.function] = metric.function(label, score, weight, **given)
@@ -203,10 +219,9 @@ def undefined(
     'no_negative_image'
 
     Raises:
-      ValueError: a label is neither 0 nor 1, a weight is negative or not finite, or a score lies outside 0..1.
+      ValueError: as `compute`.
     """
-    check(label, score, weight)
-    values = jax.device_get(_compute(label, score, weight, threshold, metrics=tuple(METRICS.values())))
+    values = jax.device_get(compute(label, score, weight, threshold))
     return reasons([name for name in METRICS if np.isnan(values[name])], label, score, weight, threshold)
 
 
@@ -217,9 +232,10 @@ def reasons(
 
     A code is the first that holds of those of every metric, those of its row, and its row's `otherwise`.
     """
-    counted = np.asarray(weight) > 0
-    called = np.asarray(score, np.float32) > np.broadcast_to(np.asarray(threshold, np.float32), counted.shape)
-    images = _Evaluated((label, score, weight), np.asarray(label)[counted], np.asarray(score)[counted], called[counted])
+    arrays = checked(label, score, weight)
+    counts = arrays[2] > 0
+    called = np.asarray(arrays[1], np.float32) > np.broadcast_to(number("threshold", threshold), counts.shape)
+    images = _Evaluated(arrays, arrays[0][counts], called[counts])
     return {
         row.name: next((code for code in (*_EVERY, *row.undefined) if OBSTACLES[code](images)), row.otherwise)
         for row in map(METRICS.__getitem__, names)
@@ -227,39 +243,20 @@ def reasons(
 
 
 class _Evaluated(NamedTuple):
-    """Images as they are given, and label, score and decision (bool) of those that count."""
+    """Images as they are given, and label and decision (bool) of those that count."""
 
-    given: tuple[Array, Array, Array]
+    given: tuple[Any, Any, Any]
     label: np.ndarray
-    score: np.ndarray
     called: np.ndarray
 
 
-_compute, _overlap = jax.jit(compute, static_argnames="metrics"), jax.jit(calibration.overlap)
+_overlap = jax.jit(calibration.overlap)
 
 OBSTACLES: dict[str, Callable[[_Evaluated], bool]] = {  # code -> whether it holds of these images
     "no_image": lambda images: not images.label.size,
-    "score_not_a_number": lambda images: bool(np.isnan(images.score).any()),
     _NO_POSITIVE: lambda images: not (images.label == 1).any(),
     _NO_NEGATIVE: lambda images: not (images.label == 0).any(),
     _NONE: lambda images: not images.called.any(),
     _ALL: lambda images: bool(images.called.all()),
     _NO_OVERLAP: lambda images: not _overlap(*images.given),
 }
-
-
-def check(label: Array, score: Array, weight: Array) -> None:
-    """Raises a ValueError if a label is neither 0 nor 1, a weight negative or not finite, or a score outside 0..1.
-
-    NaN scores pass: the metrics are then NaN, and `undefined` says so.
-    """
-    label, score, weight = np.asarray(label), np.asarray(score, float), np.asarray(weight, float)
-    discrimination.arguments(label, score, weight)
-    wrong = ~np.isin(label, (0, 1))
-    if wrong.any():
-        raise ValueError(f"label must be 0 or 1, got {label[wrong][0]}")
-    if not (np.isfinite(weight) & (weight >= 0)).all():
-        raise ValueError(f"weight must be finite and not negative, got {weight.min()}")
-    outside = ((score < 0) | (score > 1)) & (weight > 0)
-    if outside.any():
-        raise ValueError(f"score must lie in 0..1, got {score[outside][0]}")

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from cxrjax.base.codes import code
+from cxrjax.metrics import arguments
 
 
 class Summary(NamedTuple):
@@ -53,6 +54,7 @@ def over_runs(values: np.ndarray, n_train: float, n_val: float, ends: tuple[floa
       n_val: validation images of a run (mean over runs).
       ends: lowest and highest value of the metric, as `registry.Metric.range`; 0 and 1 of a share.
     """
+    values = np.asarray(values, float)
     values = values[~np.isnan(values)]
     runs = len(values)
     if runs < 2:
@@ -78,8 +80,9 @@ def compare_runs(a: np.ndarray, b: np.ndarray, n_train: float, n_val: float, lev
       level: of the interval of the difference.
 
     Raises:
-      ValueError: a and b differ in length.
+      ValueError: a and b differ in length, or level is no share.
     """
+    a, b, quantile = np.asarray(a, float), np.asarray(b, float), arguments.quantile(level)
     if a.shape != b.shape:
         raise ValueError(f"a and b must have a value for each of the same runs, got {a.shape} and {b.shape}")
     values = (b - a)[~np.isnan(b - a)]
@@ -90,7 +93,7 @@ def compare_runs(a: np.ndarray, b: np.ndarray, n_train: float, n_val: float, lev
     error = _error_of_mean(values, n_train, n_val)
     if error <= 1e-12:  # differences of metrics in 0..1, which float64 holds to 1e-16
         return Comparison(mean, math.nan, math.nan, math.nan, math.nan, code("no_difference_varies"))
-    half = float(stats.t.ppf((1 + level) / 2, runs - 1)) * error
+    half = float(stats.t.ppf(quantile, runs - 1)) * error
     p = 2 * float(stats.t.sf(abs(mean) / error, runs - 1))
     return Comparison(mean, mean - half, mean + half, mean / error, p, "")
 
@@ -111,21 +114,21 @@ def threshold_for_sensitivity(label: np.ndarray, score: np.ndarray, sensitivity:
     0.375
 
     Args:
-      label: [n], 1 is positive.
+      label: [n], 0 or 1, 1 is positive.
       score: [n], 0..1.
       sensitivity: above 0, at most 1.
 
     Raises:
-      ValueError: sensitivity is out of range, no image is positive, or a score is not in 0..1.
+      ValueError: sensitivity is out of range, no image is positive, a label is neither 0 nor 1, or a score is not in
+        0..1.
     """
+    label, score, _ = arguments.checked(label, score, np.ones(np.shape(label)))
     score = np.asarray(score, np.float32)
     falling = np.sort(score[label == 1])[::-1]
     if not 0 < sensitivity <= 1:
         raise ValueError(f"sensitivity must be above 0 and at most 1, got {sensitivity}")
     if not falling.size:
         raise ValueError("label must hold a positive image, got none")
-    if not ((score >= 0) & (score <= 1)).all():
-        raise ValueError(f"score must lie in 0..1, got {score.min()} to {score.max()}")
     lowest = falling[math.ceil(sensitivity * falling.size - 1e-9) - 1]  # 0.55 * 100 is 55.00000000000001
     below = np.max(score[score < lowest], initial=np.float32(-1))
     middle = np.float32((float(lowest) + float(below)) / 2)
