@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         if not config.source or not config.out:
             raise InputError("--source and --out must be given (--help lists the flags)")
         _cli.log_to_stderr()
-        from cxrjax.data import load
+        from cxrjax.data import labels, load
         from cxrjax.data.decode import Reduction
         from cxrjax.data.prepare import prepare
 
@@ -57,11 +57,14 @@ def main(argv: list[str] | None = None) -> None:
         outcome = prepare(source, out, reduction, config.max_bad, config.workers, config.overwrite)
         if outcome is None:
             raise InputError(f"{out} was made by another process meanwhile")
-        labels = "" if any(source.listed) else "; no image has a label"
-        _terminal.show(
+        shown = labels.lines(source.spellings) if any(source.listed) else []
+        unlabelled = "" if any(source.listed) else "; no image has a label"
+        shown.append(
             f"{out}: {outcome.images} images of {source.kind} {source.place}, {outcome.bad} bad, {outcome.doubtful} "
-            f"doubtful (bad_images.csv), {outcome.read} read in {outcome.seconds:.0f} s{labels}"
+            f"doubtful, {outcome.passed_over} files passed over (bad_images.csv), {outcome.read} read in "
+            f"{outcome.seconds:.0f} s{unlabelled}"
         )
+        _terminal.show("\n".join([*shown[:-1], *source.notes, shown[-1]]))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,15 @@ def state(labels: str, finding: str) -> bool | None:
     return False if is_complete else None
 
 
+def present(labels: str) -> list[str]:
+    """Findings that labels name as present, see `state`.
+
+    >>> present("Edema|-Mass"), present("?")
+    (['Edema'], [])
+    """
+    return [item for item in dict.fromkeys(labels.split("|")) if item and not item.startswith((ABSENT, OPEN))]
+
+
 @dataclasses.dataclass(frozen=True)
 class LabelClass:
     """Images that belong together by their labels, see `state`; an image whose finding is unknown is in no class.

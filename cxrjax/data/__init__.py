@@ -1,7 +1,8 @@
 """Radiographs and what is known of them.
 
-Public: `load` (any data set -> an image store), `sources`, `prepare`, `cohort` (draws and splits), `decode`, `dicom`,
-`screening`, `copies`, `phantom`, `tfds` (needs TensorFlow Datasets). Internal: `attributes`, `conventions`, `patients`,
+Public: `load` (any data set -> an image store), `sources`, `labels`, `prepare`, `cohort` (draws and splits), `decode`,
+`dicom`, `screening`, `copies`, `phantom`, `tfds` (needs TensorFlow Datasets). Internal: `phrases` and `vocabulary` (of
+labels), `attributes`, `conventions`, `patients`,
 `reading`, `dicom_worker`.
 """
 

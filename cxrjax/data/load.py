@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import logging
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from cxrjax.base import InputError
 from cxrjax.base.config import SourceFlags
+from cxrjax.data import labels
 from cxrjax.data.decode import Reduction
+from cxrjax.data.labels import Spelling
+from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.prepare import prepare
-from cxrjax.data.sources import Source, folder, is_archive, nih
+from cxrjax.data.sources import Source, folder, is_archive, nih, table
+from cxrjax.data.sources.image_files import why_no_image
 from cxrjax.storage.store import About, ImageStore, is_store, label_counts, open_store, read_about
 
 log = logging.getLogger(__name__)
@@ -22,9 +29,10 @@ log = logging.getLogger(__name__)
 class Naming(NamedTuple):
     """How a hospital's own names are read."""
 
-    classes: dict[str, str] = folder.CLASSES  # upper-case name of a folder or label -> NIH label
-    columns: dict[str, str] = {}  # our name of a CSV column -> theirs  # noqa: RUF012 - never written to
+    vocabulary: Vocabulary = Vocabulary()  # of labels and class folders
+    columns: Mapping[str, str] = MappingProxyType({})  # our name of a table's column -> theirs
     patient: re.Pattern[str] | None = None  # see `folder.patient_of`
+    values: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # our name of a column -> value as written -> ours
 
 
 def naming(flags: SourceFlags) -> Naming:
@@ -33,18 +41,23 @@ def naming(flags: SourceFlags) -> Naming:
     Raises:
       InputError: if one of them is not of its form.
     """
-    columns = _pairs("columns", flags.columns)
-    unknown = sorted(set(columns) - set(folder.KNOWN))
+    columns, values = {}, {}
+    for ours, theirs in _pairs("columns", flags.columns).items():
+        columns[ours], *meanings = theirs.split(":") if "=" in theirs else (theirs,)
+        if meanings:
+            values[ours] = _pairs("columns", ",".join(meanings))
+    unknown = sorted(set(columns) - set(table.KNOWN))
     if unknown:
-        raise InputError(f"--columns knows {', '.join(folder.KNOWN)}, not {', '.join(unknown)}")
-    classes = {name.upper(): label for name, label in _pairs("classes", flags.classes).items()}
-    return Naming(folder.CLASSES | classes, columns, _pattern(flags.patient_regex))
+        raise InputError(f"--columns knows {', '.join(table.KNOWN)}, not {', '.join(unknown)}")
+    vocabulary = Vocabulary(_pairs("classes", flags.classes), flags.other_findings, flags.uncertain)
+    return Naming(vocabulary, columns, _pattern(flags.patient_regex), values)
 
 
 def _pairs(flag_name: str, text: str) -> dict[str, str]:
-    """`a=b,c=d` as a dictionary."""
-    pairs = [part.split("=", 1) for part in text.split(",") if part.strip()]
-    if any(len(pair) != 2 or not all(side.strip() for side in pair) for pair in pairs):
+    """`a=b,c=d` as a dictionary; a pair with a comma stands in double quotes."""
+    parts = next(csv.reader([text], skipinitialspace=True), [])
+    pairs = [part.partition("=")[::2] for part in parts if part.strip()]
+    if any(not all(side.strip() for side in pair) for pair in pairs):
         raise InputError(f"--{flag_name} must be NAME=VALUE,NAME=VALUE, got {text!r}")
     return {name.strip(): value.strip() for name, value in pairs}
 
@@ -79,13 +92,14 @@ def cache_dir() -> Path:
 
 
 def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immutable
-    """Tells what a source is and lists what is there, without reading an image.
+    """Tells what a source is and lists what is there, without decoding an image.
 
-    In this order: an NIH folder (`Data_Entry_2017*.csv`), a folder with one CSV that has the columns path and label,
-    class folders, any folder with images, which then have no label; or such a CSV, or one image file.
+    In this order: an NIH folder (`Data_Entry_2017*.csv`), a folder with one table of images (columns path and label,
+    or path and one column a finding), class folders, any folder with images, which then have no label; or such a
+    table, or one image file.
 
     Raises:
-      InputError: if it is missing or none of these.
+      InputError: if it is missing or none of these, or something in it is not understood.
     """
     try:
         return _find(place, naming)
@@ -95,22 +109,24 @@ def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immu
 
 def _find(place: Path, naming: Naming) -> Source:
     """The first layout that fits; a new source is a line here."""
-    classes, columns, pattern = naming
+    vocabulary, columns, pattern, _ = naming
     if place.is_file():
-        if place.suffix.lower() == ".csv":
-            return folder.scan_table(place, classes, columns, pattern)
-        return folder.scan_images(place, classes, pattern)
+        if why_no_image(place):
+            return table.scan(place, vocabulary, columns, pattern)
+        return folder.scan_images(place, vocabulary, pattern)
     if not place.is_dir():
         raise InputError(f"{place} does not exist")
     if nih.find_table(place):
-        return nih.scan(place)
-    labelled = folder.class_folders(place, classes)
-    table = folder.find_table(place, columns, required=not labelled or bool(columns))
-    if table:
-        return folder.scan_table(table, classes, columns, pattern)
-    if not labelled and any(is_archive(path) for path in place.iterdir()):
+        return nih.scan(place, vocabulary)
+    classes = folder.class_folders(place, vocabulary)
+    chosen, note = table.choose(place, columns, vocabulary, classes)
+    if chosen:
+        source = table.scan(chosen, vocabulary, columns, pattern)
+    elif not classes and any(is_archive(path) for path in place.iterdir()):
         raise InputError(f"{place} holds archives but no Data_Entry_2017*.csv, which names their images and labels")
-    return folder.scan_images(place, classes, pattern)
+    else:
+        source = folder.scan_images(place, vocabulary, pattern)
+    return source._replace(notes=(note, *source.notes) if note else source.notes)
 
 
 def load(
@@ -134,7 +150,7 @@ def load(
         return _phantom(size)
     place = Path(data_dir)
     if is_store(place):
-        return open_store(place, size), read_about(place)
+        return _told(open_store(place, size), read_about(place))
     source, reduction = find(place, naming(flags)), Reduction(size)
     suffix = "" if reduction == Reduction() else f"-{size}"
     prepared = cache_dir() / "stores" / f"{place.resolve().name}-{_fingerprint(source)}{suffix}"
@@ -143,7 +159,16 @@ def load(
         outcome = prepare(source, prepared, reduction, max_bad)
         if outcome:
             log.info("%d images prepared, %d bad, %d doubtful", outcome.images, outcome.bad, outcome.doubtful)
-    return _checked(prepared, max_bad)
+    return _told(*_checked(prepared, max_bad))
+
+
+def _told(store: ImageStore, about: About) -> tuple[ImageStore, About]:
+    """Both, after a log of what was understood of the source."""
+    for note in about.notes:
+        log.info("%s", note)
+    if about.spellings:
+        log.info("labels as read: %s", labels.summary(Spelling(*row) for row in about.spellings))
+    return store, about
 
 
 def _checked(prepared: Path, max_bad: float) -> tuple[ImageStore, About]:

@@ -44,6 +44,7 @@ class Outcome(NamedTuple):
     images: int  # in the store
     bad: int  # left out
     doubtful: int  # in the store, and reported
+    passed_over: int  # no images of the source, such as texts
     read: int  # images read this time, the others came from an interrupted attempt
     seconds: float
 
@@ -168,20 +169,23 @@ def _fill(folder: Path, source: Source, reduction: Reduction, max_bad: float, wo
         done = [partial.done[image] for image in source.table["image"] if image in images]
         table = _table(source, done)
         bad_images = _bad_table(bad + _duplicates(table, done))
-        left_out = int(bad_images["left_out"].sum())
+        passed_over = int(bad_images["passed_over"].sum())
+        left_out = int(bad_images["left_out"].sum()) - passed_over
         _check(folder, bad_images, left_out, len(table), max_bad)
-        about = About(str(source.place), source.listed, _provenance(reduction), {})
+        spellings = [list(spelling) for spelling in source.spellings]
+        about = About(str(source.place), source.listed, _provenance(reduction), {}, spellings, list(source.notes))
         boxes = source.boxes[source.boxes["image"].isin(images)]
         inside = folder / _STORE
         inside.mkdir()
         write_tables(inside, table, about, bad_images, boxes if reduction.fit == "stretch" else None)
         write_images(inside / "images.npy", partial.pixels(table["image"]), len(table))
-    return Outcome(len(table), left_out, len(bad_images) - left_out, read, 0.0)
+    doubtful = len(bad_images) - left_out - passed_over
+    return Outcome(len(table), left_out, doubtful, passed_over, read, 0.0)
 
 
 def _bad_table(bad: list[Bad]) -> pd.DataFrame:
     """`BAD_COLUMNS`, sorted."""
-    rows = [(sources.printable(b.image), sources.printable(b.origin), b.left_out, b.reason) for b in bad]
+    rows = [(sources.printable(b.image), sources.printable(b.origin), b.left_out, b.passed_over, b.reason) for b in bad]
     return pd.DataFrame(rows, columns=list(BAD_COLUMNS)).sort_values(["image", "origin"], kind="stable")
 
 
@@ -194,7 +198,7 @@ def _check(folder: Path, bad_images: pd.DataFrame, left_out: int, images: int, m
     files.write_text(path, bad_images.to_csv(index=False))
     if not left_out:
         raise InputError("the archives hold none of the images that the table lists")
-    first = bad_images[bad_images["left_out"]].iloc[0]
+    first = bad_images[bad_images["left_out"] & ~bad_images["passed_over"]].iloc[0]
     what = f"none of the {left_out} images can be used"
     if images:
         percent = f"{100 * share:.1f} %"
@@ -231,7 +235,7 @@ def _read_all(source: Source, reduction: Reduction, workers: int, partial: Parti
                 images.add(item.image)
                 read += 1
             else:
-                bad.append(Bad(item.image, item.origin, str(result), not isinstance(result, NoImage)))
+                bad.append(Bad(item.image, item.origin, str(result), passed_over=isinstance(result, NoImage)))
                 faulty.add(item.stamp)
         if time.monotonic() - committed > COMMIT_SECONDS:
             partial.commit()

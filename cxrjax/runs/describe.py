@@ -16,7 +16,7 @@ import pandas as pd
 
 from cxrjax.analysis import subgroups as groupings
 from cxrjax.base import files
-from cxrjax.base.tasks import PNEUMONIA_CLASSES
+from cxrjax.base.tasks import PNEUMONIA_CLASSES, present
 from cxrjax.data import cohort
 from cxrjax.report import pages
 from cxrjax.report.figures import sheets
@@ -151,9 +151,9 @@ def findings(table: pd.DataFrame) -> pd.DataFrame:
     """
     member = members(table["labels"])
     each = pd.DataFrame({"image": np.arange(len(table)), "patient": table["patient"].to_numpy(), "in_P": member["P"]})
-    each["finding"] = [sorted(set(labels.split("|"))) for labels in table["labels"]]
+    each["finding"] = [sorted(present(labels)) for labels in table["labels"]]
     each["alone"] = each["finding"].str.len() == 1
-    each = each[~member["unlabelled"]].explode("finding")
+    each = each[~member["unlabelled"]].explode("finding").dropna(subset="finding")
     result = each.groupby("finding", as_index=False).agg(
         images=("image", "size"), patients=("patient", "nunique"), alone=("alone", "sum"), in_P=("in_P", "sum")
     )
@@ -192,8 +192,8 @@ def bad_images(store: ImageStore, about: About) -> pd.DataFrame:
     """What was left out or is doubtful, as `store.read_bad_images`; of a store in memory only what `about` says."""
     if store.folder:
         return read_bad_images(store.folder)
-    rows = [(image, image, True, reason) for image, reason in about.bad_images.items()]
-    return pd.DataFrame(rows, columns=list(BAD_COLUMNS)).astype({"left_out": bool})
+    rows = [(image, image, True, False, reason) for image, reason in about.bad_images.items()]
+    return pd.DataFrame(rows, columns=list(BAD_COLUMNS)).astype({"left_out": bool, "passed_over": bool})
 
 
 def contact_sheets(store: ImageStore, seed: int) -> dict[str, np.ndarray]:
@@ -217,7 +217,7 @@ def summary(description: Description) -> dict[str, Any]:
         "classes": sizes.to_dict("index"),
         "most_images_of_a_patient": description.most_images,
         "patients_unknown": description.patients_unknown,
-        "left_out": int(description.bad["left_out"].sum()),
+        "left_out": int((description.bad["left_out"] & ~description.bad["passed_over"]).sum()),
         "doubtful": int((~description.bad["left_out"]).sum()),
         "duplicates": {
             "groups": len(groups),

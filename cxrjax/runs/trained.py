@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,12 +24,14 @@ from cxrjax.base.tasks import Task
 from cxrjax.data import decode, reading, screening
 from cxrjax.data.decode import Reduction
 from cxrjax.data.sources import Bad, Entry, printable
-from cxrjax.data.sources.folder import images_under
+from cxrjax.data.sources.image_files import count_passed_over, images_under
 from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder, setup
 from cxrjax.storage import checkpoint
 from cxrjax.training import bank, inputs, seed_batches, step
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ("image", "score", "sd", "decision", "refused")  # of `predict`
 _BLOCK = 1024  # images whose pixels and activations are held at once: 67 MB and, from fc6, 38 MB
@@ -175,6 +178,10 @@ def gather(places: Iterable[str | Path]) -> list[Path | Bad]:
         if not os.path.lexists(place):
             raise InputError(f"{printable(str(place))} does not exist")
         images, faults = images_under(place) if place.is_dir() else ([place], [])
+        passed_over = count_passed_over(faults)
+        if passed_over:
+            log.warning("%s: %s", printable(str(place)), passed_over)
+        faults = [fault for fault in faults if not fault.passed_over]
         if not images and not faults:
             raise InputError(f"{printable(str(place))} holds no image (PNG, JPEG, TIFF, BMP, DICOM)")
         paths += [*faults, *images]

@@ -34,15 +34,17 @@ class About(NamedTuple):
     """Where a store's images come from; written beside them as `about.json`."""
 
     source: str  # the folder as the user gave it, or "phantom"
-    listed: dict[str, int]  # label as written -> images with it in the source's table, present or not
+    listed: dict[str, int]  # labels as read -> images with them in the source's table, present or not
     made: dict[str, Any]  # size, fit, filter and versions of what decoded the images; empty if drawn
     bad_images: dict[str, str]  # image -> why it was left out; from `bad_images.csv`
+    spellings: list[list[Any]] = []  # noqa: RUF012 - never written to; [label as written, as read, images that are there]
+    notes: list[str] = []  # noqa: RUF012 - the same; what else was understood of the source, a sentence each
 
 
 COLUMNS = ("image", "patient", "labels", "view", "age", "sex", "followup", "split")
 BOX_COLUMNS = ("image", "finding", "x", "y", "width", "height")
 FILES = ("images.npy", "table.csv", "about.json", "bad_images.csv", "boxes.csv")
-BAD_COLUMNS = ("image", "origin", "left_out", "reason")
+BAD_COLUMNS = ("image", "origin", "left_out", "passed_over", "reason")
 _TEXT = dict.fromkeys(("image", "patient", "labels", "view", "sex", "split"), str)
 _ROWS_AT_ONCE = 256  # 16 MB
 
@@ -130,19 +132,23 @@ def read_about(folder: Path) -> About:
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         bad = read_bad_images(folder)
-        left_out = bad[bad["left_out"]]
+        left_out = bad[bad["left_out"] & ~bad["passed_over"]]
         return About(**about, bad_images=dict(zip(left_out["image"], left_out["reason"], strict=True)))
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{folder} is a damaged store, or one of another version: {error}") from error
 
 
 def read_bad_images(folder: Path) -> pd.DataFrame:
-    """What was left out of a store or is doubtful: image, origin, left_out (bool), reason."""
+    """What was left out of a store or is doubtful: image, origin, left_out, passed_over (both bool), reason.
+
+    What is passed over is left out, but no image of the source is lost with it: a text, an image of no row.
+    """
     path = folder / "bad_images.csv"
-    types = {name: bool if name == "left_out" else str for name in BAD_COLUMNS}
+    types = {name: bool if name in ("left_out", "passed_over") else str for name in BAD_COLUMNS}
     if not path.is_file():
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
-    return pd.read_csv(path, dtype=types, keep_default_na=False)
+    bad = pd.read_csv(path, dtype=types, keep_default_na=False)
+    return bad if "passed_over" in bad else bad.assign(passed_over=False)[list(BAD_COLUMNS)]  # of earlier versions
 
 
 def read_boxes(folder: Path) -> pd.DataFrame:

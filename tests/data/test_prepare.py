@@ -143,7 +143,7 @@ def test_a_missing_file_of_a_table_is_named(tmp_path):
     assert call(tmp_path / "t.csv", tmp_path / "out", "--max_bad=0.5") == 0
     bad = store.read_bad_images(tmp_path / "out")
     assert bad[["image", "left_out", "reason"]].to_numpy().tolist() == [
-        ["a.png", False, "duplicate name: the table's first row of it is used"],
+        ["a.png", False, "listed as 'No Finding' and as 'Pneumonia': its label is unknown"],
         ["b.png", True, "cannot be read: No such file or directory"],
     ]
 

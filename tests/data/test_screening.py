@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from cxrjax.base import InputError
 from cxrjax.data import screening
 from cxrjax.data.decode import decode
-from cxrjax.data.sources.folder import images_under
+from cxrjax.data.sources.image_files import images_under
 
 
 def colour_photo():

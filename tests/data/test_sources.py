@@ -15,9 +15,10 @@ from cxrjax.base import InputError
 from cxrjax.base.tasks import PNEUMONIA_CLASSES
 from cxrjax.data import cohort, load, phantom
 from cxrjax.data.decode import Reduction
+from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.prepare import prepare
 from cxrjax.data.sources import folder, nih, years
-from cxrjax.data.sources.folder import CLASSES, patient_of
+from cxrjax.data.sources.folder import patient_of
 from cxrjax.storage import store
 from tests.data.dicom_files import dicom
 
@@ -65,8 +66,8 @@ def test_of_two_tables_the_newer_is_read(tmp_path):
 
 
 def test_a_missing_column_is_named(tmp_path):
-    root = nih_folder(tmp_path / "nih", HEADER_2017.replace("Finding Labels", "Label"))
-    with pytest.raises(InputError, match="lacks the column 'Finding Labels'"):
+    root = nih_folder(tmp_path / "nih", HEADER_2017.replace("Finding Labels", "Kind"))
+    with pytest.raises(InputError, match=r"lacks the column\(s\) label"):
         load.load(str(root))
 
 
@@ -129,8 +130,8 @@ def test_class_folders(tmp_path):
 
 def test_an_empty_class_folder_is_refused(tmp_path):
     (tmp_path / "NORMAL").mkdir()
-    with pytest.raises(InputError, match=r"holds no image .PNG, JPEG.* in NORMAL"):
-        folder.scan_images(tmp_path, CLASSES)
+    with pytest.raises(InputError, match=r"holds no image .PNG, JPEG"):
+        folder.scan_images(tmp_path, Vocabulary())
 
 
 def test_train_val_test_above_the_classes(tmp_path):
@@ -144,7 +145,7 @@ def test_train_val_test_above_the_classes(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (9, 9)).save(path, format="PNG")
-    table = folder.scan_images(tmp_path, CLASSES).table
+    table = folder.scan_images(tmp_path, Vocabulary()).table
     assert list(table["image"]) == ["test/PNEUMONIA/deep/c.bmp", "train/normal/a.png", "val/PNEUMONIA/b.png"]
     assert list(table["split"]) == ["test", "train", "val"]
     assert list(table["labels"]) == ["Pneumonia", "No Finding", "Pneumonia"]
@@ -219,7 +220,9 @@ def test_dicom_as_a_pacs_names_it(tmp_path):
     ]
     bad = store.read_bad_images(out)
     assert bad[["image", "left_out", "reason"]].to_numpy().tolist() == [
-        ["NORMAL/SR000", False, "is a DICOM file without an image"]
+        ["NORMAL/DICOMDIR", True, "is no image: a DICOM directory"],
+        ["NORMAL/SR000", True, "is a DICOM file without an image"],
+        ["NORMAL/notes.txt", True, "is no image: text"],
     ]
 
 
@@ -245,13 +248,19 @@ def test_names_that_are_no_text_are_escaped(tmp_path):
     assert list(about.bad_images) == [r"NORMAL/bad\udcff.png"]
 
 
-def test_folders_that_are_no_class_are_told(tmp_path, caplog):
-    for name in ("NORMAL", "COVID"):
-        (tmp_path / "set" / name).mkdir(parents=True)
-        Image.new("L", (9, 9)).save(tmp_path / "set" / name / "a.png")
-    with caplog.at_level("WARNING"):
+def test_a_folder_beside_class_folders_that_is_no_class_is_refused_with_the_flags_that_settle_it(tmp_path):
+    for name in ("NORMAL/a", "COVID/a", "COVID/b", "NORMAL/p1/a"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9)).save(tmp_path / "set" / f"{name}.png")
+    with pytest.raises(InputError, match=r"not understood: 'COVID' \(2 images\); --classes=COVID=Pneumonia .*=keep"):
         load.find(tmp_path / "set")
-    assert "folders that are no class are not read: COVID" in caplog.text
+    for vocabulary, label in (
+        (Vocabulary({"covid": "Pneumonia"}), "Pneumonia"),
+        (Vocabulary({"COVID": "unknown"}), ""),
+        (Vocabulary(other_findings="keep"), "COVID"),
+    ):
+        table = load.find(tmp_path / "set", load.Naming(vocabulary)).table
+        assert list(table["labels"]) == [label, label, "No Finding", "No Finding"]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +321,7 @@ def test_a_table_of_images(tmp_path):
 @pytest.mark.parametrize(
     ("text", "columns", "told"),
     [
-        ("path;label\n0.png;NORMAL\n", {}, r"list.csv lacks the column.s. path, label; it has path;label"),
+        ("path:label\n0.png:NORMAL\n", {}, r"list.csv lacks the column.s. path; it has path:label"),
         ("path,label\n0.png,NORMAL\n", {"label": "dignosis"}, r"lacks the column.s. dignosis"),
         ("path,label\n", {}, "holds no row"),
         ("", {}, "cannot be read as a table"),
@@ -340,18 +349,20 @@ def test_odd_tables(tmp_path):
 def test_of_two_tables_one_must_be_given(tmp_path):
     root = listed(tmp_path / "set", "path,label\n0.png,NORMAL\n")
     (root / "more.csv").write_text("path,label\n1.png,NORMAL\n")
-    with pytest.raises(InputError, match=r"holds list.csv, more.csv; give one of them"):
+    with pytest.raises(InputError, match=r"holds several tables of images: list.csv and more.csv; give one of them"):
         load.find(root)
     assert len(load.find(root / "more.csv").table) == 1
 
 
 def test_a_table_with_other_names(tmp_path):
-    root = listed(tmp_path / "set", "file,dx,pid\n0.png,1,a\n1.png,0,b\n")
-    naming = load.Naming({"1": "Pneumonia", "0": "No Finding"}, {"path": "file", "label": "dx", "patient": "pid"})
+    root = listed(tmp_path / "set", "place,said,who\n0.png,1,a\n1.png,0,b\n")
+    naming = load.Naming(
+        Vocabulary({"1": "Pneumonia", "0": "No Finding"}), {"path": "place", "label": "said", "patient": "who"}
+    )
     table = load.find(root, naming).table
     assert list(table["labels"]) == ["Pneumonia", "No Finding"]
     assert list(table["patient"]) == ["a", "b"]
-    with pytest.raises(InputError, match=r"lacks the column.s. path, label; it has file, dx, pid"):
+    with pytest.raises(InputError, match=r"lacks the column.s. path; it has place, said, who .--columns=path=NAME"):
         load.find(root / "list.csv")
     with pytest.raises(InputError, match=r"lacks the column.s. nobody"):
         load.find(root / "list.csv", load.Naming(columns={**naming.columns, "patient": "nobody"}))

@@ -6,7 +6,9 @@ line in `cxrjax.data.load._find`; nothing else knows of sources. `scan` lists an
   - `table`: a row an image that may come, columns `store.COLUMNS` ("" or NaN where unknown), names that are unique;
   - `files`: `stat_file(name, path)` of each image on disk, and `archives` likewise, whose members are found by name;
   - `patients`: for each row whose image it is where table and DICOM header are silent (`folder.patient_of`);
-  - `problems`: a `Bad` for each thing that a user must hear of, such as those of `drop_duplicate_rows`.
+  - `problems`: a `Bad` for each thing that a user must hear of, such as a file that is passed over;
+  - `spellings`: what was written for labels and what `data.labels` read, of images that are there;
+  - `notes`: what else was understood, a sentence each, which logs and `prepare` tell.
 
 `folder.scan_images` is the shortest example. Decoding, bad files, interruptions, equal pixels under two labels and the
 cache of prepared stores follow by themselves.
@@ -25,6 +27,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from cxrjax.base import InputError, lazy_modules
+from cxrjax.data.labels import Spelling
 
 lazy_modules(__name__)
 
@@ -52,6 +55,7 @@ class Bad(NamedTuple):
     origin: str  # where it lies: a path, or ARCHIVE!MEMBER
     reason: str
     left_out: bool = True  # False: it is used, and reported only
+    passed_over: bool = False  # left out, and no image of the source is lost with it: a text, an image of no row
 
 
 class Source(NamedTuple):
@@ -64,8 +68,10 @@ class Source(NamedTuple):
     files: list[File]
     archives: list[File]
     problems: list[Bad]  # seen while looking around: missing files, names listed twice
-    listed: dict[str, int]  # label as written -> images in the source's table, present or not
+    listed: dict[str, int]  # labels as read -> images in the source's table, present or not
     boxes: pd.DataFrame  # `BOX_COLUMNS`, as shares of the image, 0..1
+    spellings: tuple[Spelling, ...] = ()  # labels as written and as read, of images that are there
+    notes: tuple[str, ...] = ()  # what else was understood, a sentence each
 
 
 class Entry(NamedTuple):
@@ -261,23 +267,3 @@ def years(text: pd.Series) -> pd.Series:
 def numbers(text: pd.Series) -> pd.Series:
     """Whole numbers; 0 for what is none."""
     return pd.to_numeric(text.str.extract(r"^\s*0*(\d{1,9})(?:\.0*)?\s*$", expand=False)).fillna(0).astype(int)
-
-
-def drop_duplicate_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Bad]]:
-    """The first row of each image of the table read from `path`, and what is to be said of the others."""
-    duplicated = table["image"].duplicated()
-    reason = "duplicate name: the table's first row of it is used"
-    problems = [Bad(name, str(path), reason, left_out=False) for name in table["image"][duplicated]]
-    return table[~duplicated].reset_index(drop=True), problems
-
-
-def read_csv(path: Path, rows: int | None = None) -> pd.DataFrame:
-    """A CSV file as text, "" where a cell is empty; its first `rows` rows, or all.
-
-    Raises:
-      InputError: if it is no table.
-    """
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, nrows=rows, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a table: {error}") from error

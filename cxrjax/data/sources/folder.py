@@ -1,94 +1,39 @@
-"""A hospital's own images: class folders (`NORMAL/`, `PNEUMONIA/`), a CSV with columns path and label, or no labels."""
+"""A hospital's own images in folders: named as classes (`NORMAL/`, `PNEUMONIA/`) at any level, or without labels."""
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from cxrjax.base import InputError
-from cxrjax.data import sources
-from cxrjax.data.decode import SUFFIXES
-from cxrjax.data.dicom import is_dicom
+from cxrjax.data import labels, sources
+from cxrjax.data.phrases import Unread, Vocabulary, fold
 from cxrjax.data.sources import Bad, Source
+from cxrjax.data.sources.image_files import SUFFIXES, count_passed_over, images_under
 from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
 
-NEEDED = ("path", "label")  # columns of a table of images
-KNOWN = (*NEEDED, "patient", "view", "age", "sex", "followup", "split")
-_NO_IMAGES = (".txt", ".csv", ".json", ".xml", ".html", ".md", ".pdf", ".xlsx", ".zip", ".gz", ".npy", ".db", ".ini")
-CLASSES = {"NORMAL": "No Finding", "PNEUMONIA": "Pneumonia"}  # upper-case name of a class -> NIH label
-SPLITS = {  # name of a folder, lower-case -> split
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
+SPLITS = {  # folded name of a folder -> split
+    **dict.fromkeys(("train", "training", "train set", "training set", "trainset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "val set", "validation set", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "test set", "testing set", "testset"), "test"),
 }
 
 # Kermany et al.: person123_bacteria_45.jpeg, IM-0620-0001-0001.jpeg, NORMAL2-IM-0620-0001.jpeg
 _KERMANY = re.compile(r"^(person\d+)_|^((?:NORMAL2-)?IM-\d+)-")
-
-log = logging.getLogger(__name__)
-
-
-def class_folders(folder: Path, classes: dict[str, str]) -> list[tuple[Path, str, str]]:
-    """Folders named after a class, below `folder` or one level of train, val and test: path, label, split."""
-    labelled = list(_classes_in(folder, classes, ""))
-    for sub in _folders(folder):
-        if sub.name.lower() in SPLITS:
-            labelled += _classes_in(sub, classes, SPLITS[sub.name.lower()])
-    return labelled
+_LOOSE = "lies beside the class folders, in none of them"
 
 
-def _classes_in(folder: Path, classes: dict[str, str], split: str) -> Iterator[tuple[Path, str, str]]:
-    return ((sub, classes[sub.name.upper()], split) for sub in _folders(folder) if sub.name.upper() in classes)
+class Place(NamedTuple):
+    """What an image's folders say."""
 
-
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-
-
-def images_under(folder: Path) -> tuple[list[Path], list[Bad]]:
-    """Image files anywhere below, sorted, links followed: by suffix, else DICOM by content.
-
-    Hidden ones and DICOMDIR are left out; folders that cannot be read come as faults.
-    """
-    paths: list[Path] = []
-    faults: list[Bad] = []
-    visited: set[str] = set()
-
-    def refuse(error: OSError) -> None:
-        place = str(error.filename)
-        faults.append(Bad(place, place, f"folder cannot be read: {error.strerror}"))
-
-    for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        visited.add(os.path.realpath(root))
-        folders[:] = [name for name in folders if _is_new_folder(Path(root, name), visited)]
-        paths += [Path(root, name) for name in names if not name.startswith(".") and _is_image(Path(root, name))]
-    return sorted(paths), faults
-
-
-def _is_new_folder(path: Path, visited: set[str]) -> bool:
-    return not path.name.startswith((".", "__MACOSX")) and os.path.realpath(path) not in visited
-
-
-def _is_image(path: Path) -> bool:
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    if path.suffix.lower() in _NO_IMAGES or path.name.upper() == "DICOMDIR" or not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:  # a PACS names DICOM files by numbers and dots
-            return is_dicom(file.read(132))
-    except OSError:
-        return False
-
-
-def name_of(path: Path, root: Path) -> str:
-    """An image's name in the table: its place below the source."""
-    return sources.printable(path.relative_to(root).as_posix())
+    folder: str  # the one that names its label as written; "" where none does
+    split: str
 
 
 def patient_of(image: str, pattern: re.Pattern[str] | None = None) -> tuple[str, str]:
@@ -119,145 +64,108 @@ def patient_of(image: str, pattern: re.Pattern[str] | None = None) -> tuple[str,
     return next((group for group in match.groups() if group), match.group()), by_name
 
 
-def label_of(text: str, classes: dict[str, str]) -> str:
-    """NIH label of a class name, whatever its case; a name that is no class stays as it is.
-
-    >>> label_of("Normal", CLASSES), label_of("Effusion|Pneumonia", CLASSES)
-    ('No Finding', 'Effusion|Pneumonia')
-    """
-    return classes.get(text.strip().upper(), text.strip())
+def class_folders(folder: Path, vocabulary: Vocabulary) -> list[str]:
+    """Names of folders, at most three levels below, that are labels."""
+    folders = [path for pattern in ("*", "*/*", "*/*/*") for path in sorted(folder.glob(pattern)) if path.is_dir()]
+    return list(dict.fromkeys(path.name for path in folders if _read(path.name, vocabulary)))
 
 
-def scan_images(folder: Path, classes: dict[str, str], pattern: re.Pattern[str] | None = None) -> Source:
+def scan_images(folder: Path, vocabulary: Vocabulary, pattern: re.Pattern[str] | None = None) -> Source:
     """Class folders where there are some, else every image below, unlabelled. View, age and sex come from DICOM.
 
     Args:
       folder: the source, or one image file.
-      classes: upper-case folder name -> NIH label.
+      vocabulary: how names of folders are read.
       pattern: see `patient_of`.
 
     Raises:
-      InputError: if no image is there.
+      InputError: if no image is there, or images lie in a folder beside class folders whose name is not understood.
     """
     root = folder if folder.is_dir() else folder.parent
-    labelled = class_folders(folder, classes) if folder.is_dir() else []
-    rows, files, patients, problems = [], [], [], []
-    for sub, label, split in labelled or [(folder, "", "")]:
-        paths, faults = images_under(sub) if sub.is_dir() else ([sub], [])
-        problems += faults
-        for path in paths:
-            name = name_of(path, root)
-            by_pattern, by_name = patient_of(name, pattern)  # the user's pattern is above a DICOM header
-            rows.append((name, by_pattern, label, "", None, "", 0, split))
-            files.append(sources.stat_file(name, path))
-            patients.append(by_name)
-    _log_ignored(labelled)
-    if not rows:
-        where = " or ".join(sub.name for sub, _, _ in labelled)
-        raise InputError(f"{folder} holds no image (PNG, JPEG, TIFF, BMP, DICOM){f' in {where}' if where else ''}")
+    paths, problems = images_under(folder) if folder.is_dir() else ([folder], [])
+    if not paths:
+        raise InputError(f"{folder} holds no image (PNG, JPEG, TIFF, BMP, DICOM)")
+    names = [sources.printable(path.relative_to(root).as_posix()) for path in paths]
+    places = classify(names, vocabulary)
+    written = pd.Series([place.folder for place in places], dtype=str)
+    labelled = bool((written != "").any())
+    reading = labels.read(written, vocabulary, f"{folder}: folders")
+    if labelled:  # an image beside class folders has no label, and may be no radiograph: a logo, a contact sheet
+        inside = [place.folder != "" for place in places]
+        problems += [Bad(names[i], str(paths[i]), _LOOSE, passed_over=True) for i in np.flatnonzero(~np.array(inside))]
+    else:
+        inside = [True] * len(names)
+    rows = [
+        (name, patient_of(name, pattern)[0], label, "", None, "", 0, place.split)
+        for name, label, place, used in zip(names, reading.labels, places, inside, strict=True)
+        if used
+    ]
+    files = [sources.stat_file(name, path) for name, path, used in zip(names, paths, inside, strict=True) if used]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    kind = "class folders" if labelled else "images without labels"
-    return Source(folder, kind, table, patients, files, [], problems, label_counts(table), no_boxes())
-
-
-def _log_ignored(labelled: list[tuple[Path, str, str]]) -> None:
-    """Logs folders beside the class folders whose names are no class."""
-    classes = {sub for sub, _, _ in labelled}
-    for parent in {sub.parent for sub in classes}:
-        others = [p.name for p in _folders(parent) if p not in classes and p.name.lower() not in SPLITS]
-        if others:
-            log.warning("%s: folders that are no class are not read: %s", parent, ", ".join(others))
-
-
-def find_table(folder: Path, columns: dict[str, str], required: bool) -> Path | None:
-    """The folder's CSV file with the needed columns; None if it holds no CSV.
-
-    Args:
-      folder: to look in.
-      columns: see `scan_table`.
-      required: refuse CSV files of which none or several have them, as labels that are overlooked are not missed.
-
-    Raises:
-      InputError: see `required`.
-    """
-    paths = sorted(folder.glob("*.csv"))
-    if not required:
-        fitting = [path for path in paths if _fits(path, columns)]
-        return fitting[0] if len(fitting) == 1 else None
-    fitting = [path for path in paths if not _missing(sources.read_csv(path, 0), columns)]
-    if len(fitting) > 1:
-        raise InputError(f"{folder} holds {', '.join(path.name for path in fitting)}; give one of them as the source")
-    if paths and not fitting:
-        problem = _lacks(paths[0], sources.read_csv(paths[0], 0), columns)
-        raise InputError(f"{problem} (prepare's --columns tells other names)")
-    return fitting[0] if fitting else None
-
-
-def _fits(path: Path, columns: dict[str, str]) -> bool:
-    try:
-        return not _missing(sources.read_csv(path, 0), columns)
-    except InputError:
-        return False
-
-
-def _spelled(table: pd.DataFrame, columns: dict[str, str]) -> dict[str, str]:
-    """Our name -> the table's, which may differ in case."""
-    present = {str(name).strip().lower(): str(name) for name in table.columns}
-    wanted = {name: columns.get(name, name).strip().lower() for name in KNOWN}
-    return {name: present[spelling] for name, spelling in wanted.items() if spelling in present}
-
-
-def _missing(table: pd.DataFrame, columns: dict[str, str]) -> list[str]:
-    spelled = _spelled(table, columns)
-    return [columns.get(name, name) for name in (*NEEDED, *columns) if name not in spelled]
-
-
-def _lacks(path: Path, table: pd.DataFrame, columns: dict[str, str]) -> str:
-    missing = ", ".join(_missing(table, columns))
-    return f"{path} lacks the column(s) {missing}; it has {', '.join(map(str, table.columns))}"
-
-
-def scan_table(
-    path: Path, classes: dict[str, str], columns: dict[str, str], pattern: re.Pattern[str] | None = None
-) -> Source:
-    """Reads a table of images; paths are relative to its folder.
-
-    Args:
-      path: of the CSV file.
-      classes: upper-case label -> NIH label; others are kept as written (`Effusion|Pneumonia`).
-      columns: our name -> the file's, where they differ.
-      pattern: see `patient_of`, for rows without a patient.
-
-    Raises:
-      InputError: if it is no table, lacks a column or holds no row.
-    """
-    raw = sources.read_csv(path)
-    if _missing(raw, columns):
-        raise InputError(_lacks(path, raw, columns))
-    if not len(raw):
-        raise InputError(f"{path} holds no row")
-    cells = {ours: raw[theirs].str.strip() for ours, theirs in _spelled(raw, columns).items()}
-    by_pattern = cells["path"].map(lambda name: patient_of(name, pattern)[0])
-    table, problems = sources.drop_duplicate_rows(_table(cells, classes, by_pattern), path)
-    files = [sources.stat_file(name, path.parent / name) for name in table["image"]]
     patients = [patient_of(name)[1] for name in table["image"]]
-    return Source(path, "table", table, patients, files, [], problems, label_counts(table), no_boxes())
+    spellings = reading.spellings(np.array(inside)) if labelled else ()
+    notes = tuple(note for note in (count_passed_over(problems), "" if labelled else _unlabelled(names)) if note)
+    kind = "class folders" if labelled else "images without labels"
+    return Source(folder, kind, table, patients, files, [], problems, label_counts(table), no_boxes(), spellings, notes)
 
 
-def _table(cells: dict[str, pd.Series], classes: dict[str, str], by_pattern: pd.Series) -> pd.DataFrame:
-    """The rows of `store.COLUMNS` from the cells of each known column that is there."""
-    nothing = pd.Series("", cells["path"].index)
-    patient = cells.get("patient", nothing)
-    table = pd.DataFrame(
-        {
-            "image": cells["path"],
-            "patient": patient.where(patient != "", by_pattern),
-            "labels": cells["label"].map(lambda text: label_of(text, classes)),
-            "view": cells.get("view", nothing).str.upper(),
-            "age": sources.years(cells.get("age", nothing)),
-            "sex": cells.get("sex", nothing).str.upper().str[:1],
-            "followup": sources.numbers(cells.get("followup", nothing)),
-            "split": cells.get("split", nothing).str.lower(),
-        }
+def classify(names: list[str], vocabulary: Vocabulary) -> list[Place]:
+    """The class folder and the split of each image, by the folders that it lies in.
+
+    An image's class folder is the outermost one whose name is a label. Where that is the same for all images and
+    folders below it name several labels, it names the data set, and those below it count. Folders beside class
+    folders that hold images name a label, too, which may not be understood; splits may lie above or below.
+
+    Args:
+      names: places of the images below the source, with slashes.
+      vocabulary: how names of folders are read.
+    """
+    folders = [PurePosixPath(name).parts[:-1] for name in names]
+    unsplit = [tuple(part for part in parts if fold(part) not in SPLITS) for parts in folders]
+    splits = [next((SPLITS[fold(part)] for part in parts if fold(part) in SPLITS), "") for parts in folders]
+    label_of = {part: _read(part, vocabulary) for parts in set(unsplit) for part in parts}
+    levels = [[level for level, part in enumerate(parts) if label_of[part]] for parts in unsplit]
+    outermost = {parts[levels[i][0]] for i, parts in enumerate(unsplit) if levels[i]}
+    inner = {parts[level] for i, parts in enumerate(unsplit) for level in levels[i][1:]}
+    skip = int(len(outermost) == 1 and len(inner) > 1 and all(len(level) > 1 for level in levels))
+    chosen = [level[skip] if len(level) > skip else None for level in levels]
+    parents = {parts[:level] for parts, level in zip(unsplit, chosen, strict=True) if level is not None}
+    return [
+        Place(_named(parts[level:], label_of) if level is not None else _beside(parts, parents), split)
+        for parts, level, split in zip(unsplit, chosen, splits, strict=True)
+    ]
+
+
+def _read(name: str, vocabulary: Vocabulary) -> str:
+    """Labels that the name of a folder is; "" if it is none."""
+    try:
+        return "" if Vocabulary.is_missing(name) else vocabulary.strict.read(name)
+    except Unread:
+        return ""
+
+
+def _named(parts: tuple[str, ...], read: Mapping[str, str]) -> str:
+    """The class folder, with those below it that name another label: `Effusion/Mass`."""
+    names = {read[part]: part for part in reversed(parts) if read[part]}
+    return "/".join(part for part in parts if part in names.values())
+
+
+def _beside(parts: tuple[str, ...], parents: set[tuple[str, ...]]) -> str:
+    """The folder that lies beside class folders, of an image that is in none; "" where there are no class folders."""
+    if not parents or not parts:
+        return ""
+    level = max(
+        (len(parent) for parent in parents if parts[: len(parent)] == parent and len(parts) > len(parent)), default=-1
     )
-    return table[list(COLUMNS)]
+    if level < 0 and parts in parents:
+        return ""
+    return parts[max(level, 0)]
+
+
+def _unlabelled(names: list[str]) -> str:
+    """That no folder names a label, and which folders there are."""
+    folders = Counter(PurePosixPath(name).parts[0] for name in names if "/" in name)
+    shown = ", ".join(f"{folder}/ ({images})" for folder, images in folders.most_common(4))
+    more = f" and {len(folders) - 4} more" if len(folders) > 4 else ""
+    where = f"; no folder is named as a known finding: {shown}{more}, which --classes may tell" if folders else ""
+    return f"no image has a label{where}"

@@ -7,8 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from cxrjax.base import InputError
-from cxrjax.data import sources
-from cxrjax.data.sources import Bad, File, Source
+from cxrjax.data import labels, sources
+from cxrjax.data.labels import Reading
+from cxrjax.data.phrases import Vocabulary
+from cxrjax.data.sources import Bad, File, Source, delimited
+from cxrjax.data.sources.image_files import count_passed_over, why_no_image
+from cxrjax.data.sources.table import count_spellings, find_columns, told_contradictions, unite_rows
 from cxrjax.storage.store import BOX_COLUMNS, COLUMNS, label_counts, no_boxes
 
 FINDINGS = (
@@ -17,46 +21,40 @@ FINDINGS = (
 )  # fmt: skip
 BOX_PIXELS = 1024  # boxes are in pixels of images of this width and height
 LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}  # of the official split
-_COLUMNS = {
-    "image": ("Image Index",),
-    "patient": ("Patient ID",),
-    "labels": ("Finding Labels",),
-    "view": ("View Position",),
-    "age": ("Patient Age",),
-    "sex": ("Patient Gender", "Patient Sex"),
-    "followup": ("Follow-up #",),
-}
-_FOLDERS = ("images", "images_*/images", "images_*", ".")
-_FINDING_NAMES = {"Infiltrate": "Infiltration"}  # as the boxes' table spells it
+_FOLDERS = ("images", "images_*/images", "images_*")
+_NEEDED = ("path", "label", "patient", "view", "age", "sex", "followup")
 
 
 def find_table(folder: Path) -> Path | None:
     """The label table of the folder, `Data_Entry_2017*.csv` (of several, the last: v2020), or None."""
-    return max(folder.glob("Data_Entry_2017*.csv"), default=None)
+    tables = (path for path in folder.iterdir() if path.name.casefold().startswith("data_entry_2017"))
+    return max((path for path in tables if delimited.is_table(path)), default=None)
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, vocabulary: Vocabulary | None = None) -> tuple[pd.DataFrame, Reading]:
     """Reads the table of 2017 or of 2020, whose headers are spelled differently.
 
     Returns:
       A row an image with columns image, patient, labels, view, age (years; NIH has some above 120, typing errors
-      kept as they are), sex, followup.
+      kept as they are), sex, followup; and how its labels were read.
 
     Raises:
-      InputError: if it is no table or a column is missing.
+      InputError: if it is no table, a column is missing, or a label is not understood.
     """
-    raw = sources.read_csv(path)
-    raw.columns = raw.columns.str.strip()
-    columns = {}
-    for name, spellings in _COLUMNS.items():
-        spelling = next((spelling for spelling in spellings if spelling in raw.columns), None)
-        if spelling is None:
-            raise InputError(f"{path} lacks the column {' or '.join(repr(s) for s in spellings)}")
-        columns[name] = raw[spelling].str.strip()
-    table = pd.DataFrame(columns)
+    raw = delimited.read(path).reset_index(drop=True)
+    columns = find_columns(path, list(raw.columns), {})
+    missing = [name for name in _NEEDED if name not in columns]
+    if missing:
+        raise InputError(
+            f"{path} lacks the column(s) {', '.join(missing)}; it has {', '.join(filter(None, raw.columns))}"
+        )
+    raw = raw[raw[columns["path"]] != ""].reset_index(drop=True)
+    table = pd.DataFrame({ours: raw[columns[ours]] for ours in _NEEDED}).rename(columns={"path": "image"})
+    reading = labels.read(table.pop("label"), vocabulary or Vocabulary(), path.name)
+    table.insert(2, "labels", reading.labels)
     table["age"] = sources.years(table["age"])  # the first table of 2017 writes 058Y, 011M, 013D
     table["followup"] = sources.numbers(table["followup"])
-    return table
+    return table, reading
 
 
 def read_split(folder: Path) -> dict[str, str]:
@@ -68,7 +66,7 @@ def read_split(folder: Path) -> dict[str, str]:
     sides: dict[str, str] = {}
     for name, side in LISTS.items():
         if (folder / name).is_file():
-            for image in (folder / name).read_text(encoding="utf-8", errors="replace").split():
+            for image in delimited.text_of(folder / name).split():
                 if sides.setdefault(image, side) != side:
                     raise InputError(f"{folder}: {image} is in both {' and '.join(LISTS)}")
     return sides
@@ -83,29 +81,35 @@ def read_boxes(folder: Path) -> pd.DataFrame:
     path = folder / "BBox_List_2017.csv"
     if not path.is_file():
         return no_boxes()
-    raw = sources.read_csv(path).iloc[:, : len(BOX_COLUMNS)]
+    raw = delimited.read(path).iloc[:, : len(BOX_COLUMNS)]
     if raw.shape[1] < len(BOX_COLUMNS):
         raise InputError(f"{path} must have six columns: image, finding, x, y, width, height")
     raw.columns = list(BOX_COLUMNS)
-    raw["finding"] = raw["finding"].replace(_FINDING_NAMES)
     sides = raw[list(BOX_COLUMNS[2:])].apply(pd.to_numeric, errors="coerce")
     bad = sides.isna().any(axis=1)
     if bad.any():
-        raise InputError(f"{path}, row {int(bad.idxmax()) + 2}: a box must be four numbers")
+        raise InputError(f"{path}, line {bad.idxmax()}: a box must be four numbers")
+    findings = labels.read(raw["finding"], Vocabulary(), path.name).labels
+    raw["finding"] = findings  # Infiltrate, in the boxes' table
     return raw[["image", "finding"]].join(sides / BOX_PIXELS)
 
 
 def find_images(folder: Path) -> dict[str, list[Path]]:
-    """File name -> paths of every PNG in the layouts of NIH (`images/`) and Kaggle (`images_0NN/images/`)."""
+    """Name in lower case, without suffix -> paths of every file in the layouts of NIH (`images/`) and Kaggle
+    (`images_0NN/images/`)."""
     images: dict[str, list[Path]] = {}
-    for pattern in _FOLDERS:
-        for path in sorted(folder.glob(f"{pattern}/*.png")):
-            if path not in images.setdefault(path.name, []):
-                images[path.name].append(path)
+    places = [place for pattern in _FOLDERS for place in sorted(folder.glob(pattern)) if place.is_dir()]
+    for path in (path for place in (*places, folder) for path in sorted(place.iterdir())):
+        images.setdefault(_stem(path.name), []).append(path)
     return images
 
 
-def scan(folder: Path) -> Source:
+def _stem(name: str) -> str:
+    """What names an image: an export may have changed its format, a file system the case."""
+    return name.casefold().rsplit(".", 1)[0]
+
+
+def scan(folder: Path, vocabulary: Vocabulary | None = None) -> Source:
     """What of the release is present.
 
     Raises:
@@ -114,21 +118,50 @@ def scan(folder: Path) -> Source:
     path = find_table(folder)
     if path is None:
         raise InputError(f"{folder} holds no Data_Entry_2017*.csv")
-    table, problems = sources.drop_duplicate_rows(read_table(path), path)
+    rows, reading = read_table(path, vocabulary)
+    table, problems = unite_rows(rows, path)
     sides = read_split(folder)
     table["split"] = [sides.get(image, "") for image in table["image"]]
-    images, archives = find_images(folder), _archives(folder)
-    present = [name for name in table["image"] if name in images]
-    if not present and not archives:
+    by_stem, archives = find_images(folder), _archives(folder)
+    images = {name: _first(name, by_stem[_stem(name)]) for name in table["image"] if _stem(name) in by_stem}
+    images = {name: paths for name, paths in images.items() if paths}
+    if not images and not archives:
         raise InputError(
             f"{folder}: none of the {len(table)} images of {path.name} is in images/, images_0NN/images/ or a "
             "images_0NN.tar.gz"
         )
-    for name in present:
-        problems += [Bad(name, str(other), sources.DUPLICATE_FILE, left_out=False) for other in images[name][1:]]
-    files = [sources.stat_file(name, images[name][0]) for name in present]
-    table, patients, listed = table[list(COLUMNS)], list(table["patient"]), label_counts(table)
-    return Source(folder, "NIH folder", table, patients, files, archives, problems, listed, read_boxes(folder))
+    for name, paths in images.items():
+        problems += [Bad(name, str(other), sources.DUPLICATE_FILE, left_out=False) for other in paths[1:]]
+    problems += _strangers(folder, by_stem, {_stem(name) for name in table["image"]})
+    files = [sources.stat_file(name, paths[0]) for name, paths in images.items()]
+    present = set(rows["image"]) if archives else images.keys()
+    notes = (_unlisted(sides, table), told_contradictions(problems), count_passed_over(problems))
+    table, patients = table[list(COLUMNS)], list(table["patient"])
+    return Source(
+        folder, "NIH folder", table, patients, files, archives, problems, label_counts(table), read_boxes(folder),
+        count_spellings(reading, rows, table, present), tuple(note for note in notes if note),
+    )  # fmt: skip
+
+
+def _first(name: str, paths: list[Path]) -> list[Path]:
+    """Files of this image, one that is called exactly so first; other files may share its stem: a note, a mask."""
+    files = [path for path in paths if path.name.casefold() == name.casefold() or not why_no_image(path)]
+    return sorted(files, key=lambda path: path.name != name)
+
+
+def _strangers(folder: Path, by_stem: dict[str, list[Path]], listed: set[str]) -> list[Bad]:
+    """Images in no row of the table; they have no label."""
+    paths = [path for stem, paths in by_stem.items() if stem not in listed for path in paths]
+    reasons = ((path, why_no_image(path)) for path in paths if path.parent != folder and path.is_file())
+    return [
+        Bad(path.name, str(path), reason or "is in no row of the table", passed_over=True) for path, reason in reasons
+    ]
+
+
+def _unlisted(sides: dict[str, str], table: pd.DataFrame) -> str:
+    """How many images of the lists have no row; "" of none."""
+    unknown = len(set(sides) - set(table["image"]))
+    return f"{unknown} images of {' and '.join(LISTS)} are in no row of the table" if unknown else ""
 
 
 def _archives(folder: Path) -> list[File]:

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, tasks
 from cxrjax.data.sources import Source, nih
 from cxrjax.data.tfds.examples import SEXES, UNSPLIT, VIEWS, beam_examples, log_bad, plain_examples, restrict
 
@@ -132,7 +132,7 @@ def _check(source: Source) -> None:
     if len(bad):
         image, patient = bad.iloc[0][["image", "patient"]]
         raise InputError(f"{source.place}: the patient of {image} must be a number of up to 9 digits, not {patient!r}")
-    findings = set(table["labels"].str.split("|").explode()) | set(source.boxes["finding"])
+    findings = set(table["labels"].map(tasks.present).explode().dropna()) | set(source.boxes["finding"])
     unknown = sorted(findings - {*nih.FINDINGS, "No Finding"})
     if unknown:
         raise InputError(f"{source.place} names findings that ChestX-ray14 has not: {', '.join(map(repr, unknown))}")

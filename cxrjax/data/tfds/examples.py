@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, tasks
 from cxrjax.data import sources
 from cxrjax.data.decode import Reduction, decode
 from cxrjax.data.sources import Bad, Entry, Source, nih
@@ -70,7 +70,13 @@ def examples(source: Source, size: int) -> Iterator[tuple[str, Example | None]]:
 
 def log_bad(bad: Bad) -> None:
     """Logs it; as a warning only what is lost, for a folder may hold a second copy of every image."""
-    log.log(logging.WARNING if bad.left_out else logging.INFO, "%s (%s): %s", bad.image, bad.origin, bad.reason)
+    log.log(
+        logging.WARNING if bad.left_out and not bad.passed_over else logging.INFO,
+        "%s (%s): %s",
+        bad.image,
+        bad.origin,
+        bad.reason,
+    )
 
 
 def _pixels(entry: Entry, size: int) -> np.ndarray | None:
@@ -89,7 +95,7 @@ def _example(pixels: np.ndarray, row: dict[Any, Any], boxes: pd.DataFrame | None
       row: of the table.
       boxes: of this image, `store.BOX_COLUMNS`.
     """
-    findings = row["labels"].split("|")
+    findings = tasks.present(row["labels"])
     return {
         "image": _png(pixels),
         "name": row["image"],

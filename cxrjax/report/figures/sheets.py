@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from cxrjax.base import Array
+from cxrjax.base import Array, tasks
 
 GAP = 6  # pixels between tiles
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
@@ -139,7 +139,7 @@ def caption(row: pd.Series, font: ImageFont.FreeTypeFont) -> list[str]:
     age = "age ?" if pd.isna(row["age"]) else f"{row['age']:.0f}"
     name = _wrapped(re.findall(r"[^-_.]+[-_.]*|[-_.]+", row["image"].rsplit("/", 1)[-1]), 2, font)
     about = f"{row['view'] or 'view ?'}, {age}, {row['sex'] or 'sex ?'}"
-    labels = (row["labels"] or "no label").replace("|", ", |").split("|")
+    labels = (", |".join(tasks.present(row["labels"])) or "no label").split("|")
     lines = [*name, *_wrapped([about], 1, font)]
     return [*lines, *_wrapped(labels, LINES - len(lines), font)]
 

@@ -1,0 +1,216 @@
+"""Labels as hospitals and data sets write them -> labels as `base.tasks.state` reads them, by one vocabulary.
+
+A label is understood whole or not at all: every word of it must name a finding, say that it is absent or uncertain, or
+only where, how much or of what kind it is. What is not understood stops with one line, and is never given a meaning.
+
+    >>> written = pd.Series(["['infiltrates', 'pneumonia']", "Normal", "CXR3"])
+    >>> read(written, Vocabulary({"CXR3": "Pneumonia"}), "table.csv").labels
+    ['Infiltration|Pneumonia', 'No Finding', 'Pneumonia']
+"""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cxrjax.base import InputError
+from cxrjax.base.tasks import ABSENT, OPEN
+from cxrjax.data import vocabulary as words
+from cxrjax.data.phrases import Unread, Vocabulary, fold
+
+_NAMED = 6  # spellings that an error names
+_WIDTH = 48  # letters of a column of the printed table
+BLANK = "(blank)"
+
+
+class Spelling(NamedTuple):
+    """What was written for a label, what it was read as, and on how many images."""
+
+    written: str  # of a 0/1 column NAME=VALUE
+    read: str  # as `tasks.state` reads it; "" is unknown
+    images: int
+
+
+class Reading(NamedTuple):
+    """The labels of a source."""
+
+    labels: list[str]  # [N] as `tasks.state` reads them; "" is unknown
+    columns: dict[str, pd.Series]  # name of a 0/1 column, or "" -> [N] as written
+    readings: dict[tuple[str, str], str]  # name, as written -> as read
+
+    def spellings(self, rows: np.ndarray) -> tuple[Spelling, ...]:
+        """As written, as read, and how many of these rows, [N] bool; most frequent first."""
+        counts = [
+            Spelling(_shown(name, text), self.readings[name, text], images)
+            for name, column in self.columns.items()
+            for text, images in _counted(column[rows])
+        ]
+        return tuple(sorted(counts, key=lambda spelling: (-spelling.images, spelling.written)))
+
+
+def _shown(name: str, text: str) -> str:
+    return f"{name}={text or BLANK}" if name else text or BLANK
+
+
+def read(written: pd.Series, vocabulary: Vocabulary, place: str) -> Reading:
+    """Labels of texts.
+
+    Args:
+      written: [N] str, "" where there is none.
+      vocabulary: how words are read.
+      place: where they stand, for messages.
+
+    Raises:
+      InputError: naming those that are not understood, how many images have each, and the flag that settles it.
+    """
+    readings: dict[tuple[str, str], str] = {}
+    faults: Counter[str] = Counter()
+    for text, images in _counted(written):
+        try:
+            readings["", text] = vocabulary.read(text)
+        except Unread as error:
+            _note(faults, error, text, images)
+    _refuse(faults, vocabulary, place)
+    return Reading([readings["", text] for text in written], {"": written}, readings)
+
+
+def _counted(written: pd.Series) -> list[tuple[str, int]]:
+    """Texts and how many there are of each, most frequent first."""
+    counts = ((str(text), int(images)) for text, images in written.value_counts().items())
+    return sorted(counts, key=lambda item: (-item[1], item[0]))
+
+
+def binary_columns(table: pd.DataFrame, vocabulary: Vocabulary) -> dict[str, str]:
+    """Columns that are named as a finding and hold 1, 0, -1 and blanks alone -> this finding."""
+    named = {str(column): vocabulary.finding(str(column)) for column in table.columns}
+    return {column: finding for column, finding in named.items() if finding and is_binary(table[column])}
+
+
+def is_binary(values: pd.Series) -> bool:
+    """True of a column of 1 (true, yes), 0 (false, no), -1 (uncertain) and blanks, not of blanks alone."""
+    states = {_state(text) for text in values.unique()}
+    return "" not in states and states != {"missing"}
+
+
+def _state(text: str) -> str:
+    """present, absent, uncertain or missing, as a cell of a 0/1 column says; "" for any other text."""
+    value = fold(text)
+    if value in words.ONES:
+        return "present"
+    if value in words.ZEROS:
+        return "absent"
+    if value in words.UNCERTAIN:
+        return "uncertain"
+    return "missing" if Vocabulary.is_missing(text) else ""
+
+
+def read_columns(
+    columns: Mapping[str, pd.Series], findings: Mapping[str, str], vocabulary: Vocabulary, place: str
+) -> Reading:
+    """Labels of 0/1 columns (CheXpert, VinDr): what no column says is unknown, unless the image has no finding.
+
+    Args:
+      columns: name -> [N] str: 1, 0, -1 (uncertain) or blank (unknown), or what `vocabulary.classes` names.
+      findings: name -> finding.
+      vocabulary: how words are read.
+      place: where they stand, for messages.
+
+    Raises:
+      InputError: if no finding stands beside a finding, naming how many images have each.
+    """
+    names = list(columns)
+    rows = list(zip(*(columns[name] for name in names), strict=True))
+    faults: Counter[str] = Counter()
+    by_row: dict[tuple[str, ...], str] = {}
+    for row, images in Counter(rows).items():
+        try:
+            by_row[row] = _row(dict(zip(names, row, strict=True)), findings, vocabulary)
+        except Unread as error:
+            cells = ", ".join(_shown(name, text) for name, text in zip(names, row, strict=True) if text)
+            _note(faults, error, cells, images)
+    _refuse(faults, vocabulary, place)
+    readings = {
+        (name, text): _row({name: text}, findings, vocabulary).removesuffix(f"|{OPEN}")
+        for name in names
+        for text in columns[name].unique()
+    }
+    return Reading([by_row[row] for row in rows], dict(columns), readings)
+
+
+def _row(cells: Mapping[str, str], findings: Mapping[str, str], vocabulary: Vocabulary) -> str:
+    """Labels of one row of 0/1 columns."""
+    entries = [vocabulary.entry(text) for text in cells.values()]
+    items = [
+        entry or vocabulary.item(findings[name], _state(text))
+        for entry, (name, text) in zip(entries, cells.items(), strict=True)
+    ]
+    if any(words.NO_FINDING in item.present for item in items):
+        items = [item._replace(is_open=False) for item in items]
+    return vocabulary.join(items)
+
+
+def _note(faults: Counter[str], error: Unread, text: str, images: int) -> None:
+    """Counts what is not understood, or a text that contradicts itself."""
+    for fault in error.parts or [f"{text}\0, which says {error.contradiction}"]:
+        faults[fault] += images
+
+
+def _refuse(faults: Counter[str], vocabulary: Vocabulary, place: str) -> None:
+    if not faults:
+        return
+    ordered = sorted(faults.items(), key=lambda item: (-item[1], item[0]))
+    named = []
+    for fault, images in ordered[:_NAMED]:
+        text, _, contradiction = fault.partition("\0")
+        near = "" if contradiction else _near(text, vocabulary)
+        named.append(f"{text!r} ({images} {'image' if images == 1 else 'images'}{contradiction or near})")
+    more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
+    pair = f"{ordered[0][0].partition(chr(0))[0]}=Pneumonia"
+    flag = shlex.quote(f'"{pair}"' if "," in pair else pair)
+    are = "1 label is" if len(ordered) == 1 else f"{len(ordered)} labels are"
+    raise InputError(
+        f"{place}: {are} not understood: {', '.join(named)}{more}; --classes={flag} (or =No Finding, =unknown, ...) "
+        "says what one means, --other_findings=keep takes each as a finding of its own"
+    )
+
+
+def _near(text: str, vocabulary: Vocabulary) -> str:
+    """A known finding that is spelled nearly so."""
+    near = difflib.get_close_matches(fold(text), vocabulary.findings, 1, 0.8)
+    return f", perhaps {vocabulary.findings[near[0]]}?" if near else ""
+
+
+def plain(labels: str) -> str:
+    """Labels for people: `Infiltration|Pneumonia`, `no Edema`, `unknown`."""
+    items = [f"no {item.removeprefix(ABSENT)}" if item.startswith(ABSENT) else item for item in labels.split("|")]
+    return ", ".join("others unknown" if item == OPEN else item for item in items) if labels else "unknown"
+
+
+def summary(spellings: Iterable[Spelling]) -> str:
+    """As read: images, most frequent first; the rest as a number of readings."""
+    counts: Counter[str] = Counter()
+    for spelling in spellings:
+        counts[plain(spelling.read)] += spelling.images
+    shown = ", ".join(f"{read}: {images}" for read, images in counts.most_common(_NAMED))
+    return shown + (f", and {len(counts) - _NAMED} other readings" if len(counts) > _NAMED else "")
+
+
+def lines(spellings: Sequence[Spelling], most: int = 20) -> list[str]:
+    """A table for people: as written, read as, images; its first `most` rows."""
+    shown = [("as written", "read as", "images")]
+    shown += [(_short(s.written or BLANK), _short(plain(s.read)), str(s.images)) for s in spellings[:most]]
+    widths = [max(len(row[column]) for row in shown) for column in range(3)]
+    rows = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in shown]
+    left = spellings[most:]
+    more = f"and {len(left)} more spellings of {sum(s.images for s in left)} images (about.json)"
+    return [*rows, more] if left else rows
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."

@@ -1,0 +1,321 @@
+"""The words of one label: which findings they name, as present, absent or uncertain. Used by `cxrjax.data.labels`."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeAlias
+
+from cxrjax.base import tasks
+from cxrjax.base.tasks import ABSENT, OPEN
+from cxrjax.data import vocabulary as words
+from cxrjax.data.vocabulary import NO_FINDING, PNEUMONIA
+
+Phrase: TypeAlias = tuple[str, ...]  # folded words
+
+_STRONG, _WEAK = re.compile(r"[|;\n\t]"), re.compile(r"[,/+&]")
+_SEPARATING = re.compile(rf"(?<![^\W_])(?:{'|'.join(words.AND)})(?![^\W_])", re.IGNORECASE)
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+_QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"'})
+_DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_WORDS = re.compile(r"[a-z0-9]+(?:[\s_\-.]+[a-z0-9]+)*\.?")  # words, and nothing that might mean something
+_NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.0*)?")
+
+
+class Unread(ValueError):
+    """A label that is not understood, or contradicts itself."""
+
+    def __init__(self, parts: Sequence[str] = (), contradiction: str = "") -> None:
+        """`parts` are what is not understood; `contradiction` says what it is, of a label that is."""
+        super().__init__(contradiction or ", ".join(parts))
+        self.parts, self.contradiction = parts, contradiction
+
+
+class Item(NamedTuple):
+    """What one part of a label says."""
+
+    present: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
+    is_open: bool = False  # says that something is not known
+    kind: str = ""  # kinds of pneumonia alone, which mean something only beside it
+    unread: str = ""  # what is not understood
+    by_prefix: bool = False  # absent or uncertain by a word that may stand for what follows, too
+
+
+def _said(state: str, findings: Phrase) -> Item:
+    """Findings that are present, absent or uncertain."""
+    present, absent, uncertain = (findings if state == name else () for name in ("present", "absent", "uncertain"))
+    return Item(present, absent, uncertain)
+
+
+def _without_accents(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+
+
+def _singular(word: str) -> str:
+    """English plurals: masses, opacities, nodules; virus, mass and atelectasis are none."""
+    if len(word) < 4 or word.endswith(("ss", "us", "is", "as")) or not word.endswith("s"):
+        return word
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-2] if word.endswith(("sses", "xes", "ches")) else word[:-1]
+
+
+def fold(text: str) -> str:
+    """What spellings share: words in lower case without accents, plurals and what stands between; numbers by value.
+
+    >>> fold("Pleural_Thickenings"), fold("pleural-thickening"), fold(" 1.0 "), fold("-1")
+    ('pleural thickening', 'pleural thickening', '1', '-1')
+    """
+    text = text.strip().translate(_DASHES)
+    if _NUMBER.fullmatch(text):
+        return str(int(float(text)))
+    return " ".join(_singular(word) for word in re.findall(r"[^\W_]+", _without_accents(text)))
+
+
+def key(text: str) -> str:
+    """`fold` of words and numbers; of a text with other signs, which may mean something, the text in lower case."""
+    text = text.strip().translate(_DASHES)
+    if _NUMBER.fullmatch(text) or _WORDS.fullmatch(_without_accents(text)):
+        return fold(text)
+    return " ".join(text.casefold().split())
+
+
+def _phrases(texts: Iterable[str]) -> frozenset[Phrase]:
+    return frozenset(tuple(fold(text).split()) for text in texts)
+
+
+_KINDS, _QUALIFIERS, _FILLERS = (_phrases(x) for x in (words.PNEUMONIA_KINDS, words.QUALIFIERS, words.FILLERS))
+_PREFIXES = {"absent": _phrases(words.NEGATIONS), "uncertain": _phrases(words.HEDGES)}
+_ENDINGS = {"absent": _phrases(words.NEGATED), "uncertain": _phrases(words.HEDGED), "present": _phrases(words.AFFIRMED)}
+_MISSING = frozenset(map(fold, words.MISSING))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """How words are read: known findings and their synonyms, and above them what the user says.
+
+    Known are NIH's 14, CheXpert's others, tuberculosis, the findings of registered tasks, and what `classes` names.
+    """
+
+    classes: Mapping[str, str] = field(default_factory=dict)  # a label as written, or a part of it -> labels, or ?
+    other_findings: str = "refuse"  # or keep: what is not understood is a finding of its own
+    uncertain: str = "unknown"  # or positive, negative
+
+    @functools.cached_property
+    def findings(self) -> dict[str, str]:
+        """Folded name or synonym -> finding, as labels spell it."""
+        spellings = {fold(t): t for text in self.classes.values() for t in map(str.strip, text.split("|"))}
+        for task in tasks.TASKS.values():
+            classes = (task.positive, task.negative, *task.counted)
+            spellings |= {fold(c.finding): c.finding for c in classes}
+        for finding, synonyms in words.SYNONYMS.items():
+            spellings |= {fold(name): finding for name in (finding, *synonyms)}
+        return {name: finding for name, finding in spellings.items() if name and name not in _MISSING}
+
+    @functools.cached_property
+    def _by_phrase(self) -> dict[Phrase, str]:
+        return {tuple(name.split()): finding for name, finding in self.findings.items()}
+
+    @functools.cached_property
+    def _squeezed(self) -> dict[str, Phrase]:
+        """Names without their blanks: nofinding, pleuralthickening."""
+        return {"".join(phrase): phrase for phrase in self._by_phrase}
+
+    @functools.cached_property
+    def _entries(self) -> dict[str, Item]:
+        return {key(text): self._of_entry(labels) for text, labels in self.classes.items()}
+
+    @functools.cached_property
+    def _kept(self) -> dict[str, str]:
+        """Folded -> as it was first met: spellings of a finding that is not known are one finding."""
+        return {}
+
+    @functools.cached_property
+    def strict(self) -> Vocabulary:
+        """The same, with nothing kept that is not understood."""
+        return replace(self, other_findings="refuse")
+
+    def _of_entry(self, labels: str) -> Item:
+        names = [self.finding(name) for name in labels.split("|")]
+        return Item(present=tuple(name for name in names if name), is_open=None in names)
+
+    def finding(self, text: str) -> str | None:
+        """The finding that a name or synonym means, or None."""
+        return self.findings.get(key(text))
+
+    def entry(self, text: str) -> Item | None:
+        """What the user's `classes` say of a text, or None."""
+        return self._entries.get(key(text))
+
+    @staticmethod
+    def is_missing(text: str) -> bool:
+        """True of blanks, nan, unknown and other words for no label."""
+        return text.strip() in ("", OPEN, "-", "--") or fold(text) in _MISSING
+
+    @staticmethod
+    def item(finding: str, state: str) -> Item:
+        """A finding that is present, absent, uncertain or missing, where nothing is said of others."""
+        if state == "missing" or (state == "absent" and finding == NO_FINDING):
+            return Item(is_open=True)
+        return _said(state, (finding,))._replace(is_open=True)
+
+    def read(self, text: str) -> str:
+        """Labels of one text; "" where nothing is known.
+
+        >>> [Vocabulary().read(t) for t in ("infiltrates; Pneumonia/Viral", "No pneumonia", "possible Mass", "nan")]
+        ['Infiltration|Pneumonia', '-Pneumonia', '', '']
+
+        Raises:
+          Unread: if a part of it is not understood, or it contradicts itself.
+        """
+        return self.join(self._items(text))
+
+    def _known(self, text: str) -> Item | None:
+        """A text, or part of one, that is known as it stands."""
+        entry = self.entry(text)
+        if entry:
+            return entry
+        if self.is_missing(text):
+            return Item(is_open=True)
+        finding = self.finding(text)
+        return Item(present=(finding,)) if finding else None
+
+    def _items(self, text: str) -> list[Item]:
+        """Parts of a list; a printed one has brackets and quotes, and then a comma within quotes is none of its own."""
+        known = self._known(text)
+        if known:
+            return [known]
+        text = text.strip().translate(_QUOTES)
+        if text[0] + text[-1] in ("[]", "()", "{}"):
+            text = text[1:-1].strip()
+        quoted = [single or double for single, double in _QUOTED.findall(text)]
+        is_printed = quoted and not _QUOTED.sub("", text).strip(" ,;|\n")
+        parts = quoted if is_printed else _STRONG.split(text)
+        return [item for part in parts if part.strip() for item in self._sentence(part)] or [Item(is_open=True)]
+
+    def _sentence(self, text: str) -> list[Item]:
+        """What stands between strong separators: findings joined by commas, slashes, "and"."""
+        known = self._known(text)
+        if known:
+            return [known]
+        parts = [part for piece in _WEAK.split(text) for part in _SEPARATING.split(piece)]
+        items = [self._part(part) for part in parts if part.strip()]
+        followers = itertools.pairwise(items)
+        if any(item.by_prefix and not after.by_prefix for item, after in followers):  # "no effusion, pneumonia"
+            return [Item(unread=text.strip())]
+        return items
+
+    def _part(self, text: str) -> Item:
+        """One part without separators."""
+        item = self._known(text) or self._phrase(text)
+        if item:
+            return item
+        if self.other_findings != "keep":
+            return Item(unread=text.strip())
+        # A known finding's word in it may mean anything: then it does not say that the others are absent.
+        name = " ".join(text.split()).strip(" -?'\"[](){}")
+        single_words = {phrase[0] for phrase in self._by_phrase if len(phrase) == 1}
+        is_open = not name or not single_words.isdisjoint(fold(text).split())
+        return Item(present=(self._kept.setdefault(fold(name), name),) if name else (), is_open=is_open)
+
+    def _phrase(self, text: str) -> Item | None:
+        """Words that are understood one and all, or None."""
+        text = re.sub(r"[()\[\]:=]", " ", text.translate(_DASHES)).strip()
+        is_hedged = "?" in (text[:1], text[-1:])
+        text = text.strip("? ")
+        if not _WORDS.fullmatch(_without_accents(text)):
+            return None
+        squeezed = fold(text).replace(" ", "")
+        phrase = self._squeezed.get(squeezed) or tuple(fold(_CAMEL.sub(" ", text)).split())
+        covered = self._cover(phrase)
+        if is_hedged:
+            return self._say("uncertain", phrase)
+        if covered is not None:
+            return Item(present=covered) if covered else Item(kind=text)
+        for state, prefixes in _PREFIXES.items():
+            for length in (3, 2, 1):
+                if phrase[:length] in prefixes:
+                    item = self._say(state, phrase[length:])
+                    return item and item._replace(by_prefix=True)
+        for state, endings in _ENDINGS.items():
+            for length in (2, 1):
+                if phrase[-length:] in endings:
+                    return self._say(state, phrase[:-length])
+        return None
+
+    def _say(self, state: str, phrase: Phrase) -> Item | None:
+        """That a finding is in a state; None where it is unclear which: "no viral pneumonia" may be a bacterial one."""
+        covered = (self._by_phrase[phrase],) if phrase in self._by_phrase else self._cover(phrase)
+        if (
+            not covered
+            or len(covered) > 1
+            or NO_FINDING in covered
+            or (state == "absent" and phrase not in self._by_phrase)
+        ):
+            return None
+        return _said(state, covered)
+
+    def _cover(self, phrase: Phrase) -> Phrase | None:
+        """Findings that words name, longest names first; () of kinds of pneumonia alone; None if a word is left."""
+        findings: list[str] = []
+        kinds = qualifiers = place = 0
+        while place < len(phrase):
+            for end in range(len(phrase), place, -1):
+                piece = phrase[place:end]
+                if piece in self._by_phrase:
+                    findings.append(self._by_phrase[piece])
+                elif piece not in _KINDS | _QUALIFIERS | _FILLERS:
+                    continue
+                kinds += piece in _KINDS
+                qualifiers += piece in _QUALIFIERS
+                place = end
+                break
+            else:
+                return None
+        if qualifiers and (not findings or NO_FINDING in findings):
+            return None
+        if findings:
+            return tuple(findings) if not kinds or PNEUMONIA in findings else None
+        return () if kinds else None
+
+    def join(self, items: list[Item]) -> str:
+        """One text of all parts: present in the order as written, absent, and whether the list is open.
+
+        Raises:
+          Unread: if a part is not understood, or they contradict each other.
+        """
+        present = dict.fromkeys(name for item in items for name in item.present)
+        absent = dict.fromkeys(name for item in items for name in item.absent)
+        uncertain = dict.fromkeys(name for item in items for name in item.uncertain)
+        unread = [item.unread for item in items if item.unread]
+        kinds = [item.kind for item in items if item.kind and PNEUMONIA not in present]
+        if self.other_findings == "keep":
+            present |= dict.fromkeys(self._kept.setdefault(fold(kind), kind) for kind in kinds)
+        else:
+            unread += kinds
+        if unread:
+            raise Unread(unread)
+        is_open = any(item.is_open for item in items) or (bool(uncertain) and self.uncertain == "unknown")
+        if self.uncertain == "positive":
+            present |= uncertain
+        elif self.uncertain == "negative":
+            absent |= uncertain
+        _refuse_contradictions(present, absent)
+        listed = list(present) if NO_FINDING in present else [*present, *(ABSENT + name for name in absent)]
+        return "|".join([*listed, OPEN] if is_open and listed == list(present) and listed else listed)
+
+
+def _refuse_contradictions(present: Iterable[str], absent: Iterable[str]) -> None:
+    both = sorted(set(present) & set(absent))
+    if both:
+        raise Unread(contradiction=f"{both[0]} and no {both[0]}")
+    others = sorted(set(present) - {NO_FINDING, words.DEVICES})
+    if NO_FINDING in present and others:
+        raise Unread(contradiction=f"{NO_FINDING} and {', '.join(others)}")

@@ -1,0 +1,80 @@
+"""Files that a table of images means, by its paths as people and programs write them."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+from cxrjax.data.decode import SUFFIXES
+from cxrjax.data.sources.image_files import images_under
+
+
+def find_files(folder: Path, names: list[str]) -> tuple[list[Path], str]:
+    """The file of each path, below `folder` or absolute.
+
+    A path that leads to no file stands for the one image below `folder` whose place ends as the path does, in any case,
+    with or without a suffix; of a path through a folder of `folder`'s own name what comes after it counts alone, for
+    CheXpert's begin with `CheXpert-v1.0-small/` and lie in it.
+
+    Returns:
+      A path for each name, one that leads nowhere where there is no such image, or several; and how many were found in
+      another place, a sentence or "".
+    """
+    paths = [folder / os.path.expanduser(name) for name in names]  # noqa: PTH111 - Path's raises without a home
+    lost = [row for row, path in enumerate(paths) if not _exists(path)]
+    if not lost:
+        return paths, ""
+    index = _index(folder)
+    moved = []
+    for row in lost:
+        place = _only(index, _ending(names[row], folder))
+        if place:
+            paths[row] = place
+            moved.append(row)
+    if not moved:
+        return paths, ""
+    first = moved[0]
+    shown = f"{names[first]} is {paths[first].relative_to(folder).as_posix()}"
+    return paths, f"{len(moved)} of {len(names)} paths lead to no file as written and were found by their ends: {shown}"
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return False
+
+
+def _index(folder: Path) -> dict[str, list[tuple[PurePosixPath, Path]]]:
+    """Image's name, in lower case and without suffix -> places below `folder`, in lower case, and paths."""
+    index = defaultdict(list)
+    for path in images_under(folder)[0]:
+        place = PurePosixPath(path.relative_to(folder).as_posix().casefold())
+        index[_stem(place.name)].append((place, path))
+    return index
+
+
+def _stem(name: str) -> str:
+    suffix = PurePosixPath(name).suffix
+    return name.removesuffix(suffix) if suffix in SUFFIXES else name
+
+
+def _ending(name: str, folder: Path) -> tuple[str, ...]:
+    """Parts of the path that lie below the folder, in lower case."""
+    parts = tuple(part for part in PurePosixPath(name.casefold()).parts if part not in ("/", ".", "~"))
+    own = folder.resolve().name.casefold()
+    return parts[len(parts) - parts[::-1].index(own) :] if own in parts[:-1] else parts
+
+
+def _only(index: dict[str, list[tuple[PurePosixPath, Path]]], ending: tuple[str, ...]) -> Path | None:
+    """The one image whose place ends so."""
+    if not ending:
+        return None
+    suffix = PurePosixPath(ending[-1]).suffix
+    fitting = []
+    for place, path in index.get(_stem(ending[-1]), ()):
+        is_named = place.name == ending[-1] or suffix not in SUFFIXES
+        if is_named and place.parts[-len(ending) : -1] == ending[:-1]:
+            fitting.append(path)
+    return fitting[0] if len(fitting) == 1 else None

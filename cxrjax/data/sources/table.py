@@ -1,0 +1,275 @@
+"""A table of images: a column with their paths, and their labels as text or as one column a finding."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from cxrjax.base import InputError
+from cxrjax.data import labels, sources
+from cxrjax.data.labels import Reading, Spelling
+from cxrjax.data.phrases import Vocabulary
+from cxrjax.data.sources import Bad, Source, delimited
+from cxrjax.data.sources.folder import patient_of
+from cxrjax.data.sources.paths import find_files
+from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
+
+# Our name of a column -> the names that tables give it; case, blanks and signs are free.
+NAMES = {
+    "path": ("path", "file", "filename", "filepath", "image", "imagepath", "imagefile", "imagename", "imageindex",
+             "imagefilename", "imageid", "img", "imgpath", "relativepath", "dicompath", "dicomfile"),
+    "label": ("label", "labels", "finding", "findings", "findinglabel", "findinglabels", "diagnosis", "diagnoses",
+              "class", "classname", "target", "disease", "pathology", "dx", "condition", "category"),
+    "patient": ("patient", "patientid", "patientnumber", "patientno", "subject", "subjectid", "pid"),
+    "view": ("view", "viewposition", "projection", "position", "appa", "paap"),
+    "age": ("age", "patientage", "ageyears", "ageinyears", "patientageyears"),
+    "sex": ("sex", "gender", "patientsex", "patientgender"),
+    "followup": ("followup", "followupnumber", "followupno"),
+    "split": ("split", "subset", "partition"),
+}  # fmt: skip
+KNOWN = tuple(NAMES)
+_CONTRADICTS = "listed as"
+_SETTLES = "(--columns={}=NAME says which)"
+
+
+class AmbiguousColumns(InputError):
+    """Two columns of a table may be meant."""
+
+
+def find_columns(path: Path, header: list[str], columns: Mapping[str, str]) -> dict[str, str]:
+    """Our name of each column that the table has -> the table's.
+
+    Args:
+      path: of the table, for messages.
+      header: names of its columns.
+      columns: our name -> the table's, as the user says; such a column is none of the others.
+
+    Raises:
+      AmbiguousColumns: if two columns may be meant.
+      InputError: if one that the user names is missing.
+    """
+    by_name = {name.casefold(): name for name in header if name}
+    lacking = sorted(theirs for theirs in columns.values() if theirs.casefold() not in by_name)
+    if lacking:
+        raise InputError(f"{path} lacks the column(s) {', '.join(lacking)}; it has {', '.join(filter(None, header))}")
+    chosen = {ours: by_name[theirs.casefold()] for ours, theirs in columns.items()}
+    for ours, spellings in NAMES.items():
+        candidates = [name for name in header if re.sub(r"[\W_]", "", name.casefold()) in spellings]
+        candidates = [name for name in candidates if name not in chosen.values()]
+        if ours in chosen or not candidates:
+            continue
+        if len(candidates) > 1:
+            names = " and ".join(map(repr, candidates))
+            raise AmbiguousColumns(
+                f"{path} has several columns that may be the {ours}: {names} {_SETTLES.format(ours)}"
+            )
+        chosen[ours] = candidates[0]
+    return chosen
+
+
+def label_columns(path: Path, table: pd.DataFrame, chosen: Mapping[str, str], vocabulary: Vocabulary) -> dict[str, str]:
+    """0/1 columns and their findings, where the labels are in such; {} where they are text.
+
+    Raises:
+      InputError: if there are no labels.
+    """
+    if "label" in chosen:
+        finding = vocabulary.finding(chosen["label"])
+        cells = table[chosen["label"]]
+        rest = cells[[vocabulary.entry(text) is None for text in cells]] if finding else cells
+        return {chosen["label"]: finding} if finding and (rest.empty or labels.is_binary(rest)) else {}
+    binary = labels.binary_columns(table.drop(columns=list(chosen.values())), vocabulary)
+    if not binary:
+        raise InputError(f"{path} lacks the column(s) label; it has {', '.join(filter(None, table.columns))}; "
+                         "--columns=label=NAME says which it is")  # fmt: skip
+    return binary
+
+
+def choose(
+    folder: Path, columns: Mapping[str, str], vocabulary: Vocabulary, classes: list[str]
+) -> tuple[Path | None, str]:
+    """The folder's table of images, None if its class folders or nothing tells labels; and what is to be said of it.
+
+    Args:
+      folder: to look in.
+      columns: see `find_columns`; where the user names columns, there must be a table.
+      vocabulary: how labels are read.
+      classes: names of its class folders.
+
+    Raises:
+      InputError: if several tables fit, or none of those that are there and no class folder: labels that are
+        overlooked would not be missed.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    tables = [path for path in files if delimited.is_table(path)]
+    unread = [path.name for path in files if path.name.lower().endswith(delimited.OTHER_SUFFIXES)]
+    problems = {path: _why_unfit(path, columns, vocabulary) for path in tables}
+    fitting = [path for path, problem in problems.items() if not problem]
+    others = f"class folders {', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''}"
+    if len(fitting) == 1:
+        return fitting[0], f"the table {fitting[0].name} is used, not the {others}" if classes else ""
+    names = " and ".join(path.name for path in fitting or tables)
+    if classes and not columns:
+        beside = ", ".join([*names.split(" and "), *unread] if names else unread)
+        return None, f"the {others} are used, not {beside}" if beside else ""
+    if fitting:
+        raise InputError(f"{folder} holds several tables of images: {names}; give one of them as the source")
+    if tables:
+        raise InputError(problems[tables[0]])
+    if unread:
+        raise InputError(f"{folder} holds {', '.join(unread)}, which is not read: save it as CSV, or move it elsewhere")
+    return None, ""
+
+
+def _why_unfit(path: Path, columns: Mapping[str, str], vocabulary: Vocabulary) -> str:
+    """Why a file is no table of images; "" if it is one, though two of its columns may be meant."""
+    try:
+        raw = delimited.read(path)
+        chosen = find_columns(path, list(raw.columns), columns)
+        _require_path(path, raw, chosen)
+        label_columns(path, raw, chosen, vocabulary)
+    except AmbiguousColumns:
+        return ""
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _require_path(path: Path, raw: pd.DataFrame, chosen: Mapping[str, str]) -> None:
+    """Refuses a table without a column of paths."""
+    if "path" not in chosen:
+        has = ", ".join(filter(None, raw.columns))
+        raise InputError(f"{path} lacks the column(s) path; it has {has} {_SETTLES.format('path')}")
+
+
+def scan(
+    path: Path, vocabulary: Vocabulary, columns: Mapping[str, str], pattern: re.Pattern[str] | None = None
+) -> Source:
+    """Reads a table of images; paths are relative to its folder.
+
+    Args:
+      path: of the table.
+      vocabulary: how labels are read.
+      columns: our name -> the file's, where they differ.
+      pattern: see `patient_of`, for rows without a patient.
+
+    Raises:
+      InputError: if it is no table, lacks a column, holds no row, or a label is not understood.
+    """
+    raw = delimited.read(path)
+    chosen = find_columns(path, list(raw.columns), columns)
+    _require_path(path, raw, chosen)
+    binary = label_columns(path, raw, chosen, vocabulary)
+    has_path = raw[chosen["path"]] != ""
+    rows = raw[has_path].reset_index(drop=True)
+    if not len(rows):
+        raise InputError(f"{path} holds no row")
+    reading = read_labels(path, rows, chosen, binary, vocabulary)
+    cells = {ours: rows[theirs] for ours, theirs in chosen.items()} | {"path": rows[chosen["path"]].map(tidy)}
+    each = _table(reading, cells, pattern)
+    table, problems = unite_rows(each, path)
+    paths, moved = find_files(path.parent, list(table["image"]))
+    files = [sources.stat_file(name, place) for name, place in zip(table["image"], paths, strict=True)]
+    patients = [patient_of(name)[1] for name in table["image"]]
+    present = {file.name for file in files if file.stamp != "missing"}
+    pathless = f"{(~has_path).sum()} rows without a path passed over" if not has_path.all() else ""
+    notes = (_told_columns(path, raw, chosen, binary), pathless, moved, told_contradictions(problems))
+    return Source(
+        path, "table", table, patients, files, [], problems, label_counts(table), no_boxes(),
+        count_spellings(reading, each, table, present), tuple(note for note in notes if note),
+    )  # fmt: skip
+
+
+def read_labels(
+    path: Path, raw: pd.DataFrame, chosen: Mapping[str, str], binary: Mapping[str, str], vocabulary: Vocabulary
+) -> Reading:
+    """Labels of the rows, from 0/1 columns or text."""
+    if binary:
+        return labels.read_columns({name: raw[name] for name in binary}, binary, vocabulary, path.name)
+    return labels.read(raw[chosen["label"]], vocabulary, path.name)
+
+
+def tidy(text: str) -> str:
+    r"""A path with one way to write it: `./a.png` and `x\..\a.png` are `a.png`.
+
+    >>> tidy("./a/b.png"), tidy("a\\b.png"), tidy("a//b.png")
+    ('a/b.png', 'a/b.png', 'a/b.png')
+    """
+    text = text.replace("\\", "/")
+    return re.sub(r"(?<!^)/(\./)*/*", "/", re.sub(r"^(\./+)+", "", text))
+
+
+def _table(reading: Reading, cells: Mapping[str, pd.Series], pattern: re.Pattern[str] | None) -> pd.DataFrame:
+    """The rows of `store.COLUMNS` from the cells of each known column that is there."""
+    nothing = pd.Series("", cells["path"].index, dtype=str)
+    patient = cells.get("patient", nothing)
+    table = pd.DataFrame(
+        {
+            "image": cells["path"],
+            "patient": patient.where(patient != "", cells["path"].map(lambda name: patient_of(name, pattern)[0])),
+            "labels": reading.labels,
+            "view": cells.get("view", nothing).str.upper(),
+            "age": sources.years(cells.get("age", nothing)),
+            "sex": cells.get("sex", nothing).str.upper().str[:1],
+            "followup": sources.numbers(cells.get("followup", nothing)),
+            "split": cells.get("split", nothing).str.lower(),
+        }
+    )
+    return table[list(COLUMNS)]
+
+
+def unite_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Bad]]:
+    """The first row of each image of the table read from `path`, and what is to be said of the others.
+
+    Where another row of an image tells a label and the first does not, it is taken; an image whose rows tell several
+    contradicts itself: its label is unknown.
+    """
+    duplicated = table["image"].duplicated()
+    if not duplicated.any():
+        return table.reset_index(drop=True), []
+    problems = []
+    labels_of = {}
+    repeated = table[table["image"].isin(table["image"][duplicated])]
+    for name, written in repeated.groupby("image", sort=False)["labels"]:
+        told = [text for text in written.unique() if text]
+        labels_of[name] = told[0] if len(told) == 1 else ""
+        reason = "duplicate name: the table's first row of it is used"
+        if len(told) > 1:
+            reason = f"{_CONTRADICTS} {' and as '.join(map(repr, told))}: its label is unknown"
+        problems.append(Bad(str(name), str(path), reason, left_out=False))
+    first = table[~duplicated].reset_index(drop=True)
+    united = [labels_of.get(name, text) for name, text in zip(first["image"], first["labels"], strict=True)]
+    return first.assign(labels=united), problems
+
+
+def told_contradictions(problems: list[Bad]) -> str:
+    """How many images are listed with several labels; "" of none."""
+    images = sum(problem.reason.startswith(_CONTRADICTS) for problem in problems)
+    return f"{images} images are listed with several labels, which are unknown (bad_images.csv)" if images else ""
+
+
+def count_spellings(
+    reading: Reading, rows: pd.DataFrame, table: pd.DataFrame, present: Collection[str]
+) -> tuple[Spelling, ...]:
+    """What the labels of images that are there were read as, each image once.
+
+    Args:
+      reading: of the rows.
+      rows: of the table as it was read.
+      table: of `unite_rows`.
+      present: names of images that are there.
+    """
+    labels_of = dict(zip(table["image"], table["labels"], strict=True))
+    is_used = rows["image"].isin(present) & (rows["labels"] == rows["image"].map(labels_of))
+    return reading.spellings((is_used & ~rows["image"].where(is_used).duplicated()).to_numpy(bool))
+
+
+def _told_columns(path: Path, raw: pd.DataFrame, chosen: Mapping[str, str], binary: Mapping[str, str]) -> str:
+    """Which columns were read as what, and which were not."""
+    read = [f"{ours} from {theirs!r}" for ours, theirs in chosen.items() if theirs not in binary]
+    read += [f"labels from the 0/1 column(s) {', '.join(map(repr, binary))}"] if binary else []
+    others = [name for name in raw.columns if name and name not in {*chosen.values(), *binary}]
+    return f"{path.name}: {', '.join(read)}" + (f"; not read: {', '.join(others)}" if others else "")
