@@ -235,7 +235,7 @@ def test_a_store_without_labels_has_undefined_shares():
 
 def test_bad_images_come_from_the_store_or_from_about(small_phantom, tmp_path):
     made = described(ROWS, bad={"z.png": "cut short"})
-    assert made.bad.to_numpy().tolist() == [["z.png", "z.png", True, "cut short"]]
+    assert made.bad.to_numpy().tolist() == [["z.png", "z.png", True, False, "cut short"]]
     write_store(tmp_path / "store", small_phantom.table[:3], small_phantom.images[:3], about_of(small_phantom.table))
     store = open_store(tmp_path / "store")
     assert describe.bad_images(store, about_of(store.table)).empty

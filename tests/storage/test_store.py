@@ -41,7 +41,11 @@ def test_round_trip_and_memory_map(tmp_path):
 def test_what_was_left_out_is_told(tmp_path):
     store.write_store(tmp_path / "s", table(1), [np.zeros((256, 256), np.uint8)], ABOUT)
     bad = pd.DataFrame(
-        [("x.png", "a/x.png", True, "broken, quite"), ("0.png", "0.png", False, "same pixels as NA")],
+        [
+            ("x.png", "a/x.png", True, False, "broken, quite"),
+            ("0.png", "0.png", False, False, "same pixels as NA"),
+            ("notes.txt", "a/notes.txt", True, True, "is no image: text"),  # no image is lost with it
+        ],
         columns=list(store.BAD_COLUMNS),
     )
     store.write_tables(tmp_path / "s", table(1), ABOUT, bad)
