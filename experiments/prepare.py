@@ -13,9 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cxrjax.base import InputError
 from cxrjax.base.config import SourceFlags, flag
+
+if TYPE_CHECKING:
+    from cxrjax.data.prepare import Outcome
+    from cxrjax.data.sources import Source
 
 from . import _cli, _terminal
 
@@ -47,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         if not config.source or not config.out:
             raise InputError("--source and --out must be given (--help lists the flags)")
         _cli.log_to_stderr()
-        from cxrjax.data import labels, load
+        from cxrjax.data import load
         from cxrjax.data.decode import Reduction
         from cxrjax.data.prepare import prepare
 
@@ -57,14 +62,21 @@ def main(argv: list[str] | None = None) -> None:
         outcome = prepare(source, out, reduction, config.max_bad, config.workers, config.overwrite)
         if outcome is None:
             raise InputError(f"{out} was made by another process meanwhile")
-        shown = labels.lines(source.spellings) if any(source.listed) else []
-        unlabelled = "" if any(source.listed) else "; no image has a label"
-        shown.append(
-            f"{out}: {outcome.images} images of {source.kind} {source.place}, {outcome.bad} bad, {outcome.doubtful} "
-            f"doubtful, {outcome.passed_over} files passed over (bad_images.csv), {outcome.read} read in "
-            f"{outcome.seconds:.0f} s{unlabelled}"
-        )
-        _terminal.show("\n".join([*shown[:-1], *source.notes, shown[-1]]))
+        _terminal.show("\n".join(_account(source, outcome, out)))
+
+
+def _account(source: Source, outcome: Outcome, out: Path) -> list[str]:
+    """Lines about what was read as what, and what became of it."""
+    from cxrjax.data import labels
+
+    has_labels = any(source.listed)
+    return [
+        *(labels.lines(source.spellings) if has_labels else []),
+        *source.notes,
+        f"{out}: {outcome.images} images of {source.kind} {source.place}, {outcome.bad} bad, {outcome.doubtful} "
+        f"doubtful, {outcome.passed_over} files passed over (bad_images.csv), {outcome.read} read in "
+        f"{outcome.seconds:.0f} s{'' if has_labels else '; no image has a label'}",
+    ]
 
 
 if __name__ == "__main__":
