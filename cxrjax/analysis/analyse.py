@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import jax
 import pandas as pd
 
 from cxrjax.analysis import curves, floors, scores, subgroups
 from cxrjax.analysis.tables import Analysis, RunTables
 from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.numerics import new_key
 
 _SEEDS, _POOLED, _SUBGROUPS = 0, 1, 2  # seeds of the bootstraps
 
@@ -33,8 +33,8 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
     sets = {"internal": tables.predictions} | ({} if tables.external is None else {"external": tables.external})
     scored = [scores.score(predictions, thresholds, config.prevalence) for predictions in sets.values()]
     internal, external = scored[0], scored[1] if len(scored) > 1 else None
-    intervals = scores.auroc_intervals(jax.random.key(_SEEDS), scored)
-    pooled = scores.pooled_intervals(jax.random.key(_POOLED), scored, config.prevalence)
+    intervals = scores.auroc_intervals(new_key(_SEEDS), scored)
+    pooled = scores.pooled_intervals(new_key(_POOLED), scored, config.prevalence)
     sizes = (tables.seeds["n_train"].mean(), tables.seeds["n_val"].mean())
     by_image = arms.get("split_by_image")
     return Analysis(
@@ -43,7 +43,7 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
         metrics=scores.over_seeds(internal, external, pooled, *sizes),
         floors=floors.table(tables, arms, internal.fixed),
         leakage=None if by_image is None else floors.leakage(tables, by_image),
-        subgroups=subgroups.table(jax.random.key(_SUBGROUPS), tables.predictions, tables.images),
+        subgroups=subgroups.table(new_key(_SUBGROUPS), tables.predictions, tables.images),
         operating=pd.concat([curves.operating(data, rows) for data, rows in sets.items()], ignore_index=True),
         calibration=pd.concat([curves.reliability(data, rows) for data, rows in sets.items()], ignore_index=True),
         errors=curves.errors(tables.predictions, tables.images),

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cxrjax.base import Array
+
 # What would move draws or dtypes. Of `--jax_default_matmul_precision` and the like a user decides.
 _SETTINGS = {
     "enable_x64": False,
@@ -40,6 +42,13 @@ def pinned(x64: bool = False, nan: bool = False) -> Iterator[None]:
             if getattr(jax.config, f"jax_{name}") != value:
                 stack.enter_context(getattr(jax, name)(value))
         yield
+
+
+@pinned()
+def new_key(seed: int | Array) -> jax.Array:
+    """The root key of a seed, `jax.random.key` by threefry."""
+    key: jax.Array = jax.random.key(seed, impl="threefry2x32")
+    return key
 
 
 def typed_key(key: jax.Array) -> jax.Array:

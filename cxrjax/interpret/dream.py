@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from cxrjax.base import devices
+from cxrjax.base.numerics import pinned, typed_key
 from cxrjax.interpret.dream_parts import Adam, BandedSteps, Optimiser, Parametrisation, Pixels, Spectrum, View
 from cxrjax.interpret.objectives import Objective
 
@@ -78,6 +79,7 @@ class Dreams(NamedTuple):
     dead: jax.Array  # [D] bool, the gradient was zero everywhere in the last iteration: nothing rose any more
 
 
+@pinned()
 def dream(
     objective: Objective,
     params: Any,
@@ -106,6 +108,7 @@ def dream(
     size = ascent.parametrisation.size(start)
     if ascent.transform and key is None:
         raise ValueError("key must be given where the ascent has a transform, got None")
+    key = None if key is None else typed_key(key)
     params = jax.device_put(params)  # once, not at each of the calls that follow
     leaves, structure = jax.tree.flatten(axes, is_leaf=lambda x: x is None)
     parts, lifted = (ascent.parametrisation, ascent.transform, ascent.optimiser), (tuple(leaves), structure)
@@ -150,6 +153,7 @@ def _value(objective: Objective, axes: Any, params: Any, images: jax.Array) -> j
     return jax.vmap(objective, (jax.tree.unflatten(axes[1], axes[0]), 0))(params, images)
 
 
+@pinned()
 def ascend(
     objective: Objective,
     parts: tuple[Parametrisation, View | None, Optimiser],

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from cxrjax.base.numerics import pinned, typed_key
+
 NOISE_SD = 16.0  # grey levels of a start from noise
 # Square root of the colours' covariance in ImageNet, as Lucid has it: columns are decorrelated colours.
 _COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
@@ -24,9 +26,10 @@ _LIMIT = 0.02  # an image is kept so far from black and white, where the sigmoid
 class Pixels:
     """The image itself, grey levels."""
 
+    @pinned()
     def noise(self, key: jax.Array, size: int = 227, colour: bool = False) -> jax.Array:
         """Grey [size, size] or colour [size, size, 3] f32: 127.5 ± `NOISE_SD` grey levels."""
-        return 127.5 + NOISE_SD * jax.random.normal(key, (size, size, 3) if colour else (size, size))
+        return 127.5 + NOISE_SD * jax.random.normal(typed_key(key), (size, size, 3) if colour else (size, size))
 
     def write(self, image: jax.Array) -> jax.Array:
         """The image."""
@@ -50,10 +53,12 @@ class Spectrum:
 
     decay: float = 1.0  # power of the frequency by which the spectrum is divided; 0: white
 
+    @pinned()
     def noise(self, key: jax.Array, size: int = 227, colour: bool = False) -> jax.Array:
         """Normal numbers, whose image falls off with frequency."""
-        return _SPECTRUM_SD * jax.random.normal(key, (2, 3 if colour else 1, size, size // 2 + 1))
+        return _SPECTRUM_SD * jax.random.normal(typed_key(key), (2, 3 if colour else 1, size, size // 2 + 1))
 
+    @pinned()
     def write(self, image: jax.Array) -> jax.Array:
         """The spectrum of an image: `image` turns it back, but for black and white."""
         share = jnp.clip(jnp.asarray(image, jnp.float32) / 255, _LIMIT, 1 - _LIMIT)
@@ -62,6 +67,7 @@ class Spectrum:
         complex_ = jnp.fft.rfft2(planes) / (_GAIN * self._falloff(image.shape[0])[None])
         return jnp.stack([complex_.real, complex_.imag])
 
+    @pinned()
     def image(self, written: jax.Array) -> jax.Array:
         """The image of a spectrum, f32, 0..255."""
         size = written.shape[2]
@@ -95,16 +101,18 @@ class View:
     rotation: float = 10.0  # degrees, at most
     zoom: float = 0.1  # relative change of size, at most
 
+    @pinned()
     def __call__(self, key: jax.Array, image: jax.Array) -> jax.Array:
         """An image [H, H] or [H, H, 3] as seen at a step."""
         if not (self.jitter or self.rotation or self.zoom):
             return image
-        keys = jax.random.split(key, 3)
+        keys = jax.random.split(typed_key(key), 3)
         shift = self.jitter * jax.random.uniform(keys[0], (2,), minval=-1)
         angle = jnp.deg2rad(self.rotation) * jax.random.uniform(keys[1], minval=-1)
         return seen_from(image, shift, angle, 1 + self.zoom * jax.random.uniform(keys[2], minval=-1))
 
 
+@pinned()
 def seen_from(image: jax.Array, shift: jax.Array, angle: jax.Array, zoom: jax.Array) -> jax.Array:
     """An image [H, H] or [H, H, 3] shifted, turned and enlarged about its centre; bilinear, mirrored at its border.
 
@@ -166,6 +174,7 @@ Optimiser: TypeAlias = BandedSteps | Adam
 """How a gradient moves what is written; hashable. Another one has the same two methods."""
 
 
+@pinned()
 def equalise_bands(gradient: jax.Array, levels: int) -> jax.Array:
     """Gives each band of a Laplacian pyramid of [H, W, ...] a root mean square of 1, and so the sum.
 

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from cxrjax.base import Array, Params, devices
+from cxrjax.base.numerics import pinned
 from cxrjax.models import transfer
 from cxrjax.models.registry import Model
 from cxrjax.models.transfer import Network
 
 
+@pinned()
 def grad_cam(net: Network, params: Params, images: Array, direction: jax.Array, stage: str | None = None) -> jax.Array:
     """Where a stage's channels that speak for a class are active (Selvaraju et al. 2017, arXiv:1610.02391).
 
@@ -37,6 +39,7 @@ def grad_cam(net: Network, params: Params, images: Array, direction: jax.Array, 
     return _grad_cam(net.model, stage, jax.device_put(params), checked(images), direction)
 
 
+@pinned()
 def slope(
     model: Model, params: Params, images: jax.Array, direction: jax.Array, stage: str
 ) -> tuple[jax.Array, jax.Array]:
@@ -84,6 +87,7 @@ def centres(model: Model, stage: str) -> tuple[float, int]:
     return first, pitch
 
 
+@pinned()
 def enlarge(maps: jax.Array, shape: tuple[int, ...], model: Model, stage: str | None = None) -> jax.Array:
     """A stage's maps [B, h, w] at the pixels of the image, [B, H, W]: bilinear between the centres of the cells.
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from cxrjax.base import Params
+from cxrjax.base.numerics import pinned
 from cxrjax.models import transfer
 from cxrjax.models.registry import Model
 
@@ -29,6 +30,7 @@ class ChannelObjective:
     place: tuple[int, int] | None
     after_relu: bool
 
+    @pinned()
     def __call__(self, params: tuple[Params, jax.Array], image: jax.Array) -> jax.Array:
         """See `Objective`."""
         layers, direction = params
@@ -74,7 +76,7 @@ def one_hot(net: transfer.Network, stage: str, channel: int) -> jax.Array:
     channels = net.model.width(stage)
     if not 0 <= channel < channels:
         raise ValueError(f"channel of {stage} must be in 0..{channels - 1}, got {channel}")
-    return jnp.zeros(channels).at[channel].set(1)
+    return jnp.zeros(channels, jnp.float32).at[channel].set(1)
 
 
 def class_logit(net: transfer.Network, label: int) -> jax.Array:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cxrjax.base import Array, Params, devices
+from cxrjax.base.numerics import pinned, typed_key
 from cxrjax.interpret import objectives
 from cxrjax.interpret.grad_cam import checked, enlarge, grad_cam
 from cxrjax.interpret.objectives import Objective
@@ -33,6 +34,7 @@ class Attributions(NamedTuple):
     error: jax.Array  # [B] f32, |sum of the map - (f(x) - f(b))| / |f(x) - f(b)|; NaN for an image that is its baseline
 
 
+@pinned()
 def gradient(objective: Objective, params: Any, images: Array) -> jax.Array:
     """How much the score rises per grey level of each pixel, d f(x) / d x (Simonyan et al. 2014, arXiv:1312.6034).
 
@@ -50,6 +52,7 @@ def gradient(objective: Objective, params: Any, images: Array) -> jax.Array:
     return _gradients(objective, jax.device_put(params), checked(images))
 
 
+@pinned()
 def smooth_grad(
     key: jax.Array, objective: Objective, params: Any, images: Array, samples: int = 25, noise: float = 0.15
 ) -> jax.Array:
@@ -67,7 +70,7 @@ def smooth_grad(
     Raises:
       ValueError: if `images` is not [B, H, W], `samples` is below 1 or `noise` negative.
     """
-    x = checked(images)
+    x, key = checked(images), typed_key(key)
     if samples < 1:
         raise ValueError(f"samples must be 1 or more, got {samples}")
     if noise < 0:
@@ -84,6 +87,7 @@ def smooth_grad(
     return _mean_gradient(objective, jax.device_put(params), points, len(x), samples)
 
 
+@pinned(nan=True)
 def integrated_gradients(
     objective: Objective, params: Any, images: Array, baseline: Array | float = 0.0, steps: int = 128
 ) -> Attributions:
@@ -123,6 +127,7 @@ def integrated_gradients(
     return Attributions(maps, jnp.abs(maps.sum((1, 2)) - rise) / jnp.abs(rise))
 
 
+@pinned()
 def occlusion(
     objective: Objective, params: Any, images: Array, patch: int = 32, stride: int = 8, fill: float | None = None
 ) -> jax.Array:

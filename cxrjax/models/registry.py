@@ -163,7 +163,7 @@ def _traced(model: Model, start: str | None, stop: str | None) -> Any:
     import jax.numpy as jnp
 
     run = functools.partial(model.build(start, stop).init_with_output, jax.random.key(0))
-    return jax.eval_shape(lambda: run(jnp.zeros(model.input_shape(start))))
+    return jax.eval_shape(lambda: run(jnp.zeros(model.input_shape(start), jnp.float32)))
 
 
 _MODELS: dict[str, Model] = {}

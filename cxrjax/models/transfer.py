@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cxrjax.base import Array, Params, devices
+from cxrjax.base.numerics import new_key, pinned
 from cxrjax.models import pretrained, registry
 from cxrjax.models.augment import normalise
 from cxrjax.models.pretrained import Weights
@@ -27,6 +28,7 @@ class Forward(NamedTuple):
     activations: dict[str, Activation]  # by stage
 
 
+@pinned()
 def forward(
     model: Model,
     variables: Mapping[str, Any],
@@ -71,6 +73,7 @@ class Trunk(NamedTuple):
     dtype: np.dtype  # of the output
     identity: str  # changes with what the output depends on; "": no stages, the pixels pass as they are
 
+    @pinned()
     def __call__(self, pixels: Array) -> jax.Array:
         """Activations [B, *shape] of pixels [B, crop, crop] u8."""
         return self.run(self.params, pixels)
@@ -104,6 +107,7 @@ class Network(NamedTuple):
     dense: bool  # the head holds no convolution
 
 
+@pinned()
 def build_transfer_model(
     weights: Weights | None,
     retrain_from: str,
@@ -144,6 +148,7 @@ def build_transfer_model(
     )
 
 
+@pinned()
 def _initial(model: Model, start: str, given: Params, key: jax.Array) -> Params:
     """Parameters of one seed's head: those that are given, and random ones."""
     example = jnp.zeros(model.input_shape(start), jnp.float32)
@@ -170,7 +175,7 @@ def _trunk(model: Model, weights: Weights | None, stop: str | None) -> Trunk:
         params = jax.tree.map(jnp.asarray, params)
     else:
         example = jnp.zeros(model.input_shape(), jnp.float32)
-        params = model.build(stop=stop).init(jax.random.key(0), example)["params"]
+        params = model.build(stop=stop).init(new_key(0), example)["params"]
 
     def run(params: Params, images: Array) -> jax.Array:
         return forward(model, {"params": params}, images, stop=stop).output

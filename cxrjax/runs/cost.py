@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.numerics import new_key
 from cxrjax.models import transfer
 from cxrjax.models.registry import ALEXNET, Model
 from cxrjax.training import loop, step
@@ -166,7 +167,7 @@ def head_flops(model: Model, retrain_from: str, batch: int) -> float:
 def step_flops(model: Model, retrain_from: str, batch: int) -> float:
     """FLOPs of one training step of one seed's head, its inputs ready."""
     optimizer = make_optimizer(RECIPES["poster"], 1)
-    initial = functools.partial(step.init, optimizer=optimizer, dropout_key=jax.random.key(0))
+    initial = functools.partial(step.init, optimizer=optimizer, dropout_key=new_key(0))
     states = jax.eval_shape(initial, model.parameter_shapes(retrain_from))
     label: Any = jax.ShapeDtypeStruct((batch,), jnp.int32)
     mask: Any = jax.ShapeDtypeStruct((batch,), jnp.bool_)

@@ -12,6 +12,7 @@ import pandas as pd
 from cxrjax.analysis import tables as run_files
 from cxrjax.base import InputError
 from cxrjax.base.files import Clock
+from cxrjax.base.numerics import new_key
 from cxrjax.interpret import dream, grad_cam, objectives
 from cxrjax.report.figures import sheets
 from cxrjax.runs import dreams as dreaming
@@ -175,7 +176,7 @@ def _raising_channels(heads: Heads, layer: str, count: int) -> tuple[int, ...]:
     model = heads.net.model
     if layer == model.logits:
         return tuple(range(min(count, model.num_classes)))
-    image = dream.noise(jax.random.key(1), model.crop)[None]
+    image = dream.noise(new_key(1), model.crop)[None]
     gain = np.asarray(grad_cam.slope(model, heads.of(0), image, objectives.log_odds(heads.net), layer)[0])
     return tuple(int(i) for i in np.argsort(-gain.reshape(-1, gain.shape[-1]).sum(0), kind="stable")[:count])
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from cxrjax.analysis import agreement
 from cxrjax.base import Params, devices
+from cxrjax.base.numerics import new_key
 from cxrjax.base.tasks import Task
 from cxrjax.interpret import dream, objectives
 from cxrjax.models import transfer as network
@@ -48,7 +49,7 @@ class Heads(NamedTuple):
 def first_dream(net: network.Network, head: Params) -> np.ndarray:
     """What the positive neuron of one seed responds to, [H, W] u8: the dream of every run's report."""
     aim = (network.layers(net, head), objectives.class_logit(net, 1))
-    start = dream.noise(jax.random.key(0), net.model.crop)[None]
+    start = dream.noise(new_key(0), net.model.crop)[None]
     dreamt = dream.dream(objectives.channel_objective(net), aim, start)
     return np.asarray(dreamt.image[0].round().astype(jnp.uint8))
 
@@ -100,7 +101,7 @@ def _ascend(
     on_step: dream.OnStep | None = None,
 ) -> dream.Dreams:
     """From noise that is the same for all dreams, so that they differ by their networks alone."""
-    key, ascent = jax.random.key(setting.key), setting.ascents[parametrisation]
+    key, ascent = new_key(setting.key), setting.ascents[parametrisation]
     noise_key, step_key = jax.random.split(key) if ascent.transform else (key, None)
     start = ascent.parametrisation.noise(noise_key, heads.net.model.crop, setting.colour)
     repeated, objective = jnp.broadcast_to(start, (count, *start.shape)), objectives.channel_objective(heads.net, layer)

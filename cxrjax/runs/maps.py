@@ -18,6 +18,7 @@ from cxrjax.base import InputError, Params
 from cxrjax.base.codes import code
 from cxrjax.base.config import RANDOM_TRUNK, SHUFFLED_LABELS, arm_path, moved_to
 from cxrjax.base.files import Clock
+from cxrjax.base.numerics import new_key
 from cxrjax.interpret import dream, objectives, saliency
 from cxrjax.models import transfer
 from cxrjax.report.figures import sheets
@@ -89,7 +90,7 @@ def candidates(run: TrainedRun, weights: str | None) -> tuple[list[Candidate], l
 
 
 def _initial(net: transfer.Network, seed: int) -> Params:
-    return jax.jit(net.initial)(plan.stream(jax.random.key(seed), plan.INITIAL_WEIGHTS))
+    return jax.jit(net.initial)(plan.stream(new_key(seed), plan.INITIAL_WEIGHTS))
 
 
 def compute_maps(
@@ -140,7 +141,7 @@ def _maps(
         about = (np.full(len(places), seed), images.image[places], images.patient[places])
         odds = objectives.log_odds(candidate.net)
         for method in methods:
-            explain, key = saliency.METHODS[method], jax.random.key(seed)
+            explain, key = saliency.METHODS[method], new_key(seed)
             maps = explain(key, candidate.net, layers, images.pixels[places], odds)
             yield localisation.Maps(candidate.name, method, *about, np.asarray(maps))
             done += len(places)
@@ -163,7 +164,7 @@ def _dreams(candidates: list[Candidate], seeds: tuple[int, ...], lungs: np.ndarr
     rows = []
     for candidate in candidates:
         objective, odds = objectives.channel_objective(candidate.net), objectives.log_odds(candidate.net)
-        start, energy = dream.noise(jax.random.key(0), candidate.net.model.crop), []
+        start, energy = dream.noise(new_key(0), candidate.net.model.crop), []
         for seed in seeds:  # one head at a time
             image = dream.dream(objective, (candidate.layers(seed), odds), start[None]).image[0]
             change = image - jax.image.resize(start, image.shape, "bilinear")

@@ -142,6 +142,9 @@ def _folder_name(trunk: Trunk, slots: Slots) -> str:
     """Folder of the entries that one trunk, device and compiler compute for one set of slots."""
     # Devices, compilers and convolution libraries round differently: a run must not mix their numbers unseen.
     numerics = [jax.default_backend(), jax.devices()[0].device_kind, jaxlib.__version__, devices.convolution_options()]
+    # So do settings of JAX's; their defaults add nothing, so that entries of before are found.
+    settings = {name: jax.config.values[f"jax_{name}"] for name in ("disable_jit", "default_matmul_precision")}
+    numerics += [f"{name}={value}" for name, value in settings.items() if value]
     parts = [3, trunk.identity, str(slots), str(trunk.dtype), *numerics]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cxrjax.base import Array, devices
+from cxrjax.base.numerics import new_key
 from cxrjax.models.augment import crop_flip
 from cxrjax.models.transfer import Trunk
 from cxrjax.training import bank, tf_input
@@ -100,7 +101,7 @@ class EpochPlanner:
     def plan(self, epoch: int) -> Plan:
         """Leaves [S, T, B, ...] in NumPy."""
         draw = jax.vmap(planning.draw, (0, None, 0, 0, None, None, None, None))
-        roots, slots, flip = jax.vmap(jax.random.key)(self.seeds), self._recipe.augment_bank or None, self._recipe.flip
+        roots, slots, flip = jax.vmap(new_key)(self.seeds), self._recipe.augment_bank or None, self._recipe.flip
         plan = draw(roots, np.int32(epoch), self._rows, self._sizes, self.steps, self._offsets, slots, flip)
         return Plan(*map(np.asarray, plan))
 

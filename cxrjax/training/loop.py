@@ -18,6 +18,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from cxrjax.base import Array, InputError, Params, devices, files
+from cxrjax.base.numerics import new_key, pinned
 from cxrjax.models.transfer import Network
 from cxrjax.training import inputs, step
 from cxrjax.training import plan as planning
@@ -84,6 +85,7 @@ class Diverged(InputError):
         self.first_seed = first_seed
 
 
+@pinned()
 def fit(
     workload: Workload,
     runs: Sequence[SeedData],
@@ -121,6 +123,7 @@ def _first(tree: Any, seeds: int) -> Any:
 class Trainer:
     """Trains a group of seeds epoch by epoch; it holds what does not change on the way, `Progress` the rest."""
 
+    @pinned()
     def __init__(self, workload: Workload, runs: Sequence[SeedData]) -> None:
         """Fills the bank, if there is one, and runs the trunk over the validation images. Arguments as `fit`."""
         recipe, self.net, self.runs = workload.recipe, workload.net, runs
@@ -133,6 +136,7 @@ class Trainer:
         self.validation = Validation(workload, filled, self.mesh)
         self.train_labels = inputs.train_labels(filled, workload.labels)
 
+    @pinned()
     def init(self) -> Progress:
         """Before the first epoch."""
         over_seeds = NamedSharding(self.mesh, PartitionSpec(devices.SEED))
@@ -140,6 +144,7 @@ class Trainer:
         nothing = np.zeros((len(self.runs), 0), np.float32)
         return Progress(0, states, History(*[nothing] * 4))
 
+    @pinned()
     def restore(self, packed: Any) -> Progress:
         """Where an interrupted training had come to, as `Progress.pack` gave it."""
         example = jax.eval_shape(functools.partial(initial_states, self.net, self.optimizer), self.planner.seeds)
@@ -152,6 +157,7 @@ class Trainer:
         states = states._replace(key=jax.random.wrap_key_data(states.key))
         return Progress(history.val_loss.shape[1], states, history)
 
+    @pinned()
     def run_epoch(self, progress: Progress) -> Progress:
         """Trains and validates one more epoch; the states of `progress` are given up (donated)."""
         plan, timer = self.planner.plan(progress.epochs), inputs.InputTimer()
@@ -185,13 +191,14 @@ class Trainer:
                 raise Diverged(progress, self.runs[0].seed, seeds, loss)
 
 
+@pinned()
 def initial_states(
     net: Network, optimizer: optax.GradientTransformation, seeds: np.ndarray, sharding: NamedSharding | None = None
 ) -> TrainState:
     """States before the first step, leaves [S, ...], of seeds [S] u32."""
 
     def initial_state(seed: Array) -> TrainState:
-        root = jax.random.key(seed)
+        root = new_key(seed)
         params = net.initial(planning.stream(root, planning.INITIAL_WEIGHTS))
         return step.init(params, optimizer, planning.stream(root, planning.DROPOUT))
 

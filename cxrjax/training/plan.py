@@ -1,6 +1,6 @@
 """Which image is used at which step, with which offset and flip: a pure function that pipelines execute.
 
-Randomness: root `jax.random.key(seed)`; `stream(root, ORDER)` and so on derive one key for each purpose. The
+Randomness: root `numerics.new_key(seed)`; `stream(root, ORDER)` and so on derive one key for each purpose. The
 augmentation of an image depends on (seed, epoch, row of the store) alone, its place in the order too, so batching
 seeds, stopping, resuming or changing the pipeline changes nothing.
 """
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cxrjax.base import Array
+from cxrjax.base.numerics import new_key, pinned, typed_key
 
 if TYPE_CHECKING:
     from cxrjax.models.transfer import Network
@@ -67,7 +68,7 @@ _BANK_SEED = 0  # bank entries depend on (row, slot) alone: every seed shares th
 
 def stream(root: jax.Array, purpose: int) -> jax.Array:
     """The key of one purpose (`INITIAL_WEIGHTS`, `ORDER`, `AUGMENTATION`, `DROPOUT`) of a seed's root key."""
-    return jax.random.fold_in(root, purpose)
+    return jax.random.fold_in(typed_key(root), purpose)
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
@@ -108,7 +109,7 @@ def epoch(
     Raises:
       ValueError: if the images do not fit into the steps.
     """
-    return draw(key, epoch, fill(images, batch_size, steps), len(images), steps, offsets, bank, flip)
+    return draw(typed_key(key), epoch, fill(images, batch_size, steps), len(images), steps, offsets, bank, flip)
 
 
 def fill(images: np.ndarray, batch_size: int, steps: int) -> np.ndarray:
@@ -126,6 +127,7 @@ def fill(images: np.ndarray, batch_size: int, steps: int) -> np.ndarray:
     return rows
 
 
+@pinned()
 @functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
 def draw(
     key: jax.Array,
@@ -165,6 +167,7 @@ def _fresh(offsets: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.random.randint(offset_key, (2,), 0, offsets), jax.random.bernoulli(flip_key)
 
 
+@pinned()
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def bank(rows: np.ndarray, slots: int, offsets: int, flip: bool = True) -> Plan:
     """The fixed augmentations of each image, stratified so that few of them cover offsets and flips evenly.
@@ -190,7 +193,7 @@ def bank(rows: np.ndarray, slots: int, offsets: int, flip: bool = True) -> Plan:
 
 def _bank_of_one(row: jax.Array, slots: int, offsets: int) -> tuple[jax.Array, jax.Array]:
     """Offsets [K, 2] and flips [K] of one image."""
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(_BANK_SEED), row), 5)
+    keys = jax.random.split(jax.random.fold_in(new_key(_BANK_SEED), row), 5)
     strata = jnp.stack([jax.random.permutation(key, slots) for key in keys[:2]], axis=1)
     within = jax.random.uniform(keys[2], (slots, 2))
     offset = ((strata + within) * (offsets / slots)).astype(jnp.int32)

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from cxrjax.base import devices
+from cxrjax.base.numerics import new_key
 from cxrjax.models.transfer import Network
 from cxrjax.storage import checkpoint
 from cxrjax.training import inputs, loop
@@ -68,7 +69,7 @@ def bytes_per_seed(net: Network, recipe: Recipe) -> int:
 
     0.73 GB for batches of 64 from fc6. Five seeds were seen to peak at 5.2 GB on CPU, 1.2 GB of it whatever the seeds.
     """
-    params = jax.eval_shape(net.initial, jax.random.key(0))
+    params = jax.eval_shape(net.initial, new_key(0))
     opt_state = jax.eval_shape(make_optimizer(recipe, 1).init, params)
     size, opt_size = (sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)) for tree in (params, opt_state))
     example = recipe.batch_size * int(np.prod(net.trunk.shape)) * net.trunk.dtype.itemsize

@@ -16,6 +16,7 @@ import optax
 from jax.sharding import Mesh
 
 from cxrjax.base import Array, Params, devices
+from cxrjax.base.numerics import pinned, typed_key
 from cxrjax.models.transfer import Head
 from cxrjax.training import bank as banks
 from cxrjax.training.plan import SeedData, Workload
@@ -62,6 +63,7 @@ class TrainState(NamedTuple):
 Step: TypeAlias = "Callable[[TrainState, Batch], tuple[TrainState, Metrics]]"
 
 
+@pinned()
 def loss(logits: Array, label: Array, mask: Array) -> jax.Array:
     """Mean cross-entropy of the unmasked examples, in nats; 0 if there are none.
 
@@ -71,6 +73,7 @@ def loss(logits: Array, label: Array, mask: Array) -> jax.Array:
     return jnp.sum(each, where=mask) / jnp.maximum(jnp.sum(mask), 1)
 
 
+@pinned()
 def metrics(logits: Array, label: Array, mask: Array) -> Metrics:
     """Sums over the unmasked examples of a batch.
 
@@ -94,7 +97,7 @@ def merge(a: Metrics, b: Metrics) -> Metrics:
 
 def init(params: Params, optimizer: optax.GradientTransformation, dropout_key: jax.Array) -> TrainState:
     """State before the first step."""
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), dropout_key)
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), typed_key(dropout_key))
 
 
 def make_step(head: Head, optimizer: optax.GradientTransformation) -> Step:
@@ -104,6 +107,7 @@ def make_step(head: Head, optimizer: optax.GradientTransformation) -> Step:
         logits = head(params, batch.inputs, key)
         return loss(logits, batch.label, batch.mask), logits
 
+    @pinned()
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         (_, logits), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, batch, key)
@@ -126,6 +130,7 @@ def _logits(head: Head, params: Params, inputs: jax.Array) -> jax.Array:
     return head(params, inputs, None)
 
 
+@pinned()
 def logits(head: Head, params: Params, inputs: Array) -> jax.Array:
     """Logits without dropout, each seed's network on its own images.
 
