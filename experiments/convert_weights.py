@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, faults
 from cxrjax.base.config import flag
 
 from . import _cli, _terminal
@@ -138,7 +138,10 @@ def download(url: str, file: Path, sha256_prefix: str) -> None:
         if not found.startswith(sha256_prefix):
             raise InputError(f"{url}: SHA-256 must begin with {sha256_prefix}, got {found}; try again")
         temporary.rename(file)
-    except OSError as error:  # URLError, time-outs, a connection that broke, a full disk
+    except OSError as error:  # URLError, time-outs, a connection that broke
+        if error.errno in faults.NO_ROOM | faults.NOT_WRITABLE:  # no connection's fault
+            error.filename = error.filename or str(file)
+            raise
         reason = getattr(error, "reason", None) or error
         raise InputError(
             f"{url} cannot be downloaded ({reason}); download it on another machine and give it by --file"

@@ -81,6 +81,7 @@ def _mend_programs(cache: Path) -> None:
             reasons.add(fault["reason"])
             log.warning("%s: compiled programs cannot be kept or read (%s); going on without", cache, fault["reason"])
 
+    warnings.filterwarnings("always", _PROGRAM_FAULT.pattern)  # one for each, whatever its text
     warnings.showwarning = show
 
 

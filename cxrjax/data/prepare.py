@@ -74,7 +74,7 @@ def prepare(
     _refuse(out, overwrite)
     existed = is_store(out)
     try:
-        with _claimed(out) as folder:
+        with faults.naming(out), _claimed(out) as folder:
             if is_store(out) and not existed:
                 return None
             _begin(folder, source, reduction, overwrite)

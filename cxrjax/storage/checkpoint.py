@@ -174,9 +174,9 @@ def replacing(folder: str | Path, overwrite: bool, marker: str = "_METADATA") ->
     # A sibling, because a rename works within one file system only. It also holds what Orbax leaves when it fails.
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
-    temporary.mkdir(parents=True)
     try:
         with faults.naming(path):
+            temporary.mkdir(parents=True)
             yield temporary / "new"
             if path.exists():
                 path.rename(temporary / "old")

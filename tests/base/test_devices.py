@@ -143,3 +143,37 @@ def test_a_program_is_compiled_once_for_equal_static_arguments():
 
     assert [float(power(n, 3.0)) for n in (2, 2, 3)] == [9, 9, 27]
     assert traced == [2, 3]
+
+
+PROGRAMS = """
+import resource, sys
+from pathlib import Path
+import jax
+from cxrjax.base import devices
+devices.start(Path(sys.argv[1]))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), limits[1]))
+for power in (2, 3, 4):
+    print(jax.jit(lambda x: x**power)(2.0))
+"""
+
+
+def test_programs_that_cannot_be_kept_stop_nothing(tmp_path):
+    """Told once, not for each; what a full disk cut short is removed, or it would be in the way for ever."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    outcomes = []
+    for cache, size in ((tmp_path / "full", 100), (tmp_path / "file" / "programs", -1), (tmp_path / "good", -1)):
+        (tmp_path / "file").touch()
+        command = [sys.executable, "-c", PROGRAMS, str(cache), str(size)]
+        environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["4.0", "8.0", "16.0"]
+        outcomes.append(done.stderr)
+    assert (
+        outcomes[0].count("\n") == 1
+        and "full: compiled programs cannot be kept or read (File too large)" in outcomes[0]
+    )
+    assert outcomes[1].count("\n") == 1 and "(Not a directory)" in outcomes[1]
+    assert outcomes[2] == ""
+    assert not list((tmp_path / "full").iterdir()) and len(list((tmp_path / "good").iterdir())) >= 3

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import pickle
+import resource
 import struct
 import sys
 import types
@@ -595,6 +596,18 @@ def test_bad_downloads_leave_nothing(monkeypatch, tmp_path, data, length, text):
     serve(monkeypatch, data, length)
     assert text in message(program.download, "https://host/a", tmp_path / "a", "7be5be79")
     assert names_in(tmp_path) == []
+
+
+def test_a_full_disk_is_no_fault_of_the_connection(monkeypatch, tmp_path):
+    data, limits = bytes(3 << 20), resource.getrlimit(resource.RLIMIT_FSIZE)
+    serve(monkeypatch, data, len(data))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            program.download("https://host/a", tmp_path / "a", "7be5be79")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert raised.value.filename == str(tmp_path / "a") and names_in(tmp_path) == []
 
 
 def test_no_network(capsys, monkeypatch, tmp_path):
