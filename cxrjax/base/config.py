@@ -42,6 +42,12 @@ class SourceFlags:
         "what an uncertain label is (-1 of CheXpert): unknown images take part in no class",
         choices=("unknown", "positive", "negative"),
     )
+    masks: str = flag(
+        "leave_out",
+        "folders of masks, heat maps or copies beside folders of images: leave_out names and passes them over, keep "
+        "takes them as images",
+        choices=("leave_out", "keep"),
+    )
     columns: str = flag(
         "",
         "columns of a table that have other names, with commas: label=diagnosis,path=file. Known are path, label, "

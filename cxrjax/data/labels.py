@@ -22,7 +22,8 @@ import pandas as pd
 from cxrjax.base import InputError
 from cxrjax.base.tasks import ABSENT, OPEN
 from cxrjax.data import vocabulary as words
-from cxrjax.data.phrases import Unread, Vocabulary, fold
+from cxrjax.data.phrases import Unread, Vocabulary
+from cxrjax.data.vocabulary import fold
 
 _NAMED = 6  # spellings that an error names
 _WIDTH = 48  # letters of a column of the printed table

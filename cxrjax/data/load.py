@@ -33,6 +33,7 @@ class Naming(NamedTuple):
     columns: Mapping[str, str] = MappingProxyType({})  # our name of a table's column -> theirs
     patient: re.Pattern[str] | None = None  # see `folder.patient_of`
     values: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # our name of a column -> value as written -> ours
+    keep_masks: bool = False  # see `folder.scan_images`
 
 
 def naming(flags: SourceFlags) -> Naming:
@@ -50,7 +51,7 @@ def naming(flags: SourceFlags) -> Naming:
     if unknown:
         raise InputError(f"--columns knows {', '.join(table.KNOWN)}, not {', '.join(unknown)}")
     vocabulary = Vocabulary(_pairs("classes", flags.classes), flags.other_findings, flags.uncertain)
-    return Naming(vocabulary, columns, _pattern(flags.patient_regex), values)
+    return Naming(vocabulary, columns, _pattern(flags.patient_regex), values, flags.masks == "keep")
 
 
 def _pairs(flag_name: str, text: str) -> dict[str, str]:
@@ -109,11 +110,11 @@ def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immu
 
 def _find(place: Path, naming: Naming) -> Source:
     """The first layout that fits; a new source is a line here."""
-    vocabulary, columns, pattern, _ = naming
+    vocabulary, columns, pattern, _, keep_masks = naming
     if place.is_file():
         if why_no_image(place):
             return table.scan(place, vocabulary, columns, pattern)
-        return folder.scan_images(place, vocabulary, pattern)
+        return folder.scan_images(place, vocabulary, pattern, keep_masks)
     if not place.is_dir():
         raise InputError(f"{place} does not exist")
     if nih.find_table(place):
@@ -125,7 +126,7 @@ def _find(place: Path, naming: Naming) -> Source:
     elif not classes and any(is_archive(path) for path in place.iterdir()):
         raise InputError(f"{place} holds archives but no Data_Entry_2017*.csv, which names their images and labels")
     else:
-        source = folder.scan_images(place, vocabulary, pattern)
+        source = folder.scan_images(place, vocabulary, pattern, keep_masks)
     return source._replace(notes=(note, *source.notes) if note else source.notes)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
@@ -13,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 from cxrjax.base import tasks
 from cxrjax.base.tasks import ABSENT, OPEN
 from cxrjax.data import vocabulary as words
-from cxrjax.data.vocabulary import NO_FINDING, PNEUMONIA
+from cxrjax.data.vocabulary import DASHES, NO_FINDING, PNEUMONIA, fold, is_words, key
 
 Phrase: TypeAlias = tuple[str, ...]  # folded words
 
@@ -21,10 +20,7 @@ _STRONG, _WEAK = re.compile(r"[|;\n\t]"), re.compile(r"[,/+&]")
 _SEPARATING = re.compile(rf"(?<![^\W_])(?:{'|'.join(words.AND)})(?![^\W_])", re.IGNORECASE)
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"'})
-_DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_WORDS = re.compile(r"[a-z0-9]+(?:[\s_\-.]+[a-z0-9]+)*\.?")  # words, and nothing that might mean something
-_NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.0*)?")
 
 
 class Unread(ValueError):
@@ -52,39 +48,6 @@ def _said(state: str, findings: Phrase) -> Item:
     """Findings that are present, absent or uncertain."""
     present, absent, uncertain = (findings if state == name else () for name in ("present", "absent", "uncertain"))
     return Item(present, absent, uncertain)
-
-
-def _without_accents(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
-
-
-def _singular(word: str) -> str:
-    """English plurals: masses, opacities, nodules; virus, mass and atelectasis are none."""
-    if len(word) < 4 or word.endswith(("ss", "us", "is", "as")) or not word.endswith("s"):
-        return word
-    if word.endswith("ies"):
-        return word[:-3] + "y"
-    return word[:-2] if word.endswith(("sses", "xes", "ches")) else word[:-1]
-
-
-def fold(text: str) -> str:
-    """What spellings share: words in lower case without accents, plurals and what stands between; numbers by value.
-
-    >>> fold("Pleural_Thickenings"), fold("pleural-thickening"), fold(" 1.0 "), fold("-1")
-    ('pleural thickening', 'pleural thickening', '1', '-1')
-    """
-    text = text.strip().translate(_DASHES)
-    if _NUMBER.fullmatch(text):
-        return str(int(float(text)))
-    return " ".join(_singular(word) for word in re.findall(r"[^\W_]+", _without_accents(text)))
-
-
-def key(text: str) -> str:
-    """`fold` of words and numbers; of a text with other signs, which may mean something, the text in lower case."""
-    text = text.strip().translate(_DASHES)
-    if _NUMBER.fullmatch(text) or _WORDS.fullmatch(_without_accents(text)):
-        return fold(text)
-    return " ".join(text.casefold().split())
 
 
 def _phrases(texts: Iterable[str]) -> frozenset[Phrase]:
@@ -227,10 +190,10 @@ class Vocabulary:
 
     def _phrase(self, text: str) -> Item | None:
         """Words that are understood one and all, or None."""
-        text = re.sub(r"[()\[\]:=]", " ", text.translate(_DASHES)).strip()
+        text = re.sub(r"[()\[\]:=]", " ", text.translate(DASHES)).strip()
         is_hedged = "?" in (text[:1], text[-1:])
         text = text.strip("? ")
-        if not _WORDS.fullmatch(_without_accents(text)):
+        if not is_words(text):
             return None
         squeezed = fold(text).replace(" ", "")
         phrase = self._squeezed.get(squeezed) or tuple(fold(_CAMEL.sub(" ", text)).split())

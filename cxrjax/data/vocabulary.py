@@ -1,4 +1,4 @@
-"""Findings and the words that hospitals and data sets write for them: plain data, read by `cxrjax.data.labels`.
+"""Findings and the words that hospitals and data sets write for them, and what two spellings of a word share.
 
 Sources: NIH ChestX-ray14 (Wang et al. 2017), CheXpert (Irvin et al. 2019), VinDr-CXR (Nguyen et al. 2022), PadChest
 (Bustos et al. 2020), the Fleischner Society's glossary (Hansell et al. 2008). A word stands here only where it names
@@ -6,6 +6,10 @@ the finding and nothing else: "opacity", "virus", "COVID-19" alone, "negative" a
 """
 
 from __future__ import annotations
+
+import functools
+import re
+import unicodedata
 
 NO_FINDING = "No Finding"
 DEVICES = "Support Devices"  # not a finding of the lungs: No Finding may stand beside it (CheXpert)
@@ -79,3 +83,46 @@ AFFIRMED = ("present", "positive", "yes", "true")  # behind a finding: "pneumoni
 
 # Values of a 0/1 column.
 ONES, ZEROS, UNCERTAIN = ("1", "true", "yes", "y", "t"), ("0", "false", "no", "n", "f"), ("-1",)
+
+DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
+_WORDS = re.compile(r"[a-z0-9]+(?:[\s_\-.]+[a-z0-9]+)*\.?")
+_NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.0*)?")
+
+
+def _without_accents(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+
+
+def _singular(word: str) -> str:
+    """English plurals: masses, opacities, nodules; virus, mass and atelectasis are none."""
+    if len(word) < 4 or word.endswith(("ss", "us", "is", "as")) or not word.endswith("s"):
+        return word
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-2] if word.endswith(("sses", "xes", "ches")) else word[:-1]
+
+
+@functools.lru_cache(100_000)
+def fold(text: str) -> str:
+    """What spellings share: words in lower case without accents, plurals and what stands between; numbers by value.
+
+    >>> fold("Pleural_Thickenings"), fold("pleural-thickening"), fold(" 1.0 "), fold("-1")
+    ('pleural thickening', 'pleural thickening', '1', '-1')
+    """
+    text = text.strip().translate(DASHES)
+    if _NUMBER.fullmatch(text):
+        return str(int(float(text)))
+    return " ".join(_singular(word) for word in re.findall(r"[^\W_]+", _without_accents(text)))
+
+
+def is_words(text: str) -> bool:
+    """True of words alone, and nothing beside them that might mean something, such as a dash at the end."""
+    return _WORDS.fullmatch(_without_accents(text.strip())) is not None
+
+
+def key(text: str) -> str:
+    """`fold` of words and numbers; of a text with other signs, which may mean something, the text in lower case."""
+    text = text.strip().translate(DASHES)
+    if _NUMBER.fullmatch(text) or is_words(text):
+        return fold(text)
+    return " ".join(text.casefold().split())

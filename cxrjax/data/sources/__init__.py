@@ -97,6 +97,11 @@ class End(NamedTuple):
     stamp: str
 
 
+def stem(name: str) -> str:
+    """What names an image, of a file's name: an export may have changed its format, a file system the case."""
+    return name.casefold().rsplit(".", 1)[0]
+
+
 def total_bytes(source: Source) -> int:
     """Size of all files and archives, the measure of progress."""
     return sum(file.size for file in (*source.files, *source.archives))
@@ -126,9 +131,9 @@ def entries(
             yield Same(file.name)
         else:
             yield Entry(file.name, str(file.path), file.stamp, file.path, behind)
-    wanted = set(source.table["image"]) if source.archives else set()
+    wanted = {image.casefold(): image for image in source.table["image"]} if source.archives else {}
     for file in source.archives:
-        if wanted <= seen:  # unpacked already, or all found in the archives before
+        if seen.issuperset(wanted.values()):  # unpacked already, or all found in the archives before
             pass
         elif ended.get(file.name) == file.stamp:
             before = {image for image, stamp in stamps.items() if stamp == file.stamp} - seen
@@ -140,14 +145,14 @@ def entries(
 
 
 def _unpack(
-    file: File, wanted: set[str], seen: set[str], stamps: Mapping[str, str], behind: int
+    file: File, wanted: Mapping[str, str], seen: set[str], stamps: Mapping[str, str], behind: int
 ) -> Iterator[Entry | Same | Bad | End]:
     sound = True
     for member in members(file.path):
         origin = f"{file.path}!{member.name}" if member.name else str(file.path)
-        image = PurePosixPath(member.name).name if member.name else file.name
+        image = wanted.get(PurePosixPath(member.name).name.casefold(), "") if member.name else file.name
         fault, left_out = member.fault, True
-        if member.name and image not in wanted:
+        if not image:
             continue
         if not fault and image in seen:
             fault, left_out = DUPLICATE_FILE, False

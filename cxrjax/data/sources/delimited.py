@@ -131,6 +131,8 @@ def _rows(path: Path, lines: list[str], separator: str) -> tuple[list[str], list
 
 def _fitted(path: Path, line: int, cells: list[str], header: list[str]) -> list[str]:
     """A row of as many cells as the header; only nameless columns at the end may be left away."""
+    if len(cells) == len(header):
+        return cells
     named = max((i + 1 for i, name in enumerate(header) if name), default=0)
     if len(cells) > len(header) or (named > len(cells) and any(cells)):
         than = "more" if len(cells) > len(header) else "fewer"

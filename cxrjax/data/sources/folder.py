@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -13,9 +14,11 @@ import pandas as pd
 
 from cxrjax.base import InputError
 from cxrjax.data import labels, sources
-from cxrjax.data.phrases import Unread, Vocabulary, fold
+from cxrjax.data.phrases import Unread, Vocabulary
 from cxrjax.data.sources import Bad, Source
 from cxrjax.data.sources.image_files import SUFFIXES, count_passed_over, images_under
+from cxrjax.data.sources.masks import find_masks
+from cxrjax.data.vocabulary import fold
 from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
 
 SPLITS = {  # folded name of a folder -> split
@@ -26,6 +29,7 @@ SPLITS = {  # folded name of a folder -> split
 
 # Kermany et al.: person123_bacteria_45.jpeg, IM-0620-0001-0001.jpeg, NORMAL2-IM-0620-0001.jpeg
 _KERMANY = re.compile(r"^(person\d+)_|^((?:NORMAL2-)?IM-\d+)-")
+_DEEPEST = 2  # levels above class folders: DATASET/train/NORMAL
 _LOOSE = "lies beside the class folders, in none of them"
 
 
@@ -66,47 +70,63 @@ def patient_of(image: str, pattern: re.Pattern[str] | None = None) -> tuple[str,
 
 def class_folders(folder: Path, vocabulary: Vocabulary) -> list[str]:
     """Names of folders, at most three levels below, that are labels."""
-    folders = [path for pattern in ("*", "*/*", "*/*/*") for path in sorted(folder.glob(pattern)) if path.is_dir()]
-    return list(dict.fromkeys(path.name for path in folders if _read(path.name, vocabulary)))
+    names: list[str] = []
+    for root, folders, _ in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        names += [name for name in folders if _read(name, vocabulary)]
+        if len(Path(root).relative_to(folder).parts) >= _DEEPEST:
+            folders.clear()
+    return list(dict.fromkeys(names))
 
 
-def scan_images(folder: Path, vocabulary: Vocabulary, pattern: re.Pattern[str] | None = None) -> Source:
+def scan_images(
+    folder: Path, vocabulary: Vocabulary, pattern: re.Pattern[str] | None = None, keep_masks: bool = False
+) -> Source:
     """Class folders where there are some, else every image below, unlabelled. View, age and sex come from DICOM.
 
     Args:
       folder: the source, or one image file.
       vocabulary: how names of folders are read.
       pattern: see `patient_of`.
+      keep_masks: take what `masks.find_masks` names as images, too.
 
     Raises:
       InputError: if no image is there, or images lie in a folder beside class folders whose name is not understood.
     """
     root = folder if folder.is_dir() else folder.parent
     paths, problems = images_under(folder) if folder.is_dir() else ([folder], [])
-    if not paths:
-        raise InputError(f"{folder} holds no image (PNG, JPEG, TIFF, BMP, DICOM)")
     names = [sources.printable(path.relative_to(root).as_posix()) for path in paths]
     places = classify(names, vocabulary)
     written = pd.Series([place.folder for place in places], dtype=str)
-    labelled = bool((written != "").any())
-    reading = labels.read(written, vocabulary, f"{folder}: folders")
-    if labelled:  # an image beside class folders has no label, and may be no radiograph: a logo, a contact sheet
-        inside = [place.folder != "" for place in places]
-        problems += [Bad(names[i], str(paths[i]), _LOOSE, passed_over=True) for i in np.flatnonzero(~np.array(inside))]
-    else:
-        inside = [True] * len(names)
-    rows = [
-        (name, patient_of(name, pattern)[0], label, "", None, "", 0, place.split)
-        for name, label, place, used in zip(names, reading.labels, places, inside, strict=True)
-        if used
+    is_labelled = bool((written != "").any())
+    reasons = {} if keep_masks else find_masks(paths, names, {place.folder for place in places} | _split_folders(names))
+    masks_flag = "--masks=keep takes masks and copies as images" if reasons else ""
+    if is_labelled:  # an image beside class folders has no label, and may be no radiograph: a logo, a contact sheet
+        reasons |= dict.fromkeys(np.flatnonzero(written == ""), _LOOSE)
+    problems += [Bad(names[row], str(paths[row]), reason, passed_over=True) for row, reason in reasons.items()]
+    rows = [row for row in range(len(names)) if row not in reasons]
+    if not rows:
+        raise InputError(f"{folder} holds no image (PNG, JPEG, TIFF, BMP, DICOM)")
+    reading = labels.read(written[rows].reset_index(drop=True), vocabulary, f"{folder}: folders")
+    cells = [
+        (names[row], patient_of(names[row], pattern)[0], label, "", None, "", 0, places[row].split)
+        for row, label in zip(rows, reading.labels, strict=True)
     ]
-    files = [sources.stat_file(name, path) for name, path, used in zip(names, paths, inside, strict=True) if used]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(cells, columns=list(COLUMNS))
+    files = [sources.stat_file(names[row], paths[row]) for row in rows]
     patients = [patient_of(name)[1] for name in table["image"]]
-    spellings = reading.spellings(np.array(inside)) if labelled else ()
-    notes = tuple(note for note in (count_passed_over(problems), "" if labelled else _unlabelled(names)) if note)
-    kind = "class folders" if labelled else "images without labels"
-    return Source(folder, kind, table, patients, files, [], problems, label_counts(table), no_boxes(), spellings, notes)
+    spellings = reading.spellings(np.ones(len(rows), bool)) if is_labelled else ()
+    notes = (count_passed_over(problems), masks_flag, "" if is_labelled else _unlabelled(list(table["image"])))
+    return Source(
+        folder, "class folders" if is_labelled else "images without labels", table, patients, files, [], problems,
+        label_counts(table), no_boxes(), spellings, tuple(note for note in notes if note),
+    )  # fmt: skip
+
+
+def _split_folders(names: list[str]) -> set[str]:
+    """Folders called train, val or test, as written."""
+    parts = {part for name in names for part in PurePosixPath(name).parts[:-1]}
+    return {part for part in parts if fold(part) in SPLITS}
 
 
 def classify(names: list[str], vocabulary: Vocabulary) -> list[Place]:

@@ -100,13 +100,8 @@ def find_images(folder: Path) -> dict[str, list[Path]]:
     images: dict[str, list[Path]] = {}
     places = [place for pattern in _FOLDERS for place in sorted(folder.glob(pattern)) if place.is_dir()]
     for path in (path for place in (*places, folder) for path in sorted(place.iterdir())):
-        images.setdefault(_stem(path.name), []).append(path)
+        images.setdefault(sources.stem(path.name), []).append(path)
     return images
-
-
-def _stem(name: str) -> str:
-    """What names an image: an export may have changed its format, a file system the case."""
-    return name.casefold().rsplit(".", 1)[0]
 
 
 def scan(folder: Path, vocabulary: Vocabulary | None = None) -> Source:
@@ -123,7 +118,9 @@ def scan(folder: Path, vocabulary: Vocabulary | None = None) -> Source:
     sides = read_split(folder)
     table["split"] = [sides.get(image, "") for image in table["image"]]
     by_stem, archives = find_images(folder), _archives(folder)
-    images = {name: _first(name, by_stem[_stem(name)]) for name in table["image"] if _stem(name) in by_stem}
+    images = {
+        name: _first(name, by_stem[sources.stem(name)]) for name in table["image"] if sources.stem(name) in by_stem
+    }
     images = {name: paths for name, paths in images.items() if paths}
     if not images and not archives:
         raise InputError(
@@ -132,7 +129,7 @@ def scan(folder: Path, vocabulary: Vocabulary | None = None) -> Source:
         )
     for name, paths in images.items():
         problems += [Bad(name, str(other), sources.DUPLICATE_FILE, left_out=False) for other in paths[1:]]
-    problems += _strangers(folder, by_stem, {_stem(name) for name in table["image"]})
+    problems += _strangers(folder, by_stem, {sources.stem(name) for name in table["image"]})
     files = [sources.stat_file(name, paths[0]) for name, paths in images.items()]
     present = set(rows["image"]) if archives else images.keys()
     notes = (_unlisted(sides, table), told_contradictions(problems), count_passed_over(problems))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from cxrjax.data.labels import Reading, Spelling
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.sources import Bad, Source, delimited
 from cxrjax.data.sources.folder import patient_of
+from cxrjax.data.sources.image_files import why_no_image
 from cxrjax.data.sources.paths import find_files
 from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
 
@@ -176,7 +178,8 @@ def scan(
     patients = [patient_of(name)[1] for name in table["image"]]
     present = {file.name for file in files if file.stamp != "missing"}
     pathless = f"{(~has_path).sum()} rows without a path passed over" if not has_path.all() else ""
-    notes = (_told_columns(path, raw, chosen, binary), pathless, moved, told_contradictions(problems))
+    unlisted = _told_unlisted([file.path for file in files])
+    notes = (_told_columns(path, raw, chosen, binary), pathless, moved, told_contradictions(problems), unlisted)
     return Source(
         path, "table", table, patients, files, [], problems, label_counts(table), no_boxes(),
         count_spellings(reading, each, table, present), tuple(note for note in notes if note),
@@ -273,3 +276,14 @@ def _told_columns(path: Path, raw: pd.DataFrame, chosen: Mapping[str, str], bina
     read += [f"labels from the 0/1 column(s) {', '.join(map(repr, binary))}"] if binary else []
     others = [name for name in raw.columns if name and name not in {*chosen.values(), *binary}]
     return f"{path.name}: {', '.join(read)}" + (f"; not read: {', '.join(others)}" if others else "")
+
+
+def _told_unlisted(paths: list[Path]) -> str:
+    """How many images lie beside those of the table and are in no row of it; "" of none."""
+    listed = {os.path.abspath(path) for path in paths}  # noqa: PTH100 - links stay as they are
+    folders = {Path(path).parent for path in listed}
+    beside = (path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file())
+    unlisted = sorted(path for path in beside if str(path) not in listed and not why_no_image(path))
+    return (
+        f"{len(unlisted)} images beside those of the table are in no row, {unlisted[0].name} first" if unlisted else ""
+    )
