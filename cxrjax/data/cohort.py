@@ -5,6 +5,7 @@ Draw and split are functions of the seed and the sorted image names alone, whate
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.base import InputError
-from cxrjax.base.tasks import LabelClass, Task
+from cxrjax.base.tasks import LabelClass, Task, state
 from cxrjax.storage.store import patient_ids
 
 
@@ -40,6 +41,16 @@ _DRAW_NEGATIVES, _SPLIT, _SHUFFLE_LABELS, _SUBSET_TRAIN = range(4)
 def members(labels: pd.Series, label_class: LabelClass) -> np.ndarray:
     """Which images belong to a class, [N] bool, from their labels such as `Infiltration|Pneumonia`."""
     return labels.map(label_class.holds).to_numpy(bool)
+
+
+def states(labels: pd.Series, findings: Sequence[str]) -> np.ndarray:
+    """What labels say of each finding, [N, K] f32: 1 present, 0 absent, NaN unknown (`tasks.state`).
+
+    >>> states(pd.Series(["Edema|Pneumonia", "No Finding", "-Pneumonia"]), ["Pneumonia", "Edema"]).tolist()
+    [[1.0, 1.0], [0.0, 0.0], [0.0, nan]]
+    """
+    columns = [labels.map(functools.partial(state, finding=finding)) for finding in findings]
+    return np.stack([column.to_numpy(np.float32, na_value=np.nan) for column in columns], axis=1)
 
 
 def count(listed: Mapping[str, int], label_classes: Sequence[LabelClass]) -> dict[str, int]:

@@ -234,3 +234,14 @@ def test_an_image_whose_patient_is_unknown_is_a_patient_of_its_own():
     assert c.patient[unknown].tolist() == data["image"].to_numpy()[c.index][unknown].tolist()
     assert c.patient[~unknown].tolist() == data["patient"].to_numpy()[c.index][~unknown].tolist()
     assert np.isnan(cohort.contaminated_share(c, cohort.split(c, 0, by="image")))  # it cannot be told
+
+
+def test_states_agree_with_the_classes_of_a_task():
+    """A class of a finding is where its column is 1 or 0; unknown is in none."""
+    labels = pd.Series(
+        ["Pneumonia", "Edema|?", "-Pneumonia|Edema", "", "No Finding", "Edema|-Mass", "Mass|Pneumonia|?"]
+    )
+    (positive, absent, _), column = PNEUMONIA_CLASSES, cohort.states(labels, ["Pneumonia"])[:, 0]
+    np.testing.assert_array_equal(column, [1, np.nan, 0, np.nan, 0, np.nan, 1])
+    assert cohort.members(labels, positive).tolist() == (column == 1).tolist()
+    assert cohort.members(labels, absent).tolist() == (column == 0).tolist()
