@@ -1,6 +1,6 @@
 """Compressed pixel data decoded in a process of its own, since damaged data take decoders down.
 
-Seen with mutated files: GDCM ends the program by a C++ exception that nobody catches, pydicom goes round for ever at a
+Seen with mutated files: a decoder that ends the program by an exception of C++, pydicom that goes round for ever at a
 JPEG 2000 box of length 0. In a child they may crash or hang without harm to the images before and after.
 """
 
@@ -25,31 +25,30 @@ _SEARCHED = [str(Path(__file__).parents[2]), *(str(Path(place).absolute()) for p
 _idle: queue.LifoQueue[subprocess.Popen[bytes]] = queue.LifoQueue()
 
 
-def pixel_array(content: bytes, decoder: str) -> np.ndarray:
-    """What pydicom's `pixel_array` gives for a DICOM file, by a decoder in a child process. Threads may call it.
+def pixel_array(content: bytes) -> np.ndarray:
+    """What `dicom_frames.decode` gives for a DICOM file, by a child process. Threads may call it.
 
     Args:
       content: of the file.
-      decoder: pydicom's name of it, such as gdcm.
 
     Raises:
       InputError: if it cannot decode the file, crashes, or takes more than `LIMIT_SECONDS`.
     """
-    answer = _ask(content, decoder) or _ask(content, decoder)  # twice: the first child may have been killed by others
+    answer = _ask(content) or _ask(content)  # twice: the first child may have been killed by others
     if answer is None:
-        raise InputError(f"{decoder} crashed, or took more than {LIMIT_SECONDS:.0f} s")
+        raise InputError(f"its decoder crashed, or took more than {LIMIT_SECONDS:.0f} s")
     fault, pixels = answer
     if fault:
         raise InputError(fault.decode())
     return np.asarray(np.load(io.BytesIO(pixels), allow_pickle=False))
 
 
-def _ask(content: bytes, decoder: str) -> tuple[bytes, bytes] | None:
+def _ask(content: bytes) -> tuple[bytes, bytes] | None:
     """Fault (empty for none) and array file by a child; None if it is gone."""
     child = _child()
     assert child.stdin is not None and child.stdout is not None, "pipes were asked for"
     try:
-        _send(child.stdin, decoder.encode(), str(LIMIT_SECONDS).encode(), content)
+        _send(child.stdin, str(LIMIT_SECONDS).encode(), content)
         answer = _receive(child.stdout), _receive(child.stdout)
     except (OSError, EOFError):
         _end(child)
@@ -100,23 +99,25 @@ def _receive(pipe: IO[bytes]) -> bytes:
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """The child: a decoder's name, a limit in seconds and a file in, a fault (empty for none) and a NumPy array out."""
+    """The child: a limit in seconds and a file in, a fault (empty for none) and a NumPy array out."""
     import resource  # with `setitimer` POSIX alone
 
     import pydicom
-    from pydicom.pixels.utils import pixel_array as decode
+
+    from cxrjax.data import dicom_frames
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the whole file
     with contextlib.suppress(EOFError):
         while True:
-            decoder, limit, content = (_receive(requests) for _ in range(3))
+            limit, content = (_receive(requests) for _ in range(2))
             signal.setitimer(signal.ITIMER_REAL, float(limit))  # ends the process, also when its parent is gone
             fault, buffer = "", io.BytesIO()
             try:
-                data = pydicom.dcmread(io.BytesIO(content), force=True)
-                np.save(buffer, decode(data, decoding_plugin=decoder.decode()))
+                np.save(buffer, dicom_frames.decode(pydicom.dcmread(io.BytesIO(content), force=True)))
+            except InputError as error:
+                fault = str(error)
             except Exception as error:  # its message may quote the file
-                fault = f"{decoder.decode()} cannot decode it ({type(error).__name__})"
+                fault = f"its decoder fails ({type(error).__name__})"
             signal.setitimer(signal.ITIMER_REAL, 0)
             _send(answers, fault.encode(), buffer.getvalue())
 

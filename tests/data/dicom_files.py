@@ -10,11 +10,38 @@ from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
+from cxrjax.data import dicom as reading
+from cxrjax.data.decode import MAX_PIXELS
+
 NAME = "ROENTGEN^ANNA BERTHA"  # must never be seen anywhere
+RAMP = np.arange(4096).reshape(64, 64)
 
 
-def dicom(pixels, bits=12, meta=True, preamble=True, implicit=False, signed=False, **elements):
+def shown(content, rule="robust"):
+    return reading.shown(reading.read_header(content, MAX_PIXELS), rule)
+
+
+def notes(content):
+    """What is noted of a file until it is shown."""
+    header = reading.read_header(content, MAX_PIXELS)
+    reading.shown(header)
+    return header.notes
+
+
+def linear(values, low, high):
+    return np.clip((np.asarray(values, float) - low) / (high - low) * 255, 0, 255)
+
+
+def written(content, before, after):
+    """The file with the text of an element replaced by one that pydicom would not write."""
+    before, after = before.encode(), after.encode().ljust(len(before))
+    assert content.count(before) == 1 and len(after) == len(before)
+    return content.replace(before, after)
+
+
+def dicom(pixels, bits=12, meta=True, preamble=True, implicit=False, signed=False, syntax=None, **elements):
     """Bytes of an uncompressed DICOM file; `elements` are set last, None removes one."""
+    syntax = syntax or (ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
     stored = np.asarray(pixels)
     data = Dataset()
     data.SOPClassUID, data.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
@@ -26,6 +53,8 @@ def dicom(pixels, bits=12, meta=True, preamble=True, implicit=False, signed=Fals
     data.BitsStored, data.HighBit, data.PixelRepresentation = bits, bits - 1, int(signed)
     kind = np.uint8 if bits == 8 else (np.int16 if signed else np.uint16)
     data.PixelData = stored.astype(kind).tobytes()
+    if not syntax.is_little_endian:
+        data.PixelData = np.frombuffer(data.PixelData, "<u2").astype(">u2").tobytes()  # words: 8 bits, too (PS3.5 D)
     data["PixelData"].VR = "OW"
     for name, value in elements.items():
         if value is None:
@@ -35,7 +64,7 @@ def dicom(pixels, bits=12, meta=True, preamble=True, implicit=False, signed=Fals
     buffer = io.BytesIO()
     if meta:
         data.file_meta = FileMetaDataset()
-        data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        data.file_meta.TransferSyntaxUID = syntax
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
         data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
         dcmwrite(buffer, data, enforce_file_format=True)
@@ -44,15 +73,20 @@ def dicom(pixels, bits=12, meta=True, preamble=True, implicit=False, signed=Fals
     return buffer.getvalue()
 
 
-def compressed(syntax, pixels, format, bits):
-    """Encapsulated pixel data, written by Pillow."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format=format)
-    data = dcmread(io.BytesIO(dicom(pixels, bits=bits)))
-    data.PixelData = encapsulate([stream.getvalue()])
+def encapsulated(syntax, frame, pixels, bits, **elements):
+    """A file whose only frame is in a transfer syntax; `pixels` give the shape, `elements` as of `dicom`."""
+    data = dcmread(io.BytesIO(dicom(pixels, bits=bits, **elements)))
+    data.PixelData = encapsulate([frame])
     data["PixelData"].is_undefined_length = True
     data.file_meta.TransferSyntaxUID = syntax
     data.SOPInstanceUID = generate_uid()
     buffer = io.BytesIO()
     data.save_as(buffer)
     return buffer.getvalue()
+
+
+def compressed(syntax, pixels, format, bits):
+    """Encapsulated pixel data, written by Pillow."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format=format)
+    return encapsulated(syntax, stream.getvalue(), pixels, bits)

@@ -1,0 +1,190 @@
+"""Stored values of a DICOM radiograph -> grey as it is meant to be seen (PS3.3 C.11 and C.8.11.3).
+
+All is done on a table of the values that may occur, not on the image: no large arrays in between.
+"""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import NamedTuple
+
+import numpy as np
+from pydicom import Dataset
+
+from cxrjax.base import InputError
+from cxrjax.data import grey
+from cxrjax.data.dicom_elements import note, number, numbers, text
+
+_NARROWEST = {"LINEAR": 1.0, "LINEAR_EXACT": 0.0, "SIGMOID": 0.0}  # window width that is allowed; 0 itself is not
+
+
+class Window(NamedTuple):
+    """Centre and width, in values after the rescale, and the VOI LUT function."""
+
+    centre: float
+    width: float
+    function: str
+
+
+def shown(data: Dataset, container: np.ndarray, rule: str, notes: list[str]) -> np.ndarray:
+    """Grey values of an image.
+
+    Args:
+      data: its header.
+      container: [H, W] of 8 or 16 bits, as they stand in the file; those outside the stored ones may hold anything.
+      rule: what becomes black and white where the header does not say it, see `grey.limits`.
+      notes: see `dicom_elements.numbers`.
+
+    Returns:
+      [H, W] f32, 0..255.
+
+    Raises:
+      InputError: saying what is wrong.
+    """
+    if container.dtype.itemsize > 2:
+        raise InputError(f"pixel data are {container.dtype}; at most 16 bits are read")
+    index = container.view(f"u{container.dtype.itemsize}")
+    values = 2 ** (8 * index.dtype.itemsize)
+    counts = np.zeros(values, np.int64)
+    for rows in np.array_split(index, max(1, index.size // 1_000_000)):
+        counts += np.bincount(rows.ravel(), minlength=values)
+    bits, high = int(data.BitsStored), int(data.get("HighBit", data.BitsStored - 1))
+    if high != bits - 1 and not counts[2**bits :].any():
+        raise InputError(f"high bit {high} of {bits} bits stored, and no pixel has a bit above the {bits} lowest")
+    table = _grey_values(data, stored_values(data, np.arange(values)), counts, rule, notes)
+    if not np.isfinite(table).all():
+        raise InputError("rescale or window give values that are not finite")
+    return np.asarray(table[index])
+
+
+def stored_values(data: Dataset, container: np.ndarray) -> np.ndarray:
+    """Stored values [V] int32 of containers [V]: bits from BitsStored below HighBit, signed or not (PS3.5 8.1.1).
+
+    What stands in the other bits, an overlay or the sign, is no part of them.
+    """
+    bits = int(data.BitsStored)
+    values = (container >> (int(data.get("HighBit", bits - 1)) + 1 - bits)) & (2**bits - 1)
+    if int(data.PixelRepresentation):
+        values = (values ^ 2 ** (bits - 1)) - 2 ** (bits - 1)
+    return np.asarray(values, np.int32)
+
+
+def _grey_values(data: Dataset, stored: np.ndarray, counts: np.ndarray, rule: str, notes: list[str]) -> np.ndarray:
+    """Grey values [V] f32, 0..255, of stored values [V], of which the image has `counts`."""
+    padding = _is_padding(data, stored, notes)
+    values = _modality(data, stored, notes)
+    voi = next((item for item in data.get("VOILUTSequence") or () if "LUTData" in item), None)
+    if voi is not None:
+        table, greys = _look_up(data, voi, values, signed=bool(values.min() < 0), notes=notes)
+        greys = greys * (255 / _white(voi, table, notes))
+    elif window := _window(data, notes):
+        greys = _through(window, values)
+    elif int(data.BitsStored) <= 8 and not int(data.PixelRepresentation) and np.array_equal(values, stored):
+        greys = values * (255 / (2 ** int(data.BitsStored) - 1))
+    else:
+        seen = np.where(padding, 0, counts)
+        low, high = grey.limits(np.repeat(values.astype(np.float32), seen), rule)
+        greys = (values - low) * (255 / (high - low)) if high > low else np.zeros(len(values))
+    greys = np.clip(greys, 0, 255)
+    return np.where(padding, 0, 255 - greys if _inverted(data) else greys).astype(np.float32)
+
+
+def _modality(data: Dataset, stored: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Modality LUT, or else rescale slope and intercept (PS3.3 C.11.1)."""
+    if data.get("ModalityLUTSequence"):
+        return _look_up(data, data.ModalityLUTSequence[0], stored, bool(int(data.PixelRepresentation)), notes)[1]
+    slope, intercept = (number(data, name, notes) for name in ("RescaleSlope", "RescaleIntercept"))
+    if slope == 0:
+        raise InputError("rescale slope is 0, which leaves no image")
+    return stored * (1.0 if slope is None else slope) + (intercept or 0.0)
+
+
+def _look_up(
+    data: Dataset, item: Dataset, values: np.ndarray, signed: bool, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The entries of a LUT, and those of `values`: before its first that one, behind its last the last (C.11.2.1.1).
+
+    Args:
+      data: the header.
+      item: the LUT.
+      values: [V] that are looked up.
+      signed: whether they may be negative; then so may the first one that the LUT maps, whatever its VR says, which
+        implicit VR does not tell and many write as US.
+      notes: see `dicom_elements.numbers`.
+    """
+    descriptor = numbers(item, "LUTDescriptor", notes)
+    if len(descriptor) < 2 or descriptor[0] is None or descriptor[1] is None:
+        raise InputError("the descriptor of a LUT does not say how many entries there are, and from where")
+    entries, first = int(descriptor[0]) % 2**16 or 2**16, int(descriptor[1])
+    explicit = not data.original_encoding[0] and first < 0
+    first %= 2**16
+    if (signed or explicit) and first >= 2**15:
+        first -= 2**16
+    table = _entries(item.LUTData, entries, "<" if data.original_encoding[1] else ">")
+    return table, table[np.clip(np.rint(values) - first, 0, entries - 1).astype(np.int64)]
+
+
+def _entries(raw: bytes | int | list[int], entries: int, order: str) -> np.ndarray:
+    """[entries] f64; those of 8 bits may be stored in 8 bits, two a word, or in 16."""
+    if isinstance(raw, bytes):
+        words = np.frombuffer(raw + b"\0" * (len(raw) % 2), f"{order}u2")
+    else:
+        words = np.atleast_1d(np.asarray(raw))
+    table = words.astype("<u2")
+    if len(table) < entries <= 2 * len(table):
+        table = table.view(np.uint8)
+    if len(table) < entries:
+        raise InputError(f"a LUT of {entries} entries has {len(table)}")
+    return table[:entries].astype(np.float64)
+
+
+def _white(item: Dataset, table: np.ndarray, notes: list[str]) -> float:
+    """The entry that is white: the largest of the bits the descriptor claims, if they reach its upper half.
+
+    Else what they hold: 12 bits are written as 16, 16 as 8.
+    """
+    claims = numbers(item, "LUTDescriptor", notes)
+    largest = float(table.max())
+    claimed = 2.0 ** claims[2] - 1 if len(claims) > 2 and claims[2] is not None and 0 < claims[2] <= 16 else 0.0
+    return claimed if claimed / 2 < largest <= claimed else max(largest, 1.0)
+
+
+def _window(data: Dataset, notes: list[str]) -> Window | None:
+    """The first window that is one; None if there is none."""
+    function = text(data, "VOILUTFunction").upper() or "LINEAR"
+    centres, widths = numbers(data, "WindowCenter", notes), numbers(data, "WindowWidth", notes)
+    for centre, width in zip_longest(centres, widths):
+        if centre is not None and width is not None and width > 0 and width >= _NARROWEST.get(function, 0):
+            if function not in _NARROWEST:
+                raise InputError(f"VOI LUT function {function!r} is none of {', '.join(_NARROWEST)}")
+            return Window(centre, width, function)
+        note(notes, "WindowCenter and WindowWidth hold a pair that is no window; it was passed over")
+    return None
+
+
+def _through(window: Window, values: np.ndarray) -> np.ndarray:
+    """Values to 0..255 (C.11.2.1.2 and C.11.2.1.3)."""
+    centre, width, function = window
+    if function == "SIGMOID":
+        return np.asarray(255 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700))))
+    if function == "LINEAR_EXACT":
+        return np.asarray(((values - centre) / width + 0.5) * 255)
+    if width == 1:
+        return np.where(values > centre - 0.5, 255.0, 0.0)
+    return np.asarray(((values - (centre - 0.5)) / (width - 1) + 0.5) * 255)
+
+
+def _is_padding(data: Dataset, stored: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Which stored values are padding (PS3.3 C.7.5.1.1.2), [V] bool; they are shown black."""
+    padding, limit = (number(data, name, notes) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if padding is None:
+        return np.zeros(stored.shape, bool)
+    ends = [int(padding), int(padding if limit is None else limit)]
+    if int(data.PixelRepresentation):  # some write signed values as if they were unsigned
+        ends = [end - 2**16 if end >= 2**15 else end for end in ends]
+    return (stored >= min(ends)) & (stored <= max(ends))
+
+
+def _inverted(data: Dataset) -> bool:
+    shape = text(data, "PresentationLUTShape").upper()
+    return shape == "INVERSE" if shape else text(data, "PhotometricInterpretation") == "MONOCHROME1"
