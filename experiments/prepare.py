@@ -40,6 +40,12 @@ class PrepareConfig(SourceFlags):
     filter: str = flag(
         "bilinear", "of the reduction: anti-aliased bilinear, or box (area)", choices=("bilinear", "box")
     )
+    range: str = flag(
+        "robust",
+        "of images of more than 8 bits without a window. robust: the few pixels far off the others, as markers, do not "
+        "set black and white; full: the smallest and the largest value do",
+        choices=("robust", "full"),
+    )
     max_bad: float = flag(0.01, "share of images that may be bad; they are left out and listed", lower=0, upper=1)
     workers: int = flag(0, "threads that decode; 0: one a core", lower=0)
     overwrite: bool = flag(False, "replace a finished store in --out, or an interrupted one of other settings")
@@ -58,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
 
         source = load.find(Path(config.source), load.naming(config))
         out = Path(config.out)
-        reduction = Reduction(config.size, config.fit, config.filter)
+        reduction = Reduction(config.size, config.fit, config.filter, config.range)
         outcome = prepare(source, out, reduction, config.max_bad, config.workers, config.overwrite)
         if outcome is None:
             raise InputError(f"{out} was made by another process meanwhile")

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cxrjax.base import InputError
-from cxrjax.data import dicom
+from cxrjax.data import dicom, grey, jpeg, tiff
 from cxrjax.data.dicom import Details
 
 
@@ -23,6 +23,7 @@ class Reduction(NamedTuple):
     size: int = 256  # pixels, the poster's
     fit: str = "stretch"  # stretch: the whole image, without its aspect; pad: with black; crop: the central square
     filter: str = "bilinear"  # Pillow's anti-aliased bilinear, or box (area)
+    range: str = "robust"  # what becomes black and white of more than 8 bits, see `grey.limits`; full: all values
 
 
 class Budget:
@@ -55,6 +56,7 @@ _TOO_LARGE = f"more than the {MAX_PIXELS // 1_000_000} million pixels allowed"
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
 _BYTES, _DEEP_BYTES = 6, 14  # that a pixel takes while it is decoded, with its copies
 _memory = Budget(300_000_000)  # of all threads: the largest images go one at a time, NIH's never wait
+_MISSING = (128, (128, 128, 128))  # what libjpeg makes of pixels that it has no data for
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "box": Image.Resampling.BOX}
 Check: TypeAlias = Callable[[Image.Image], None]
 """Looks at a whole image, upright and of its own size and mode, and raises InputError to refuse it."""
@@ -65,6 +67,7 @@ class Decoded(NamedTuple):
 
     pixels: np.ndarray  # [size, size] u8, 0 is black
     details: Details  # of a DICOM header; empty for other files
+    notes: tuple[str, ...] = ()  # what of a header was not taken as it stands; the image is used
 
 
 def decode(
@@ -75,36 +78,29 @@ def decode(
 ) -> Decoded:
     """Decodes and reduces one image.
 
-    To grey: colour by ITU-R 601 luma, which leaves equal channels as they are; transparency is dropped; 16-bit colour
-    keeps its upper byte; grey of more than 8 bits, integer or float, is scaled linearly from its smallest to its
-    largest value, as its range is not known; DICOM see `dicom.shown`. EXIF orientation is applied. To `reduction.size`:
-    Pillow's anti-aliased bilinear filter or its box, the whole image without keeping its aspect ("stretch", as the
-    poster does), padded with black to a square ("pad"), or its central square ("crop").
+    To grey: colour by ITU-R 601 luma, which leaves equal channels as they are; transparency is dropped; colour of 16
+    bits a channel keeps the upper 8 and is refused if they hold too little; grey of more than 8 bits, integer or float,
+    is scaled linearly between `grey.limits`, as its range is not known, and inverted where TIFF says that white is 0;
+    DICOM see `dicom.shown`. EXIF orientation is applied. To `reduction.size`: Pillow's anti-aliased bilinear filter or
+    its box, the whole image without keeping its aspect ("stretch", as the poster does), padded with black to a square
+    ("pad"), or its central square ("crop").
 
     Args:
       content: of the file.
       name: of the file; its suffix tells a DICOM file without preamble.
-      reduction: size, fit and filter.
+      reduction: size, fit, filter and range.
       check: see `Check`; of a DICOM file it sees what is shown.
 
     Raises:
       InputError: saying what is wrong, without naming the file: empty, of no known format, truncated, a checksum that
-        is wrong (PNG), too many pixels, several frames, no finite values; or what `check` says.
+        is wrong (PNG), data that end before the image does (JPEG), too many pixels, several frames, no finite values;
+        or what `check` says.
     """
     if not content:
         raise InputError("is empty")
     is_dicom = dicom.is_dicom(content) or name.lower().endswith(dicom.SUFFIXES)
     try:
-        if is_dicom:
-            header = dicom.read_header(content, MAX_PIXELS)
-            with _memory.hold(_DEEP_BYTES * header.pixels):
-                image = _checked(Image.fromarray(dicom.shown(header)), check)
-                return Decoded(_reduce(image, reduction), header.details)
-        image = _open(content)
-        with _memory.hold((_DEEP_BYTES if image.mode in _DEEP else _BYTES) * image.width * image.height):
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return Decoded(_reduce(_grey(_checked(image, check)), reduction), Details())
+        return _decode_dicom(content, reduction, check) if is_dicom else _decode_other(content, reduction, check)
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -114,6 +110,30 @@ def decode(
     except Exception as error:  # decoders raise whatever they like at damaged data: struct.error, KeyError, ...
         message = "" if is_dicom else f": {_plain(error)}"  # a header may be quoted there
         raise InputError(f"cannot be decoded ({type(error).__name__}{message})") from error
+
+
+def _decode_dicom(content: bytes, reduction: Reduction, check: Check | None) -> Decoded:
+    header = dicom.read_header(content, MAX_PIXELS)
+    with _memory.hold(_DEEP_BYTES * header.pixels):
+        image = _checked(Image.fromarray(dicom.shown(header, reduction.range)), check)
+        return Decoded(_reduce(image, reduction), header.details, tuple(header.notes))
+
+
+def _decode_other(content: bytes, reduction: Reduction, check: Check | None) -> Decoded:
+    content, inverted = tiff.as_black_is_zero(content)
+    image = _open(content)
+    with _memory.hold((_DEEP_BYTES if image.mode in _DEEP else _BYTES) * image.width * image.height):
+        sixteen = image.mode not in _DEEP and any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+        image.load()
+        if image.format in ("JPEG", "MPO"):
+            _check_whole_jpeg(content, image)
+        ImageOps.exif_transpose(image, in_place=True)
+        shown = _grey(_checked(image, check), reduction.range)
+        if sixteen and np.asarray(shown).max() < 128:  # 12 bits of 16, perhaps; 4 of them would be left
+            raise InputError("has 16 bits a channel, of which the upper 8 are read, and they hold too little")
+        if inverted:
+            shown = Image.fromarray(255 - np.asarray(shown))
+        return Decoded(_reduce(shown, reduction), Details())
 
 
 def _open(content: bytes) -> Image.Image:
@@ -126,6 +146,8 @@ def _open(content: bytes) -> Image.Image:
     if image.format == "PNG":
         image.verify()  # checksums, which decoding does not look at
         image = Image.open(io.BytesIO(content), formats=("PNG",))
+    if image.format == "TIFF":
+        tiff.refuse_signed_bytes(image)
     return image
 
 
@@ -135,18 +157,26 @@ def _checked(image: Image.Image, check: Check | None) -> Image.Image:
     return image
 
 
-def _grey(image: Image.Image) -> Image.Image:
-    """Mode L, or F with values 0..255."""
+def _check_whole_jpeg(content: bytes, image: Image.Image) -> None:
+    """Refuses a JPEG whose data end before the image does; only where the last pixel looks like it, to save time."""
+    whole = jpeg.parse(content)
+    last = image.getpixel((image.width - 1, image.height - 1)) if image.mode in ("L", "RGB") else _MISSING[0]
+    if last in _MISSING or whole.process == jpeg.PROGRESSIVE:
+        jpeg.check_whole(content, whole.end, np.asarray(image), lambda other: np.asarray(_open(other)))
+
+
+def _grey(image: Image.Image, rule: str) -> Image.Image:
+    """Mode L, or F with values 0..255; see `grey.limits` of the rule."""
     if image.mode == "L":
         return image
     if image.mode in _DEEP:
         values = np.asarray(image).astype(np.float32)
-        low, high = float(values.min()), float(values.max())
         if not np.isfinite(values).all():
             raise InputError("holds values that are not finite")
+        low, high = grey.limits(values.ravel(), rule)
         values -= low  # in place: a large detector has 100 MB of them
         values *= 255 / (high - low) if high > low else 0
-        return Image.fromarray(values)
+        return Image.fromarray(values.clip(0, 255, out=values))
     if image.mode in ("CMYK", "YCbCr", "HSV"):
         image = image.convert("RGB")
     return image.convert("L")

@@ -185,8 +185,8 @@ def _checked(prepared: Path, max_bad: float) -> tuple[ImageStore, About]:
 
 
 def _fingerprint(source: Source) -> str:
-    """Changes with any row of the table and with any file's place, size or time."""
-    digest = hashlib.sha256(f"2 {source.place.resolve()}\n{source.table.to_csv()}{source.patients}".encode())
+    """Changes with any row of the table, any file's place, size or time, and the rules (their number) of decoding."""
+    digest = hashlib.sha256(f"3 {source.place.resolve()}\n{source.table.to_csv()}{source.patients}".encode())
     for file in (*source.files, *source.archives):
         digest.update(f"{file.name} {file.path} {file.stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]

@@ -57,7 +57,7 @@ def prepare(
     Args:
       source: what there is.
       out: where the store will be; its folder is made if need be.
-      reduction: size, fit and filter.
+      reduction: size, fit, filter and range.
       max_bad: share of images, 0..1, that may be bad; they are left out and listed in `bad_images.csv`.
       workers: threads that decode; 0: as many as there are cores.
       overwrite: replace a store at `out`, or an interrupted one of other settings.
@@ -168,7 +168,8 @@ def _fill(folder: Path, source: Source, reduction: Reduction, max_bad: float, wo
         images, bad, read = _read_all(source, reduction, workers, partial)
         done = [partial.done[image] for image in source.table["image"] if image in images]
         table = _table(source, done)
-        bad_images = _bad_table(bad + _duplicates(table, done))
+        noted = [Bad(image.image, image.image, note, left_out=False) for image in done for note in image.notes]
+        bad_images = _bad_table(bad + noted + _duplicates(table, done))
         passed_over = int(bad_images["passed_over"].sum())
         left_out = int(bad_images["left_out"].sum()) - passed_over
         _check(folder, bad_images, left_out, len(table), max_bad)

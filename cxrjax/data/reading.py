@@ -32,7 +32,7 @@ def decoded(items: Iterable[Item], reduction: Reduction, workers: int, check: Ch
 
     Args:
       items: as `sources.entries` gives them; only an `Entry` is decoded, the others come with None.
-      reduction: size, fit and filter.
+      reduction: size, fit, filter and range.
       workers: threads, 1 or more; at most twice as many files are in memory.
       check: may refuse images, see `decode`.
     """
@@ -78,6 +78,7 @@ class Done(NamedTuple):
     row: int  # its place in `rows.bin`
     sha256: str  # of its reduced pixels, hex
     details: Details  # of a DICOM header
+    notes: tuple[str, ...] = ()  # of `Decoded`
 
 
 class Partial:
@@ -105,7 +106,9 @@ class Partial:
             content, lines, self._count = b"", [], 0
         for line in lines:
             if "image" in line:
-                self.done[line["image"]] = Done(**line | {"details": Details(*line["details"])})
+                self.done[line["image"]] = Done(
+                    **line | {"details": Details(*line["details"]), "notes": tuple(line["notes"])}
+                )
             else:
                 self.ended[line["archive"]] = line["stamp"]
         os.truncate(ledger, len(content))
@@ -116,7 +119,7 @@ class Partial:
         """Takes an image in; it is on the disk after the next `commit`."""
         self._rows.write(np.ascontiguousarray(result.pixels).data)
         sha256 = hashlib.sha256(result.pixels.tobytes()).hexdigest()
-        self.done[image] = Done(image, stamp, self._count, sha256, result.details)
+        self.done[image] = Done(image, stamp, self._count, sha256, result.details, result.notes)
         self._count += 1
         self._lines.append(self.done[image]._asdict())
 

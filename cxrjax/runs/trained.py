@@ -226,6 +226,8 @@ def _decode(
                     raise decoded or InputError("was not read")
                 if not accept_anything:
                     screening.check_reduced(decoded.pixels)
+                for note in decoded.notes:
+                    log.warning("%s: %s", item.image, note)
                 yield item.image, decoded.pixels, ""
             except InputError as error:
                 yield item.image, None, " ".join(str(error).split())

@@ -1,6 +1,8 @@
 """One image file to 8-bit grey: modes, depths, orientation, fit, filter."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -58,6 +60,55 @@ def test_twelve_bits_in_sixteen_use_the_whole_range():
     ramp = np.linspace(100, 4095, 256 * 256).reshape(256, 256).astype(np.uint16)
     seen = decode(encoded(Image.fromarray(ramp)), "x").pixels
     np.testing.assert_array_equal(seen, np.rint((ramp - 100) * (255 / 3995)).astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_a_marker_does_not_set_the_scale_of_a_deep_image(kind):
+    """0.6 % of the pixels at the top of 16 bits, and dead ones: the others are as without them, but for `full`."""
+    ramp = (1000 + np.arange(65536).reshape(256, 256) // 20).astype(kind)
+    marked = ramp.copy()
+    marked[100:120, 100:120], marked[5, :50] = 65535, 0
+    clean = decode(encoded(Image.fromarray(ramp), "TIFF"), "x").pixels
+    expected = np.where(marked == 65535, 255, np.where(marked == 0, 0, clean))
+    content = encoded(Image.fromarray(marked), "TIFF")
+    np.testing.assert_array_equal(decode(content, "x").pixels, expected)
+    full = decode(content, "x", Reduction(range="full")).pixels
+    assert np.abs(full - marked.astype(float) * (255 / 65535)).max() <= 0.51
+
+
+def test_pgm_of_any_largest_value(grey):
+    """The netpbm standard: big-endian words above 255."""
+    for largest in (100, 255, 1023, 4095, 65535):
+        values = grey.astype(np.int64) * largest // 255
+        values[0, :2] = 0, largest
+        raw = values.astype(np.uint8 if largest < 256 else ">u2").tobytes()
+        pixels = decode(b"P5\n256 256\n%d\n" % largest + raw, "x").pixels
+        assert np.abs(pixels - values * (255 / largest)).max() <= 0.51
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGB"])
+def test_colour_of_sixteen_bits_that_leaves_the_upper_ones_empty_is_refused(grey, mode):
+    """Pillow keeps 8 of 16 bits: of 12 bits 4 would be left. By hand as Pillow does not write such files."""
+    for shift, fits in ((8, True), (4, False)):
+        channel = grey.astype(np.uint16) << shift
+        channels = [channel, np.full_like(channel, 65535)] if mode == "LA" else [channel] * 3
+        content = png16(np.dstack(channels), 4 if mode == "LA" else 2)
+        if fits:
+            np.testing.assert_array_equal(decode(content, "x").pixels, grey)
+        else:
+            with pytest.raises(InputError, match="16 bits a channel"):
+                decode(content, "x")
+
+
+def png16(values, colour_type):
+    """[H, W, C] u16 as PNG (ISO 15948)."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def test_a_blank_deep_image_is_black():
