@@ -56,7 +56,8 @@ _TOO_LARGE = f"more than the {MAX_PIXELS // 1_000_000} million pixels allowed"
 _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
 _BYTES, _DEEP_BYTES = 6, 14  # that a pixel takes while it is decoded, with its copies
 _memory = Budget(300_000_000)  # of all threads: the largest images go one at a time, NIH's never wait
-_MISSING = (128, (128, 128, 128))  # what libjpeg makes of pixels that it has no data for
+_ZEROS = bytes(64)  # coded data hold no such run; WebP has no end marker
+_MISSING = 128  # what libjpeg makes of pixels that it has no data for
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "box": Image.Resampling.BOX}
 Check: TypeAlias = Callable[[Image.Image], None]
 """Looks at a whole image, upright and of its own size and mode, and raises InputError to refuse it."""
@@ -146,6 +147,8 @@ def _open(content: bytes) -> Image.Image:
     if image.format == "PNG":
         image.verify()  # checksums, which decoding does not look at
         image = Image.open(io.BytesIO(content), formats=("PNG",))
+    if image.format == "WEBP" and content.endswith(_ZEROS):
+        raise InputError("ends in zeros, as what was not downloaded to its end does")
     if image.format == "TIFF":
         tiff.refuse_signed_bytes(image)
     return image
@@ -158,11 +161,12 @@ def _checked(image: Image.Image, check: Check | None) -> Image.Image:
 
 
 def _check_whole_jpeg(content: bytes, image: Image.Image) -> None:
-    """Refuses a JPEG whose data end before the image does; only where the last pixel looks like it, to save time."""
-    whole = jpeg.parse(content)
-    last = image.getpixel((image.width - 1, image.height - 1)) if image.mode in ("L", "RGB") else _MISSING[0]
-    if last in _MISSING or whole.process == jpeg.PROGRESSIVE:
-        jpeg.check_whole(content, whole.end, np.asarray(image), lambda other: np.asarray(_open(other)))
+    """Refuses a JPEG whose data end before or behind the image; only where its end looks like it, to save time."""
+    header = jpeg.parse(content)
+    pixels = np.asarray(image)
+    flat = np.ptp(pixels[-1], axis=0).max() <= 1 or (pixels[-1, -8:] == _MISSING).all()
+    if flat or header.process == jpeg.PROGRESSIVE:
+        jpeg.check_whole(content, header, pixels, lambda other: np.asarray(_open(other)))
 
 
 def _grey(image: Image.Image, rule: str) -> Image.Image:

@@ -52,7 +52,7 @@ def decode(data: Dataset) -> np.ndarray:
     _check_size((header.rows, header.columns), size)
     if header.process in _DCT and header.precision == 8:
         pixels = _by_pillow(frame)
-        jpeg.check_whole(frame, header.end, pixels, _by_pillow)
+        jpeg.check_whole(frame, header, pixels, _by_pillow)
         return pixels if grey else pixel_array(data, decoding_plugin="pillow")
     pixels = _by_imagecodecs(frame, header)
     return pixels if grey else _in_rgb(data, pixels)
@@ -93,7 +93,7 @@ def _by_imagecodecs(frame: bytes, header: jpeg.Jpeg) -> np.ndarray:
     if header.process == jpeg.LS:
         return np.asarray(imagecodecs.jpegls_decode(frame))
     pixels = np.asarray(imagecodecs.jpeg8_decode(frame))
-    jpeg.check_whole(frame, header.end, pixels, imagecodecs.jpeg8_decode)
+    jpeg.check_whole(frame, header, pixels, imagecodecs.jpeg8_decode)
     return pixels
 
 

@@ -8,7 +8,14 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 
 from cxrjax.data import dicom as reading
 from cxrjax.data.decode import MAX_PIXELS
@@ -90,3 +97,21 @@ def compressed(syntax, pixels, format, bits):
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format=format)
     return encapsulated(syntax, stream.getvalue(), pixels, bits)
+
+
+def rle(content):
+    """The file compressed by pydicom."""
+    data = dcmread(io.BytesIO(content))
+    data.compress(RLELossless, encoding_plugin="pydicom")
+    buffer = io.BytesIO()
+    data.save_as(buffer)
+    return buffer.getvalue()
+
+
+def deflated(content):
+    """The file in the deflated transfer syntax, by zlib (PS3.5 A.5)."""
+    data = dcmread(io.BytesIO(content))
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    buffer = io.BytesIO()
+    data.save_as(buffer)
+    return buffer.getvalue()

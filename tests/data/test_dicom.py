@@ -1,19 +1,17 @@
 """DICOM radiographs: what is read of a header, what is refused, and the real ones."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from cxrjax.base import InputError
 from cxrjax.data import dicom as reading
 from cxrjax.data.decode import MAX_PIXELS, decode
 from cxrjax.data.dicom import Details
-from tests.data.dicom_files import NAME, RAMP, dicom, linear, shown, written
+from tests.data.dicom_files import NAME, RAMP, deflated, dicom, linear, shown, written
 
 
 @pytest.mark.parametrize("implicit", [True, False])
@@ -73,15 +71,6 @@ def test_a_number_of_frames_that_says_one_is_one(frames):
     np.testing.assert_array_equal(shown(content), shown(dicom(RAMP)))
 
 
-def deflated(content):
-    """The file in the deflated transfer syntax, by zlib (PS3.5 A.5)."""
-    data = dcmread(io.BytesIO(content))
-    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    buffer = io.BytesIO()
-    data.save_as(buffer)
-    return buffer.getvalue()
-
-
 def test_deflated_files_are_read_within_bounds():
     """Against pydicom, which inflates without bounds."""
     packed = deflated(dicom(RAMP))
@@ -126,15 +115,3 @@ def test_real_radiographs_are_dark_in_the_lungs(shared):
         spine = image[90:150, 118:138].mean()
         assert image[90:150, 55:85].mean() < spine - 20, path.name  # right lung; the left one of one patient is opaque
         assert image.std() > 25, path.name
-
-
-def test_the_child_finds_what_this_process_found(tmp_path, monkeypatch):
-    """Whether the package is installed or found by `sys.path`, and wherever the process stands by now."""
-    interpreter = tmp_path / "python"
-    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n', encoding="utf-8")  # knows no site-packages
-    interpreter.chmod(0o755)
-    dicom_worker.close()
-    monkeypatch.setattr(sys, "executable", str(interpreter))
-    monkeypatch.chdir(tmp_path)
-    shown(compressed(JPEG2000Lossless, (RAMP // 16).astype(np.uint8), "JPEG2000", 8))
-    dicom_worker.close()

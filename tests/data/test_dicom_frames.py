@@ -13,7 +13,7 @@ from pydicom.pixels.utils import pixel_array
 
 from cxrjax.base import InputError
 from cxrjax.data import dicom_frames, dicom_worker, jpeg
-from tests.data.dicom_files import RAMP, compressed, dicom, encapsulated, linear, shown
+from tests.data.dicom_files import RAMP, compressed, dicom, encapsulated, linear, rle, shown
 
 imagecodecs = pytest.importorskip("imagecodecs", reason="imagecodecs is not installed (the extra dicom)")
 
@@ -93,15 +93,6 @@ def test_an_overlay_above_the_stored_bits_is_not_seen(name, signed):
     else:
         content = rle(plain) if name == "RLE" else plain
     np.testing.assert_allclose(shown(content), greys_of(values, 12, signed), atol=1e-5)
-
-
-def rle(content):
-    """The file compressed by pydicom."""
-    data = dcmread(io.BytesIO(content))
-    data.compress(uid.RLELossless, encoding_plugin="pydicom")
-    buffer = io.BytesIO()
-    data.save_as(buffer)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("signed", [False, True])

@@ -61,3 +61,15 @@ def test_a_frame_that_cannot_be_decoded_leaves_the_child_as_it_was(content):
     with pytest.raises(InputError, match="cannot be decoded: its decoder fails"):
         shown(damaged)
     np.testing.assert_array_equal(shown(content), GREY)
+
+
+def test_the_child_finds_what_this_process_found(content, tmp_path, monkeypatch):
+    """Whether the package is installed or found by `sys.path`, and wherever the process stands by now."""
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n', encoding="utf-8")  # knows no site-packages
+    interpreter.chmod(0o755)
+    dicom_worker.close()
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(shown(content), GREY)
+    dicom_worker.close()

@@ -38,7 +38,7 @@ def test_the_frame_header_is_read(kind):
         header = jpeg.parse(whole)
         assert (header.rows, header.columns, header.precision) == (80, 120, 8)
         assert header.process == (jpeg.PROGRESSIVE if kind == "progressive" else jpeg.BASELINE)
-        assert whole[: header.end + 2].endswith(content[-50:])
+        assert whole[: header.end + 2].endswith(content[-50:])  # the end marker follows
         decode(whole, "x")
 
 
