@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cxrjax.base import Array
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # What would move draws or dtypes. Of `--jax_default_matmul_precision` and the like a user decides.
 _SETTINGS = {
@@ -22,26 +26,52 @@ _NAN_SETTINGS = {"debug_nans": False, "debug_infs": False}
 
 
 @contextlib.contextmanager
-def pinned(x64: bool = False, nan: bool = False) -> Iterator[None]:
-    """What runs inside gives the same draws and dtypes whatever the user's settings; a context, or a decorator.
+def settings(x64: bool = False, nan: bool = False) -> Iterator[None]:
+    """What runs inside gives the same draws and dtypes whatever the user's settings.
 
-    It holds for this thread alone. Inside of a user's own `jax.jit` it holds while that is traced.
-
-    >>> with jax.enable_x64(True):
-    ...     pinned()(jax.random.uniform)(jax.random.key(0)).dtype
-    dtype('float32')
+    It holds for this thread alone, and inside of a user's own `jax.jit` while that is traced.
 
     Args:
       x64: float64 and int64 exist inside: whatever is to be float32 or int32 must say so.
       nan: NaN and infinity are values inside, as of a metric that is undefined, and not what JAX_DEBUG_NANS looks for.
     """
-    settings = _SETTINGS | {"enable_x64": x64} | (_NAN_SETTINGS if nan else {})
+    chosen = _SETTINGS | {"enable_x64": x64} | (_NAN_SETTINGS if nan else {})
     with contextlib.ExitStack() as stack:
-        for name, value in settings.items():
+        for name, value in chosen.items():
             # Only where it differs: a setting that is made is part of the key by which JAX keeps compiled programs.
             if getattr(jax.config, f"jax_{name}") != value:
                 stack.enter_context(getattr(jax, name)(value))
         yield
+
+
+def pinned(x64: bool = False, nan: bool = False) -> Callable[[F], F]:
+    """Decorates a public function with `settings`; unless `x64`, it takes f64 and i64 of JAX's as f32 and i32.
+
+    >>> with jax.enable_x64(True):
+    ...     pinned()(jax.numpy.sqrt)(jax.numpy.ones(2)).dtype
+    dtype('float32')
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def computed(*args: Any, **options: Any) -> Any:
+            wide = jax.config.values["jax_enable_x64"] and not x64
+            with settings(x64, nan):
+                if wide:
+                    args, options = jax.tree.map(_narrow, (args, options))
+                return function(*args, **options)
+
+        return cast(F, computed)
+
+    return decorate
+
+
+def _narrow(leaf: Any) -> Any:
+    return leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype)) if _is_wide(leaf) else leaf
+
+
+def _is_wide(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and leaf.dtype in (np.float64, np.int64)
 
 
 @pinned()

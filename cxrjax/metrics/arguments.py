@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import jax
 import numpy as np
 
-from cxrjax.base.numerics import pinned
+from cxrjax.base.numerics import pinned, settings
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ def pinned_rank(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def computed(*args: P.args, **options: P.kwargs) -> R:
-        dtype = np.float64 if jax.enable_x64.value else np.float32
-        with pinned(x64=True, nan=True):
+        dtype = np.float64 if jax.config.values["jax_enable_x64"] else np.float32
+        with settings(x64=True, nan=True):
             value = function(*args, **options)
             return jax.tree.map(lambda x: x.astype(dtype) if x.dtype == np.float64 else x, value)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrjax.base.numerics import pinned
+from cxrjax.base.numerics import settings
 from cxrjax.metrics import arguments, bootstrap, delong, discrimination, registry, resampled_t
 
 RNG = np.random.default_rng(0)
@@ -251,7 +251,7 @@ def test_two_threads_at_once_give_what_one_gives():
     results = {}
 
     def work(name, x64):
-        with pinned(x64=x64):
+        with settings(x64=x64):
             results[name] = [jax.device_get(registry.compute(LABEL, SCORE, ONCE)) for _ in range(20)]
 
     threads = [threading.Thread(target=work, args=(i, i % 2)) for i in range(4)]
