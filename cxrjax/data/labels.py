@@ -83,8 +83,7 @@ def read(written: pd.Series, vocabulary: Vocabulary, place: str) -> Reading:
 
 def _counted(written: pd.Series) -> list[tuple[str, int]]:
     """Texts and how many there are of each, most frequent first."""
-    counts = ((str(text), int(images)) for text, images in written.value_counts().items())
-    return sorted(counts, key=lambda item: (-item[1], item[0]))
+    return sorted(Counter(written).items(), key=lambda item: (-item[1], item[0]))
 
 
 def binary_columns(table: pd.DataFrame, vocabulary: Vocabulary) -> dict[str, str]:

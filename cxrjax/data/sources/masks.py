@@ -48,15 +48,15 @@ def find_masks(paths: list[Path], names: list[str], classes: Container[str]) -> 
     levels = _levels(names, classes)
     looks = {level: _look_at(rows, paths, names) for level, rows in levels.items()}
     reasons = {level: "masks: few grey levels" for level, seen in looks.items() if _are_masks(seen.values())}
-    for first, second in itertools.permutations(levels, 2):
+    for first, second in itertools.permutations(sorted(levels, key=lambda level: _rank(level, levels)), 2):
         if first in reasons or second in reasons or not first.endswith("/") or not second.endswith("/"):
             continue
         pairs = _pairs(levels[first], levels[second], names)
         if not pairs:
             continue
         if _all_coloured(looks[second].values()) and not any(look.coloured for look in looks[first].values()):
-            reasons[second] = f"in colour, and of the same names as {first}"
-        elif _rank(first, levels) < _rank(second, levels) and _are_copies(pairs, paths, names):
+            reasons[second] = f"images in colour of the same names as {first}"
+        elif _are_copies(pairs, paths, names):
             reasons[second] = f"copies of {first}, of the same names"
     return {row: f"lies in {level}, which holds {why}" for level, why in reasons.items() for row in levels[level]}
 

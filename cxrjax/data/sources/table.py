@@ -285,5 +285,5 @@ def _told_unlisted(paths: list[Path]) -> str:
     beside = (path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file())
     unlisted = sorted(path for path in beside if str(path) not in listed and not why_no_image(path))
     return (
-        f"{len(unlisted)} images beside those of the table are in no row, {unlisted[0].name} first" if unlisted else ""
+        f"{len(unlisted)} images beside those of the table are in no row: {unlisted[0].name}, ..." if unlisted else ""
     )

@@ -1,0 +1,179 @@
+"""Which files are images, by what they hold; class folders at any level; masks and copies beside images."""
+
+import io
+import logging
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from cxrjax.base import InputError
+from cxrjax.data import load
+from cxrjax.data.decode import Reduction
+from cxrjax.data.phrases import Vocabulary
+from cxrjax.data.prepare import prepare
+from cxrjax.data.sources import folder, image_files, masks
+from cxrjax.runs import trained
+from cxrjax.storage import store
+from tests.data.dicom_files import dicom
+
+
+def content(kind):
+    stream = io.BytesIO()
+    Image.fromarray(np.arange(900, dtype=np.uint8).reshape(30, 30)).save(stream, kind)
+    return stream.getvalue()
+
+
+def put(root, **files):
+    """Files by name; "__" is a dot, "_s_" a slash."""
+    for name, data in files.items():
+        path = root / name.replace("__", ".").replace("_s_", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "JPEG2000", "WEBP", "GIF", "PPM"])
+def test_an_image_is_known_by_its_first_bytes(kind):
+    assert image_files.is_image(content(kind)[:132])
+
+
+def test_dicom_is_known_by_its_preamble_and_text_never_by_its_letters():
+    assert image_files.is_image(dicom(np.zeros((2, 2))))
+    assert not any(
+        image_files.is_image(text) for text in (b"BMW is a car", b"P2 is a patient", b"", b"GIF", b"RIFF1234WAVE")
+    )
+
+
+def test_files_are_read_whatever_their_names_and_what_is_passed_over_is_listed_by_reason(tmp_path, caplog):
+    jpeg = content("JPEG")
+    root = put(
+        tmp_path / "set", NORMAL_s_a__jfif=jpeg, NORMAL_s_b__jpe=jpeg, NORMAL_s_c__jpeg__bak=jpeg, NORMAL_s_d=jpeg,
+        NORMAL_s_e__JPG=jpeg, PNEUMONIA_s_f__dat=content("PNG"), PNEUMONIA_s_Thumbs__db=b"\xd0\xcf\x11\xe0",
+        PNEUMONIA_s_n__txt=b"words", PNEUMONIA_s_more__zip=b"PK\x03\x04", PNEUMONIA_s_empty=b"",
+    )  # fmt: skip
+    (root / "PNEUMONIA" / ".DS_Store").write_bytes(b"x")
+    (root / "NORMAL" / "gone").symlink_to("nowhere")
+    outcome = prepare(load.find(root), tmp_path / "out", Reduction())
+    assert (outcome.images, outcome.bad, outcome.passed_over) == (6, 0, 6)
+    bad = store.read_bad_images(tmp_path / "out")
+    bad = bad[bad["left_out"]]  # the others are equal pixels under two labels
+    assert bad["passed_over"].all()
+    assert dict(zip(bad["image"], bad["reason"], strict=True)) == {
+        "NORMAL/gone": "is no image: a link to nothing",
+        "PNEUMONIA/.DS_Store": "is a hidden file",
+        "PNEUMONIA/Thumbs.db": "is no image: an office file or Windows' thumbnails",
+        "PNEUMONIA/empty": "is no image: an empty file",
+        "PNEUMONIA/more.zip": "is no image: a ZIP archive or office file",
+        "PNEUMONIA/n.txt": "is no image: text",
+    }
+    assert not store.read_about(tmp_path / "out").bad_images
+    with caplog.at_level(logging.WARNING):
+        assert len(trained.gather([root])) == 6
+    assert "files passed over: 1 (is " in caplog.text
+
+
+def test_an_image_that_its_suffix_promises_is_lost_and_not_passed_over(tmp_path):
+    root = put(tmp_path / "set", NORMAL_s_a__png=b"", NORMAL_s_b__png=content("PNG"))
+    with pytest.raises(InputError, match="1 of 2 images"):
+        prepare(load.find(root), tmp_path / "out", Reduction())
+
+
+def test_members_of_archives_are_found_whatever_the_case_of_their_names(tmp_path):
+    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
+    root = put(tmp_path / "set", Data_Entry_2017__csv=f"{header}1_0.png,Mass,0,1,50,M,PA\n".encode())
+    with tarfile.open(root / "images_001.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("images/1_0.PNG")
+        info.size = len(content("PNG"))
+        tar.addfile(info, io.BytesIO(content("PNG")))
+    prepare(load.find(root), tmp_path / "out", Reduction())
+    assert list(store.open_store(tmp_path / "out").table["image"]) == ["1_0.png"]
+
+
+def classes_of(*names, vocabulary=None):
+    return [tuple(place) for place in folder.classify(list(names), vocabulary or Vocabulary())]
+
+
+def test_class_folders_at_any_level_above_or_below_splits():
+    assert classes_of("chest/train/NORMAL/a", "chest/Viral Pneumonia/Validation/b", "chest/healthy/p1/c") == [
+        ("NORMAL", "train"), ("Viral Pneumonia", "val"), ("healthy", ""),
+    ]  # fmt: skip
+
+
+def test_a_folder_of_the_data_set_is_no_class_and_one_that_contradicts_is_told():
+    assert classes_of("Pneumonia/NORMAL/a", "Pneumonia/PNEUMONIA/b") == [("NORMAL", ""), ("PNEUMONIA", "")]
+    assert classes_of("PNEUMONIA/normal/a", "NORMAL/b")[0] == ("PNEUMONIA/normal", "")
+    with pytest.raises(ValueError, match="No Finding and Pneumonia"):
+        Vocabulary().read("PNEUMONIA/normal")
+
+
+def test_folders_beside_class_folders_are_labels_and_images_beside_them_are_none():
+    assert classes_of("NORMAL/a", "train/COVID/b", "COVID/x/c", "logo", "train/d") == [
+        ("NORMAL", ""), ("COVID", "train"), ("COVID", ""), ("", ""), ("", "train"),
+    ]  # fmt: skip
+    assert classes_of("p1/a", "p2/b") == [("", ""), ("", "")]
+
+
+def radiograph(rng):
+    """Grey and smooth, as no mask is."""
+    image = np.cumsum(np.cumsum(rng.normal(size=(64, 64)), 0), 1)
+    return Image.fromarray(np.uint8(255 * (image - image.min()) / np.ptp(image)))
+
+
+def save(image, path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+
+
+def circle():
+    y, x = np.mgrid[:64, :64]
+    return Image.fromarray(np.uint8(255 * ((y - 32) ** 2 + (x - 32) ** 2 < 400)))
+
+
+def test_masks_heat_maps_and_copies_are_named_and_left_out_unless_asked_for(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        place, image = tmp_path / "set" / ("Normal" if i % 2 else "Pneumonia"), radiograph(rng)
+        save(image, place / "images" / f"{i}.png")
+        save(circle(), place / "masks" / f"{i}.jpg", quality=75)
+        save(ImageOps.autocontrast(image, 2), place / "enhanced" / f"{i}.png")
+        save(ImageOps.colorize(radiograph(rng), "red", "yellow", "blue"), place / "cam" / f"{i}.png")
+        save(circle(), place / "images" / f"{i}_mask.png")
+    source = load.find(tmp_path / "set")
+    assert {file.path.parent.name for file in source.files} == {"images"} and len(source.files) == 8
+    assert {bad.reason for bad in source.problems} == {
+        "lies in masks/, which holds masks: few grey levels",
+        "lies in *_mask, which holds masks: few grey levels",
+        "lies in enhanced/, which holds copies of images/, of the same names",
+        "lies in cam/, which holds images in colour of the same names as images/",
+    }
+    assert all(bad.passed_over for bad in source.problems)
+    assert len(load.find(tmp_path / "set", load.Naming(keep_masks=True)).files) == 40
+
+
+def test_patients_whose_images_have_the_same_names_are_no_copies_and_blank_masks_say_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        for name in ("IM-1.png", "IM-2.png", "IM-3.png"):
+            save(radiograph(rng), tmp_path / "set" / ("Normal" if i % 2 else "Pneumonia") / f"p{i}" / name)
+    save(Image.new("L", (64, 64)), tmp_path / "set" / "Normal" / "p1" / "blank.png")
+    source = load.find(tmp_path / "set")
+    assert len(source.files) == 37 and not source.problems
+
+
+def test_real_radiographs_have_many_grey_levels_and_masks_few(shared):
+    for name, few in (("images", False), ("masks", True)):
+        for path in sorted((shared / "lung-masks" / name).iterdir())[::8]:
+            assert masks.has_few_levels(np.asarray(Image.open(path).convert("L"))) == few
+
+
+def test_the_masks_of_a_real_set_are_left_out(shared, tmp_path):
+    for path in sorted((shared / "lung-masks" / "images").iterdir())[:6]:
+        for level in ("images", "masks"):
+            target = tmp_path / "set" / "NORMAL" / level / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(shared / "lung-masks" / level / path.name)
+    source = load.find(tmp_path / "set")
+    assert {file.path.parent.name for file in source.files} == {"images"}
+    assert len(source.problems) == 6
