@@ -3,12 +3,12 @@
   python -m experiments.prepare --source=DIR --out=STORE
 
 DIR is one of: NIH ChestX-ray14 as downloaded, all or part (Data_Entry_2017*.csv with images/, images_0NN/images/ or
-images_0NN.tar.gz, which are not unpacked); class folders (NORMAL/, PNEUMONIA/, also above or below train/, val/, test/);
-a table of images with paths and labels, or one 0/1 column a finding, or the folder it lies in; a folder of images without
-labels; one image. PNG, JPEG, TIFF, BMP, JPEG 2000, WebP and DICOM, whatever their names. Some 160 NIH images/s on 2 CPU
-cores. The same command goes on with an interrupted preparation. It ends with a table of what was read as what; a label
-that is not understood stops it. STORE then holds images.npy, table.csv, about.json, bad_images.csv and, where known,
-boxes.csv.
+images_0NN.tar.gz, which are not unpacked); class folders (NORMAL/, PNEUMONIA/, also above or below train/, val/,
+test/); a table of images with paths and labels, or one 0/1 column a finding, or the folder it lies in; a folder of
+images without labels; one image. PNG, JPEG, TIFF, BMP, JPEG 2000, WebP and DICOM, whatever their names. Some 160 NIH
+images/s on 2 CPU cores. The same command goes on with an interrupted preparation. It ends with a table of what was read
+as what; a label that is not understood stops it. STORE then holds images.npy, table.csv, about.json, bad_images.csv
+and, where known, boxes.csv.
 """
 
 from __future__ import annotations
