@@ -10,8 +10,10 @@ import contextlib
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # disk, quota, largest file (`ulimit -f`)
 NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -52,17 +54,25 @@ def _sentence(error: BaseException) -> str | None:
         return f"no folder for temporary files can be written{_quoted(error)}; TMPDIR names one"
     if isinstance(error, OSError):
         return _of_system(error)
-    if isinstance(error, (RuntimeError, AssertionError)) and origin == "jax._src.xla_bridge":
-        asked = os.environ.get("JAX_PLATFORMS")
-        return (
-            f"JAX finds no device, JAX_PLATFORMS={asked or ''}{_quoted(error)}; without JAX_PLATFORMS it takes the "
-            "best device there is, with JAX_PLATFORMS=cpu the processor"
-        )
     if isinstance(error, RuntimeError) and origin == "threading" and "new thread" in str(error):
         return _LACKS[errno.EAGAIN]
-    if isinstance(error, (RuntimeError, ValueError)):
-        return _of_status(error)
-    return None
+    if isinstance(error, (RuntimeError, ValueError)) and (text := _of_status(error)):
+        return text
+    return _no_device() if isinstance(error, (RuntimeError, AssertionError)) else None
+
+
+def _no_device() -> str | None:
+    """JAX's own error does not tell where it came from, since it takes its frames out; so it is asked once more."""
+    jax: Any = sys.modules.get("jax")
+    try:
+        if jax is not None:
+            jax.devices()
+        return None
+    except (RuntimeError, AssertionError) as error:
+        return (
+            f"JAX finds no device, JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}{_quoted(error)}; without "
+            "JAX_PLATFORMS it takes the best device there is, with JAX_PLATFORMS=cpu the processor"
+        )
 
 
 def _of_system(error: OSError) -> str | None:

@@ -156,6 +156,10 @@ def load(
     suffix = "" if reduction == Reduction() else f"-{size}"
     prepared = cache_dir() / "stores" / f"{place.resolve().name}-{_fingerprint(source)}{suffix}"
     if not is_store(prepared):
+        if not os.access(cache_dir(), os.W_OK):
+            raise InputError(
+                f"{place} is not prepared yet, and {cache_dir()} may not be written; CXRJAX_CACHE names another place"
+            )
         log.info("%s: preparing %s into %s", source.kind, place, prepared)
         outcome = prepare(source, prepared, reduction, max_bad)
         if outcome:

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cxrjax.base import InputError
 from cxrjax.data import load
@@ -37,3 +39,19 @@ def test_a_cache_in_the_home_by_its_sign(monkeypatch, tmp_path):
     assert load.cache_dir() == tmp_path / "films"
     monkeypatch.delenv("CXRJAX_CACHE")
     assert load.cache_dir() == Path(tmp_path, ".cache", "cxrjax")
+
+
+def test_a_cache_that_may_only_be_read_gives_what_it_has(monkeypatch, tmp_path):
+    films = tmp_path / "films" / "NORMAL"
+    films.mkdir(parents=True)
+    for i in range(3):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (64, 64), dtype=np.uint8)).save(films / f"{i}.png")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda place, mode: mode != os.W_OK and access(place, mode))
+    with pytest.raises(InputError, match=r"films is not prepared yet, and .* may not be written; CXRJAX_CACHE names"):
+        load.load(str(films.parent), max_bad=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", access)
+        store, _ = load.load(str(films.parent), max_bad=1)
+    again, _ = load.load(str(films.parent), max_bad=1)
+    np.testing.assert_array_equal(again.images, store.images)
