@@ -98,6 +98,28 @@ def is_binary(values: pd.Series) -> bool:
     return "" not in states and states != {"missing"}
 
 
+def one_hot(table: pd.DataFrame, findings: Mapping[str, str]) -> pd.Series | None:
+    """The one column of each row that is 1, where 0/1 columns are alternatives as class folders are.
+
+    That is so where every row has one 1, and some of the columns are no known findings (Normal, COVID, Pneumonia): they
+    are labels that must be understood, for else their images would say that the findings are absent.
+
+    Args:
+      table: all columns that have no other meaning.
+      findings: 0/1 columns that are named as findings.
+
+    Returns:
+      [N] names of columns; None where columns say something of one finding each.
+    """
+    columns = [str(name) for name in table.columns if name and is_binary(table[name])]
+    if set(columns) <= set(findings):
+        return None
+    states = np.array([[_state(text) for text in table[name]] for name in columns])
+    if not ((states == "present").sum(0) == 1).all() or not np.isin(states, ("present", "absent")).all():
+        return None
+    return pd.Series(np.array(columns)[(states == "present").argmax(0)], dtype=str)
+
+
 def _state(text: str) -> str:
     """present, absent, uncertain or missing, as a cell of a 0/1 column says; "" for any other text."""
     value = fold(text)

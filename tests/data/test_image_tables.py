@@ -165,6 +165,21 @@ def test_0_1_columns_are_labels_and_what_is_not_read_is_told(tmp_path):
     assert note.endswith("labels from the 0/1 column(s) 'Pneumonia', 'No Finding'; not read: Score")
 
 
+ONE_HOT = (
+    "imagen,edad,Normal,Pneumonia,COVID,Subset\na.png,30,1,0,0,Training\nb.png,40,0,0,1,dev\nc.png,50,0,1,0,test set\n"
+)
+
+
+def test_columns_of_alternatives_are_labels_that_must_be_understood_one_and_all(tmp_path):
+    root = folder_of(tmp_path / "set", ["a.png", "b.png", "c.png"], t__csv=ONE_HOT)
+    with pytest.raises(InputError, match=r"'COVID' \(1 image\); --classes=COVID=Pneumonia"):
+        load.find(root)
+    kept = load.find(root, load.Naming(Vocabulary(other_findings="keep"))).table
+    assert list(kept["labels"]) == ["No Finding", "COVID", "Pneumonia"]
+    assert list(kept["split"]) == ["train", "val", "test"] and list(kept["age"]) == [30, 40, 50]
+    assert list(labels_of(root, vocabulary=Vocabulary({"covid": "Pneumonia"})).values())[1] == "Pneumonia"
+
+
 def test_lists_of_the_official_split_as_windows_saves_them_and_rows_that_lack(tmp_path):
     (tmp_path / "train_val_list.txt").write_bytes("\ufeffa.png\r\n\r\nb.png\r\n".encode())
     assert nih.read_split(tmp_path) == {"a.png": "train", "b.png": "train"}
@@ -175,9 +190,11 @@ NIH = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gen
 
 def test_nih_images_are_found_whatever_the_case_of_their_suffix_and_others_are_told(tmp_path):
     names = ["images/0_0.PNG", "images/0_1.png", "images_001/images/1_0.Png", "images/9_9.png"]
-    rows = "".join(f"{name},infiltrate|No finding?,0,1,50,M,PA\n" for name in ("0_0.png",))
     rows = "".join(f"{name},Infiltrates;Mass,0,1,50,M,PA\n" for name in ("0_0.png", "0_1.png", "1_0.png", "2_0.png"))
-    root = folder_of(tmp_path / "set", names, Data_Entry_2017__CSV=NIH + rows, train_val_list__txt="0_0.png\n7_7.png\n")
+    old = {"Data_Entry_2017__csv": NIH + rows.replace("Mass", "Edema")}
+    root = folder_of(
+        tmp_path / "set", names, Data_Entry_2017_v2020__CSV=NIH + rows, **old, Train_Val_List__txt="0_0.png\n7_7.png\n"
+    )
     (root / "images" / "notes.txt").write_text("notes")
     source = load.find(root)
     assert [file.name for file in source.files] == ["0_0.png", "0_1.png", "1_0.png"]
@@ -186,6 +203,7 @@ def test_nih_images_are_found_whatever_the_case_of_their_suffix_and_others_are_t
         "9_9.png": "is in no row of the table", "notes.txt": "is no image: text",
     }  # fmt: skip
     assert any("1 images of train_val_list.txt and test_list.txt are in no row" in note for note in source.notes)
+    assert source.notes[0] == "the table Data_Entry_2017_v2020.CSV is used, not Data_Entry_2017.csv"
     assert source.spellings == (("Infiltrates;Mass", "Infiltration|Mass", 3),)
 
 

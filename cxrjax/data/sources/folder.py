@@ -183,9 +183,8 @@ def _beside(parts: tuple[str, ...], parents: set[tuple[str, ...]]) -> str:
 
 
 def _unlabelled(names: list[str]) -> str:
-    """That no folder names a label, and which folders there are."""
+    """That no folder names a label, and which there are; "" of none."""
     folders = Counter(PurePosixPath(name).parts[0] for name in names if "/" in name)
     shown = ", ".join(f"{folder}/ ({images})" for folder, images in folders.most_common(4))
     more = f" and {len(folders) - 4} more" if len(folders) > 4 else ""
-    where = f"; no folder is named as a known finding: {shown}{more}, which --classes may tell" if folders else ""
-    return f"no image has a label{where}"
+    return f"no folder is named as a known finding: {shown}{more}, which --classes may tell" if folders else ""

@@ -27,8 +27,19 @@ _NEEDED = ("path", "label", "patient", "view", "age", "sex", "followup")
 
 def find_table(folder: Path) -> Path | None:
     """The label table of the folder, `Data_Entry_2017*.csv` (of several, the last: v2020), or None."""
-    tables = (path for path in folder.iterdir() if path.name.casefold().startswith("data_entry_2017"))
-    return max((path for path in tables if delimited.is_table(path)), default=None)
+    return next(reversed(_tables(folder)), None)
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    """The file of a name in any case, or None."""
+    paths = (path for path in sorted(folder.iterdir()) if path.name.casefold() == name.casefold())
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Label tables, the newest last."""
+    paths = (path for path in folder.iterdir() if path.name.casefold().startswith("data_entry_2017"))
+    return sorted(path for path in paths if delimited.is_table(path))
 
 
 def read_table(path: Path, vocabulary: Vocabulary | None = None) -> tuple[pd.DataFrame, Reading]:
@@ -65,8 +76,9 @@ def read_split(folder: Path) -> dict[str, str]:
     """
     sides: dict[str, str] = {}
     for name, side in LISTS.items():
-        if (folder / name).is_file():
-            for image in delimited.text_of(folder / name).split():
+        path = find_file(folder, name)
+        if path:
+            for image in delimited.text_of(path).split():
                 if sides.setdefault(image, side) != side:
                     raise InputError(f"{folder}: {image} is in both {' and '.join(LISTS)}")
     return sides
@@ -78,8 +90,8 @@ def read_boxes(folder: Path) -> pd.DataFrame:
     Raises:
       InputError: if it is no such table.
     """
-    path = folder / "BBox_List_2017.csv"
-    if not path.is_file():
+    path = find_file(folder, "BBox_List_2017.csv")
+    if not path:
         return no_boxes()
     raw = delimited.read(path).iloc[:, : len(BOX_COLUMNS)]
     if raw.shape[1] < len(BOX_COLUMNS):
@@ -132,7 +144,9 @@ def scan(folder: Path, vocabulary: Vocabulary | None = None) -> Source:
     problems += _strangers(folder, by_stem, {sources.stem(name) for name in table["image"]})
     files = [sources.stat_file(name, paths[0]) for name, paths in images.items()]
     present = set(rows["image"]) if archives else images.keys()
-    notes = (_unlisted(sides, table), told_contradictions(problems), count_passed_over(problems))
+    older = [other.name for other in _tables(folder)[:-1]]
+    used = f"the table {path.name} is used, not {', '.join(older)}" if older else ""
+    notes = (used, _unlisted(sides, table), told_contradictions(problems), count_passed_over(problems))
     table, patients = table[list(COLUMNS)], list(table["patient"])
     return Source(
         folder, "NIH folder", table, patients, files, archives, problems, label_counts(table), read_boxes(folder),

@@ -14,21 +14,23 @@ from cxrjax.data import labels, sources
 from cxrjax.data.labels import Reading, Spelling
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.sources import Bad, Source, delimited
-from cxrjax.data.sources.folder import patient_of
+from cxrjax.data.sources.folder import SPLITS, patient_of
 from cxrjax.data.sources.image_files import why_no_image
 from cxrjax.data.sources.paths import find_files
+from cxrjax.data.vocabulary import fold
 from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
 
-# Our name of a column -> the names that tables give it; case, blanks and signs are free.
+# Our name of a column -> the names that tables give it; case, blanks, signs, accents and plurals are free.
 NAMES = {
     "path": ("path", "file", "filename", "filepath", "image", "imagepath", "imagefile", "imagename", "imageindex",
-             "imagefilename", "imageid", "img", "imgpath", "relativepath", "dicompath", "dicomfile"),
-    "label": ("label", "labels", "finding", "findings", "findinglabel", "findinglabels", "diagnosis", "diagnoses",
-              "class", "classname", "target", "disease", "pathology", "dx", "condition", "category"),
-    "patient": ("patient", "patientid", "patientnumber", "patientno", "subject", "subjectid", "pid"),
-    "view": ("view", "viewposition", "projection", "position", "appa", "paap"),
-    "age": ("age", "patientage", "ageyears", "ageinyears", "patientageyears"),
-    "sex": ("sex", "gender", "patientsex", "patientgender"),
+             "imagefilename", "imageid", "img", "imgpath", "relativepath", "dicompath", "dicomfile", "ruta", "archivo",
+             "imagen"),
+    "label": ("label", "finding", "findinglabel", "diagnosis", "diagnoses", "class", "classname", "target", "disease",
+              "pathology", "dx", "condition", "category", "etiqueta", "diagnostico", "hallazgo"),
+    "patient": ("patient", "patientid", "patientnumber", "patientno", "subject", "subjectid", "pid", "paciente"),
+    "view": ("view", "viewposition", "projection", "position", "appa", "paap", "proyeccion"),
+    "age": ("age", "patientage", "ageyears", "ageinyears", "patientageyears", "edad"),
+    "sex": ("sex", "gender", "patientsex", "patientgender", "sexo"),
     "followup": ("followup", "followupnumber", "followupno"),
     "split": ("split", "subset", "partition"),
 }  # fmt: skip
@@ -58,8 +60,9 @@ def find_columns(path: Path, header: list[str], columns: Mapping[str, str]) -> d
     if lacking:
         raise InputError(f"{path} lacks the column(s) {', '.join(lacking)}; it has {', '.join(filter(None, header))}")
     chosen = {ours: by_name[theirs.casefold()] for ours, theirs in columns.items()}
-    for ours, spellings in NAMES.items():
-        candidates = [name for name in header if re.sub(r"[\W_]", "", name.casefold()) in spellings]
+    for ours, known in NAMES.items():
+        spellings = {fold(name) for name in known}
+        candidates = [name for name in header if fold(name).replace(" ", "") in spellings]
         candidates = [name for name in candidates if name not in chosen.values()]
         if ours in chosen or not candidates:
             continue
@@ -190,6 +193,9 @@ def read_labels(
     path: Path, raw: pd.DataFrame, chosen: Mapping[str, str], binary: Mapping[str, str], vocabulary: Vocabulary
 ) -> Reading:
     """Labels of the rows, from 0/1 columns or text."""
+    alternatives = labels.one_hot(raw.drop(columns=list(chosen.values())), binary) if "label" not in chosen else None
+    if alternatives is not None:
+        return labels.read(alternatives, vocabulary, path.name)
     if binary:
         return labels.read_columns({name: raw[name] for name in binary}, binary, vocabulary, path.name)
     return labels.read(raw[chosen["label"]], vocabulary, path.name)
@@ -218,7 +224,7 @@ def _table(reading: Reading, cells: Mapping[str, pd.Series], pattern: re.Pattern
             "age": sources.years(cells.get("age", nothing)),
             "sex": cells.get("sex", nothing).str.upper().str[:1],
             "followup": sources.numbers(cells.get("followup", nothing)),
-            "split": cells.get("split", nothing).str.lower(),
+            "split": cells.get("split", nothing).map(lambda text: SPLITS.get(fold(text), text.lower())),
         }
     )
     return table[list(COLUMNS)]

@@ -132,6 +132,10 @@ def _check(source: Source) -> None:
     if len(bad):
         image, patient = bad.iloc[0][["image", "patient"]]
         raise InputError(f"{source.place}: the patient of {image} must be a number of up to 9 digits, not {patient!r}")
+    is_open = table["labels"].map(lambda labels: tasks.state(labels, "any other") is None)
+    if is_open.any():
+        image, labels = table[is_open].iloc[0][["image", "labels"]]
+        raise InputError(f"{source.place}: {image} must have a complete list of findings, got {labels!r}")
     findings = set(table["labels"].map(tasks.present).explode().dropna()) | set(source.boxes["finding"])
     unknown = sorted(findings - {*nih.FINDINGS, "No Finding"})
     if unknown:
@@ -140,7 +144,7 @@ def _check(source: Source) -> None:
 
 def _splits(source: Source) -> list[str]:
     """The official splits that have images, or `UNSPLIT` where neither list is there."""
-    if not any((source.place / name).is_file() for name in nih.LISTS):
+    if not any(nih.find_file(source.place, name) for name in nih.LISTS):
         return [UNSPLIT]
     table = source.table
     if not source.archives:  # what an archive holds shows when it is read
