@@ -30,7 +30,7 @@ def find_table(folder: Path) -> Path | None:
     return next(reversed(_tables(folder)), None)
 
 
-def _file(folder: Path, name: str) -> Path | None:
+def find_file(folder: Path, name: str) -> Path | None:
     """The file of a name in any case, or None."""
     paths = (path for path in sorted(folder.iterdir()) if path.name.casefold() == name.casefold())
     return next((path for path in paths if path.is_file()), None)
