@@ -178,9 +178,10 @@ def _grey(image: Image.Image, rule: str) -> Image.Image:
         if not np.isfinite(values).all():
             raise InputError("holds values that are not finite")
         low, high = grey.limits(values.ravel(), rule)
-        values -= low  # in place: a large detector has 100 MB of them
+        values.clip(low, high, out=values)  # in place: a large detector has 100 MB of them
+        values -= low
         values *= 255 / (high - low) if high > low else 0
-        return Image.fromarray(values.clip(0, 255, out=values))
+        return Image.fromarray(values)
     if image.mode in ("CMYK", "YCbCr", "HSV"):
         image = image.convert("RGB")
     return image.convert("L")

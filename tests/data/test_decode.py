@@ -76,6 +76,23 @@ def test_a_marker_does_not_set_the_scale_of_a_deep_image(kind):
     assert np.abs(full - marked.astype(float) * (255 / 65535)).max() <= 0.51
 
 
+def test_a_marker_is_white_before_the_image_is_reduced():
+    """Beside it half a pixel of it is half white, not as white as 65,535."""
+    deep = np.full((512, 512), 1000, np.uint16)
+    deep[:, :256] += np.arange(256, dtype=np.uint16)
+    deep[100:130, 101:131] = 65535
+    pixels = decode(encoded(Image.fromarray(deep)), "x", Reduction(filter="box")).pixels.astype(int)
+    assert pixels[55, 55] == 255
+    assert pixels[55, 50] == pytest.approx((255 + pixels[20, 50]) / 2, abs=1)
+
+
+def test_an_unfinished_download_of_webp_is_refused(grey):
+    content = encoded(Image.fromarray(grey).convert("RGB"), "WEBP")
+    decode(content, "x")
+    with pytest.raises(InputError, match="ends in zeros"):
+        decode(content[: len(content) // 2] + bytes(len(content) - len(content) // 2), "x")
+
+
 def test_pgm_of_any_largest_value(grey):
     """The netpbm standard: big-endian words above 255."""
     for largest in (100, 255, 1023, 4095, 65535):

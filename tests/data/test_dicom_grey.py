@@ -7,6 +7,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cxrjax.base import InputError
 from tests.data.dicom_files import RAMP, dicom, linear, notes, shown, written
@@ -249,6 +250,17 @@ def test_the_first_value_of_a_modality_lut_is_signed_as_the_pixels(implicit):
         stored = RAMP + first
         seen = shown(dicom(stored, bits=16, signed=signed, implicit=implicit, ModalityLUTSequence=[item], **window))
         np.testing.assert_allclose(seen, linear(RAMP + 30_000, 29_999.5, 34_095.5), atol=1e-2)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("packed", [False, True])
+def test_entries_of_a_lut_may_be_words_or_two_a_word(packed, syntax):
+    """As VR US; the low byte of a word comes first (PS3.3 C.11.1.1.1)."""
+    item = lut(10, [10, 40, 90, 250], 8, True)
+    item.LUTData = [10 + 40 * 256, 90 + 250 * 256] if packed else [10, 40, 90, 250]
+    item["LUTData"].VR = "US"
+    seen = shown(dicom(RAMP, syntax=syntax, VOILUTSequence=[item])).ravel()
+    np.testing.assert_array_equal(seen[[0, 10, 11, 12, 13, 99]], [10, 10, 40, 90, 250, 250])
 
 
 def test_a_lut_that_does_not_say_where_it_begins_is_refused():

@@ -12,7 +12,7 @@ ENDS = float(VALUES.min()), float(VALUES.max())
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.019])
-@pytest.mark.parametrize("value", [0, 5000, 65535])
+@pytest.mark.parametrize("value", [0, 3190, 5000, 65535])
 def test_a_marker_or_dead_pixels_change_nothing(value, share):
     marked = VALUES.copy()
     marked[np.random.default_rng(1).choice(len(VALUES), int(share * len(VALUES)), replace=False)] = value
@@ -30,10 +30,9 @@ def test_both_ends_at_once_and_values_of_any_kind():
 
 def test_hot_pixels_of_any_value_leave_most_of_the_range():
     hot = VALUES.copy()
-    hot[:500] = np.random.default_rng(2).integers(0, 65536, 500)
+    hot[:1800] = np.random.default_rng(2).integers(0, 20_000, 1800)  # without a gap
     low, high = limits(hot)
-    below, above = np.percentile(VALUES, (2, 98))
-    assert below - 0.55 * (above - below) < low and high < above + 0.55 * (above - below)
+    assert low > 400 and high < 3600  # the image itself goes from 1000 to 3000
 
 
 def test_nothing_is_cut_of_tails_without_a_gap():

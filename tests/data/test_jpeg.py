@@ -54,8 +54,22 @@ def test_half_an_image_is_refused(kind, cut, colour):
             decode(half + end, "x")
 
 
-def test_a_grey_image_is_not_taken_for_half_an_image():
-    assert (decode(encoded(np.full((64, 64), 128, np.uint8)), "x").pixels == 128).all()
+def test_data_that_go_on_where_the_image_is_full_are_refused():
+    """The frame header says half of the rows; they end in black, as what is looked at closely does."""
+    image = NOISE.copy()
+    image[32:40] = 0
+    content = encoded(image)
+    place = content.index((80).to_bytes(2, "big") + (120).to_bytes(2, "big"))
+    with pytest.raises(InputError, match="its data go on where the image is full"):
+        decode(content[:place] + (40).to_bytes(2, "big") + content[place + 2 :], "x")
+    decode(encoded(image[:40]), "x")
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_blank_image_is_not_taken_for_a_damaged_one(value):
+    blank = np.full((512, 512), value, np.uint8)
+    for options in ({}, {"optimize": True}, {"progressive": True}):
+        assert (decode(encoded(blank, **options), "x").pixels == value).all()
 
 
 def test_what_is_no_jpeg_is_named():

@@ -1,6 +1,7 @@
 """Bad inputs, one by one, and what the user sees (the table in tests/README.md); interruptions; speed is not tested."""
 
 import io
+import json
 import os
 import random
 import subprocess
@@ -19,7 +20,7 @@ from cxrjax.data import decode, prepare, reading, sources
 from cxrjax.storage import store
 from experiments import prepare as command
 from tests.conftest import ROOT
-from tests.data.dicom_files import NAME, dicom
+from tests.data.dicom_files import NAME, dicom, written
 from tests.experiments import commands
 
 GOOD = 6
@@ -332,6 +333,42 @@ def test_a_full_disk_is_one_line_and_the_store_goes_on(hospital, tmp_path, monke
     assert call(hospital, tmp_path / "out") == 0
     assert call(hospital, tmp_path / "once") == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "once")
+
+
+def test_what_is_read_otherwise_than_a_header_has_it_is_listed_also_after_an_interruption(tmp_path, monkeypatch):
+    """Decimal commas in the first image; the second is not there yet when the preparation is interrupted."""
+    (tmp_path / "set").mkdir()
+    plain = dicom(np.arange(4096).reshape(64, 64), WindowCenter="1" * 16, WindowWidth="4096")
+    commas = written(plain, "1" * 16, "2048,0")
+    (tmp_path / "set" / "a.dcm").write_bytes(commas)
+    png(tmp_path / "set" / "b.png", grey(3))
+
+    def interrupted(content, name, *rest):
+        if name == "b.png":
+            raise KeyboardInterrupt
+        return decode.decode(content, name, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "decode", interrupted)
+        patch.setattr(prepare, "COMMIT_SECONDS", 0.0)
+        call(tmp_path / "set", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert call(tmp_path / "set", tmp_path / "out") == 0
+    assert call(tmp_path / "set", tmp_path / "once") == 0
+    assert reasons(tmp_path / "out") == {"a.dcm": "WindowCenter has a decimal comma and was read as 2048"}
+    assert not store.read_bad_images(tmp_path / "out")["left_out"].any()
+    assert contents(tmp_path / "out") == contents(tmp_path / "once")
+
+
+@pytest.mark.parametrize("rule", ["robust", "full"])
+def test_the_range_is_a_flag_and_on_record(tmp_path, rule):
+    deep = np.arange(65536).reshape(256, 256) // 20
+    deep[:10, :10] = 65535
+    (tmp_path / "set").mkdir()
+    Image.fromarray(deep.astype(np.uint16)).save(tmp_path / "set" / "a.png")
+    assert call(tmp_path / "set", tmp_path / "out", f"--range={rule}") == 0
+    assert (store.open_store(tmp_path / "out").images[0][20:].max() > 250) == (rule == "robust")
+    assert json.loads((tmp_path / "out" / "about.json").read_text())["made"]["range"] == rule
 
 
 RUN = "import sys; from experiments import prepare; prepare.main(sys.argv[1:])"

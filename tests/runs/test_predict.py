@@ -14,6 +14,7 @@ from cxrjax.metrics import discrimination
 from cxrjax.runs import trained as predict
 from experiments import _cli
 from experiments import predict as program
+from tests.data.dicom_files import dicom, written
 from tests.data.test_screening import colour_photo
 from tests.experiments import commands
 
@@ -63,6 +64,20 @@ def test_a_folder_becomes_a_table(small_run, folder, scores, capsys):
         bad["refused"], ("is in colour", "is not an image", "has 100 x 100", "is blank"), strict=True
     ):
         assert reason.startswith(start)
+
+
+def test_what_is_read_otherwise_than_a_header_has_it_is_told(small_run, small_phantom, tmp_path, capsys):
+    """A window with a decimal comma; the score is that of the window with a point."""
+    scores = []
+    for name, width in (("point", "256.0"), ("comma", "256,0")):
+        window = {"WindowCenter": "128", "WindowWidth": "1" * 16}
+        content = written(dicom(small_phantom.images[0], bits=8, **window), "1" * 16, width)
+        (tmp_path / f"{name}.dcm").write_bytes(content)
+        assert call(f"--run={small_run}", tmp_path / f"{name}.dcm") == 0
+        output = capsys.readouterr()
+        scores.append(pd.read_csv(io.StringIO(output.out))["score"][0])
+        assert ("WindowWidth has a decimal comma and was read as 256" in output.err) == (name == "comma")
+    assert scores[0] == scores[1]
 
 
 def test_decisions_follow_the_threshold(small_run, folder, scores, tmp_path, capsys):
