@@ -86,7 +86,7 @@ ONES, ZEROS, UNCERTAIN = ("1", "true", "yes", "y", "t"), ("0", "false", "no", "n
 
 DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
 _WORDS = re.compile(r"[a-z0-9]+(?:[\s_\-.]+[a-z0-9]+)*\.?")
-_NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.0*)?")
+_NUMBER = re.compile(r"[+-]?\d{1,9}(?:[.,]0*)?")
 
 
 def _without_accents(text: str) -> str:
@@ -111,7 +111,7 @@ def fold(text: str) -> str:
     """
     text = text.strip().translate(DASHES)
     if _NUMBER.fullmatch(text):
-        return str(int(float(text)))
+        return str(int(float(text.replace(",", "."))))
     return " ".join(_singular(word) for word in re.findall(r"[^\W_]+", _without_accents(text)))
 
 

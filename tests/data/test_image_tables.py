@@ -116,10 +116,10 @@ def test_a_table_of_another_kind_is_named_and_of_two_tables_none_is_guessed(tmp_
 
 
 def test_rows_without_a_path_are_passed_over_and_counted(tmp_path):
-    root = folder_of(tmp_path / "set", t__csv=WRITTEN + ",\n\n ,Mass\n")
+    root = folder_of(tmp_path / "set", t__csv=WRITTEN + ",\n\n ,Mass\nnan,nan\n")
     source = load.find(root)
     assert list(source.table["image"]) == list(READ)
-    assert "3 rows without a path passed over" in source.notes
+    assert "4 rows without a path passed over" in source.notes
 
 
 def test_an_image_listed_with_several_labels_is_unknown_and_told(tmp_path):

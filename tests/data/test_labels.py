@@ -105,7 +105,7 @@ def test_what_the_user_says_stands_above_all():
     read = Vocabulary(
         {"CXR1": "Effusion|Mass", "1.0": "normal", "Edema": "unknown", "?": "Pneumonia", "b,c": "Foo"}
     ).read
-    assert [read(text) for text in ("cxr1", "1", "1.00", "Edema", "Mass|edema", "?", "B,c", "foo")] == [
+    assert [read(text) for text in ("cxr1", "1", "1,0", "Edema", "Mass|edema", "?", "B,c", "foo")] == [
         "Effusion|Mass", "No Finding", "No Finding", "", "Mass|?", "Pneumonia", "Foo", "Foo",
     ]  # fmt: skip
     assert load._pairs("classes", 'A=b,"c,d=e=f"') == {"A": "b", "c,d": "e=f"}

@@ -17,20 +17,7 @@ if TYPE_CHECKING:
     import _csv
 
 SUFFIXES = (".csv", ".tsv")  # of files that are taken for tables where they lie in a folder; also with .gz
-OTHER_SUFFIXES = (
-    ".xlsx",
-    ".xls",
-    ".xlsm",
-    ".ods",
-    ".parquet",
-    ".feather",
-    ".json",
-    ".jsonl",
-    ".numbers",
-    ".sav",
-    ".dta",
-    ".rds",
-)
+OTHER_SUFFIXES = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".parquet", ".feather", ".sav", ".dta")
 _SEPARATORS = ",;\t|"
 _OTHER_KINDS = {  # first bytes -> what it is
     b"PK\x03\x04": "a spreadsheet or other ZIP file (.xlsx, .ods)",

@@ -168,7 +168,7 @@ def scan(
     chosen = find_columns(path, list(raw.columns), columns)
     _require_path(path, raw, chosen)
     binary = label_columns(path, raw, chosen, vocabulary)
-    has_path = raw[chosen["path"]] != ""
+    has_path = ~raw[chosen["path"]].map(Vocabulary.is_missing)
     rows = raw[has_path].reset_index(drop=True)
     if not len(rows):
         raise InputError(f"{path} holds no row")
