@@ -168,7 +168,7 @@ def _fill(folder: Path, source: Source, reduction: Reduction, max_bad: float, wo
         images, bad, read = _read_all(source, reduction, workers, partial)
         done = [partial.done[image] for image in source.table["image"] if image in images]
         table = _table(source, done)
-        noted = [Bad(image.image, image.image, note, left_out=False) for image in done for note in image.notes]
+        noted = [Bad(image.image, image.image, "; ".join(image.notes), left_out=False) for image in done if image.notes]
         bad_images = _bad_table(bad + noted + _duplicates(table, done))
         passed_over = int(bad_images["passed_over"].sum())
         left_out = int(bad_images["left_out"].sum()) - passed_over

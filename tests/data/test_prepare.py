@@ -338,8 +338,8 @@ def test_a_full_disk_is_one_line_and_the_store_goes_on(hospital, tmp_path, monke
 def test_what_is_read_otherwise_than_a_header_has_it_is_listed_also_after_an_interruption(tmp_path, monkeypatch):
     """Decimal commas in the first image; the second is not there yet when the preparation is interrupted."""
     (tmp_path / "set").mkdir()
-    plain = dicom(np.arange(4096).reshape(64, 64), WindowCenter="1" * 16, WindowWidth="4096")
-    commas = written(plain, "1" * 16, "2048,0")
+    plain = dicom(np.arange(4096).reshape(64, 64), WindowCenter="1" * 16, WindowWidth="2" * 16)
+    commas = written(written(plain, "1" * 16, "2048,0"), "2" * 16, "4096,0")
     (tmp_path / "set" / "a.dcm").write_bytes(commas)
     png(tmp_path / "set" / "b.png", grey(3))
 
@@ -355,8 +355,10 @@ def test_what_is_read_otherwise_than_a_header_has_it_is_listed_also_after_an_int
     assert not (tmp_path / "out").exists()
     assert call(tmp_path / "set", tmp_path / "out") == 0
     assert call(tmp_path / "set", tmp_path / "once") == 0
-    assert reasons(tmp_path / "out") == {"a.dcm": "WindowCenter has a decimal comma and was read as 2048"}
-    assert not store.read_bad_images(tmp_path / "out")["left_out"].any()
+    listed = store.read_bad_images(tmp_path / "out")
+    window = {"WindowCenter": 2048, "WindowWidth": 4096}
+    remarks = [f"{name} has a decimal comma and was read as {value}" for name, value in window.items()]
+    assert listed[["image", "left_out", "reason"]].to_numpy().tolist() == [["a.dcm", False, "; ".join(remarks)]]
     assert contents(tmp_path / "out") == contents(tmp_path / "once")
 
 
