@@ -22,7 +22,7 @@ import pandas as pd
 from cxrjax.base import InputError
 from cxrjax.base.tasks import ABSENT, OPEN
 from cxrjax.data import vocabulary as words
-from cxrjax.data.phrases import Unread, Vocabulary
+from cxrjax.data.phrases import Item, Unread, Vocabulary
 from cxrjax.data.vocabulary import fold
 
 _NAMED = 6  # spellings that an error names
@@ -114,7 +114,7 @@ def one_hot(table: pd.DataFrame, findings: Mapping[str, str]) -> pd.Series | Non
     columns = [str(name) for name in table.columns if name and is_binary(table[name])]
     if set(columns) <= set(findings):
         return None
-    states = np.array([[_state(text) for text in table[name]] for name in columns])
+    states = np.array([table[name].map({text: _state(text) for text in table[name].unique()}) for name in columns])
     if not ((states == "present").sum(0) == 1).all() or not np.isin(states, ("present", "absent")).all():
         return None
     return pd.Series(np.array(columns)[(states == "present").argmax(0)], dtype=str)
@@ -146,32 +146,27 @@ def read_columns(
     Raises:
       InputError: if no finding stands beside a finding, naming how many images have each.
     """
-    names = list(columns)
-    rows = list(zip(*(columns[name] for name in names), strict=True))
+    items = {
+        (name, text): vocabulary.entry(text) or vocabulary.item(findings[name], _state(text))
+        for name, column in columns.items()
+        for text in column.unique()
+    }
+    rows = list(zip(*columns.values(), strict=True))
     faults: Counter[str] = Counter()
     by_row: dict[tuple[str, ...], str] = {}
     for row, images in Counter(rows).items():
+        cells = list(zip(columns, row, strict=True))
         try:
-            by_row[row] = _row(dict(zip(names, row, strict=True)), findings, vocabulary)
+            by_row[row] = _row([items[cell] for cell in cells], vocabulary)
         except Unread as error:
-            cells = ", ".join(_shown(name, text) for name, text in zip(names, row, strict=True) if text)
-            _note(faults, error, cells, images)
+            _note(faults, error, ", ".join(_shown(name, text) for name, text in cells if text), images)
     _refuse(faults, vocabulary, place)
-    readings = {
-        (name, text): _row({name: text}, findings, vocabulary).removesuffix(f"|{OPEN}")
-        for name in names
-        for text in columns[name].unique()
-    }
+    readings = {cell: _row([item], vocabulary).removesuffix(f"|{OPEN}") for cell, item in items.items()}
     return Reading([by_row[row] for row in rows], dict(columns), readings)
 
 
-def _row(cells: Mapping[str, str], findings: Mapping[str, str], vocabulary: Vocabulary) -> str:
-    """Labels of one row of 0/1 columns."""
-    entries = [vocabulary.entry(text) for text in cells.values()]
-    items = [
-        entry or vocabulary.item(findings[name], _state(text))
-        for entry, (name, text) in zip(entries, cells.items(), strict=True)
-    ]
+def _row(items: list[Item], vocabulary: Vocabulary) -> str:
+    """Labels of one row of 0/1 columns; an image without a finding has nothing that is unknown."""
     if any(words.NO_FINDING in item.present for item in items):
         items = [item._replace(is_open=False) for item in items]
     return vocabulary.join(items)

@@ -85,6 +85,7 @@ def test_a_row_of_more_fields_than_the_header_is_an_error_wherever_it_stands(tmp
         (b"path,label,Diagnosis\na.png,Mass,Mass\n", "may be the label: 'label' and 'Diagnosis'"),
         (b"path,label,patient,Patient ID\na.png,Mass,1,2\n", "may be the patient: 'patient' and 'Patient ID'"),
         (b"path,label\na.png,1\nb.png,0\n", r"understood: '0' \(1 image\), '1' \(1 image\).*--classes=0=Pneum"),
+        (b"path,Pneumonia\na.png,bacterial\n", r"lacks the column\(s\) label; it has path, Pneumonia"),
         (b"path,age\na.png,1\n", r"lacks the column\(s\) label; it has path, age; --columns=label=NAME"),
     ],
 )  # fmt: skip
