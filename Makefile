@@ -1,5 +1,6 @@
 # make demo       a first run on the embedded phantom: installs into .venv, converts the weights, trains, writes a report
 # make test       installs into .venv and runs the fast tests (EXTRAS=torch also compares live with PyTorch)
+# make configurations  doctests and pure tests under x64, without jit, with JAX_DEBUG_NANS and other settings of JAX's
 # make slow       the tests that take minutes (whole runs killed and resumed, several processes and devices)
 # make tfds       the tests of the TFDS builder, by a generator and by Apache Beam
 # make lint       format, lint, import contracts and types; installs neither TensorFlow nor Beam nor a browser's driver
@@ -14,13 +15,16 @@ comma := ,
 DEMO := --seeds=3 --epochs=30 --augment_bank=4 --out=runs/demo
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test slow tfds lint wheel clean distclean
+.PHONY: demo test configurations slow tfds lint wheel clean distclean
 
 demo: .venv/demo.stamp weights/alexnet-imagenet/weights.json
 	$(BIN)/python -m experiments.p_vs_nf $(DEMO) --overwrite
 
 test: .venv/dev$(EXTRAS).stamp
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
+
+configurations: .venv/dev$(EXTRAS).stamp
+	.ci/configurations
 
 slow: .venv/dev$(EXTRAS).stamp
 	$(BIN)/python -m pytest -m "slow and not tfds"

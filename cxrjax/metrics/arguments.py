@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cxrjax.base.numerics import pinned, settings
@@ -32,6 +33,9 @@ def pinned_rank(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def computed(*args: P.args, **options: P.kwargs) -> R:
         dtype = np.float64 if jax.config.values["jax_enable_x64"] else np.float32
+        if jax.config.values["jax_disable_jit"]:
+            # Without jit `jax.vmap` hands on NumPy's float64 under the name of float32; a copy is what it says.
+            args = jax.tree.map(lambda x: jnp.array(x) if is_traced(x) else x, args)
         with settings(x64=True, nan=True):
             value = function(*args, **options)
             return jax.tree.map(lambda x: x.astype(dtype) if x.dtype == np.float64 else x, value)

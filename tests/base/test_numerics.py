@@ -126,7 +126,7 @@ def test_settings_come_back_also_after_an_error():
     with jax.enable_x64(True), pytest.raises(ZeroDivisionError), settings():
         assert not jax.enable_x64.value
         raise ZeroDivisionError
-    with jax.debug_nans(True):
+    with jax.debug_nans(True), jax.enable_x64(False):
         with settings(x64=True, nan=True):
             assert jax.enable_x64.value and not jax.debug_nans.value
         assert jax.debug_nans.value and not jax.enable_x64.value
