@@ -71,6 +71,13 @@ class Decoded(NamedTuple):
     notes: tuple[str, ...] = ()  # what of a header was not taken as it stands; the image is used
 
 
+def begins_as_image(content: bytes) -> bool:
+    """True if the first bytes, 16 or more, are those of one of `FORMATS`."""
+    Image.init()
+    accepts = (Image.OPEN[name][1] for name in FORMATS if name in Image.OPEN)
+    return any(accept is not None and accept(content[:16]) is True for accept in accepts)
+
+
 def decode(
     content: bytes,
     name: str,
@@ -88,7 +95,7 @@ def decode(
 
     Args:
       content: of the file.
-      name: of the file; its suffix tells a DICOM file without preamble.
+      name: of the file; its suffix tells a DICOM file without preamble, unless it begins as an image.
       reduction: size, fit, filter and range.
       check: see `Check`; of a DICOM file it sees what is shown.
 
@@ -99,7 +106,7 @@ def decode(
     """
     if not content:
         raise InputError("is empty")
-    is_dicom = dicom.is_dicom(content) or name.lower().endswith(dicom.SUFFIXES)
+    is_dicom = dicom.is_dicom(content) or (name.lower().endswith(dicom.SUFFIXES) and not begins_as_image(content))
     try:
         return _decode_dicom(content, reduction, check) if is_dicom else _decode_other(content, reduction, check)
     except InputError:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from cxrjax.base import InputError
-from cxrjax.data import load
+from cxrjax.data import decode, load
 from cxrjax.data.decode import Reduction
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.prepare import prepare
@@ -72,6 +72,15 @@ def test_files_are_read_whatever_their_names_and_what_is_passed_over_is_listed_b
     with caplog.at_level(logging.WARNING):
         assert len(trained.gather([root])) == 6
     assert "files passed over: 1 (is " in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "a.tif", "a.png", "a.bmp"])
+def test_a_wrong_suffix_makes_no_difference(tmp_path, name):
+    for kind in ("PNG", "JPEG", "BMP"):
+        expected = decode.decode(content(kind), "a").pixels
+        np.testing.assert_array_equal(decode.decode(content(kind), name).pixels, expected)
+    named = decode.decode(dicom(np.arange(256).reshape(16, 16)), name).pixels
+    np.testing.assert_array_equal(named, decode.decode(dicom(np.arange(256).reshape(16, 16)), "a.dcm").pixels)
 
 
 def test_an_image_that_its_suffix_promises_is_lost_and_not_passed_over(tmp_path):

@@ -206,7 +206,12 @@ def test_lists_that_name_no_image_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
-    [("Hernia", "Hiccups|Hernia", "has not: 'Hiccups'"), (",30805,81,", ",P7,81,", "patient of 00030805_000.png")],
+    [
+        ("Hernia", "Hiccups|Hernia", "not understood: 'Hiccups'"),
+        ("Hernia", "Tuberculosis|Hernia", "has not: 'Tuberculosis'"),
+        ("Hernia", "no Hernia", "must have a complete list of findings, got '-Hernia'"),
+        (",30805,81,", ",P7,81,", "patient of 00030805_000.png"),
+    ],
 )
 def test_values_that_no_feature_holds_are_refused_at_once(tmp_path, old, new, told):
     folder = nih_folder(tmp_path / "nih")

@@ -8,10 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from PIL import Image
-
-from cxrjax.data.decode import FORMATS
 from cxrjax.data.decode import SUFFIXES as SUFFIXES
+from cxrjax.data.decode import begins_as_image
 from cxrjax.data.dicom import is_dicom
 from cxrjax.data.sources import Bad, printable
 
@@ -90,11 +88,7 @@ def is_image(head: bytes) -> bool:
     Args:
       head: its first 132 bytes or more.
     """
-    if is_dicom(head):
-        return True
-    Image.init()
-    accepts = (Image.OPEN[name][1] for name in FORMATS if name in Image.OPEN)
-    return any(accept is not None and accept(head[:16]) is True for accept in accepts) and not _is_text(head)
+    return is_dicom(head) or (begins_as_image(head) and not _is_text(head))
 
 
 def _is_text(head: bytes) -> bool:
