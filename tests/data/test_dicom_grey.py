@@ -257,8 +257,8 @@ def test_the_first_value_of_a_modality_lut_is_signed_as_the_pixels(implicit):
 def test_entries_of_a_lut_may_be_words_or_two_a_word(packed, syntax):
     """As VR US; the low byte of a word comes first (PS3.3 C.11.1.1.1)."""
     item = lut(10, [10, 40, 90, 250], 8, True)
-    item.LUTData = [10 + 40 * 256, 90 + 250 * 256] if packed else [10, 40, 90, 250]
     item["LUTData"].VR = "US"
+    item["LUTData"].value = [10 + 40 * 256, 90 + 250 * 256] if packed else [10, 40, 90, 250]
     seen = shown(dicom(RAMP, syntax=syntax, VOILUTSequence=[item])).ravel()
     np.testing.assert_array_equal(seen[[0, 10, 11, 12, 13, 99]], [10, 10, 40, 90, 250, 250])
 
