@@ -68,7 +68,10 @@ def test_a_pipe_of_messages_that_closes_stops_nothing():
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams(closed, tmp_path):
     """No file that is opened later gets their numbers."""
-    body = "f = open('x', 'w'); print('out'); print('err', file=sys.stderr); f.close(); raise SystemExit(f.name != 'x')"
+    body = (
+        "import os; f = open('x', 'w'); print('out'); print('err', file=sys.stderr); os.write(1, b'C'); os.write(2, b'C');"
+        "f.close(); raise SystemExit(f.name != 'x')"
+    )
     shell = f'exec "$@" {closed}'
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -76,7 +79,7 @@ def test_closed_streams(closed, tmp_path):
     )
     assert done.returncode == 0
     assert (tmp_path / "x").read_bytes() == b""
-    assert done.stderr == (b"" if "2>" in closed else b"err\n")
+    assert done.stderr == (b"" if "2>" in closed else b"err\nC")
 
 
 def test_a_full_disk_behind_the_output_is_one_line():
