@@ -52,16 +52,17 @@ def prepare() -> None:
             stream.reconfigure(errors="cxrjax.plain")
 
 
-def show(text: str, stream: TextIO | None = None) -> None:
+def show(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
     """Prints a line about work that is done; that nobody can read it is no failure.
 
     Args:
       text: one line or more.
       stream: None: standard output.
+      end: what follows the text.
     """
     stream = stream or sys.stdout
     try:
-        print(text, file=stream, flush=True)
+        print(text, file=stream, end=end, flush=True)
     except OSError:  # a closed pipe, a full disk
         silence(stream)
 

@@ -165,8 +165,8 @@ def _copy(response: BinaryIO, stream: BinaryIO, total: int) -> None:
         if total:
             seconds = (total - done) * (now - start) / done
             line += f" of {total / 2**20:.0f}, {done / total:.0%}, {seconds:.0f} s left"
-        print(f"\r{line}   ", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        _terminal.show(f"\r{line}   ", sys.stderr, end="")
+    _terminal.show("", sys.stderr)
     if total and done != total:
         raise OSError(f"the connection ended after {done} of {total} bytes")
 

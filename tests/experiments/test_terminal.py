@@ -69,8 +69,8 @@ def test_a_pipe_of_messages_that_closes_stops_nothing():
 def test_closed_streams(closed, tmp_path):
     """No file that is opened later gets their numbers."""
     body = (
-        "import os; f = open('x', 'w'); print('out'); print('err', file=sys.stderr); os.write(1, b'C'); os.write(2, b'C');"
-        "f.close(); raise SystemExit(f.name != 'x')"
+        "import os; f = open('x', 'w'); print('out'); print('err', file=sys.stderr); "
+        "os.write(1, b'C'); os.write(2, b'C'); f.close(); raise SystemExit(f.name != 'x')"
     )
     shell = f'exec "$@" {closed}'
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
