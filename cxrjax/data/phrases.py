@@ -19,6 +19,7 @@ Phrase: TypeAlias = tuple[str, ...]  # folded words
 _STRONG, _WEAK = re.compile(r"[|;\n\t]"), re.compile(r"[,/+&]")
 _SEPARATING = re.compile(rf"(?<![^\W_])(?:{'|'.join(words.AND)})(?![^\W_])", re.IGNORECASE)
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+_ENCLOSED = re.compile(r"(['\"])(.*)\1")
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"'})
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -177,6 +178,7 @@ class Vocabulary:
 
     def _part(self, text: str) -> Item:
         """One part without separators."""
+        text = _ENCLOSED.sub(r"\2", text.strip())
         item = self._known(text) or self._phrase(text)
         if item:
             return item

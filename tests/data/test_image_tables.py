@@ -123,6 +123,13 @@ def test_rows_without_a_path_are_passed_over_and_counted(tmp_path):
     assert "4 rows without a path passed over" in source.notes
 
 
+def test_one_file_is_one_image_however_it_is_written(tmp_path):
+    rows = "path,label\na.png,Mass\nA.PNG,Normal\nB,Edema\n./b.png,oedema\n"
+    source = load.find(folder_of(tmp_path / "set", t__csv=rows))
+    assert dict(zip(source.table["image"], source.table["labels"], strict=True)) == {"a.png": "", "B": "Edema"}
+    assert len(source.files) == 2 and "1 images are listed with several labels" in " ".join(source.notes)
+
+
 def test_an_image_listed_with_several_labels_is_unknown_and_told(tmp_path):
     rows = "path,label\na.png,Effusion\nb.png,Mass\n./a.png,Normal\nb.png,\nb.png,mass\n"
     source = load.find(folder_of(tmp_path / "set", t__csv=rows))
@@ -146,7 +153,7 @@ def test_a_path_means_the_one_image_that_ends_so(tmp_path, written):
     assert not any("in no row" in note for note in source.notes)
 
 
-@pytest.mark.parametrize("written", ["a.jpg", "A", "y/a.png", "../a.png"])
+@pytest.mark.parametrize("written", ["a.jpg", "x/a.jpg", "A", "y/a.png", "../a.png"])
 def test_a_path_that_may_mean_several_images_or_none_is_missing(tmp_path, written):
     root = folder_of(tmp_path / "set", ["x/a.png", "z/a.png"], t__csv=f"path,label\n{written},Mass\n")
     assert load.find(root).files[0].stamp == "missing"

@@ -34,6 +34,7 @@ from cxrjax.data.sources.nih import FINDINGS
         ('["Mass","Nodule"]', "Mass|Nodule"),
         ("{'Effusion'}", "Effusion"),
         ("‘Effusion’, “Mass”", "Effusion|Mass"),
+        ('Effusion, "Mass"', "Effusion|Mass"),
         ("PLEURAL-THICKENING", "Pleural_Thickening"),
         ("PleuralThickening", "Pleural_Thickening"),
         ("pleural effusion", "Effusion"),

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from cxrjax.data.decode import SUFFIXES
-from cxrjax.data.sources.image_files import images_under
+from cxrjax.data.sources.image_files import images_under, why_no_image
+
+
+def tidy(text: str) -> str:
+    r"""A path with one way to write it: `./a.png` and `x\..\a.png` are `a.png`.
+
+    >>> tidy("./a/b.png"), tidy("a\\b.png"), tidy("a//b.png")
+    ('a/b.png', 'a/b.png', 'a/b.png')
+    """
+    text = text.replace("\\", "/")
+    return re.sub(r"(?<!^)/(\./)*/*", "/", re.sub(r"^(\./+)+", "", text))
 
 
 def find_files(folder: Path, names: list[str]) -> tuple[list[Path], str]:
@@ -78,3 +89,14 @@ def _only(index: dict[str, list[tuple[PurePosixPath, Path]]], ending: tuple[str,
         if is_named and place.parts[-len(ending) : -1] == ending[:-1]:
             fitting.append(path)
     return fitting[0] if len(fitting) == 1 else None
+
+
+def told_unlisted(paths: list[Path]) -> str:
+    """How many images lie beside those of the table and are in no row of it; "" of none."""
+    listed = {os.path.abspath(path) for path in paths}  # noqa: PTH100 - links stay as they are
+    folders = {Path(path).parent for path in listed}
+    beside = (path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file())
+    unlisted = sorted(path for path in beside if str(path) not in listed and not why_no_image(path))
+    return (
+        f"{len(unlisted)} images beside those of the table are in no row: {unlisted[0].name}, ..." if unlisted else ""
+    )

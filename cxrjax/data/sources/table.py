@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -15,8 +14,7 @@ from cxrjax.data.labels import Reading, Spelling
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.sources import Bad, Source, delimited
 from cxrjax.data.sources.folder import SPLITS, patient_of
-from cxrjax.data.sources.image_files import why_no_image
-from cxrjax.data.sources.paths import find_files
+from cxrjax.data.sources.paths import find_files, tidy, told_unlisted
 from cxrjax.data.vocabulary import fold
 from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
 
@@ -173,20 +171,29 @@ def scan(
     if not len(rows):
         raise InputError(f"{path} holds no row")
     reading = read_labels(path, rows, chosen, binary, vocabulary)
-    cells = {ours: rows[theirs] for ours, theirs in chosen.items()} | {"path": rows[chosen["path"]].map(tidy)}
-    each = _table(reading, cells, pattern)
+    names, places, moved = _find_images(path, rows[chosen["path"]])
+    each = _table(reading, {ours: rows[theirs] for ours, theirs in chosen.items()} | {"path": names}, pattern)
     table, problems = unite_rows(each, path)
-    paths, moved = find_files(path.parent, list(table["image"]))
-    files = [sources.stat_file(name, place) for name, place in zip(table["image"], paths, strict=True)]
+    files = [sources.stat_file(name, places[name]) for name in table["image"]]
     patients = [patient_of(name)[1] for name in table["image"]]
     present = {file.name for file in files if file.stamp != "missing"}
     pathless = f"{(~has_path).sum()} rows without a path passed over" if not has_path.all() else ""
-    unlisted = _told_unlisted([file.path for file in files])
+    unlisted = told_unlisted([file.path for file in files])
     notes = (_told_columns(path, raw, chosen, binary), pathless, moved, told_contradictions(problems), unlisted)
     return Source(
         path, "table", table, patients, files, [], problems, label_counts(table), no_boxes(),
         count_spellings(reading, each, table, present), tuple(note for note in notes if note),
     )  # fmt: skip
+
+
+def _find_images(path: Path, written: pd.Series) -> tuple[pd.Series, dict[str, Path], str]:
+    """Each row's image, one name for one file; the file of each; and what `find_files` says."""
+    tidied = written.map(tidy)
+    spellings = list(dict.fromkeys(tidied))
+    paths, moved = find_files(path.parent, spellings)
+    first: dict[Path, str] = {}
+    names = {spelling: first.setdefault(place, spelling) for spelling, place in zip(spellings, paths, strict=True)}
+    return tidied.map(names), {name: place for place, name in first.items()}, moved
 
 
 def read_labels(
@@ -199,16 +206,6 @@ def read_labels(
     if binary:
         return labels.read_columns({name: raw[name] for name in binary}, binary, vocabulary, path.name)
     return labels.read(raw[chosen["label"]], vocabulary, path.name)
-
-
-def tidy(text: str) -> str:
-    r"""A path with one way to write it: `./a.png` and `x\..\a.png` are `a.png`.
-
-    >>> tidy("./a/b.png"), tidy("a\\b.png"), tidy("a//b.png")
-    ('a/b.png', 'a/b.png', 'a/b.png')
-    """
-    text = text.replace("\\", "/")
-    return re.sub(r"(?<!^)/(\./)*/*", "/", re.sub(r"^(\./+)+", "", text))
 
 
 def _table(reading: Reading, cells: Mapping[str, pd.Series], pattern: re.Pattern[str] | None) -> pd.DataFrame:
@@ -282,14 +279,3 @@ def _told_columns(path: Path, raw: pd.DataFrame, chosen: Mapping[str, str], bina
     read += [f"labels from the 0/1 column(s) {', '.join(map(repr, binary))}"] if binary else []
     others = [name for name in raw.columns if name and name not in {*chosen.values(), *binary}]
     return f"{path.name}: {', '.join(read)}" + (f"; not read: {', '.join(others)}" if others else "")
-
-
-def _told_unlisted(paths: list[Path]) -> str:
-    """How many images lie beside those of the table and are in no row of it; "" of none."""
-    listed = {os.path.abspath(path) for path in paths}  # noqa: PTH100 - links stay as they are
-    folders = {Path(path).parent for path in listed}
-    beside = (path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file())
-    unlisted = sorted(path for path in beside if str(path) not in listed and not why_no_image(path))
-    return (
-        f"{len(unlisted)} images beside those of the table are in no row: {unlisted[0].name}, ..." if unlisted else ""
-    )
