@@ -88,8 +88,10 @@ def one_line_for_mistakes(after_interrupt: str = "") -> Iterator[None]:
 
 def _keep_fonts() -> None:
     """Where the home may not be written matplotlib's list of fonts lies in CXRJAX_CACHE; each start would make one."""
-    cache, home = os.environ.get("CXRJAX_CACHE"), Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() may raise
-    if cache and not os.access(home, os.W_OK):
+    cache = os.environ.get("CXRJAX_CACHE")
+    if not cache or os.access(os.path.expanduser("~"), os.W_OK):  # noqa: PTH111 - Path.home() may raise
+        return
+    if os.access(cache, os.W_OK) or not Path(cache).exists():
         os.environ.setdefault("MPLCONFIGDIR", str(Path(cache).absolute() / "matplotlib"))
 
 
