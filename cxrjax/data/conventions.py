@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -75,13 +74,18 @@ class _Level(NamedTuple):
 class _Set(NamedTuple):
     """Images that are looked at together."""
 
-    paths: list[PurePosixPath]  # [N]
+    files: list[str]  # [N] names of the files
+    matches: list[tuple[Convention | None, str]]  # [N] the first convention that fits, and the patient by it
     levels: list[_Level]  # that may be the patients'
 
-    def part(self, rows: np.ndarray) -> _Set:
-        """Those of `rows`, [n] i64."""
+    def part(self, rows: Sequence[int]) -> _Set:
+        """Those of `rows`."""
         levels = [_Level([above[row] for row in rows], [names[row] for row in rows]) for above, names in self.levels]
-        return _Set([self.paths[row] for row in rows], [level for level in levels if any(level.names)])
+        return _Set(
+            [self.files[row] for row in rows],
+            [self.matches[row] for row in rows],
+            [level for level in levels if any(level.names)],
+        )
 
 
 def by_name(images: Sequence[str], folders: Sequence[str], labels: Sequence[str]) -> Named:
@@ -95,31 +99,46 @@ def by_name(images: Sequence[str], folders: Sequence[str], labels: Sequence[str]
     >>> by_name(["A/p1/1.png", "A/p2/1.png", "A/p2/2.png"], ["A"] * 3, [""] * 3).patients.tolist()
     ['p1', 'p2', 'p2']
     """
-    paths = [PurePosixPath(image.replace("\\", "/")) for image in images]
-    whole = _Set(paths, _levels(paths, folders, labels))
+    paths = [image.replace("\\", "/") for image in images]
+    whole = _Set([path.rsplit("/", 1)[-1] for path in paths], list(map(_match, paths)), _levels(paths, folders, labels))
     named = Named(np.full(len(paths), "", object), np.full(len(paths), "", object), [])
-    classes = np.array([folder or label for folder, label in zip(folders, labels, strict=True)], object)
-    undecided = np.ones(len(paths), bool)
+    classes: dict[str, list[int]] = defaultdict(list)
+    for row, (folder, label) in enumerate(zip(folders, labels, strict=True)):
+        classes[folder or label].append(row)
+    undecided = set(range(len(paths)))
     for method in (_by_convention, _by_folder):
-        for rows in [undecided, *(undecided & (classes == name) for name in sorted(set(classes)))]:
-            part = method(whole.part(np.flatnonzero(rows))) if undecided[rows].all() else None
+        for rows in [sorted(undecided), *(classes[name] for name in sorted(classes))]:
+            part = method(whole.part(rows)) if undecided.issuperset(rows) else None
             if part is not None:
                 named.patients[rows], named.rules[rows] = part.patients, part.rules
                 named.notes.extend(part.notes)
-                undecided = undecided & ~rows
-    return named._replace(notes=named.notes + _unused(whole.part(np.flatnonzero(undecided))))
+                undecided.difference_update(rows)
+    return named._replace(notes=named.notes + _unused(whole.part(sorted(undecided))))
 
 
-def _levels(paths: list[PurePosixPath], folders: Sequence[str], labels: Sequence[str]) -> list[_Level]:
+def _match(path: str) -> tuple[Convention | None, str]:
+    """The first convention that fits a path, and the patient by it."""
+    above, _, file = path.rpartition("/")
+    for convention in CONVENTIONS:
+        match = convention.pattern.search(path if convention.path else file)
+        if match:
+            place = above.rsplit("/", 1)[-1] if convention.by_folder else ""
+            return convention, f"{place}/{match[1]}" if place else match[1]
+    return None, ""
+
+
+def _levels(paths: list[str], folders: Sequence[str], labels: Sequence[str]) -> list[_Level]:
     """Levels of folders below the class that may be the patients'.
 
     None of one name, of parts of the set, views, studies or dates, nor, where no folder is known to tell the class,
     one that follows from the label.
     """
-    inner = [path.parent.relative_to(folder).parts for path, folder in zip(paths, folders, strict=True)]
+    skipped = [len(folder.split("/")) if folder else 0 for folder in folders]
+    parts = [path.split("/")[:-1] for path in paths]
+    inner = [inside[count:] for inside, count in zip(parts, skipped, strict=True)]
     levels = []
     for level in range(max(map(len, inner), default=0)):
-        names = [parts[level] if len(parts) > level else "" for parts in inner]
+        names = [inside[level] if len(inside) > level else "" for inside in inner]
         different = set(names) - {""}
         of_label = len(set(zip(names, labels, strict=True))) == len(set(labels)) > 1  # each label has one folder
         if (
@@ -127,8 +146,8 @@ def _levels(paths: list[PurePosixPath], folders: Sequence[str], labels: Sequence
             and 2 * sum(map(_is_no_patient, different)) < len(different)
             and (any(folders) or not of_label)
         ):
-            above = [path.parents[max(len(parts) - level, 0)] for path, parts in zip(paths, inner, strict=True)]
-            levels.append(_Level([place.as_posix() for place in above], names))
+            above = ["/".join(inside[: count + level]) for inside, count in zip(parts, skipped, strict=True)]
+            levels.append(_Level(above, names))
     return levels
 
 
@@ -144,37 +163,40 @@ def _is_plausible(patients: Sequence[str], mean: float = np.inf) -> bool:
     return images > 0 and (images <= SMALL or 2 * largest <= images) and images <= mean * len(counts)
 
 
-def _matches(part: _Set) -> tuple[np.ndarray, np.ndarray]:
-    """Patient of each image and the name of the first convention that fits, [N] str; "" where none does."""
-    patients, names = (np.full(len(part.paths), "", object) for _ in range(2))
-    for convention in CONVENTIONS:
-        groups = {}
-        for row, path in enumerate(part.paths):
-            match = convention.pattern.search(str(path) if convention.path else path.name)
-            if match and not names[row]:
-                place = f"{path.parent.name}/" if convention.by_folder and path.parent.name else ""
-                groups[row] = place + match[1]
-        if _is_plausible(list(groups.values()), convention.mean) and not (convention.flat and part.levels):
-            patients[list(groups)], names[list(groups)] = list(groups.values()), convention.name
-    return patients, names
+def _plausible_matches(part: _Set) -> dict[Convention, list[int]]:
+    """Rows of the images that each convention fits, of those that group them plausibly."""
+    rows: dict[Convention, list[int]] = defaultdict(list)
+    for row, (convention, _) in enumerate(part.matches):
+        if convention:
+            rows[convention].append(row)
+    return {
+        convention: places
+        for convention, places in rows.items()
+        if not (convention.flat and part.levels)
+        and _is_plausible([part.matches[row][1] for row in places], convention.mean)
+    }
 
 
 def _by_convention(part: _Set) -> Named | None:
     """Conventions of data sets; of several, where a set is put together of them."""
-    patients, names = _matches(part)
-    if not len(names) or np.mean(names != "") < WHOLE:
+    matches = _plausible_matches(part)
+    if sum(map(len, matches.values())) < max(WHOLE * len(part.files), 1):
         return None
-    rules = np.array([name and f"file names as in {name}" for name in names], object)
+    patients, rules = (np.full(len(part.files), "", object) for _ in range(2))
+    for convention, rows in matches.items():
+        patients[rows], rules[rows] = [part.matches[row][1] for row in rows], f"file names as in {convention.name}"
     return Named(patients, rules, [])
 
 
 def _unused(part: _Set) -> list[str]:
     """Words on conventions that fit a part of the set only."""
-    _, names = _matches(part)
+    images: Counter[str] = Counter()
+    for convention, rows in _plausible_matches(part).items():
+        images[convention.name] += len(rows)
     return [
-        f"{images} of {len(names)} names are as in {name}: not used, as they are not of the whole set "
+        f"{count} of {len(part.files)} names are as in {name}: not used, as they are not of the whole set "
         "(--patient_regex can say so)"
-        for name, images in Counter(names[names != ""]).items()
+        for name, count in images.items()
     ]
 
 
@@ -186,9 +208,9 @@ def _by_folder(part: _Set) -> Named | None:
             return _of_folders(level, "folders called after patients")
     for level in part.levels[:1]:
         places: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-        for path, *place in zip(part.paths, *level, strict=True):
-            places[path.name.casefold()].add(tuple(place))
-        repeated = np.mean([len(places[path.name.casefold()]) > 1 for path in part.paths])
+        for file, *place in zip(part.files, *level, strict=True):
+            places[file.casefold()].add(tuple(place))
+        repeated = np.mean([len(places[file.casefold()]) > 1 for file in part.files])
         if all(level.names) and repeated >= 0.5 and len(set(level.names)) > 2 and _is_plausible(level.names, SMALL):
             return _of_folders(level, "folders that hold files of the same names, as PACS viewers export them")
     return None

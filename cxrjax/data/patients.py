@@ -138,20 +138,17 @@ def _without_placeholders(written: Sequence[str], what: str, notes: list[str]) -
     counts = Counter(ids[ids != ""])
     nobody = {text for text in counts if _is_nobody(text)} | _zeros(counts)
     rounded = {text for text in counts if _LOST.fullmatch(text)}
-    most = {
-        text
-        for text, images in counts.items()
-        if text not in nobody and counts.total() > SMALL and 2 * images > counts.total()
-    }
+    images = counts.total()
+    most = {text for text in counts if images > SMALL and 2 * counts[text] > images} - nobody
     for texts, why in (
         (nobody, "no patient's id, taken as unknown"),
         (most, "one id for over half of the images, taken as unknown"),
         (rounded, "ids that a spreadsheet has rounded, taken as unknown"),
     ):
         if texts:
-            images = sum(counts[text] for text in texts)
-            notes.append(f"{what}: {_examples(texts)} (images: {images}): {why}")
-    return np.where(np.isin(ids, list(nobody | most | rounded)), "", ids)
+            notes.append(f"{what}: {_examples(texts)} (images: {sum(counts[text] for text in texts)}): {why}")
+    unknown = nobody | most | rounded
+    return np.array(["" if text in unknown else text for text in ids], object)
 
 
 def _is_nobody(text: str) -> bool:
@@ -180,10 +177,10 @@ def _one_spelling(patients: np.ndarray, notes: list[str]) -> np.ndarray:
         first = max(several, key=len)
         number = sum(map(len, several))
         notes.append(f"{number} spellings taken as {len(several)} patient(s), such as {_examples(first)}")
-    replaced = {
-        text: min(texts, key=lambda text: (-counts[text], len(text), text)) for texts in several for text in texts
-    }
-    return np.array([replaced.get(text, text) for text in patients], object)
+    stays = {"": ""}
+    for texts in spellings.values():
+        stays |= dict.fromkeys(texts, min(texts, key=lambda text: (-counts[text], len(text), text)))
+    return np.array([stays[text] for text in patients], object)
 
 
 def _key(text: str) -> str:

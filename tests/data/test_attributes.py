@@ -49,7 +49,7 @@ def test_what_the_user_says_stands_above():
     assert read_sex(["1", "2", "3", "F"], numbers) == {"1": "M", "2": "F", "3": "", "F": "F"}
     assert read_sex(["M", "V"], fold_meanings("sex", {"V": "M", "m": "F"})) == {"M": "F", "V": "M"}
     assert read_view(["0", "1"], fold_meanings("view", {"0": "AP", "1": "PA"})) == {"0": "AP", "1": "PA"}
-    with pytest.raises(InputError, match=r"--columns=sex=... must say F, M of a value, not WOMAN"):
+    with pytest.raises(InputError, match=r"--columns=sex=... must say F, M of each value, not WOMAN"):
         fold_meanings("sex", {"1": "woman"})
 
 
