@@ -80,7 +80,7 @@ def _account(source: Source, outcome: Outcome, out: Path) -> list[str]:
     has_labels = any(source.listed)
     return [
         *(labels.lines(source.spellings) if has_labels else []),
-        *source.notes,
+        *outcome.notes,
         f"{out}: {outcome.images} images of {source.kind} {source.place}, {outcome.bad} bad, {outcome.doubtful} "
         f"doubtful, {outcome.passed_over} files passed over (bad_images.csv), {outcome.read} read in "
         f"{outcome.seconds:.0f} s{'' if has_labels else '; no image has a label'}",

@@ -119,11 +119,13 @@ def fold_meanings(attribute: str, meanings: Mapping[str, str]) -> dict[str, str]
       meanings: value as written -> one of `SEXES` or `VIEWS`, in either case.
 
     Raises:
-      InputError: if it is none of them.
+      InputError: if it is none of them, or the values of another column are said to mean something.
 
     >>> fold_meanings("sex", {"Weibl.": "f"})
     {'weibl': 'F'}
     """
+    if attribute not in ("sex", "view"):
+        raise InputError(f"--columns says what values mean of sex and view alone, not of {attribute}")
     allowed = SEXES if attribute == "sex" else VIEWS
     folded = {_fold(value): meaning.upper() for value, meaning in meanings.items()}
     wrong = [meaning for meaning in folded.values() if meaning not in allowed]
@@ -134,20 +136,22 @@ def fold_meanings(attribute: str, meanings: Mapping[str, str]) -> dict[str, str]
     return folded
 
 
-def counts(written: Iterable[str], read: Mapping[str, str]) -> list[list[str | int]]:
-    """As written, read as, images: for `about.json`, the most frequent first."""
-    return [[text, read[text], images] for text, images in Counter(written).most_common()]
+def line(attribute: str, written: Iterable[str], read: Iterable[str]) -> str:
+    """For people: what was read as what; "" where nothing is written.
 
-
-def line(attribute: str, rows: list[list[str | int]]) -> str:
-    """For people: what was read as what.
-
-    >>> line("sex", [["Mujer", "F", 3], ["M", "", 2], ["", "", 1]])
-    "sex: 'Mujer' is F (3); unknown: 'M' (2), none (1); --columns=sex=NAME:M=... says what a value means"
+    >>> line("sex", ["Mujer", "F", "M", ""], ["F", "F", "", ""])
+    "sex: 'Mujer' is F (1), F (1); unknown: 'M' (1), none (1); --columns=sex=NAME:M=... says what a value means"
     """
-    understood = [f"{text!r} is {meaning} ({images})" for text, meaning, images in rows if meaning]
-    unknown = [f"{text!r} ({images})" if text else f"none ({images})" for text, meaning, images in rows if not meaning]
-    doubtful = [text for text, meaning, _ in rows if not meaning and not _is_nothing(str(text))]
+    images = Counter(zip(written, read, strict=True))
+    if not any(text for text, _ in images):
+        return ""
+    understood, unknown, doubtful = [], [], []
+    for (text, meaning), count in images.most_common():
+        if meaning:
+            understood.append(f"{meaning} ({count})" if text == meaning else f"{text!r} is {meaning} ({count})")
+        else:
+            unknown.append(f"{text!r} ({count})" if text else f"none ({count})")
+            doubtful += [] if _is_nothing(text) else [text]
     parts = [_listed(understood)] if understood else []
     if unknown:
         parts.append(f"unknown: {_listed(unknown)}")

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from cxrjax.base import InputError
 from cxrjax.base.config import SourceFlags
-from cxrjax.data import labels
+from cxrjax.data import labels, patients
+from cxrjax.data.attributes import fold_meanings
 from cxrjax.data.decode import Reduction
 from cxrjax.data.labels import Spelling
 from cxrjax.data.phrases import Vocabulary
@@ -31,8 +32,8 @@ class Naming(NamedTuple):
 
     vocabulary: Vocabulary = Vocabulary()  # of labels and class folders
     columns: Mapping[str, str] = MappingProxyType({})  # our name of a table's column -> theirs
-    patient: re.Pattern[str] | None = None  # see `folder.patient_of`
-    values: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # our name of a column -> value as written -> ours
+    patient: re.Pattern[str] | None = None  # see `patients.by_pattern`
+    meanings: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # sex, view -> `attributes.fold_meanings`
     keep_masks: bool = False  # see `folder.scan_images`
 
 
@@ -42,16 +43,16 @@ def naming(flags: SourceFlags) -> Naming:
     Raises:
       InputError: if one of them is not of its form.
     """
-    columns, values = {}, {}
+    columns, meanings = {}, {}
     for ours, theirs in _pairs("columns", flags.columns).items():
-        columns[ours], *meanings = theirs.split(":") if "=" in theirs else (theirs,)
-        if meanings:
-            values[ours] = _pairs("columns", ",".join(meanings))
+        columns[ours], *values = theirs.split(":") if "=" in theirs else (theirs,)
+        if values:
+            meanings[ours] = fold_meanings(ours, _pairs("columns", ",".join(values)))
     unknown = sorted(set(columns) - set(table.KNOWN))
     if unknown:
         raise InputError(f"--columns knows {', '.join(table.KNOWN)}, not {', '.join(unknown)}")
     vocabulary = Vocabulary(_pairs("classes", flags.classes), flags.other_findings, flags.uncertain)
-    return Naming(vocabulary, columns, _pattern(flags.patient_regex), values, flags.masks == "keep")
+    return Naming(vocabulary, columns, _pattern(flags.patient_regex), meanings, flags.masks == "keep")
 
 
 def _pairs(flag_name: str, text: str) -> dict[str, str]:
@@ -103,18 +104,21 @@ def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immu
       InputError: if it is missing or none of these, or something in it is not understood.
     """
     try:
-        return _find(place, naming)
+        source = _find(place, naming)
     except OSError as error:
         raise InputError(f"{error.filename or place} cannot be read: {error.strerror}") from error
+    images = [str(image) for image in source.table["image"]]
+    by_pattern = tuple(patients.by_pattern(images, naming.patient)) if naming.patient else ()
+    return source._replace(patients=by_pattern, meanings={**source.meanings, **naming.meanings})
 
 
 def _find(place: Path, naming: Naming) -> Source:
     """The first layout that fits; a new source is a line here."""
-    vocabulary, columns, pattern, _, keep_masks = naming
+    vocabulary, columns = naming.vocabulary, naming.columns
     if place.is_file():
         if why_no_image(place):
-            return table.scan(place, vocabulary, columns, pattern)
-        return folder.scan_images(place, vocabulary, pattern, keep_masks)
+            return table.scan(place, vocabulary, columns)
+        return folder.scan_images(place, vocabulary, naming.keep_masks)
     if not place.is_dir():
         raise InputError(f"{place} does not exist")
     if nih.find_table(place):
@@ -122,11 +126,11 @@ def _find(place: Path, naming: Naming) -> Source:
     classes = folder.class_folders(place, vocabulary)
     chosen, note = table.choose(place, columns, vocabulary, classes)
     if chosen:
-        source = table.scan(chosen, vocabulary, columns, pattern)
+        source = table.scan(chosen, vocabulary, columns)
     elif not classes and any(is_archive(path) for path in place.iterdir()):
         raise InputError(f"{place} holds archives but no Data_Entry_2017*.csv, which names their images and labels")
     else:
-        source = folder.scan_images(place, vocabulary, pattern, keep_masks)
+        source = folder.scan_images(place, vocabulary, naming.keep_masks)
     return source._replace(notes=(note, *source.notes) if note else source.notes)
 
 
@@ -190,7 +194,8 @@ def _checked(prepared: Path, max_bad: float) -> tuple[ImageStore, About]:
 
 def _fingerprint(source: Source) -> str:
     """Changes with any row of the table, any file's place, size or time, and the rules (their number) of decoding."""
-    digest = hashlib.sha256(f"3 {source.place.resolve()}\n{source.table.to_csv()}{source.patients}".encode())
+    words = f"{source.table.to_csv()}{source.patients}{source.meanings}"
+    digest = hashlib.sha256(f"4 {source.place.resolve()}\n{words}".encode())
     for file in (*source.files, *source.archives):
         digest.update(f"{file.name} {file.path} {file.stamp}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +57,7 @@ class Account(NamedTuple):
 
 def resolve(
     images: Sequence[str],
-    written: Mapping[str, Sequence[str]],
+    written: Mapping[str, Iterable[str]],
     folders: Sequence[str],
     labels: Sequence[str],
 ) -> tuple[np.ndarray, Account]:
@@ -132,7 +132,7 @@ def _search(pattern: re.Pattern[str], image: str) -> str:
     return next((group for group in match.groups() if group), match.group())
 
 
-def _without_placeholders(written: Sequence[str], what: str, notes: list[str]) -> np.ndarray:
+def _without_placeholders(written: Iterable[str], what: str, notes: list[str]) -> np.ndarray:
     """Ids with "" in place of words that stand for no patient, [N] str; notes what was left out."""
     ids = np.array([str(text).strip() for text in written], object)
     counts = Counter(ids[ids != ""])

@@ -24,7 +24,7 @@ import pandas as pd
 from PIL import Image
 
 from cxrjax.base import InputError, __version__, faults, files
-from cxrjax.data import reading, sources
+from cxrjax.data import attributes, patients, reading, sources
 from cxrjax.data.decode import Decoded, Reduction
 from cxrjax.data.dicom import Details, NoImage
 from cxrjax.data.reading import Done, Partial
@@ -47,6 +47,7 @@ class Outcome(NamedTuple):
     passed_over: int  # no images of the source, such as texts
     read: int  # images read this time, the others came from an interrupted attempt
     seconds: float
+    notes: tuple[str, ...]  # what was understood of the source, a sentence each
 
 
 def prepare(
@@ -167,21 +168,21 @@ def _fill(folder: Path, source: Source, reduction: Reduction, max_bad: float, wo
             log.info("going on behind %d images that are done", len(partial.done))
         images, bad, read = _read_all(source, reduction, workers, partial)
         done = [partial.done[image] for image in source.table["image"] if image in images]
-        table = _table(source, done)
+        table, notes, account = _table(source, done)
         noted = [Bad(image.image, image.image, "; ".join(image.notes), left_out=False) for image in done if image.notes]
         bad_images = _bad_table(bad + noted + _duplicates(table, done))
         passed_over = int(bad_images["passed_over"].sum())
         left_out = int(bad_images["left_out"].sum()) - passed_over
         _check(folder, bad_images, left_out, len(table), max_bad)
         spellings = [list(spelling) for spelling in source.spellings]
-        about = About(str(source.place), source.listed, _provenance(reduction), {}, spellings, list(source.notes))
+        about = About(str(source.place), source.listed, _provenance(reduction), {}, spellings, notes, account._asdict())
         boxes = source.boxes[source.boxes["image"].isin(images)]
         inside = folder / _STORE
         inside.mkdir()
         write_tables(inside, table, about, bad_images, boxes if reduction.fit == "stretch" else None)
         write_images(inside / "images.npy", partial.pixels(table["image"]), len(table))
     doubtful = len(bad_images) - left_out - passed_over
-    return Outcome(len(table), left_out, doubtful, passed_over, read, 0.0)
+    return Outcome(len(table), left_out, doubtful, passed_over, read, 0.0, tuple(notes))
 
 
 def _bad_table(bad: list[Bad]) -> pd.DataFrame:
@@ -245,16 +246,35 @@ def _read_all(source: Source, reduction: Reduction, workers: int, partial: Parti
     return images, bad, read
 
 
-def _table(source: Source, done: list[Done]) -> pd.DataFrame:
-    """The table's rows of these images, in its order, with what their DICOM headers add."""
-    table = source.table.assign(by_name=source.patients)
+def _table(source: Source, done: list[Done]) -> tuple[pd.DataFrame, list[str], patients.Account]:
+    """The table's rows of these images, in its order, with what their DICOM headers add; what was understood of them,
+    a sentence each; and whose they are."""
+    nothing = ("",) * len(source.table)
+    table = source.table.assign(by_pattern=source.patients or nothing, class_folder=source.folders or nothing)
     table = table[table["image"].isin({image.image for image in done})].reset_index(drop=True)
     headers = pd.DataFrame([image.details for image in done], columns=list(Details._fields), dtype=str)
-    for name in ("patient", "sex", "view"):
-        table[name] = table[name].where(table[name] != "", headers[name])
+    notes = list(source.notes)
+    for name, of_column, of_header in _attributes(source, headers):
+        in_column = table[name] != ""
+        written = table[name].where(in_column, headers[name])
+        table[name] = table[name].map(of_column).where(in_column, headers[name].map(of_header))
+        notes.append(attributes.line(name, written, table[name]))
     table["age"] = pd.to_numeric(table["age"]).fillna(sources.years(headers["age"]))
-    table["patient"] = table["patient"].where(table["patient"] != "", table["by_name"])
-    return table[list(COLUMNS)]
+    ids = {patients.REGEX: table["by_pattern"], patients.COLUMN: table["patient"], patients.HEADER: headers["patient"]}
+    table["patient"], account = patients.resolve(
+        list(table["image"]), ids, list(table["class_folder"]), list(table["labels"])
+    )
+    return table[list(COLUMNS)], [note for note in [*notes, *account.lines()] if note], account
+
+
+def _attributes(source: Source, headers: pd.DataFrame) -> list[tuple[str, dict[str, str], dict[str, str]]]:
+    """Sex and view: value as written -> as read, in the source's column and in the headers."""
+    sex, view = (source.meanings.get(name, {}) for name in ("sex", "view"))
+    read_sex, read_view = attributes.read_sex, attributes.read_view
+    return [
+        ("sex", read_sex(source.table["sex"], sex), read_sex(headers["sex"], sex, standard=True)),
+        ("view", read_view(source.table["view"], view), read_view(headers["view"], view)),
+    ]
 
 
 def _duplicates(table: pd.DataFrame, done: list[Done]) -> list[Bad]:
@@ -263,7 +283,8 @@ def _duplicates(table: pd.DataFrame, done: list[Done]) -> list[Bad]:
     first = by_pixels[["image", "patient", "labels"]].transform("first")
     doubtful = []
     for column, what in (("patient", "patient"), ("labels", "label")):
-        for row in np.flatnonzero(table[column] != first[column]):
+        both = (table[column] != "") & (first[column] != "") if column == "patient" else True
+        for row in np.flatnonzero((table[column] != first[column]) & both):
             image, value = table["image"][row], table[column][row]
             reason = f"same pixels as {first['image'][row]}, whose {what} is {first[column][row]!r}, not {value!r}"
             doubtful.append(Bad(image, image, reason, left_out=False))

@@ -39,6 +39,7 @@ class About(NamedTuple):
     bad_images: dict[str, str]  # image -> why it was left out; from `bad_images.csv`
     spellings: list[list[Any]] = []  # noqa: RUF012 - never written to; [label as written, as read, images that are there]
     notes: list[str] = []  # noqa: RUF012 - the same; what else was understood of the source, a sentence each
+    patients: dict[str, Any] = {}  # noqa: RUF012 - the same; `data.patients.Account`: who is known, and by what
 
 
 COLUMNS = ("image", "patient", "labels", "view", "age", "sex", "followup", "split")

@@ -3,7 +3,7 @@
 import pytest
 
 from cxrjax.base import InputError
-from cxrjax.data.attributes import counts, fold_meanings, line, read_sex, read_view
+from cxrjax.data.attributes import fold_meanings, line, read_sex, read_view
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,18 @@ def test_views(view, texts):
 
 
 def test_what_was_read_as_what_is_told():
-    written = ["Mujer", "M", "Mujer", "", "O"]
-    text = line("sex", counts(written, read_sex(written)))
-    assert text == (
+    def read(written):
+        return line("sex", written, [read_sex(written)[text] for text in written])
+
+    assert read(["Mujer", "M", "Mujer", "", "O"]) == (
         "sex: 'Mujer' is F (2); unknown: 'M' (1), none (1), 'O' (1); --columns=sex=NAME:M=... says what a value means"
     )
-    assert "--columns" not in line("sex", counts(["F", "O", ""], read_sex(["F", "O", ""])))
-    many = [f"z{i}" for i in range(9)]
-    assert "'z5' (1) and 3 more" in line("sex", counts(many, read_sex(many)))
+    assert read(["F", "M", "M"]) == "sex: M (2), F (1)"
+    assert "--columns" not in read(["F", "O", ""])
+    assert read(["", ""]) == ""
+    assert "'z5' (1) and 3 more" in read([f"z{i}" for i in range(9)])
+
+
+def test_values_of_other_columns_mean_what_they_say():
+    with pytest.raises(InputError, match="what values mean of sex and view alone, not of age"):
+        fold_meanings("age", {"1": "M"})

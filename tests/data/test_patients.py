@@ -5,9 +5,14 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cxrjax.base import InputError
+from cxrjax.base.config import SourceFlags
+from cxrjax.data import load
 from cxrjax.data.patients import COLUMN, HEADER, REGEX, by_pattern, resolve
+from cxrjax.storage import store
+from tests.data.dicom_files import dicom
 
 
 def column(ids, what=COLUMN):
@@ -199,3 +204,80 @@ def test_one_truth_in_random_spellings_gives_this_truth_or_is_unknown(block):
         assert not hidden.intersection(named)
         complete += len(named) == len(images) - len(hidden)
     assert complete > 50  # of 100, in which indices and hashes tell nobody
+
+
+def source_with(place, names, header="", rows=()):
+    """Small images of these names, and a table of them if it has a header."""
+    for i, name in enumerate(names):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((9, 9), i, np.uint8)).save(place / name, format="PNG")
+    if header:
+        (place / "table.csv").write_text("\n".join([header, *rows, ""]))
+    return str(place)
+
+
+def test_a_table_with_one_patient_in_five_spellings(tmp_path):
+    names = [f"x{i}.png" for i in range(6)]
+    rows = [f"x{i}.png,NORMAL,{text}" for i, text in enumerate(["00012", "12", "012", "12.0", "12 ", "ANON"])]
+    images, about = load.load(source_with(tmp_path / "set", names, "path,label,patient", rows))
+    assert list(images.table["patient"]) == ["12"] * 5 + [""]
+    assert (about.patients["patients"], about.patients["unknown"]) == (1, 1)
+    assert "patients: 4 spellings taken as 1 patient(s), such as '00012', '012', '12', '12.0'" in about.notes
+
+
+def test_folders_of_patients_as_a_viewer_exports(tmp_path):
+    names = [f"{['NORMAL', 'PNEUMONIA'][i % 2]}/Patient_{i}/Thorax_PA/IM-0001-0001.png" for i in range(12)]
+    images, about = load.load(source_with(tmp_path / "set", names))
+    assert dict(zip(images.table["image"], images.table["patient"], strict=True)) == {
+        name: name.split("/")[1] for name in names
+    }
+    assert "patients: 12 in 12 images (12 by folders called after patients); the largest has 1" in about.notes
+    with pytest.raises(InputError, match="--patient_regex must tell patients apart"):
+        load.load(str(tmp_path / "set"), flags=SourceFlags(patient_regex=r"IM-(\d+)"))
+    renamed, _ = load.load(str(tmp_path / "set"), flags=SourceFlags(patient_regex=r"Patient_(\d+)"))
+    assert set(renamed.table["patient"]) == {str(i) for i in range(12)}
+
+
+def test_sex_and_view_of_a_table_and_what_the_user_says_of_them(tmp_path):
+    values = [("Mujer", "PA"), ("Hombre", "1"), ("M", "posteroanterior"), ("F", "L"), ("", "AP supine")]
+    rows = [f"x{i}.png,NORMAL,{sex},{view}" for i, (sex, view) in enumerate(values)]
+    place = source_with(tmp_path / "set", [f"x{i}.png" for i in range(5)], "path,label,sex,proj", rows)
+    images, about = load.load(place, flags=SourceFlags(columns="view=proj"))
+    assert list(images.table["sex"]) == ["F", "M", "M", "F", ""]
+    assert list(images.table["view"]) == ["PA", "", "PA", "LATERAL", "AP"]
+    assert "sex: 'Mujer' is F (1), 'Hombre' is M (1), M (1), F (1); unknown: none (1)" in about.notes
+    images, _ = load.load(place, flags=SourceFlags(columns="view=proj:1=AP,sex=sex:m=F"))
+    assert list(images.table["sex"]) == ["F", "M", "F", "F", ""]
+    assert list(images.table["view"]) == ["PA", "AP", "PA", "LATERAL", "AP"]
+
+
+def test_views_of_chexpert(tmp_path):
+    rows = ["a.png,NORMAL,Frontal,AP", "b.png,NORMAL,Frontal,PA", "c.png,NORMAL,Lateral,"]
+    place = source_with(tmp_path / "set", ["a.png", "b.png", "c.png"], "path,label,Frontal/Lateral,AP/PA", rows)
+    assert list(load.load(place)[0].table["view"]) == ["AP", "PA", "LATERAL"]
+
+
+def test_headers_of_dicom_tell_patient_and_sex(tmp_path):
+    """M alone is male, as the standard has it; an anonymous patient is none."""
+    for i, patient in enumerate(["012", "12", "ANONYMOUS"]):
+        path = tmp_path / "set" / "NORMAL" / f"{i}.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(dicom(np.arange(256).reshape(16, 16) + i, PatientID=patient, PatientSex="M"))
+    table = load.load(str(tmp_path / "set"))[0].table
+    assert list(table["patient"]) == ["12", "12", ""]
+    assert list(table["sex"]) == ["M"] * 3
+
+
+def test_a_store_without_patients_opens(tmp_path):
+    images, about = load.load(source_with(tmp_path / "set", ["NORMAL/COVID-1.png", "NORMAL/COVID-2.png"]))
+    assert list(store.open_store(images.folder).table["patient"]) == ["", ""]
+    assert store.read_about(images.folder).patients["unknown"] == 2
+
+
+def test_real_sets_are_read_by_their_conventions(shared):
+    """Kermany's names, with the class before them: each class counts its own."""
+    for name, patients in (("kermany-1k", 901), ("kermany-mini", 115)):
+        source = load.find(shared / name)
+        ids, account = resolve(list(source.table["image"]), {}, source.folders, list(source.table["labels"]))
+        assert (account.patients, account.unknown) == (patients, 0)
+        assert {text.split("/")[0] for text in ids} == {"NORMAL", "PNEUMONIA"}

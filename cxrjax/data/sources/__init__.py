@@ -4,8 +4,9 @@ To add a source, write a module `cxrjax/data/sources/x.py` with a function `scan
 line in `cxrjax.data.load._find`; nothing else knows of sources. `scan` lists and reads tables, but no image: it builds
 
   - `table`: a row an image that may come, columns `store.COLUMNS` ("" or NaN where unknown), names that are unique;
+    patient, view and sex as written, which `prepare` reads by all that is written (`data.patients`, `data.attributes`);
   - `files`: `stat_file(name, path)` of each image on disk, and `archives` likewise, whose members are found by name;
-  - `patients`: for each row whose image it is where table and DICOM header are silent (`folder.patient_of`);
+  - `folders`: for each row the folder that names its class, where folders do; those below it may be the patients';
   - `problems`: a `Bad` for each thing that a user must hear of, such as a file that is passed over;
   - `spellings`: what was written for labels and what `data.labels` read, of images that are there;
   - `notes`: what else was understood, a sentence each, which logs and `prepare` tell.
@@ -64,7 +65,6 @@ class Source(NamedTuple):
     place: Path
     kind: str  # for people: "NIH folder", ...
     table: pd.DataFrame  # columns `store.COLUMNS`, "" or NaN where unknown; images that may come, unique names
-    patients: list[str]  # a row of the table each: whose it is by the file's name, if nothing else tells
     files: list[File]
     archives: list[File]
     problems: list[Bad]  # seen while looking around: missing files, names listed twice
@@ -72,6 +72,9 @@ class Source(NamedTuple):
     boxes: pd.DataFrame  # `BOX_COLUMNS`, as shares of the image, 0..1
     spellings: tuple[Spelling, ...] = ()  # labels as written and as read, of images that are there
     notes: tuple[str, ...] = ()  # what else was understood, a sentence each
+    folders: tuple[str, ...] = ()  # a row of the table each: place of the folder that names its class; () where none do
+    patients: tuple[str, ...] = ()  # a row of the table each: whose it is by the user's pattern, or ""; () without one
+    meanings: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # sex, view -> `attributes.fold_meanings`
 
 
 class Entry(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,7 @@ from cxrjax.base import InputError
 from cxrjax.data import labels, sources
 from cxrjax.data.phrases import Unread, Vocabulary
 from cxrjax.data.sources import Bad, Source
-from cxrjax.data.sources.image_files import SUFFIXES, count_passed_over, images_under
+from cxrjax.data.sources.image_files import count_passed_over, images_under
 from cxrjax.data.sources.masks import find_masks
 from cxrjax.data.vocabulary import fold
 from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
@@ -27,8 +26,6 @@ SPLITS = {  # folded name of a folder -> split
     **dict.fromkeys(("test", "testing", "test set", "testing set", "testset"), "test"),
 }
 
-# Kermany et al.: person123_bacteria_45.jpeg, IM-0620-0001-0001.jpeg, NORMAL2-IM-0620-0001.jpeg
-_KERMANY = re.compile(r"^(person\d+)_|^((?:NORMAL2-)?IM-\d+)-")
 _DEEPEST = 2  # levels above class folders: DATASET/train/NORMAL
 _LOOSE = "lies beside the class folders, in none of them"
 
@@ -38,34 +35,6 @@ class Place(NamedTuple):
 
     folder: str  # the one that names its label as written; "" where none does
     split: str
-
-
-def patient_of(image: str, pattern: re.Pattern[str] | None = None) -> tuple[str, str]:
-    """Patient of an image by its name: what the user's pattern tells (or ""), and what else the name tells.
-
-    Args:
-      image: its place below the source.
-      pattern: searched in the file's name, then in the whole of `image`; its group `patient`, or else its first group,
-        or else what it matches.
-
-    The second is, with the folder before it since Kermany numbers the patients of each class from 1, `personN` or
-    `IM-N`; for any other name the image is a patient of its own.
-
-    >>> patient_of("NORMAL/person12_virus_46.jpeg"), patient_of("A/1.png")
-    (('', 'NORMAL/person12'), ('', 'A/1'))
-    >>> patient_of("A/p7/1.png", re.compile("p([0-9]+)/"))
-    ('7', 'A/p7/1')
-    """
-    path = PurePosixPath(image)
-    stem = image[: -len(path.suffix)] if path.suffix.lower() in SUFFIXES else image
-    kermany = _KERMANY.search(path.name)
-    by_name = f"{path.parent.name}/{kermany[1] or kermany[2]}" if kermany else stem
-    match = pattern and (pattern.search(path.name) or pattern.search(image))
-    if not match:
-        return "", by_name
-    if "patient" in match.re.groupindex:
-        return match["patient"] or "", by_name
-    return next((group for group in match.groups() if group), match.group()), by_name
 
 
 def class_folders(folder: Path, vocabulary: Vocabulary) -> list[str]:
@@ -79,15 +48,12 @@ def class_folders(folder: Path, vocabulary: Vocabulary) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def scan_images(
-    folder: Path, vocabulary: Vocabulary, pattern: re.Pattern[str] | None = None, keep_masks: bool = False
-) -> Source:
+def scan_images(folder: Path, vocabulary: Vocabulary, keep_masks: bool = False) -> Source:
     """Class folders where there are some, else every image below, unlabelled. View, age and sex come from DICOM.
 
     Args:
       folder: the source, or one image file.
       vocabulary: how names of folders are read.
-      pattern: see `patient_of`.
       keep_masks: take what `masks.find_masks` names as images, too.
 
     Raises:
@@ -109,17 +75,17 @@ def scan_images(
         raise InputError(f"{folder} holds no image (PNG, JPEG, TIFF, BMP, DICOM)")
     reading = labels.read(written[rows].reset_index(drop=True), vocabulary, f"{folder}: folders")
     cells = [
-        (names[row], patient_of(names[row], pattern)[0], label, "", None, "", 0, places[row].split)
+        (names[row], "", label, "", None, "", 0, places[row].split)
         for row, label in zip(rows, reading.labels, strict=True)
     ]
     table = pd.DataFrame(cells, columns=list(COLUMNS))
     files = [sources.stat_file(names[row], paths[row]) for row in rows]
-    patients = [patient_of(name)[1] for name in table["image"]]
+    folders = tuple(_place_of(names[row], places[row].folder) for row in rows)
     spellings = reading.spellings(np.ones(len(rows), bool)) if is_labelled else ()
     notes = (count_passed_over(problems), masks_flag, "" if is_labelled else _unlabelled(list(table["image"])))
     return Source(
-        folder, "class folders" if is_labelled else "images without labels", table, patients, files, [], problems,
-        label_counts(table), no_boxes(), spellings, tuple(note for note in notes if note),
+        folder, "class folders" if is_labelled else "images without labels", table, files, [], problems,
+        label_counts(table), no_boxes(), spellings, tuple(note for note in notes if note), folders,
     )  # fmt: skip
 
 
@@ -127,6 +93,16 @@ def _split_folders(names: list[str]) -> set[str]:
     """Folders called train, val or test, as written."""
     parts = {part for name in names for part in PurePosixPath(name).parts[:-1]}
     return {part for part in parts if fold(part) in SPLITS}
+
+
+def _place_of(name: str, folder: str) -> str:
+    """Place below the source of the folder that names an image's class, the inner one of `Effusion/Mass`.
+
+    >>> _place_of("train/NORMAL/p1/a.png", "NORMAL")
+    'train/NORMAL'
+    """
+    parts = PurePosixPath(name).parts[:-1]
+    return "/".join(parts[: parts.index(PurePosixPath(folder).name) + 1]) if folder else ""
 
 
 def classify(names: list[str], vocabulary: Vocabulary) -> list[Place]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from cxrjax.base import InputError
 from cxrjax.data import labels, sources
+from cxrjax.data.attributes import fold_meanings
 from cxrjax.data.labels import Reading
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.sources import Bad, File, Source, delimited
@@ -147,10 +148,11 @@ def scan(folder: Path, vocabulary: Vocabulary | None = None) -> Source:
     older = [other.name for other in _tables(folder)[:-1]]
     used = f"the table {path.name} is used, not {', '.join(older)}" if older else ""
     notes = (used, _unlisted(sides, table), told_contradictions(problems), count_passed_over(problems))
-    table, patients = table[list(COLUMNS)], list(table["patient"])
+    table = table[list(COLUMNS)]
     return Source(
-        folder, "NIH folder", table, patients, files, archives, problems, label_counts(table), read_boxes(folder),
+        folder, "NIH folder", table, files, archives, problems, label_counts(table), read_boxes(folder),
         count_spellings(reading, rows, table, present), tuple(note for note in notes if note),
+        meanings={"sex": fold_meanings("sex", {"F": "F", "M": "M"})},
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from cxrjax.data import labels, sources
 from cxrjax.data.labels import Reading, Spelling
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.sources import Bad, Source, delimited
-from cxrjax.data.sources.folder import SPLITS, patient_of
+from cxrjax.data.sources.folder import SPLITS
 from cxrjax.data.sources.paths import find_files, tidy, told_unlisted
 from cxrjax.data.vocabulary import fold
 from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
@@ -27,6 +27,7 @@ NAMES = {
               "pathology", "dx", "condition", "category", "etiqueta", "diagnostico", "hallazgo"),
     "patient": ("patient", "patientid", "patientnumber", "patientno", "subject", "subjectid", "pid", "paciente"),
     "view": ("view", "viewposition", "projection", "position", "appa", "paap", "proyeccion"),
+    "lateral": ("frontallateral",),  # where CheXpert says it, which leaves AP/PA blank then
     "age": ("age", "patientage", "ageyears", "ageinyears", "patientageyears", "edad"),
     "sex": ("sex", "gender", "patientsex", "patientgender", "sexo"),
     "followup": ("followup", "followupnumber", "followupno"),
@@ -148,16 +149,13 @@ def _require_path(path: Path, raw: pd.DataFrame, chosen: Mapping[str, str]) -> N
         raise InputError(f"{path} lacks the column(s) path; it has {has} {_SETTLES.format('path')}")
 
 
-def scan(
-    path: Path, vocabulary: Vocabulary, columns: Mapping[str, str], pattern: re.Pattern[str] | None = None
-) -> Source:
+def scan(path: Path, vocabulary: Vocabulary, columns: Mapping[str, str]) -> Source:
     """Reads a table of images; paths are relative to its folder.
 
     Args:
       path: of the table.
       vocabulary: how labels are read.
       columns: our name -> the file's, where they differ.
-      pattern: see `patient_of`, for rows without a patient.
 
     Raises:
       InputError: if it is no table, lacks a column, holds no row, or a label is not understood.
@@ -172,16 +170,15 @@ def scan(
         raise InputError(f"{path} holds no row")
     reading = read_labels(path, rows, chosen, binary, vocabulary)
     names, places, moved = _find_images(path, rows[chosen["path"]])
-    each = _table(reading, {ours: rows[theirs] for ours, theirs in chosen.items()} | {"path": names}, pattern)
+    each = _table(reading, {ours: rows[theirs] for ours, theirs in chosen.items()} | {"path": names})
     table, problems = unite_rows(each, path)
     files = [sources.stat_file(name, places[name]) for name in table["image"]]
-    patients = [patient_of(name)[1] for name in table["image"]]
     present = {file.name for file in files if file.stamp != "missing"}
     pathless = f"{(~has_path).sum()} rows without a path passed over" if not has_path.all() else ""
     unlisted = told_unlisted([file.path for file in files])
     notes = (_told_columns(path, raw, chosen, binary), pathless, moved, told_contradictions(problems), unlisted)
     return Source(
-        path, "table", table, patients, files, [], problems, label_counts(table), no_boxes(),
+        path, "table", table, files, [], problems, label_counts(table), no_boxes(),
         count_spellings(reading, each, table, present), tuple(note for note in notes if note),
     )  # fmt: skip
 
@@ -208,18 +205,18 @@ def read_labels(
     return labels.read(raw[chosen["label"]], vocabulary, path.name)
 
 
-def _table(reading: Reading, cells: Mapping[str, pd.Series], pattern: re.Pattern[str] | None) -> pd.DataFrame:
+def _table(reading: Reading, cells: Mapping[str, pd.Series]) -> pd.DataFrame:
     """The rows of `store.COLUMNS` from the cells of each known column that is there."""
     nothing = pd.Series("", cells["path"].index, dtype=str)
-    patient = cells.get("patient", nothing)
+    view = cells.get("view", nothing)
     table = pd.DataFrame(
         {
             "image": cells["path"],
-            "patient": patient.where(patient != "", cells["path"].map(lambda name: patient_of(name, pattern)[0])),
+            "patient": cells.get("patient", nothing),
             "labels": reading.labels,
-            "view": cells.get("view", nothing).str.upper(),
+            "view": view.where(view != "", cells.get("lateral", nothing)),
             "age": sources.years(cells.get("age", nothing)),
-            "sex": cells.get("sex", nothing).str.upper().str[:1],
+            "sex": cells.get("sex", nothing),
             "followup": sources.numbers(cells.get("followup", nothing)),
             "split": cells.get("split", nothing).map(lambda text: SPLITS.get(fold(text), text.lower())),
         }

@@ -35,7 +35,7 @@ def restrict(source: Source, split: str) -> Source:
     names = set(table["image"])
     files = [file for file in source.files if file.name in names]
     archives = source.archives if len(files) < len(names) else []  # whoever has unpacked them may have kept them
-    return source._replace(table=table, files=files, archives=archives, patients=[], problems=[], listed={})
+    return source._replace(table=table, files=files, archives=archives, problems=[], listed={})
 
 
 def plain_examples(source: Source, split: str, size: int) -> Iterator[tuple[str, Example]]:
