@@ -269,7 +269,7 @@ def test_headers_of_dicom_tell_patient_and_sex(tmp_path):
 
 
 def test_a_store_without_patients_opens(tmp_path):
-    images, about = load.load(source_with(tmp_path / "set", ["NORMAL/COVID-1.png", "NORMAL/COVID-2.png"]))
+    images, _ = load.load(source_with(tmp_path / "set", ["NORMAL/COVID-1.png", "NORMAL/COVID-2.png"]))
     assert list(store.open_store(images.folder).table["patient"]) == ["", ""]
     assert store.read_about(images.folder).patients["unknown"] == 2
 
