@@ -49,7 +49,9 @@ class Account(NamedTuple):
             rules = ", ".join(f"{images} by {rule}" for rule, images in self.rules.items())
             first = f"{self.patients} in {self.images - self.unknown} images ({rules}); the largest has {self.largest}"
         else:
-            first = "unknown: neither --patient_regex, a table, DICOM's PatientID nor known names of files tell them; splits are by image"
+            first = (
+                "unknown (splits are by image): no --patient_regex, column, DICOM's PatientID or known names tell them"
+            )
         if self.patients and self.unknown:
             first += f"; unknown of {self.unknown} images"
         return [f"patients: {first}", *(f"patients: {note}" for note in self.notes)]

@@ -112,7 +112,7 @@ def test_the_first_that_tells_counts():
 def test_where_nothing_tells_it_is_said():
     ids, account = column(["", ""])
     assert ids.tolist() == ["", ""]
-    assert account.lines()[0].startswith("patients: unknown: neither --patient_regex, a table")
+    assert account.lines()[0].startswith("patients: unknown (splits are by image): no --patient_regex")
 
 
 @pytest.mark.parametrize(
