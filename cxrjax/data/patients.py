@@ -49,9 +49,7 @@ class Account(NamedTuple):
             rules = ", ".join(f"{images} by {rule}" for rule, images in self.rules.items())
             first = f"{self.patients} in {self.images - self.unknown} images ({rules}); the largest has {self.largest}"
         else:
-            first = (
-                "unknown (splits are by image): no --patient_regex, column, DICOM's PatientID or known names tell them"
-            )
+            first = "unknown (splits are by image): no --patient_regex, column, PatientID or known names tell them"
         if self.patients and self.unknown:
             first += f"; unknown of {self.unknown} images"
         return [f"patients: {first}", *(f"patients: {note}" for note in self.notes)]
