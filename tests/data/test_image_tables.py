@@ -249,7 +249,7 @@ def test_columns_of_a_flag_with_what_their_values_mean():
     from cxrjax.base.config import SourceFlags
 
     naming = load.naming(SourceFlags(columns="label=dx,sex=gender:m=M:w=F"))
-    assert naming.columns == {"label": "dx", "sex": "gender"} and naming.values == {"sex": {"m": "M", "w": "F"}}
+    assert naming.columns == {"label": "dx", "sex": "gender"} and naming.meanings == {"sex": {"m": "M", "w": "F"}}
     assert set(table.KNOWN) >= naming.columns.keys()
 
 
