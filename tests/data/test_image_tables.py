@@ -237,7 +237,7 @@ def test_shown_inputs(shared, tmp_path, name, naming, counts):
     read = cohort.count(store.label_counts(store.open_store(tmp_path / "out").table), PNEUMONIA_CLASSES)
     assert tuple(read.values()) == counts
     about = store.read_about(tmp_path / "out")
-    assert about.spellings and about.notes == list(source.notes)
+    assert about.spellings and about.notes[: len(source.notes)] == list(source.notes)
 
 
 def test_the_shown_input_with_a_comma_that_is_not_quoted(shared):
