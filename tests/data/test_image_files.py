@@ -166,9 +166,12 @@ def test_patients_whose_images_have_the_same_names_are_no_copies_and_blank_masks
     for i in range(12):
         for name in ("IM-1.png", "IM-2.png", "IM-3.png"):
             save(radiograph(rng), tmp_path / "set" / ("Normal" if i % 2 else "Pneumonia") / f"p{i}" / name)
-    save(Image.new("L", (64, 64)), tmp_path / "set" / "Normal" / "p1" / "blank.png")
+    save(Image.new("L", (64, 64)), tmp_path / "set" / "Normal" / "blank" / "IM-1.png")
+    for patient in ("twin 1", "twin 2"):  # two names that are shared prove nothing
+        for name in ("IM-8.png", "IM-9.png"):
+            save(radiograph(np.random.default_rng(1)), tmp_path / "set" / "Normal" / patient / name)
     source = load.find(tmp_path / "set")
-    assert len(source.files) == 37 and not source.problems
+    assert len(source.files) == 41 and not source.problems
 
 
 def test_real_radiographs_have_many_grey_levels_and_masks_few(shared):
