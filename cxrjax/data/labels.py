@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -207,15 +207,6 @@ def plain(labels: str) -> str:
     """Labels for people: `Infiltration|Pneumonia`, `no Edema`, `unknown`."""
     items = [f"no {item.removeprefix(ABSENT)}" if item.startswith(ABSENT) else item for item in labels.split("|")]
     return ", ".join("others unknown" if item == OPEN else item for item in items) if labels else "unknown"
-
-
-def summary(spellings: Iterable[Spelling]) -> str:
-    """As read: images, most frequent first; the rest as a number of readings."""
-    counts: Counter[str] = Counter()
-    for spelling in spellings:
-        counts[plain(spelling.read)] += spelling.images
-    shown = ", ".join(f"{read}: {images}" for read, images in counts.most_common(_NAMED))
-    return shown + (f", and {len(counts) - _NAMED} other readings" if len(counts) > _NAMED else "")
 
 
 def lines(spellings: Sequence[Spelling], most: int = 20) -> list[str]:

@@ -26,6 +26,8 @@ from cxrjax.storage.store import About, ImageStore, is_store, label_counts, open
 
 log = logging.getLogger(__name__)
 
+_LOGGED = 8  # spellings of labels in the log of a run; about.json has all
+
 
 class Naming(NamedTuple):
     """How a hospital's own names are read."""
@@ -175,8 +177,9 @@ def _told(store: ImageStore, about: About) -> tuple[ImageStore, About]:
     """Both, after a log of what was understood of the source."""
     for note in about.notes:
         log.info("%s", note)
-    if about.spellings:
-        log.info("labels as read: %s", labels.summary(Spelling(*row) for row in about.spellings))
+    spellings = [Spelling(*row) for row in about.spellings]
+    for line in labels.lines(spellings, _LOGGED) if spellings else ():
+        log.info("%s", line)
     return store, about
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from cxrjax.base import InputError
 from cxrjax.base.tasks import PNEUMONIA_CLASSES
-from cxrjax.data import cohort, load
+from cxrjax.data import cohort, labels, load
 from cxrjax.data.decode import Reduction
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.prepare import prepare
@@ -230,7 +230,7 @@ def test_nih_images_are_found_whatever_the_case_of_their_suffix_and_others_are_t
         ("B22", {}, (6, 6, 6)),
     ],
 )
-def test_shown_inputs(shared, tmp_path, name, naming, counts):
+def test_shown_inputs(shared, tmp_path, caplog, name, naming, counts):
     source = load.find(shared / "bug-inputs" / name, load.Naming(**naming))
     outcome = prepare(source, tmp_path / "out", Reduction())
     assert (outcome.images, outcome.bad) == (12, 0)
@@ -238,6 +238,9 @@ def test_shown_inputs(shared, tmp_path, name, naming, counts):
     assert tuple(read.values()) == counts
     about = store.read_about(tmp_path / "out")
     assert about.spellings and about.notes[: len(source.notes)] == list(source.notes)
+    with caplog.at_level("INFO"):
+        load.load(str(tmp_path / "out"))
+    assert all(line in caplog.text for line in [*labels.lines(source.spellings), *source.notes])
 
 
 def test_the_shown_input_with_a_comma_that_is_not_quoted(shared):

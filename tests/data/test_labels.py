@@ -174,7 +174,6 @@ def test_the_printed_table_is_cut_and_says_so():
     assert shown[0].split("  ")[0] == "as written" and shown[1].split() == ["s0", "Pneumonia,", "no", "Mass", "30"]
     assert shown[-1] == "and 6 more spellings of 41 images (about.json)"
     assert labels.lines(spellings[-1:])[-1].split() == ["(blank)", "unknown", "1"]
-    assert labels.summary(spellings) == "Pneumonia, no Mass: 450, unknown: 1"
 
 
 # One truth, 500 tables.
