@@ -9,7 +9,8 @@ CSV has a row an image: image; score, probability of the run's positive class, m
 (empty for one seed); decision, 1 (positive) where the score is above --threshold, else 0; refused, empty or the reason.
 
 Refused is what cannot be read and, unless --accept_anything, what is no radiograph by the rules of
-cxrjax/data/screening.py: a side below 128 pixels, more than 10 % of the pixels in colour, or nothing but one grey.
+cxrjax/data/screening.py: a side below 128 pixels, more than 10 % of the pixels in colour, blank or nearly so, few grey
+levels as a mask has, half of it missing, striped, inverted.
 A hand or a grey photograph passes. An image that the run was trained on scores better than a new one. With ten seeds
 from fc6, on 2 CPU cores that others used, too, 160 images took 24 s and 1.3 GB of memory.
 """
@@ -37,7 +38,7 @@ class PredictConfig:
         "score above which the decision is positive: a number, 0.5 as in the poster, or chosen: the one that the run "
         "chose on its training images for its --wanted_sensitivity",
     )
-    accept_anything: bool = flag(False, "score small, coloured and blank images, too")
+    accept_anything: bool = flag(False, "score what is no radiograph by these rules, too")
     weights: str | None = flag(
         None, "where the weights that the run was trained from lie now; none: where they lay", path=True
     )

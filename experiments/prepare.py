@@ -8,7 +8,7 @@ test/); a table of images with paths and labels, or one 0/1 column a finding, or
 images without labels; one image. PNG, JPEG, TIFF, BMP, JPEG 2000, WebP and DICOM, whatever their names. Some 160 NIH
 images/s on 2 CPU cores. The same command goes on with an interrupted preparation. It ends with a table of what was read
 as what; a label that is not understood stops it. STORE then holds images.npy, table.csv, about.json, bad_images.csv
-and, where known, boxes.csv.
+(left out or doubtful), boxes.csv where known, and contact_sheet.png, which shows at a glance whether all is well.
 """
 
 from __future__ import annotations
@@ -78,11 +78,13 @@ def _account(source: Source, outcome: Outcome, out: Path) -> list[str]:
     from cxrjax.data import labels
 
     has_labels = any(source.listed)
+    doubts = ", ".join(f"{count} {code}" for code, count in sorted(outcome.doubts.items()))
+    doubtful = f"{outcome.doubtful} doubtful{f' ({doubts})' if doubts else ''}"
     return [
         *(labels.lines(source.spellings) if has_labels else []),
         *outcome.notes,
-        f"{out}: {outcome.images} images of {source.kind} {source.place}, {outcome.bad} bad, {outcome.doubtful} "
-        f"doubtful, {outcome.passed_over} files passed over (bad_images.csv), {outcome.read} read in "
+        f"{out}: {outcome.images} images of {source.kind} {source.place}, {outcome.bad} bad, {doubtful}, "
+        f"{outcome.passed_over} files passed over (bad_images.csv, contact_sheet.png), {outcome.read} read in "
         f"{outcome.seconds:.0f} s{'' if has_labels else '; no image has a label'}",
     ]
 

@@ -24,7 +24,7 @@ def test_references_exist(source):
         parts = [part for part in name.split(".") if part not in PACKAGES]
         assert not parts or _names(parts), f"cxrjax.{name}"
     for module, name in re.findall(r"`(\w+)\.(\w+)`", text):
-        if any(path.stem == module for path in FILES) and name not in ("csv", "json", "jsonl", "bin", "py"):
+        if any(path.stem == module for path in FILES) and name not in ("csv", "png", "json", "jsonl", "bin", "py"):
             assert _names([module, name]), f"{module}.{name}"
 
 

@@ -6,15 +6,16 @@ import contextlib
 import io
 import re
 import threading
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cxrjax.base import InputError
-from cxrjax.data import dicom, grey, jpeg, tiff
+from cxrjax.data import dicom, grey, jpeg, screening, tiff
 from cxrjax.data.dicom import Details
+from cxrjax.data.screening import Doubt
 
 
 class Reduction(NamedTuple):
@@ -59,8 +60,6 @@ _memory = Budget(300_000_000)  # of all threads: the largest images go one at a 
 _ZEROS = bytes(64)  # coded data hold no such run; WebP has no end marker
 _MISSING = 128  # what libjpeg makes of pixels that it has no data for
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "box": Image.Resampling.BOX}
-Check: TypeAlias = Callable[[Image.Image], None]
-"""Looks at a whole image, upright and of its own size and mode, and raises InputError to refuse it."""
 
 
 class Decoded(NamedTuple):
@@ -69,6 +68,7 @@ class Decoded(NamedTuple):
     pixels: np.ndarray  # [size, size] u8, 0 is black
     details: Details  # of a DICOM header; empty for other files
     notes: tuple[str, ...] = ()  # what of a header was not taken as it stands; the image is used
+    doubt: Doubt | None = None  # why it may be no chest radiograph
 
 
 def begins_as_image(content: bytes) -> bool:
@@ -78,13 +78,8 @@ def begins_as_image(content: bytes) -> bool:
     return any(accept is not None and accept(content[:16]) is True for accept in accepts)
 
 
-def decode(
-    content: bytes,
-    name: str,
-    reduction: Reduction = Reduction(),  # noqa: B008 - immutable
-    check: Check | None = None,
-) -> Decoded:
-    """Decodes and reduces one image.
+def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Decoded:  # noqa: B008 - immutable
+    """Decodes and reduces one image, and says whether it may be a chest radiograph (`screening`).
 
     To grey: colour by ITU-R 601 luma, which leaves equal channels as they are; transparency is dropped; colour of 16
     bits a channel keeps the upper 8 and is refused if they hold too little; grey of more than 8 bits, integer or float,
@@ -97,18 +92,16 @@ def decode(
       content: of the file.
       name: of the file; its suffix tells a DICOM file without preamble, unless it begins as an image.
       reduction: size, fit, filter and range.
-      check: see `Check`; of a DICOM file it sees what is shown.
 
     Raises:
       InputError: saying what is wrong, without naming the file: empty, of no known format, truncated, a checksum that
-        is wrong (PNG), data that end before the image does (JPEG), too many pixels, several frames, no finite values;
-        or what `check` says.
+        is wrong (PNG), data that end before the image does (JPEG), too many pixels, several frames, no finite values.
     """
     if not content:
         raise InputError("is empty")
     is_dicom = dicom.is_dicom(content) or (name.lower().endswith(dicom.SUFFIXES) and not begins_as_image(content))
     try:
-        return _decode_dicom(content, reduction, check) if is_dicom else _decode_other(content, reduction, check)
+        return _decode_dicom(content, reduction) if is_dicom else _decode_other(content, reduction)
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -120,14 +113,15 @@ def decode(
         raise InputError(f"cannot be decoded ({type(error).__name__}{message})") from error
 
 
-def _decode_dicom(content: bytes, reduction: Reduction, check: Check | None) -> Decoded:
+def _decode_dicom(content: bytes, reduction: Reduction) -> Decoded:
     header = dicom.read_header(content, MAX_PIXELS)
     with _memory.hold(_DEEP_BYTES * header.pixels):
-        image = _checked(Image.fromarray(dicom.shown(header, reduction.range)), check)
-        return Decoded(_reduce(image, reduction), header.details, tuple(header.notes))
+        image = Image.fromarray(dicom.shown(header, reduction.range))
+        pixels = _reduce(image, reduction)
+        return Decoded(pixels, header.details, tuple(header.notes), screening.screen(image, pixels))
 
 
-def _decode_other(content: bytes, reduction: Reduction, check: Check | None) -> Decoded:
+def _decode_other(content: bytes, reduction: Reduction) -> Decoded:
     content, inverted = tiff.as_black_is_zero(content)
     image = _open(content)
     with _memory.hold((_DEEP_BYTES if image.mode in _DEEP else _BYTES) * image.width * image.height):
@@ -136,12 +130,13 @@ def _decode_other(content: bytes, reduction: Reduction, check: Check | None) -> 
         if image.format in ("JPEG", "MPO"):
             _check_whole_jpeg(content, image)
         ImageOps.exif_transpose(image, in_place=True)
-        shown = _grey(_checked(image, check), reduction.range)
+        shown = _grey(image, reduction.range)
         if sixteen and np.asarray(shown).max() < 128:  # 12 bits of 16, perhaps; 4 of them would be left
             raise InputError("has 16 bits a channel, of which the upper 8 are read, and they hold too little")
         if inverted:
             shown = Image.fromarray(255 - np.asarray(shown))
-        return Decoded(_reduce(shown, reduction), Details())
+        pixels = _reduce(shown, reduction)
+        return Decoded(pixels, Details(), (), screening.screen(image, pixels))
 
 
 def _open(content: bytes) -> Image.Image:
@@ -158,12 +153,6 @@ def _open(content: bytes) -> Image.Image:
         raise InputError("ends in zeros, as what was not downloaded to its end does")
     if image.format == "TIFF":
         tiff.refuse_signed_bytes(image)
-    return image
-
-
-def _checked(image: Image.Image, check: Check | None) -> Image.Image:
-    if check is not None:
-        check(image)
     return image
 
 

@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ import pandas as pd
 from PIL import Image
 
 from cxrjax.base import InputError, __version__, faults, files
-from cxrjax.data import attributes, patients, reading, sources
+from cxrjax.data import attributes, contact_sheet, patients, reading, sources
 from cxrjax.data.decode import Decoded, Reduction
 from cxrjax.data.dicom import Details, NoImage
 from cxrjax.data.reading import Done, Partial
@@ -44,6 +45,7 @@ class Outcome(NamedTuple):
     images: int  # in the store
     bad: int  # left out
     doubtful: int  # in the store, and reported
+    doubts: dict[str, int]  # those of them that may be no chest radiographs: code of `screening` -> images
     passed_over: int  # no images of the source, such as texts
     read: int  # images read this time, the others came from an interrupted attempt
     seconds: float
@@ -169,8 +171,8 @@ def _fill(folder: Path, source: Source, reduction: Reduction, max_bad: float, wo
         images, bad, read = _read_all(source, reduction, workers, partial)
         done = [partial.done[image] for image in source.table["image"] if image in images]
         table, notes, account = _table(source, done)
-        noted = [Bad(image.image, image.image, "; ".join(image.notes), left_out=False) for image in done if image.notes]
-        bad_images = _bad_table(bad + noted + _duplicates(table, done))
+        codes = {image.image: image.doubt.code for image in done if image.doubt}
+        bad_images = _bad_table(bad + _noted(done) + _duplicates(table, done))
         passed_over = int(bad_images["passed_over"].sum())
         left_out = int(bad_images["left_out"].sum()) - passed_over
         _check(folder, bad_images, left_out, len(table), max_bad)
@@ -181,8 +183,15 @@ def _fill(folder: Path, source: Source, reduction: Reduction, max_bad: float, wo
         inside.mkdir()
         write_tables(inside, table, about, bad_images, boxes if reduction.fit == "stretch" else None)
         write_images(inside / "images.npy", partial.pixels(table["image"]), len(table))
+        files.write_bytes(inside / "contact_sheet.png", contact_sheet.draw(table, codes, left_out, partial.pixels))
     doubtful = len(bad_images) - left_out - passed_over
-    return Outcome(len(table), left_out, doubtful, passed_over, read, 0.0, tuple(notes))
+    return Outcome(len(table), left_out, doubtful, Counter(codes.values()), passed_over, read, 0.0, tuple(notes))
+
+
+def _noted(done: list[Done]) -> list[Bad]:
+    """A row an image that is used: headers not taken as they stand, doubts of `screening`."""
+    said = {image.image: [*image.notes, *([image.doubt.reason] if image.doubt else [])] for image in done}
+    return [Bad(image, image, "; ".join(reasons), left_out=False) for image, reasons in said.items() if reasons]
 
 
 def _bad_table(bad: list[Bad]) -> pd.DataFrame:

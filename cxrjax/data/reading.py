@@ -17,8 +17,9 @@ import numpy as np
 
 from cxrjax.base import InputError, files
 from cxrjax.data import sources
-from cxrjax.data.decode import Check, Decoded, Reduction, decode
+from cxrjax.data.decode import Decoded, Reduction, decode
 from cxrjax.data.dicom import Details
+from cxrjax.data.screening import Doubt
 from cxrjax.data.sources import Bad, End, Entry, Same
 
 log = logging.getLogger(__name__)
@@ -27,28 +28,27 @@ Item: TypeAlias = Entry | Same | Bad | End
 Result: TypeAlias = tuple[Item, Decoded | InputError | None]
 
 
-def decoded(items: Iterable[Item], reduction: Reduction, workers: int, check: Check | None = None) -> Iterator[Result]:
+def decoded(items: Iterable[Item], reduction: Reduction, workers: int) -> Iterator[Result]:
     """Decodes in threads (Pillow works without the GIL) and in order; a bad image comes with its error.
 
     Args:
       items: as `sources.entries` gives them; only an `Entry` is decoded, the others come with None.
       reduction: size, fit, filter and range.
       workers: threads, 1 or more; at most twice as many files are in memory.
-      check: may refuse images, see `decode`.
     """
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
-            pending.append(pool.submit(_attempt, item, reduction, check))
+            pending.append(pool.submit(_attempt, item, reduction))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-def _attempt(item: Item, reduction: Reduction, check: Check | None) -> Result:
+def _attempt(item: Item, reduction: Reduction) -> Result:
     try:
-        return item, decode(sources.content_of(item), item.image, reduction, check) if isinstance(item, Entry) else None
+        return item, decode(sources.content_of(item), item.image, reduction) if isinstance(item, Entry) else None
     except InputError as error:
         return item, error
 
@@ -79,6 +79,13 @@ class Done(NamedTuple):
     sha256: str  # of its reduced pixels, hex
     details: Details  # of a DICOM header
     notes: tuple[str, ...] = ()  # of `Decoded`
+    doubt: Doubt | None = None  # of `Decoded`
+
+
+def _done(line: dict[str, Any]) -> Done:
+    """A line of the ledger as it was before."""
+    doubt = Doubt(*line["doubt"]) if line["doubt"] else None
+    return Done(**line | {"details": Details(*line["details"]), "notes": tuple(line["notes"]), "doubt": doubt})
 
 
 class Partial:
@@ -106,9 +113,7 @@ class Partial:
             content, lines, self._count = b"", [], 0
         for line in lines:
             if "image" in line:
-                self.done[line["image"]] = Done(
-                    **line | {"details": Details(*line["details"]), "notes": tuple(line["notes"])}
-                )
+                self.done[line["image"]] = _done(line)
             else:
                 self.ended[line["archive"]] = line["stamp"]
         os.truncate(ledger, len(content))
@@ -119,7 +124,7 @@ class Partial:
         """Takes an image in; it is on the disk after the next `commit`."""
         self._rows.write(np.ascontiguousarray(result.pixels).data)
         sha256 = hashlib.sha256(result.pixels.tobytes()).hexdigest()
-        self.done[image] = Done(image, stamp, self._count, sha256, result.details, result.notes)
+        self.done[image] = Done(image, stamp, self._count, sha256, result.details, result.notes, result.doubt)
         self._count += 1
         self._lines.append(self.done[image]._asdict())
 

@@ -21,7 +21,7 @@ import pandas as pd
 from cxrjax.base import InputError, Params, tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
-from cxrjax.data import decode, reading, screening
+from cxrjax.data import decode, reading
 from cxrjax.data.decode import Reduction
 from cxrjax.data.sources import Bad, Entry, printable
 from cxrjax.data.sources.image_files import count_passed_over, images_under
@@ -197,7 +197,7 @@ def predict(
       run: see `load_run`.
       images: see `gather`; reduced as a store's, the whole image to 256x256, or what the network takes (`data.decode`).
       threshold: decision is 1, positive, where the score is above.
-      accept_anything: only what cannot be read is refused, not what breaks the rules of `data.screening.check_opened`.
+      accept_anything: only what cannot be read is refused, not what breaks the rules of `data.screening`.
       workers: threads that decode; 0: one a core.
 
     Returns:
@@ -216,16 +216,15 @@ def _decode(
 ) -> Iterator[tuple[str, np.ndarray | None, str]]:
     """In order, in threads: of each image its name, its pixels [side, side] u8 or None, and why there are none."""
     items = (x if isinstance(x, Bad) else Entry(printable(str(x)), str(x), "", x, 0) for x in images)
-    check = None if accept_anything else screening.check_opened
-    for item, decoded in reading.decoded(items, Reduction(side), workers, check):
+    for item, decoded in reading.decoded(items, Reduction(side), workers):
         if isinstance(item, Bad):
             yield printable(item.image), None, item.reason
         elif isinstance(item, Entry):
             try:
                 if not isinstance(decoded, decode.Decoded):
                     raise decoded or InputError("was not read")
-                if not accept_anything:
-                    screening.check_reduced(decoded.pixels)
+                if decoded.doubt and not accept_anything:
+                    raise InputError(decoded.doubt.reason)
                 for note in decoded.notes:
                     log.warning("%s: %s", item.image, note)
                 yield item.image, decoded.pixels, ""

@@ -1,7 +1,8 @@
 """ImageStore on disk, a folder.
 
 `images.npy`, uint8 [N, size, size]; `table.csv`, a row an image; `about.json`, where they come from;
-`bad_images.csv`, what was left out or is doubtful; `boxes.csv`, boxes of findings as shares of the image.
+`bad_images.csv`, what was left out or is doubtful; `boxes.csv`, boxes of findings as shares of the image;
+`contact_sheet.png`, some of the images at a glance.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class About(NamedTuple):
 
 COLUMNS = ("image", "patient", "labels", "view", "age", "sex", "followup", "split")
 BOX_COLUMNS = ("image", "finding", "x", "y", "width", "height")
-FILES = ("images.npy", "table.csv", "about.json", "bad_images.csv", "boxes.csv")
+FILES = ("images.npy", "table.csv", "about.json", "bad_images.csv", "boxes.csv", "contact_sheet.png")
 BAD_COLUMNS = ("image", "origin", "left_out", "passed_over", "reason")
 _TEXT = dict.fromkeys(("image", "patient", "labels", "view", "sex", "split"), str)
 _ROWS_AT_ONCE = 256  # 16 MB

@@ -1,5 +1,6 @@
 """Bad inputs, one by one, and what the user sees (the table in tests/README.md); interruptions; speed is not tested."""
 
+import functools
 import io
 import json
 import os
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cxrjax.data import decode, prepare, reading, sources
+from cxrjax.data import decode, phantom, prepare, reading, sources
 from cxrjax.storage import store
 from experiments import prepare as command
 from tests.conftest import ROOT
@@ -26,9 +27,15 @@ from tests.experiments import commands
 GOOD = 6
 
 
+@functools.cache
+def chest():
+    return phantom.phantom(n_patients=1).images[0, ::2, ::2]
+
+
 def grey(value):
-    image = np.full((64, 64), value % 220, np.uint8)
-    image[:32] += 30
+    """An image that raises no doubt, different for each value."""
+    image = chest().copy()
+    image[:4, :4] = value % 256
     return image
 
 
@@ -178,6 +185,37 @@ def test_same_pixels_under_two_labels_or_patients_are_reported(hospital, tmp_pat
     ]
     assert not bad["left_out"].any()
     assert len(store.open_store(tmp_path / "out").table) == GOOD + 3
+
+
+def test_doubtful_images_are_kept_listed_counted_and_shown(hospital, tmp_path, capsys):
+    """By the rule by which `predict` refuses them, whatever --max_bad says; again the same after an interruption."""
+    png(hospital / "NORMAL" / "negative.png", 255 - chest())
+    png(hospital / "NORMAL" / "tiny.png", chest()[::2, ::2])
+    png(hospital / "NORMAL" / "white.png", np.full((200, 200), 255, np.uint8))
+    (hospital / "PNEUMONIA" / "bad.png").write_bytes(b"")
+    assert call(hospital, tmp_path / "out", "--max_bad=0") == 2
+    (hospital / "PNEUMONIA" / "bad.png").unlink()
+    capsys.readouterr()
+    assert call(hospital, tmp_path / "out", "--max_bad=0") == 0
+    assert f"{GOOD + 3} images of class folders" in (shown := capsys.readouterr().out)
+    assert "0 bad, 3 doubtful (1 blank, 1 inverted, 1 small), 0 files" in shown
+    assert ", 0 read in" in shown
+    told = reasons(tmp_path / "out")
+    assert list(told) == ["NORMAL/negative.png", "NORMAL/tiny.png", "NORMAL/white.png"]
+    for (name, reason), start in zip(told.items(), ("is inverted", "has 64 x 64 pixels", "is blank"), strict=True):
+        assert reason.startswith(start)
+        assert reason == decode.decode((hospital / name).read_bytes(), name).doubt.reason
+    assert call(hospital, tmp_path / "once") == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "once")
+    assert (tmp_path / "out" / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_store_without_a_contact_sheet_opens(hospital, tmp_path):
+    assert call(hospital, tmp_path / "out") == 0
+    (tmp_path / "out" / "contact_sheet.png").unlink()
+    assert len(store.open_store(tmp_path / "out").table) == GOOD
+    assert call(hospital, tmp_path / "out", "--overwrite") == 0
+    assert (tmp_path / "out" / "contact_sheet.png").is_file()
 
 
 def nih(root, n=4):
@@ -339,7 +377,7 @@ def test_a_full_disk_is_one_line_and_the_store_goes_on(hospital, tmp_path, monke
 def test_what_is_read_otherwise_than_a_header_has_it_is_listed_also_after_an_interruption(tmp_path, monkeypatch):
     """Decimal commas in the first image; the second is not there yet when the preparation is interrupted."""
     (tmp_path / "set").mkdir()
-    plain = dicom(np.arange(4096).reshape(64, 64), WindowCenter="1" * 16, WindowWidth="2" * 16)
+    plain = dicom(np.arange(4096).repeat(4).reshape(128, 128), WindowCenter="1" * 16, WindowWidth="2" * 16)
     commas = written(written(plain, "1" * 16, "2048,0"), "2" * 16, "4096,0")
     (tmp_path / "set" / "a.dcm").write_bytes(commas)
     png(tmp_path / "set" / "b.png", grey(3))
@@ -470,7 +508,7 @@ def test_a_kill_while_the_store_takes_its_place(tmp_path, monkeypatch, step, ord
                 tar.add(path, f"images/{path.name}")
     once, out = tmp_path / "once", tmp_path / "out"
     assert call(tmp_path / "nih", once) == 0
-    np.testing.assert_array_equal(store.open_store(once).images[:, 255, 0], [10 * i for i in range(6)])
+    np.testing.assert_array_equal(store.open_store(once).images[:, 0, 0], [10 * i for i in range(6)])
 
     def after(function):
         def wrapped(path, target, *others):

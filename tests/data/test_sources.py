@@ -204,6 +204,7 @@ def test_dicom_as_a_pacs_names_it(tmp_path):
         "NORMAL/CR.1.2.3",
     ]
     bad = store.read_bad_images(out)
+    bad = bad[bad["left_out"]]  # the others are too small to be chests
     assert bad[["image", "left_out", "reason"]].to_numpy().tolist() == [
         ["NORMAL/DICOMDIR", True, "is no image: a DICOM directory"],
         ["NORMAL/SR000", True, "is a DICOM file without an image"],

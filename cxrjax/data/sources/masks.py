@@ -15,19 +15,16 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from cxrjax.base import InputError
 from cxrjax.data import screening, sources
 from cxrjax.data.decode import Reduction, decode
 
-# Of 3,141 radiographs (NIH, Kermany et al., V7's) the four fullest of 32 bins of grey hold at most 0.76 of the pixels;
-# of 283 masks of lungs, also enlarged and saved as JPEG, at least 0.95.
-FEW_LEVELS = 0.9  # share of pixels in the four fullest bins of 8 grey levels
 COPY = 0.9  # correlation of two images, reduced
 _LOOKED_AT = 5  # images of a level
 _MOST_LEVELS = 30  # levels with most images; more are patients' folders
 _SIZE = 128  # pixels
+_BLANK = 16  # grey levels from darkest to lightest that show nothing
 _APPENDED = re.compile(r"(.+?)[\s_\-.]+([a-z]+)", re.DOTALL)
 _FIRST = re.compile(r"image|img|orig|raw|cxr|x-?ray|radiograph", re.IGNORECASE)  # a folder that is kept of two
 
@@ -87,28 +84,17 @@ def _look_at(rows: list[int], paths: list[Path], names: list[str]) -> dict[int, 
 
 
 def _look(path: Path, name: str) -> _Look | None:
-    coloured = []
-
-    def note(image: Image.Image) -> None:
-        coloured.append(screening.coloured(image) > screening.COLOURED)
-
     try:
-        pixels = decode(sources.read_file(path), name, Reduction(_SIZE), note).pixels
+        decoded = decode(sources.read_file(path), name, Reduction(_SIZE))
     except InputError:
         return None
-    return _Look(pixels, coloured[0])
-
-
-def has_few_levels(pixels: np.ndarray) -> bool:
-    """True if nearly all of u8 pixels have one of a few values, as masks do, though edges and JPEG blur them."""
-    bins = np.sort(np.bincount(pixels.ravel() // 8, minlength=32))
-    return bool(bins[-4:].sum() >= FEW_LEVELS * pixels.size)
+    return _Look(decoded.pixels, decoded.doubt is not None and decoded.doubt.code == "colour")
 
 
 def _are_masks(looks: Iterable[_Look]) -> bool:
     """Blank images, of healthy lungs, say nothing of the others."""
-    shown = [look.pixels for look in looks if np.ptp(look.pixels) > screening.MIN_CONTRAST]
-    return bool(shown) and all(has_few_levels(pixels) for pixels in shown)
+    shown = [look.pixels for look in looks if np.ptp(look.pixels) > _BLANK]
+    return bool(shown) and all(screening.few_levels(pixels) > screening.FEW_LEVELS for pixels in shown)
 
 
 def _all_coloured(looks: Iterable[_Look]) -> bool:
