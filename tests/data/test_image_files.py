@@ -9,11 +9,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from cxrjax.base import InputError
-from cxrjax.data import decode, load
+from cxrjax.data import decode, load, screening
 from cxrjax.data.decode import Reduction
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.prepare import prepare
-from cxrjax.data.sources import folder, image_files, masks
+from cxrjax.data.sources import folder, image_files
 from cxrjax.runs import trained
 from cxrjax.storage import store
 from tests.data.dicom_files import dicom
@@ -177,7 +177,8 @@ def test_patients_whose_images_have_the_same_names_are_no_copies_and_blank_masks
 def test_real_radiographs_have_many_grey_levels_and_masks_few(shared):
     for name, few in (("images", False), ("masks", True)):
         for path in sorted((shared / "lung-masks" / name).iterdir())[::8]:
-            assert masks.has_few_levels(np.asarray(Image.open(path).convert("L"))) == few
+            share = screening.few_levels(np.asarray(Image.open(path).convert("L")))
+            assert (share > screening.FEW_LEVELS) == few
 
 
 def test_the_masks_of_a_real_set_are_left_out(shared, tmp_path):
