@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -52,6 +53,7 @@ class TrainedRun(NamedTuple):
     """Chosen on training images for the run's wanted sensitivity, mean over seeds; the fixed one is 0.5."""
     net: transfer.Network
     head: Callable[[int], Params]  # seed -> parameters of its head, NumPy
+    reduction: Reduction  # as the run's own images were reduced from their files
 
     @property
     def task(self) -> Task:
@@ -118,7 +120,23 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
         return read_head(seed_batches.place_of(folder / "checkpoints", seed), hashes[seed])
 
     threshold, read = float(seed_table["threshold"].mean()), functools.cache(head) if keep else head
-    return TrainedRun(folder, config, resolved, seeds, threshold, setup.build(config, loaded), read)
+    net = setup.build(config, loaded)
+    return TrainedRun(folder, config, resolved, seeds, threshold, net, read, _reduction(folder, net.model.source))
+
+
+def _reduction(folder: Path, side: int) -> Reduction:
+    """As the run's store says how it was made; a store of images that were drawn says nothing.
+
+    Args:
+      folder: of the run.
+      side: width and height that the network takes.
+    """
+    try:
+        made = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["data"]["made"]
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{folder / 'summary.json'} is damaged, or of another version: {error}") from error
+    earlier = {"range": "full"} if made else {}  # the only rule there was
+    return Reduction(**earlier | {name: made[name] for name in Reduction._fields if name in made} | {"size": side})
 
 
 def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:
@@ -195,7 +213,7 @@ def predict(
 
     Args:
       run: see `load_run`.
-      images: see `gather`; reduced as a store's, the whole image to 256x256, or what the network takes (`data.decode`).
+      images: see `gather`; reduced as the run's own were.
       threshold: decision is 1, positive, where the score is above.
       accept_anything: only what cannot be read is refused, not what breaks the rules of `data.screening`.
       workers: threads that decode; 0: one a core.
@@ -204,7 +222,7 @@ def predict(
       A row an image, in order: image, score (mean over seeds, 0..1), sd (over seeds, n - 1; NaN of one seed), decision
       (1 or 0), refused ("" or the reason; then the other three are missing).
     """
-    items = _decode(images, run.net.model.source, accept_anything, workers or os.cpu_count() or 1)
+    items = _decode(images, run.reduction, accept_anything, workers or os.cpu_count() or 1)
     parts = []
     while block := list(itertools.islice(items, _BLOCK)):
         parts.append(_score(run, block, threshold))
@@ -212,11 +230,11 @@ def predict(
 
 
 def _decode(
-    images: list[Path | Bad], side: int, accept_anything: bool, workers: int
+    images: list[Path | Bad], reduction: Reduction, accept_anything: bool, workers: int
 ) -> Iterator[tuple[str, np.ndarray | None, str]]:
-    """In order, in threads: of each image its name, its pixels [side, side] u8 or None, and why there are none."""
+    """In order, in threads: of each image its name, its pixels [size, size] u8 or None, and why there are none."""
     items = (x if isinstance(x, Bad) else Entry(printable(str(x)), str(x), "", x, 0) for x in images)
-    for item, decoded in reading.decoded(items, Reduction(side), workers):
+    for item, decoded in reading.decoded(items, reduction, workers):
         if isinstance(item, Bad):
             yield printable(item.image), None, item.reason
         elif isinstance(item, Entry):

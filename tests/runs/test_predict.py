@@ -2,7 +2,8 @@
 
 import functools
 import io
-from types import SimpleNamespace
+import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cxrjax import load_run
+from cxrjax.data.decode import Reduction, decode
 from cxrjax.metrics import discrimination
 from cxrjax.runs import trained as predict
 from experiments import _cli
@@ -110,6 +112,21 @@ def test_anything_is_accepted_if_asked(small_run, folder, tmp_path):
     assert table["decision"].notna().sum() == 6
 
 
+def test_files_are_reduced_as_the_runs_own_were(small_run, small_phantom, tmp_path):
+    """A wide image, whose run's store was padded: not stretched as by default."""
+    run = shutil.copytree(small_run, tmp_path / "run")
+    summary = json.loads((run / "summary.json").read_text())
+    summary["data"]["made"] = {"size": 256, "fit": "pad", "filter": "box"}
+    (run / "summary.json").write_text(json.dumps(summary))
+    Image.fromarray(np.tile(small_phantom.images[0], 2)).save(tmp_path / "wide.png")
+    loaded = load_run(run)
+    assert loaded.reduction == Reduction(256, "pad", "box", "full")  # the only range before it was recorded
+    pixels = decode((tmp_path / "wide.png").read_bytes(), "wide.png", loaded.reduction).pixels
+    score = predict.predict(loaded, [tmp_path / "wide.png"])["score"].item()
+    assert score == pytest.approx(loaded(pixels[None]).mean(), abs=1e-6)
+    assert load_run(small_run).reduction == Reduction()
+
+
 def test_all_refused_is_no_mistake(small_run, folder, capsys):
     assert call(f"--run={small_run}", folder / "tiny.png") == 0
     output = capsys.readouterr()
@@ -121,7 +138,7 @@ class OneSeed:
     """Stands for a run of one seed: the score is the upper left pixel."""
 
     seeds = (0,)
-    net = SimpleNamespace(model=SimpleNamespace(source=256))
+    reduction = Reduction()
 
     def __call__(self, images):
         return images[:, :1, 0].astype(np.float32) / 255
