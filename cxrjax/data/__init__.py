@@ -2,8 +2,7 @@
 
 Public: `load` (any data set -> an image store), `sources`, `labels`, `prepare`, `cohort` (draws and splits), `decode`,
 `dicom`, `screening`, `copies`, `phantom`, `tfds` (needs TensorFlow Datasets). Internal: `phrases` and `vocabulary` (of
-labels), `attributes`, `conventions`, `patients`, `reading`, `contact_sheet`, `grey`, `jpeg`, `tiff`, `dicom_elements`,
-`dicom_grey`, `dicom_frames`, `dicom_worker`.
+labels), `attributes`, `conventions`, `patients`, `reading`, `contact_sheet`, `grey`, `jpeg`, `tiff`.
 """
 
 from cxrjax.base import lazy_modules

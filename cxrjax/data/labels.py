@@ -138,7 +138,7 @@ def read_columns(
     """Labels of 0/1 columns (CheXpert, VinDr): what no column says is unknown, unless the image has no finding.
 
     Args:
-      columns: name -> [N] str: 1, 0, -1 (uncertain) or blank (unknown), or what `vocabulary.classes` names.
+      columns: name -> [N] str: 1, 0, -1 (uncertain) or blank (unknown), or what --classes names.
       findings: name -> finding.
       vocabulary: how words are read.
       place: where they stand, for messages.

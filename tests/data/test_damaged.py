@@ -12,8 +12,8 @@ from PIL import Image
 from pydicom import uid
 
 from cxrjax.base import InputError
-from cxrjax.data import dicom_worker
 from cxrjax.data.decode import decode
+from cxrjax.data.dicom import worker
 from tests.data.dicom_files import NAME, deflated, dicom, encapsulated, rle
 
 CHECKED = ("PNG", "PNG 16")  # formats in which a checksum tells any change
@@ -106,7 +106,7 @@ def flat_rows(pixels):
 
 @pytest.mark.parametrize("count", [50, pytest.param(300, marks=pytest.mark.slow)])
 def test_a_damaged_file_gives_its_pixels_or_a_named_mistake(originals, count, monkeypatch):
-    monkeypatch.setattr(dicom_worker, "LIMIT_SECONDS", 2.0)  # pydicom goes round for ever at some
+    monkeypatch.setattr(worker, "LIMIT_SECONDS", 2.0)  # pydicom goes round for ever at some
     rng = np.random.default_rng(count)
     outcomes = defaultdict(Counter)
     true = {kind: decode(content, file_name(kind)).pixels for kind, content in originals.items()}

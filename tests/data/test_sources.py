@@ -455,6 +455,6 @@ def test_a_source_is_prepared_in_the_size_that_is_asked_for(tmp_path):
 
 
 def test_modules_are_imported_where_posix_is_not_there():
-    names = "cxrjax.data.load", "cxrjax.data.prepare", "cxrjax.data.dicom_worker", "cxrjax.storage.array_cache"
+    names = "cxrjax.data.load", "cxrjax.data.prepare", "cxrjax.data.dicom.worker", "cxrjax.storage.array_cache"
     code = f"import sys; sys.modules.update(fcntl=None, resource=None); import {', '.join(names)}"
     subprocess.run([sys.executable, "-c", code], check=True)

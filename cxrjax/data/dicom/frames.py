@@ -5,7 +5,7 @@
 | JPEG of 12 bits (process 4), lossless JPEG (process 14), JPEG-LS | imagecodecs (libjpeg-turbo, CharLS), an extra |
 
 By what the frame holds, not by what its transfer syntax says. Bits of the container that the header does not count are
-kept. Runs in a child process (`dicom_worker`).
+kept. Runs in a child process (`worker`).
 """
 
 from __future__ import annotations

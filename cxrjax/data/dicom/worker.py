@@ -26,7 +26,7 @@ _idle: queue.LifoQueue[subprocess.Popen[bytes]] = queue.LifoQueue()
 
 
 def pixel_array(content: bytes) -> np.ndarray:
-    """What `dicom_frames.decode` gives for a DICOM file, by a child process. Threads may call it.
+    """What `frames.decode` gives for a DICOM file, by a child process. Threads may call it.
 
     Args:
       content: of the file.
@@ -64,7 +64,7 @@ def _child() -> subprocess.Popen[bytes]:
             _end(idle)
         return idle
     # Modules are looked for where this process finds them, installed or not, wherever it stands meanwhile.
-    start = "import sys; sys.path[:] = sys.argv[1:]; from cxrjax.data import dicom_worker; dicom_worker.serve()"
+    start = "import sys; sys.path[:] = sys.argv[1:]; from cxrjax.data.dicom import worker; worker.serve()"
     command = [sys.executable, "-c", start, *_SEARCHED]
     # What decoders print about damaged data is of no use to anybody.
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -104,7 +104,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
     import pydicom
 
-    from cxrjax.data import dicom_frames
+    from cxrjax.data.dicom import frames
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the whole file
     with contextlib.suppress(EOFError):
@@ -113,7 +113,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             signal.setitimer(signal.ITIMER_REAL, float(limit))  # ends the process, also when its parent is gone
             fault, buffer = "", io.BytesIO()
             try:
-                np.save(buffer, dicom_frames.decode(pydicom.dcmread(io.BytesIO(content), force=True)))
+                np.save(buffer, frames.decode(pydicom.dcmread(io.BytesIO(content), force=True)))
             except InputError as error:
                 fault = str(error)
             except Exception as error:  # its message may quote the file

@@ -6,7 +6,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from cxrjax.data.dicom_elements import number, numbers, text
+from cxrjax.data.dicom.elements import number, numbers, text
 from tests.data.dicom_files import RAMP, dicom, written
 
 

@@ -13,7 +13,7 @@ from pydicom import Dataset
 
 from cxrjax.base import InputError
 from cxrjax.data import grey
-from cxrjax.data.dicom_elements import note, number, numbers, text
+from cxrjax.data.dicom.elements import note, number, numbers, text
 
 _NARROWEST = {"LINEAR": 1.0, "LINEAR_EXACT": 0.0, "SIGMOID": 0.0}  # window width that is allowed; 0 itself is not
 
@@ -33,7 +33,7 @@ def shown(data: Dataset, container: np.ndarray, rule: str, notes: list[str]) -> 
       data: its header.
       container: [H, W] of 8 or 16 bits, as they stand in the file; those outside the stored ones may hold anything.
       rule: what becomes black and white where the header does not say it, see `grey.limits`.
-      notes: see `dicom_elements.numbers`.
+      notes: see `elements.numbers`.
 
     Returns:
       [H, W] f32, 0..255.
@@ -110,7 +110,7 @@ def _look_up(
       values: [V] that are looked up.
       signed: whether they may be negative; then so may the first one that the LUT maps, whatever its VR says, which
         implicit VR does not tell and many write as US.
-      notes: see `dicom_elements.numbers`.
+      notes: see `elements.numbers`.
     """
     descriptor = numbers(item, "LUTDescriptor", notes)
     if len(descriptor) < 2 or descriptor[0] is None or descriptor[1] is None:

@@ -8,7 +8,7 @@ import pytest
 from pydicom.uid import JPEG2000Lossless
 
 from cxrjax.base import InputError
-from cxrjax.data import dicom_worker
+from cxrjax.data.dicom import worker
 from tests.data.dicom_files import RAMP, compressed, shown
 
 GREY = (RAMP // 16).astype(np.uint8)
@@ -20,7 +20,7 @@ def content():
 
 
 def test_a_decoder_that_crashes_harms_nobody_else(content, monkeypatch):
-    dicom_worker.close()
+    worker.close()
     children = []
 
     def abort():
@@ -29,7 +29,7 @@ def test_a_decoder_that_crashes_harms_nobody_else(content, monkeypatch):
         return children[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(dicom_worker, "_child", abort)
+        patch.setattr(worker, "_child", abort)
         with pytest.raises(InputError, match="its decoder crashed, or took more than"):
             shown(content)
     assert len(children) == 2  # a first crash may be another's fault
@@ -40,7 +40,7 @@ def test_a_decoder_that_never_ends_is_ended(content, monkeypatch):
     """A JPEG 2000 box of length 0, at which pydicom goes round for ever."""
     place = content.index(b"ftyp")
     endless = content[: place - 4] + bytes(4) + content[place:]
-    monkeypatch.setattr(dicom_worker, "LIMIT_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "LIMIT_SECONDS", 0.1)
     with pytest.raises(InputError, match=r"its decoder crashed, or took more than 0 s"):
         shown(endless)
     monkeypatch.undo()
@@ -49,9 +49,9 @@ def test_a_decoder_that_never_ends_is_ended(content, monkeypatch):
 
 def test_an_idle_child_that_died_is_replaced(content):
     shown(content)
-    child = dicom_worker._idle.get_nowait()
+    child = worker._idle.get_nowait()
     child.kill()
-    dicom_worker._idle.put(child)
+    worker._idle.put(child)
     np.testing.assert_array_equal(shown(content), GREY)
 
 
@@ -68,8 +68,8 @@ def test_the_child_finds_what_this_process_found(content, tmp_path, monkeypatch)
     interpreter = tmp_path / "python"
     interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n', encoding="utf-8")  # knows no site-packages
     interpreter.chmod(0o755)
-    dicom_worker.close()
+    worker.close()
     monkeypatch.setattr(sys, "executable", str(interpreter))
     monkeypatch.chdir(tmp_path)
     np.testing.assert_array_equal(shown(content), GREY)
-    dicom_worker.close()
+    worker.close()

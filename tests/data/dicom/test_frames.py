@@ -12,7 +12,8 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import pixel_array
 
 from cxrjax.base import InputError
-from cxrjax.data import dicom_frames, dicom_worker, jpeg
+from cxrjax.data import jpeg
+from cxrjax.data.dicom import frames, worker
 from tests.data.dicom_files import RAMP, compressed, dicom, encapsulated, linear, rle, shown
 
 imagecodecs = pytest.importorskip("imagecodecs", reason="imagecodecs is not installed (the extra dicom)")
@@ -148,7 +149,7 @@ def test_lossy_compression_is_decoded_as_by_gdcm(name, tmp_path):
     syntax, bits, encode = LOSSY[name]
     pixels = SMOOTH if bits == 12 else (SMOOTH // 16).astype(np.uint8)
     content = encapsulated(syntax, encode(pixels), pixels, bits)
-    decoded = dicom_frames.decode(dcmread(io.BytesIO(content)))
+    decoded = frames.decode(dcmread(io.BytesIO(content)))
     # A decoder of DCT or wavelets may round once otherwise.
     assert np.abs(decoded.astype(int) - by_gdcm(content, tmp_path)).max() <= (0 if "LS" in name else 1)
     assert 0 < np.abs(decoded.astype(int) - pixels).max() < (16 if bits == 12 else 4)
@@ -166,7 +167,7 @@ def test_lossy_compression_is_decoded_as_by_gdcm(name, tmp_path):
 def test_files_of_pydicom_are_decoded_as_by_gdcm(name, tmp_path):
     path = Path(get_testdata_file(name))
     data = dcmread(path)
-    decoded = dicom_frames.decode(dcmread(path))
+    decoded = frames.decode(dcmread(path))
     expected = (
         by_gdcm(path.read_bytes(), tmp_path)
         if name.startswith(("JPG", "MR_small_RLE"))
@@ -176,7 +177,7 @@ def test_files_of_pydicom_are_decoded_as_by_gdcm(name, tmp_path):
 
 
 def test_twelve_bits_of_jpeg_have_the_values_that_pydicom_publishes():
-    decoded = dicom_frames.decode(dcmread(get_testdata_file("JPGExtended.dcm")))
+    decoded = frames.decode(dcmread(get_testdata_file("JPGExtended.dcm")))
     assert (decoded[420, 140], decoded[230, 120]) == (244, 95)
 
 
@@ -229,7 +230,7 @@ def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
     frame = jpegls(RAMP.astype(np.uint16), 12)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs imagecodecs: pip install 'cxrjax\[dicom\]'"):
-        dicom_frames.decode(dcmread(io.BytesIO(encapsulated(uid.JPEGLSLossless, frame, RAMP, 12))))
+        frames.decode(dcmread(io.BytesIO(encapsulated(uid.JPEGLSLossless, frame, RAMP, 12))))
 
 
 def test_with_and_without_imagecodecs_a_file_has_the_same_decoder(monkeypatch):
@@ -238,9 +239,9 @@ def test_with_and_without_imagecodecs_a_file_has_the_same_decoder(monkeypatch):
     monkeypatch.setattr(imagecodecs, "jpeg2k_decode", None, raising=False)
     grey = (RAMP // 16).astype(np.uint8)
     content = encapsulated(uid.JPEG2000Lossless, J2K(grey, bitspersample=8), grey, 8)
-    np.testing.assert_array_equal(dicom_frames.decode(dcmread(io.BytesIO(content))), grey)
+    np.testing.assert_array_equal(frames.decode(dcmread(io.BytesIO(content))), grey)
     baseline = compressed(uid.JPEGBaseline8Bit, grey, "JPEG", 8)
-    assert np.abs(dicom_frames.decode(dcmread(io.BytesIO(baseline))).astype(int) - grey).max() <= 6  # lossy
+    assert np.abs(frames.decode(dcmread(io.BytesIO(baseline))).astype(int) - grey).max() <= 6  # lossy
     frame = next(generate_frames(dcmread(io.BytesIO(baseline)).PixelData, number_of_frames=1))
     assert jpeg.parse(frame)[:4] == (jpeg.BASELINE, 8, 64, 64)
-    assert dicom_worker.pixel_array(baseline).dtype == np.uint8
+    assert worker.pixel_array(baseline).dtype == np.uint8

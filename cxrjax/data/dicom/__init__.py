@@ -1,6 +1,8 @@
 """One DICOM radiograph: its pixels as they are meant to be seen, and what its header says of patient and view.
 
-Only the elements named here are parsed, so that a patient's name gets into no table, log or error.
+Only the elements named here are parsed, so that a patient's name gets into no table, log or error. Internal: `elements`
+(numbers and text of a header), `frames` (decoders of pixel data), `worker` (the process in which they run), `display`
+(stored values -> grey values).
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from pydicom import Dataset, uid
 from pydicom.pixels.utils import pixel_array
 
 from cxrjax.base import InputError
-from cxrjax.data import dicom_grey, dicom_worker
-from cxrjax.data.dicom_elements import number, text
+from cxrjax.data.dicom import display, worker
+from cxrjax.data.dicom.elements import number, text
 
 
 class Details(NamedTuple):
@@ -109,7 +111,7 @@ def shown(header: Header, rule: str = "robust") -> np.ndarray:
       InputError: saying what is wrong, without naming the file.
     """
     pixels = _decode(header.data, header.content)
-    return pixels if pixels.ndim == 3 else dicom_grey.shown(header.data, pixels, rule, header.notes)
+    return pixels if pixels.ndim == 3 else display.shown(header.data, pixels, rule, header.notes)
 
 
 def _inflated(content: bytes, limit: int) -> bytes:
@@ -164,7 +166,7 @@ def _decode(data: Dataset, content: bytes) -> np.ndarray:
     what = f"pixel data ({syntax.name}) cannot be decoded"
     try:
         if syntax.is_compressed:
-            pixels = dicom_worker.pixel_array(content)
+            pixels = worker.pixel_array(content)
         else:
             _refuse_length(data)
             pixels = pixel_array(data, correct_unused_bits=False)
