@@ -10,7 +10,6 @@ only where, how much or of what kind it is. What is not understood stops with on
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -185,7 +184,7 @@ def _refuse(faults: Counter[str], vocabulary: Vocabulary, place: str) -> None:
     named = []
     for fault, images in ordered[:_NAMED]:
         text, _, contradiction = fault.partition("\0")
-        near = "" if contradiction else _near(text, vocabulary)
+        near = "" if contradiction else vocabulary.near(text)
         named.append(f"{text!r} ({images} {'image' if images == 1 else 'images'}{contradiction or near})")
     more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
     pair = f"{ordered[0][0].partition(chr(0))[0]}=Pneumonia"
@@ -195,12 +194,6 @@ def _refuse(faults: Counter[str], vocabulary: Vocabulary, place: str) -> None:
         f"{place}: {are} not understood: {', '.join(named)}{more}; --classes={flag} (or =No Finding, =unknown, ...) "
         "says what one means, --other_findings=keep takes each as a finding of its own"
     )
-
-
-def _near(text: str, vocabulary: Vocabulary) -> str:
-    """A known finding that is spelled nearly so."""
-    near = difflib.get_close_matches(fold(text), vocabulary.findings, 1, 0.8)
-    return f", perhaps {vocabulary.findings[near[0]]}?" if near else ""
 
 
 def plain(labels: str) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.prepare import prepare
 from cxrjax.data.sources import Source, folder, is_archive, nih, table
 from cxrjax.data.sources.image_files import why_no_image
+from cxrjax.data.vocabulary import key
 from cxrjax.storage.store import About, ImageStore, is_store, label_counts, open_store, read_about
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ def naming(flags: SourceFlags) -> Naming:
     if unknown:
         raise InputError(f"--columns knows {', '.join(table.KNOWN)}, not {', '.join(unknown)}")
     vocabulary = Vocabulary(_pairs("classes", flags.classes), flags.other_findings, flags.uncertain)
+    vocabulary.entry("")  # refuses a meaning that cannot be read
     return Naming(vocabulary, columns, _pattern(flags.patient_regex), meanings, flags.masks == "keep")
 
 
@@ -63,7 +66,12 @@ def _pairs(flag_name: str, text: str) -> dict[str, str]:
     pairs = [part.partition("=")[::2] for part in parts if part.strip()]
     if any(not all(side.strip() for side in pair) for pair in pairs):
         raise InputError(f"--{flag_name} must be NAME=VALUE,NAME=VALUE, got {text!r}")
-    return {name.strip(): value.strip() for name, value in pairs}
+    values = {name.strip(): value.strip() for name, value in pairs}
+    folded = Counter(map(key, values))
+    twice = [name for name, value in pairs if folded[key(name)] > 1 or values[name.strip()] != value.strip()]
+    if twice:
+        raise InputError(f"--{flag_name} says twice what {twice[0].strip()!r} is: {text!r}")
+    return values
 
 
 def _pattern(text: str) -> re.Pattern[str] | None:

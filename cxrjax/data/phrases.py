@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from cxrjax.base import tasks
+from cxrjax.base import InputError, tasks
 from cxrjax.base.tasks import ABSENT, OPEN
 from cxrjax.data import vocabulary as words
-from cxrjax.data.vocabulary import DASHES, NO_FINDING, PNEUMONIA, fold, is_words, key
-
-Phrase: TypeAlias = tuple[str, ...]  # folded words
+from cxrjax.data.vocabulary import DASHES, NO_FINDING, PNEUMONIA, Phrase, fold, is_words, key
 
 _STRONG, _WEAK = re.compile(r"[|;\n\t]"), re.compile(r"[,/+&]")
-_SEPARATING = re.compile(rf"(?<![^\W_])(?:{'|'.join(words.AND)})(?![^\W_])", re.IGNORECASE)
+_SEPARATING = re.compile(rf"[_-]?(?<![^\W_])(?:{'|'.join(words.AND)})(?![^\W_])[_-]?", re.IGNORECASE)
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _ENCLOSED = re.compile(r"(['\"])(.*)\1")
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"'})
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_DENIED = re.compile(r"(?:^|(?<=[|;]))\s*-\s*(?=[^\W\d])")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class Unread(ValueError):
@@ -42,23 +42,13 @@ class Item(NamedTuple):
     is_open: bool = False  # says that something is not known
     kind: str = ""  # kinds of pneumonia alone, which mean something only beside it
     unread: str = ""  # what is not understood
-    by_prefix: bool = False  # absent or uncertain by a word that may stand for what follows, too
+    reach: str = ""  # absent or uncertain by a word that may be meant for what follows, or for what is before, too
 
 
 def _said(state: str, findings: Phrase) -> Item:
     """Findings that are present, absent or uncertain."""
     present, absent, uncertain = (findings if state == name else () for name in ("present", "absent", "uncertain"))
     return Item(present, absent, uncertain)
-
-
-def _phrases(texts: Iterable[str]) -> frozenset[Phrase]:
-    return frozenset(tuple(fold(text).split()) for text in texts)
-
-
-_KINDS, _QUALIFIERS, _FILLERS = (_phrases(x) for x in (words.PNEUMONIA_KINDS, words.QUALIFIERS, words.FILLERS))
-_PREFIXES = {"absent": _phrases(words.NEGATIONS), "uncertain": _phrases(words.HEDGES)}
-_ENDINGS = {"absent": _phrases(words.NEGATED), "uncertain": _phrases(words.HEDGED), "present": _phrases(words.AFFIRMED)}
-_MISSING = frozenset(map(fold, words.MISSING))
 
 
 @dataclass(frozen=True)
@@ -75,17 +65,20 @@ class Vocabulary:
     @functools.cached_property
     def findings(self) -> dict[str, str]:
         """Folded name or synonym -> finding, as labels spell it."""
-        spellings = {fold(t): t for text in self.classes.values() for t in map(str.strip, text.split("|"))}
+        spellings = {fold(name): name for item in self._entries.values() for name in item.present}
         for task in tasks.TASKS.values():
             classes = (task.positive, task.negative, *task.counted)
             spellings |= {fold(c.finding): c.finding for c in classes}
         for finding, synonyms in words.SYNONYMS.items():
             spellings |= {fold(name): finding for name in (finding, *synonyms)}
-        return {name: finding for name, finding in spellings.items() if name and name not in _MISSING}
+        return {name: finding for name, finding in spellings.items() if name and name not in words.NOTHING}
 
     @functools.cached_property
     def _by_phrase(self) -> dict[Phrase, str]:
         return {tuple(name.split()): finding for name, finding in self.findings.items()}
+
+    def _holds_finding(self, text: str) -> bool:
+        return any((word,) in self._by_phrase for word in fold(text).split())
 
     @functools.cached_property
     def _squeezed(self) -> dict[str, Phrase]:
@@ -94,7 +87,7 @@ class Vocabulary:
 
     @functools.cached_property
     def _entries(self) -> dict[str, Item]:
-        return {key(text): self._of_entry(labels) for text, labels in self.classes.items()}
+        return {key(text): self._of_entry(text, labels) for text, labels in self.classes.items()}
 
     @functools.cached_property
     def _kept(self) -> dict[str, str]:
@@ -102,13 +95,34 @@ class Vocabulary:
         return {}
 
     @functools.cached_property
+    def _keeping(self) -> Vocabulary:
+        """The same without entries, which keeps what is not understood."""
+        return replace(self, classes={}, other_findings="keep")
+
+    @functools.cached_property
     def strict(self) -> Vocabulary:
         """The same, with nothing kept that is not understood."""
         return replace(self, other_findings="refuse")
 
-    def _of_entry(self, labels: str) -> Item:
-        names = [self.finding(name) for name in labels.split("|")]
-        return Item(present=tuple(name for name in names if name), is_open=None in names)
+    def _of_entry(self, text: str, labels: str) -> Item:
+        """What an entry's labels say, as they are read without entries; a name like no known word is a new finding."""
+        try:
+            said = self._keeping.read(_DENIED.sub("no ", labels)).split("|")
+        except Unread as error:
+            raise InputError(f"--classes={text}={labels} says {error}") from error
+        names = [name for name in said if name not in ("", OPEN) and not name.startswith(ABSENT)]
+        for name in set(names).difference(self._keeping.findings.values()):
+            near = self._keeping.near(name)
+            if near or words.says_state(name) or self._keeping._holds_finding(name) or key(name).isdigit():
+                raise InputError(f"--classes={text}={labels}: {name!r} is no known finding{near}")
+        absent = tuple(name.removeprefix(ABSENT) for name in said if name.startswith(ABSENT))
+        return Item(tuple(names), absent, is_open=bool({"", OPEN} & set(said)))
+
+    def near(self, text: str) -> str:
+        """A known finding that is spelled nearly so, for messages; normal is not near abnormal."""
+        near = difflib.get_close_matches(fold(text), self.findings, 1, 0.8)
+        finding = self.findings[near[0]] if near else NO_FINDING
+        return "" if finding == NO_FINDING else f", perhaps {finding}?"
 
     def finding(self, text: str) -> str | None:
         """The finding that a name or synonym means, or None."""
@@ -121,7 +135,7 @@ class Vocabulary:
     @staticmethod
     def is_missing(text: str) -> bool:
         """True of blanks, nan, unknown and other words for no label."""
-        return text.strip() in ("", OPEN, "-", "--") or fold(text) in _MISSING
+        return text.strip() in ("", OPEN, "-", "--") or fold(text) in words.NOTHING
 
     @staticmethod
     def item(finding: str, state: str) -> Item:
@@ -143,8 +157,7 @@ class Vocabulary:
 
     def _known(self, text: str) -> Item | None:
         """A text, or part of one, that is known as it stands."""
-        entry = self.entry(text)
-        if entry:
+        if entry := self.entry(text):
             return entry
         if self.is_missing(text):
             return Item(is_open=True)
@@ -153,8 +166,7 @@ class Vocabulary:
 
     def _items(self, text: str) -> list[Item]:
         """Parts of a list; a printed one has brackets and quotes, and then a comma within quotes is none of its own."""
-        known = self._known(text)
-        if known:
+        if known := self._known(text):
             return [known]
         text = text.strip().translate(_QUOTES)
         if text[0] + text[-1] in ("[]", "()", "{}"):
@@ -166,66 +178,62 @@ class Vocabulary:
 
     def _sentence(self, text: str) -> list[Item]:
         """What stands between strong separators: findings joined by commas, slashes, "and"."""
-        known = self._known(text)
-        if known:
+        if known := self._known(text):
             return [known]
         parts = [part for piece in _WEAK.split(text) for part in _SEPARATING.split(piece)]
         items = [self._part(part) for part in parts if part.strip()]
-        followers = itertools.pairwise(items)
-        if any(item.by_prefix and not after.by_prefix for item, after in followers):  # "no effusion, pneumonia"
-            return [Item(unread=text.strip())]
-        return items
+        return [self._unread(text)] if any(itertools.starmap(_is_shared, itertools.pairwise(items))) else items
 
     def _part(self, text: str) -> Item:
         """One part without separators."""
         text = _ENCLOSED.sub(r"\2", text.strip())
         item = self._known(text) or self._phrase(text)
-        if item:
-            return item
+        return item or self._unread(text)
+
+    def _unread(self, text: str) -> Item:
+        """What is not understood, or kept as a finding of its own."""
+        reach = "both" if tuple(fold(text).split()) in words.STATES else ""
         if self.other_findings != "keep":
-            return Item(unread=text.strip())
+            return Item(unread=text.strip(), reach=reach)
         # A known finding's word in it may mean anything: then it does not say that the others are absent.
         name = " ".join(text.split()).strip(" -?'\"[](){}")
-        single_words = {phrase[0] for phrase in self._by_phrase if len(phrase) == 1}
-        is_open = not name or not single_words.isdisjoint(fold(text).split())
-        return Item(present=(self._kept.setdefault(fold(name), name),) if name else (), is_open=is_open)
+        name = "" if self.finding(name) else name  # "-Mass" is no Mass
+        is_open = not name or self._holds_finding(name)
+        return Item(present=(self._kept.setdefault(fold(name), name),) if name else (), is_open=is_open, reach=reach)
 
     def _phrase(self, text: str) -> Item | None:
         """Words that are understood one and all, or None."""
         text = re.sub(r"[()\[\]:=]", " ", text.translate(DASHES)).strip()
-        is_hedged = "?" in (text[:1], text[-1:])
+        is_hedged, hedge_is_last = "?" in (text[:1], text[-1:]), not text.startswith("?")
         text = text.strip("? ")
         if not is_words(text):
             return None
-        squeezed = fold(text).replace(" ", "")
-        phrase = self._squeezed.get(squeezed) or tuple(fold(_CAMEL.sub(" ", text)).split())
+        phrase = self._squeezed.get(fold(text).replace(" ", "")) or tuple(fold(text).split())
+        if self._cover(phrase) is None:
+            phrase = tuple(fold(_CAMEL.sub(" ", text)).split())
         covered = self._cover(phrase)
         if is_hedged:
-            return self._say("uncertain", phrase)
+            return self._say("uncertain", phrase, "before" if hedge_is_last else "after")
         if covered is not None:
             return Item(present=covered) if covered else Item(kind=text)
-        for state, prefixes in _PREFIXES.items():
+        for state, prefixes in words.PREFIXES.items():
             for length in (3, 2, 1):
                 if phrase[:length] in prefixes:
-                    item = self._say(state, phrase[length:])
-                    return item and item._replace(by_prefix=True)
-        for state, endings in _ENDINGS.items():
+                    return self._say(state, phrase[length:], "after")
+        for state, endings in words.ENDINGS.items():
             for length in (2, 1):
                 if phrase[-length:] in endings:
-                    return self._say(state, phrase[:-length])
+                    return self._say(state, phrase[:-length], "before")
         return None
 
-    def _say(self, state: str, phrase: Phrase) -> Item | None:
+    def _say(self, state: str, phrase: Phrase, reach: str) -> Item | None:
         """That a finding is in a state; None where it is unclear which: "no viral pneumonia" may be a bacterial one."""
         covered = (self._by_phrase[phrase],) if phrase in self._by_phrase else self._cover(phrase)
-        if (
-            not covered
-            or len(covered) > 1
-            or NO_FINDING in covered
-            or (state == "absent" and phrase not in self._by_phrase)
-        ):
+        if not covered or len(covered) > 1 or NO_FINDING in covered:
             return None
-        return _said(state, covered)
+        if state == "absent" and phrase not in self._by_phrase:
+            return None
+        return _said(state, covered)._replace(reach=reach)
 
     def _cover(self, phrase: Phrase) -> Phrase | None:
         """Findings that words name, longest names first; () of kinds of pneumonia alone; None if a word is left."""
@@ -236,10 +244,10 @@ class Vocabulary:
                 piece = phrase[place:end]
                 if piece in self._by_phrase:
                     findings.append(self._by_phrase[piece])
-                elif piece not in _KINDS | _QUALIFIERS | _FILLERS:
+                elif piece not in words.BESIDE:
                     continue
-                kinds += piece in _KINDS
-                qualifiers += piece in _QUALIFIERS
+                kinds += piece in words.KINDS
+                qualifiers += piece in words.EXTENTS
                 place = end
                 break
             else:
@@ -275,6 +283,12 @@ class Vocabulary:
         _refuse_contradictions(present, absent)
         listed = list(present) if NO_FINDING in present else [*present, *(ABSENT + name for name in absent)]
         return "|".join([*listed, OPEN] if is_open and listed == list(present) and listed else listed)
+
+
+def _is_shared(item: Item, after: Item) -> bool:
+    """Whether "no effusion, pneumonia", "effusion, pneumonia absent" or "pneumonia, negative" may deny both or one."""
+    before_too = after.reach == "before" != item.reach and not after.present
+    return "both" in (item.reach, after.reach) or item.reach == "after" != after.reach or before_too
 
 
 def _refuse_contradictions(present: Iterable[str], absent: Iterable[str]) -> None:

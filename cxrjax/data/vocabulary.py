@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections.abc import Iterable
+from typing import TypeAlias
 
 NO_FINDING = "No Finding"
 DEVICES = "Support Devices"  # not a finding of the lungs: No Finding may stand beside it (CheXpert)
@@ -73,13 +75,16 @@ MISSING = (
 )  # fmt: skip
 AND = ("and", "with", "y", "con")
 NEGATIONS = ("no", "not", "non", "without", "no evidence of", "no sign of", "negative for", "absence of", "sin")
-NEGATED = ("absent", "negative", "no", "not present", "false")  # behind a finding: "pneumonia: absent"
+NEGATED = ("absent", "negative", "neg", "no", "not present", "false")  # behind a finding: "pneumonia: absent"
 HEDGES = (
     "possible", "possibly", "probable", "probably", "suspected", "suspicion of", "suspicious for", "likely",
     "questionable", "uncertain", "equivocal", "maybe", "posible",
 )  # fmt: skip
 HEDGED = ("possible", "probable", "suspected", "uncertain", "questionable", "equivocal", "likely")
-AFFIRMED = ("present", "positive", "yes", "true")  # behind a finding: "pneumonia: present"
+AFFIRMED = ("present", "positive", "pos", "yes", "true", "confirmed")  # behind a finding: "pneumonia: present"
+DOUBTS = (  # say something of a finding, but not plainly what
+    "ruled out", "rule out", "excluded", "control", "doubtful", "unsure", "unclear", "resolved", "recovered", "healed",
+)  # fmt: skip
 
 # Values of a 0/1 column.
 ONES, ZEROS, UNCERTAIN = ("1", "true", "yes", "y", "t"), ("0", "false", "no", "n", "f"), ("-1",)
@@ -126,3 +131,25 @@ def key(text: str) -> str:
     if _NUMBER.fullmatch(text) or is_words(text):
         return fold(text)
     return " ".join(text.casefold().split())
+
+
+Phrase: TypeAlias = tuple[str, ...]  # folded words
+
+
+def _phrases(texts: Iterable[str]) -> frozenset[Phrase]:
+    return frozenset(tuple(fold(text).split()) for text in texts)
+
+
+NOTHING = frozenset(map(fold, MISSING))
+KINDS, EXTENTS = _phrases(PNEUMONIA_KINDS), _phrases(QUALIFIERS)
+BESIDE = KINDS | EXTENTS | _phrases(FILLERS)  # what leaves a finding what it is
+PREFIXES = {"absent": _phrases(NEGATIONS), "uncertain": _phrases(HEDGES)}
+ENDINGS = {"absent": _phrases(NEGATED), "uncertain": _phrases(HEDGED), "present": _phrases(AFFIRMED)}
+_DOUBTFUL = frozenset[Phrase]().union(*PREFIXES.values(), *ENDINGS.values(), _phrases(DOUBTS))
+STATES = _DOUBTFUL | _phrases((*ONES, *ZEROS, *UNCERTAIN))
+
+
+def says_state(text: str) -> bool:
+    """True of a text with a word that says whether a finding is there: "negative", "not sure"; not "patient no 5"."""
+    padded = re.sub(r" no (?=[0-9])", " ", f" {fold(text)} ")
+    return any(f" {' '.join(phrase)} " in padded for phrase in _DOUBTFUL)

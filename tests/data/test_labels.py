@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from cxrjax.base import InputError, tasks
+from cxrjax.base.config import SourceFlags
 from cxrjax.base.tasks import state
 from cxrjax.data import labels, load, vocabulary
 from cxrjax.data.phrases import Unread, Vocabulary
@@ -60,6 +61,14 @@ from cxrjax.data.sources.nih import FINDINGS
         ("?pneumonia", ""),
         ("possible pneumonia", ""),
         ("Mass|possible pneumonia", "Mass|?"),
+        ("Mass?, Nodule?", ""),
+        ("Effusion present, pneumonia absent", "Effusion|-Pneumonia"),
+        ("Pneumonia/Viral/MERS-CoV", "Pneumonia"),
+        ("Pneumonia/Viral/SARS-CoV-2", "Pneumonia"),
+        ("COVID19Pneumonia", "Pneumonia"),
+        ("viralPneumonia", "Pneumonia"),
+        ("Effusion_and_Mass", "Effusion|Mass"),
+        ("Pneumonia-with-Effusion", "Pneumonia|Effusion"),
         ("nan", ""),
         ("n/a", ""),
         ("", ""),
@@ -76,7 +85,9 @@ def test_a_label_is_read_whole(written, read):
         "COVID-19", "virus", "opacity", "abnormal", "negative", "1", "1.0", "Pneumnia", "no acute disease",
         "pneumonia ruled out", "post-pneumonia scar", "pneumonia -", "-Pneumonia", "pneumonia or edema", "not normal",
         "no viral pneumonia", "no effusion, pneumonia", "no effusion or pneumonia", "no effusion pneumonia",
-        "possible mass, nodule", "viral edema", "pneumonia!", "肺炎",
+        "possible mass, nodule", "viral edema", "pneumonia!", "肺炎", "mass and nodule absent", "mass/nodule negative",
+        "Mass & Nodule: absent", "mass, nodule suspected", "mass, nodule?", "pneumonia, negative", "pneumonia/0",
+        "pneumonia/ruled out", "effusion_and_-mass",
     ],
 )  # fmt: skip
 def test_a_label_that_is_not_understood_whole_is_never_given_a_meaning(written):
@@ -112,12 +123,54 @@ def test_what_the_user_says_stands_above_all():
     assert load._pairs("classes", 'A=b,"c,d=e=f"') == {"A": "b", "c,d": "e=f"}
 
 
+def read_by_flag(classes):
+    return load.naming(SourceFlags(classes=classes)).vocabulary.read("A")
+
+
+@pytest.mark.parametrize(
+    ("classes", "read"),
+    [
+        ("A=Viral Pneumonia", "Pneumonia"), ("A=Pneumonia/Viral", "Pneumonia"), ("A=-Pneumonia", "-Pneumonia"),
+        ('"A=Pneumonia,Effusion"', "Pneumonia|Effusion"), ("A=Mass|no pneumonia", "Mass|-Pneumonia"),
+        ("A=possible mass", ""), ("A=COVID-19", "COVID-19"), ("A=Scoliosis|Mass", "Scoliosis|Mass"),
+        ("A=Abnormal,B=Mass", "Abnormal"), ("A=Mass,A=Mass", "Mass"),
+    ],
+)  # fmt: skip
+def test_what_the_user_says_is_read_as_labels_are(classes, read):
+    assert read_by_flag(classes) == read
+
+
+@pytest.mark.parametrize(
+    ("classes", "why"),
+    [
+        ("A=Pnuemonia", "'Pnuemonia' is no known finding, perhaps Pneumonia?"),
+        ("A=pneumonia ruled out", "no known finding"), ("A=not sure", "no known finding"), ("A=0", "no known finding"),
+        ("A=No Finding|Mass", "says No Finding and Mass"), ("A=Mass,a=Nodule", "says twice what 'A' is"),
+        ("A=Mass,A=Nodule", "says twice what 'A' is"),
+    ],
+)  # fmt: skip
+def test_what_the_user_says_is_refused_where_it_is_unclear(classes, why):
+    with pytest.raises(InputError, match=re.escape(why)):
+        read_by_flag(classes)
+
+
+def test_a_folder_keeps_its_meaning_whatever_an_entry_means():
+    vocabulary = load.naming(SourceFlags(classes="COVID=Viral Pneumonia")).vocabulary
+    assert vocabulary.read("Viral Pneumonia") == vocabulary.read("COVID") == "Pneumonia"
+
+
+def test_abnormal_is_not_nearly_normal():
+    with pytest.raises(InputError, match=r"'ABNORMAL' \(1 image\)"):
+        labels.read(pd.Series(["ABNORMAL"]), Vocabulary(), "table.csv")
+
+
 def test_what_is_kept_is_one_finding_however_it_is_spelled_and_never_denies_what_it_may_mean():
     read = Vocabulary(other_findings="keep").read
     assert [read(text) for text in ("COVID-19", "covid 19|Mass", "Scoliosis", "scoliosis.")] == [
         "COVID-19", "Mass|COVID-19", "Scoliosis", "Scoliosis",
     ]  # fmt: skip
-    assert state(read("pneumonia ruled out"), "Pneumonia") is None
+    for written in ("pneumonia ruled out", "-Pneumonia", "Pneumonia, negative", "effusion, pneumonia absent"):
+        assert state(read(written), "Pneumonia") is None
 
 
 @pytest.mark.parametrize(
