@@ -16,6 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from cxrjax.analysis import scores
 from cxrjax.analysis.subgroups import possible_age
 from cxrjax.analysis.tables import TABLES, RunTables
+from cxrjax.base import codes
 from cxrjax.base.codes import code
 from cxrjax.metrics import registry, resampled_t
 
@@ -25,7 +26,7 @@ _TESTED = ("difference", "difference_low", "difference_high", "p")
 
 
 def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFrame) -> pd.DataFrame:
-    """`Analysis.floors`; columns of a floor that is not available are NaN, `beaten` None.
+    """`Analysis.floors`; columns of a floor that is not available are NaN, `beaten` None, and `note` says why.
 
     Differences are tested by `resampled_t.compare_runs`: network and floor had the same images in every seed.
 
@@ -45,18 +46,18 @@ def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFram
     for name in TRAINED:
         floors[name] = (arms[name].predictions, "") if name in arms else (None, code("not_trained"))
     sizes = (tables.seeds["n_train"].mean(), tables.seeds["n_val"].mean())
-    rows: list[dict[str, object]] = [
-        {"floor": "network", "available": True, "note": "", **_spread(network), "beaten": None}
-    ]
+    of_network = {"floor": "network", "available": True, "note": "", "beaten": None}
+    rows: list[dict[str, object]] = [of_network | _spread(network)]
     for name, (predictions, note) in floors.items():
-        row = {"floor": name, "available": predictions is not None, "note": note, "beaten": None}
+        row = {"floor": name, "available": predictions is not None, "note": note, "beaten": None, "undefined": ""}
         if predictions is not None:
             row |= _beside(network, _of_seeds(predictions, name, network.index), *sizes)
         rows.append(row)
     names = registry.shown_in(registry.FLOORS)
     columns = [name + end for name in names for end in ("", "_sd")]
     columns += [f"{name}_{end}" for name in names for end in _TESTED]
-    return pd.DataFrame(rows, columns=["floor", "available", "note", *columns, "beaten"]).astype({"beaten": object})
+    every = ["floor", "available", "note", *columns, "beaten", "undefined"]
+    return pd.DataFrame(rows, columns=every).astype({"beaten": object})
 
 
 def _of_seeds(predictions: pd.DataFrame, name: str, seeds: pd.Index) -> pd.DataFrame:
@@ -68,22 +69,28 @@ def _of_seeds(predictions: pd.DataFrame, name: str, seeds: pd.Index) -> pd.DataF
 
 
 def _spread(seeds: pd.DataFrame) -> dict[str, object]:
+    """Mean and SD of each metric, and codes of why one is NaN, or leaves seeds out, each with its metric."""
     row: dict[str, object] = {}
+    why = []
     for name in registry.shown_in(registry.FLOORS):
         row |= {name: float(seeds[name].mean()), f"{name}_sd": float(seeds[name].std())}
-    return row
+        why.append(codes.tag(scores.why_no_spread(seeds[name].to_numpy()), metric=name))
+    return row | {"undefined": codes.join(why)}
 
 
 def _beside(network: pd.DataFrame, floor: pd.DataFrame, n_train: float, n_val: float) -> dict[str, object]:
     """A floor's row: its metrics, network minus floor, and whether the network is above it beyond chance."""
     row = _spread(floor)
+    why = [str(row["undefined"])]
     above: dict[str, bool | None] = {}
     for name in registry.shown_in(registry.FLOORS):
         test = resampled_t.compare_runs(floor[name].to_numpy(), network[name].to_numpy(), n_train, n_val)
         values = (test.difference, test.low, test.high, test.p)
         row |= {f"{name}_{end}": value for end, value in zip(_TESTED, values, strict=True)}
+        why.append(codes.tag(test.reason, metric=f"{name}_difference"))
         above[name] = None if np.isnan(test.low) else test.low > 0
-    return row | {"beaten": above["accuracy"] if floor["auroc"].isna().all() else above["auroc"]}
+    beaten = above["accuracy"] if floor["auroc"].isna().all() else above["auroc"]
+    return row | {"beaten": beaten, "undefined": codes.join(why)}
 
 
 def majority(tables: RunTables) -> pd.DataFrame:
@@ -152,8 +159,22 @@ def leakage(by_patient: RunTables, by_image: RunTables) -> pd.DataFrame:
     for name in ("contaminated_share", *registry.shown_in(registry.MAIN)):
         test = resampled_t.compare_runs(patient[name].to_numpy(float), image[name].to_numpy(float), n_train, n_val)
         low, high, p = (np.nan,) * 3 if name == "contaminated_share" else (test.low, test.high, test.p)
-        rows.append((name, patient[name].mean(), image[name].mean(), test.difference, low, high, p))
+        why = _why_untested(patient[name], image[name], test.reason)
+        rows.append((name, patient[name].mean(), image[name].mean(), test.difference, low, high, p, why))
     return pd.DataFrame(rows, columns=TABLES["leakage"].columns)
+
+
+def _why_untested(patient: pd.Series, image: pd.Series, of_test: str) -> str:
+    """Codes of why a row of `Analysis.leakage` has a NaN; `of_test` are the test's."""
+    if patient.name == "contaminated_share":
+        unknown = patient.isna().any() or image.isna().any()
+        return codes.join([code("unknown_patients") if unknown else "", code("follows_from_splits")])
+    left_out = [
+        code("undefined_in_seeds", n=missing, of=len(values))
+        for values in (patient, image)
+        if (missing := int(values.isna().sum()))
+    ]
+    return codes.join([*left_out, of_test])
 
 
 def _splits_seeds(tables: RunTables) -> pd.DataFrame:

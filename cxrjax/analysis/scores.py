@@ -103,7 +103,8 @@ def _evaluate(runs: Mapping[int, Images], thresholds: Mapping[int, float], preva
 
 
 def auroc_intervals(key: jax.Array, sets: Sequence[Scored]) -> list[pd.DataFrame]:
-    """Of each set, by seed: auroc_low and auroc_high by resampling patients, delong_low and delong_high, all 95 %.
+    """Of each set, by seed: auroc_low and auroc_high by resampling patients, delong_low and delong_high, all 95 %, and
+    undefined (codes of why they are NaN).
 
     Args:
       key: typed PRNG key.
@@ -117,8 +118,11 @@ def auroc_intervals(key: jax.Array, sets: Sequence[Scored]) -> list[pd.DataFrame
         rows = {}
         for seed, images in scored.runs.items():
             ends, others = next(drawn)["auroc"], delong.interval(images.label, images.score, images.patient)
-            rows[seed] = (ends.low, ends.high, others.low, others.high)
-        tables.append(pd.DataFrame.from_dict(rows, orient="index", columns=_INTERVALS))
+            reason = codes.join(
+                [codes.tag(ends.reason, metric="auroc_low"), codes.tag(others.reason, metric="delong_low")]
+            )
+            rows[seed] = (ends.low, ends.high, others.low, others.high, reason)
+        tables.append(pd.DataFrame.from_dict(rows, orient="index", columns=[*_INTERVALS, "undefined"]))
     return tables
 
 
@@ -136,7 +140,10 @@ def of_seeds(seeds: pd.DataFrame, training: pd.DataFrame, scored: Scored, interv
         for seed, images in by_seed(training).items()
     }
     metrics = _beside(scored, intervals).assign(train_sensitivity_chosen=pd.Series(reached, dtype=float))
-    return seeds.merge(metrics, left_on="seed", right_index=True, validate="one_to_one")
+    table = seeds.merge(metrics, left_on="seed", right_index=True, validate="one_to_one")
+    unknown = codes.tag(codes.code("unknown_patients"), metric="contaminated_share")
+    shares = zip(table["undefined"], table["contaminated_share"], strict=True)
+    return table.assign(undefined=[codes.join([why, unknown if np.isnan(share) else ""]) for why, share in shares])
 
 
 def of_external_seeds(scored: Scored, intervals: pd.DataFrame) -> pd.DataFrame:
@@ -147,7 +154,22 @@ def of_external_seeds(scored: Scored, intervals: pd.DataFrame) -> pd.DataFrame:
 
 def _beside(scored: Scored, intervals: pd.DataFrame) -> pd.DataFrame:
     chosen = scored.chosen[["sensitivity", "specificity"]].add_suffix("_chosen")
-    return pd.concat([scored.fixed, intervals, scored.thresholds.rename("threshold"), chosen], axis=1)
+    every = pd.concat([scored.fixed, intervals, scored.thresholds.rename("threshold"), chosen], axis=1)
+    of_intervals = every.pop("undefined")
+    return every.assign(undefined=[_why(scored, seed, str(of_intervals[seed])) for seed in scored.runs])
+
+
+def _why(scored: Scored, seed: int, of_intervals: str) -> str:
+    """Codes of why metrics of a seed are NaN, each with its column."""
+    images, texts = scored.runs[seed], []
+    for table, threshold, end in (
+        (scored.fixed, discrimination.THRESHOLD, ""),
+        (scored.chosen[["sensitivity", "specificity"]], float(scored.thresholds[seed]), "_chosen"),
+    ):
+        names = [str(name) for name, is_nan in table.loc[seed].isna().items() if is_nan]
+        reasons = registry.reasons(names, images.label, images.score, np.ones(len(images.label)), threshold)
+        texts += [codes.tag(reason, metric=name + end) for name, reason in reasons.items()]
+    return codes.join([*texts, of_intervals])
 
 
 def over_seeds(
@@ -174,12 +196,18 @@ def over_seeds(
                 values = seeds[metric.name].to_numpy()
                 summary = resampled_t.over_runs(values, n_train, n_val, metric.range)
                 estimate = estimates[_key(rule, metric)]
-                missing = int(np.isnan(values).sum())
-                left_out = codes.code("undefined_in_seeds", n=missing, of=len(values)) if missing else ""
-                undefined = codes.join([reasons.get(metric.name, estimate.reason), left_out])
+                shared = codes.code("seeds_share_images") if data == "external" else ""
+                undefined = codes.join([reasons.get(metric.name, estimate.reason), why_no_spread(values), shared])
                 ends = (summary.low, summary.high) if data == "internal" else (np.nan, np.nan)
                 rows.append((data, rule, metric.name, summary.mean, summary.sd, *ends, *estimate[:3], undefined))
     return pd.DataFrame(rows, columns=TABLES["metrics"].columns)
+
+
+def why_no_spread(values: np.ndarray) -> str:
+    """Codes of why the mean or the SD of these values of seeds is NaN, or leaves seeds out; "" where neither."""
+    missing = int(np.isnan(values).sum())
+    left_out = codes.code("undefined_in_seeds", n=missing, of=len(values)) if missing else ""
+    return codes.join([left_out, codes.code("one_seed") if len(values) - missing == 1 else ""])
 
 
 def pooled_intervals(key: jax.Array, sets: Sequence[Scored], prevalence: float) -> list[dict[str, Estimate]]:

@@ -76,9 +76,11 @@ def _metrics(part: pd.DataFrame, estimates: dict[str, Estimate]) -> dict[str, ob
     for name, estimate in estimates.items():
         row |= dict(zip((name, f"{name}_low", f"{name}_high"), estimate[:3], strict=True))
     label, score, _ = scores.images_of(part)
-    missing = [name for name in registry.shown_in(registry.SUBGROUPS) if np.isnan(estimates[name].value)]
+    names = registry.shown_in(registry.SUBGROUPS)
+    missing = [name for name in names if np.isnan(estimates[name].value)]
     reasons = registry.reasons(missing, label, score, np.ones(len(label)))
-    return row | {"undefined": codes.join([codes.tag(reason, metric=name) for name, reason in reasons.items()])}
+    why = [codes.tag(reasons.get(name, estimates[name].reason), metric=name) for name in names]
+    return row | {"undefined": codes.join(why)}
 
 
 def named(values: pd.Series) -> pd.Series:

@@ -47,19 +47,21 @@ class Analysis(NamedTuple):
     Attributes:
       seeds: `RunTables.seeds` and, of the validation images: every registered metric at 0.5; auroc_low and auroc_high
         (95 %, by resampling patients); delong_low and delong_high; threshold (chosen on training images for the wanted
-        sensitivity), sensitivity_chosen and specificity_chosen at it; train_sensitivity_chosen.
+        sensitivity), sensitivity_chosen and specificity_chosen at it; undefined (codes of why some of these are NaN,
+        each with its column; or ""); train_sensitivity_chosen.
       external_seeds: seed, n, and the same metrics of the external set
       metrics: A row for each data (internal, external), rule (fixed: 0.5, chosen: each seed's threshold) and registered
         metric: mean, sd, low, high over seeds (Nadeau & Bengio; no interval for external), pooled over all seeds'
-        scores with pooled_low and pooled_high (by resampling patients), undefined (codes of why pooled or its interval
-        is NaN, and in how many seeds the metric is, which mean and sd leave out; or "").
+        scores with pooled_low and pooled_high (by resampling patients), undefined (codes of why one of these is NaN,
+        and in how many seeds the metric is, which mean and sd leave out; or "").
       floors: What the network must beat on the same splits, a row each: floor (network, majority, metadata,
         shuffled_labels, random_trunk), available (bool), note (code of why not, or of what it used); of each metric of
         `registry.FLOORS` the mean, _sd, and of network minus floor _difference, _difference_low, _difference_high, _p;
         beaten (bool: of AUROC, or of accuracy where the floor has no AUROC, the interval lies above 0; None where there
-        is no interval).
+        is no interval); undefined (codes of why one is NaN, each with its metric, or ""). The network has no difference
+        from itself, and what is not available no number.
       leakage: --split_by=both: metric (contaminated_share and those of `registry.MAIN`), patient, image (means of the
-        two splits), difference (image - patient), low, high, p.
+        two splits), difference (image - patient), low, high, p, undefined (codes of why one is NaN, or "").
       subgroups: Of the validation images pooled over seeds: variable (view, sex, age, images: of the patient), group,
         images, patients, positives (each image once), small (bool: too few for a metric to mean much), of each metric
         of `registry.SUBGROUPS`: value, _low, _high (by resampling patients), undefined (codes of why one is NaN, or
@@ -67,7 +69,7 @@ class Analysis(NamedTuple):
       operating: Decisions at every threshold: data (internal, external), seed, threshold (0 to 1 in steps of 1/200),
         and the images of each kind; an image is called positive if its score lies above.
       calibration: Reliability, pooled: data, bin_low, bin_high, images and patients (each once), score (mean),
-        positives (share), low, high (Wilson, of as many as there are patients).
+        positives (share), low, high (Wilson, of as many as there are patients); all four NaN where there is no image.
       errors: Validation images by how wrong they are on average, worst first: kind (false positive, false negative),
         score (mean over the seeds that validated it), seeds (how many), and what `RunTables.images` says.
     """
@@ -116,8 +118,8 @@ TABLES = {  # field of `RunTables` or `Analysis` -> its file
     ),
     "external_seeds": Table("external", "seed n"),
     "metrics": Table("metrics", "data* rule* metric* mean sd low high pooled pooled_low pooled_high undefined*"),
-    "floors": Table("floors", "floor* available note* beaten"),
-    "leakage": Table("leakage", "metric* patient image difference low high p"),
+    "floors": Table("floors", "floor* available note* beaten undefined*"),
+    "leakage": Table("leakage", "metric* patient image difference low high p undefined*"),
     "subgroups": Table("subgroups", "variable* group* images patients positives small undefined*"),
     "operating": Table("operating", "data* seed threshold true_pos false_pos false_neg true_neg"),
     "calibration": Table("calibration", "data* bin_low bin_high images patients score positives low high"),
@@ -125,7 +127,9 @@ TABLES = {  # field of `RunTables` or `Analysis` -> its file
 }
 # Of `comparison.Comparison.metrics`, in whatever file a user asks for.
 COMPARISON = Table("", "metric* a b difference low high statistic p seeds reason*")
-_TEXT: set[str] = COMPARISON.text.union(*(table.text for table in TABLES.values()))
+# Text of the tables of `DreamRecord` and `MapRecord`.
+_RECORDS = Table("", "parametrisation* aim* target* metric* method* network* against* note*")
+_TEXT: set[str] = set().union(*(table.text for table in (COMPARISON, _RECORDS, *TABLES.values())))
 
 
 class DreamRecord(NamedTuple):
@@ -181,13 +185,13 @@ def write(folder: Path, tables: RunTables, analysis: Analysis) -> None:
     """Writes every table as a CSV file, seven digits a number; one that is None has no file.
 
     Raises:
-      ValueError: a column holds text that `TABLES` does not say so of: it would come back as numbers.
+      ValueError: a column holds text that no table of `TABLES` says so of: it would come back as numbers.
     """
     for name, table in (tables._asdict() | analysis._asdict()).items():  # seeds of `Analysis` stand for both
         if table is None:
             continue
         texts = {column for column in table if pd.api.types.infer_dtype(table[column], skipna=True) == "string"}
-        if undeclared := texts - TABLES[name].text:
+        if undeclared := texts - _TEXT:
             raise ValueError(f"TABLES[{name!r}] must mark as text {', '.join(sorted(undeclared))}")
         files.write_text(folder / f"{TABLES[name].file}.csv", table.to_csv(index=False, float_format="%.7g"))
 
@@ -206,7 +210,7 @@ def read(folder: Path) -> RunTables:
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Any table of a run. Text stays as written ("00012", "", "NA"), an empty number is NaN.
+    """Any table of a run or of a record. Text stays as written ("00012", "", "NA"), an empty number is NaN.
 
     Args:
       path: of the CSV file.

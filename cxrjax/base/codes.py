@@ -20,6 +20,9 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "fit_not_converged": (),
     "unexplained": (),  # NaN where no rule of its row holds
     "undefined_in_seeds": ("n", "of"),  # mean and SD leave these seeds out
+    "one_seed": (),  # so that nothing is said of the spread over seeds
+    "seeds_share_images": (),  # all of the external set: no interval for other images follows from the seeds' spread
+    "unknown_patients": (),  # so that nobody can tell who is on both sides of a split
     # Why there is no interval, or no test.
     "undefined": (),  # the metric itself is
     "one_patient": (),  # all images are of one patient
@@ -38,6 +41,7 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "no_variance": (),  # the placement values do not vary, so that the estimated variance is 0
     "one_pair": (),  # fewer than two pairs of runs
     "no_difference_varies": (),  # the differences of the runs are all the same
+    "follows_from_splits": (),  # a fact of the splits, of which there is nothing to test
     "p_of_seeds": (),  # p is twice the median of the seeds', which share images; no t nor interval follows
     # Notes of floors.
     "majority_of_training": (),  # the more frequent class of each seed's training images

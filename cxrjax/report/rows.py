@@ -14,9 +14,11 @@ import pandas as pd
 
 from cxrjax.analysis.comparison import Comparison
 from cxrjax.analysis.tables import Results
+from cxrjax.base import codes
 from cxrjax.metrics import registry
 from cxrjax.report.language import DASH, ENGLISH, Language, printable, reasons
 
+_OF_ALL_METRICS = ("one_seed", "seeds_share_images")
 SHARE_OF_LEAKAGE = "contaminated_share"  # in `Analysis.leakage`, beside metrics
 
 
@@ -164,13 +166,17 @@ def metrics(results: Results, data: str, rule: str, numbers: Numbers) -> dict[st
 
 
 def undefined(results: Results, data: str, numbers: Numbers, rules: tuple[str, ...] = ("fixed", "chosen")) -> list[str]:
-    """What is undefined, or has no interval, and why: a line a reason, with the metrics it holds for."""
+    """What is undefined, or has no interval, and why: a line a reason, with the metrics it holds for.
+
+    What holds for all metrics, that there is one seed or that seeds share their images, the pages say themselves.
+    """
     table = results.analysis.metrics
-    table = table[(table["data"] == data) & table["rule"].isin(rules) & (table["undefined"] != "")]
+    table = table[(table["data"] == data) & table["rule"].isin(rules)]
     names: dict[str, list[str]] = {}
     for row in table.to_dict("records"):
-        if row["rule"] == "fixed" or rules != ("chosen",) or registry.METRICS[row["metric"]].is_decision:
-            reason = reasons(row["undefined"], numbers.t)
+        texts = [text for text in row["undefined"].split("; ") if text and text not in _OF_ALL_METRICS]
+        if texts and (row["rule"] == "fixed" or rules != ("chosen",) or registry.METRICS[row["metric"]].is_decision):
+            reason = reasons(codes.join(texts), numbers.t)
             names.setdefault(reason, []).append(numbers.name(row["metric"], results.config.prevalence))
     return [f"{', '.join(dict.fromkeys(listed))}: {reason}." for reason, listed in names.items()]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrjax.analysis import analyse, comparison, curves
+from cxrjax.analysis import analyse, comparison, curves, scores
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.tables import Analysis, Results, RunTables
 from cxrjax.base import InputError, tasks
@@ -173,11 +173,8 @@ def summarise(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis
       analysis: of its tables.
       minutes: since its last start.
     """
-    best = resampled_t.over_runs(
-        analysis.seeds["best_epoch_accuracy"].to_numpy(float),
-        analysis.seeds["n_train"].mean(),
-        analysis.seeds["n_val"].mean(),
-    )
+    values, sizes = analysis.seeds["best_epoch_accuracy"].to_numpy(float), analysis.seeds[["n_train", "n_val"]].mean()
+    best = resampled_t.over_runs(values, *sizes)._asdict() | {"undefined": scores.why_no_spread(values)}
     task = tasks.get(config.task)
     floors = analysis.floors[analysis.floors["floor"] != "network"]
     return {
@@ -188,7 +185,7 @@ def summarise(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis
         "data": data,
         "split_by": setup.split_name(config, data["patients_unknown"], data["images"]),
         "control": config.control,
-        "internal": _figures(analysis, "internal") | {"best_epoch_accuracy": _record(best._asdict())},
+        "internal": _figures(analysis, "internal") | {"best_epoch_accuracy": _record(best)},
         # Here runs share all images, so only training differs: no interval for new images follows from it.
         "external": None if analysis.external_seeds is None else _figures(analysis, "external"),
         "floors": {row["floor"]: _record(row) for row in floors.to_dict("records")},

@@ -10,6 +10,7 @@ import pytest
 
 from cxrjax.analysis import analyse, comparison
 from cxrjax.analysis.tables import Analysis
+from cxrjax.base import codes
 from cxrjax.metrics import registry
 from tests.analysis import run_tables
 
@@ -20,8 +21,8 @@ def test_every_promised_column_is_there(analysed):
         "metrics": "data rule metric mean sd low high pooled pooled_low pooled_high undefined",
         "floors": "floor available note accuracy accuracy_sd auroc auroc_sd accuracy_difference "
         "accuracy_difference_low accuracy_difference_high accuracy_p auroc_difference auroc_difference_low "
-        "auroc_difference_high auroc_p beaten",
-        "leakage": "metric patient image difference low high p",
+        "auroc_difference_high auroc_p beaten undefined",
+        "leakage": "metric patient image difference low high p undefined",
         "subgroups": "variable group images patients positives small accuracy accuracy_low accuracy_high sensitivity "
         "sensitivity_low sensitivity_high specificity specificity_low specificity_high auroc auroc_low auroc_high "
         "undefined",
@@ -121,3 +122,70 @@ def test_tables_of_other_seeds_are_refused(case, name):
     tables = case.tables._replace(**{name: table[table["seed"] != 4]})
     with pytest.raises(ValueError, match=re.escape(f"{name} must have the seeds [3, 4, 5, 6] of the run, got [3, 5")):
         analyse.analyse(case.config, tables, {})
+
+
+def without_reason(row, columns, reasons):
+    """Columns of a row that are NaN while no code speaks of them; those of an interval are told by its low end."""
+    told = {values.get("metric", "") for _, values in codes.parse(reasons)}
+    return [name for name in columns if np.isnan(row[name]) and name.replace("_high", "_low") not in told]
+
+
+@pytest.mark.parametrize("kept", [[0], None], ids=["one seed", "all"])
+def test_every_nan_has_its_reason(case, kept):
+    """Also where seeds validated one class alone, or called no image positive."""
+    config, tables, _ = case
+    seeds = sorted(tables.seeds["seed"])
+    chosen = [seeds[i] for i in kept] if kept else seeds
+
+    def part(table):
+        return None if table is None else table[table["seed"].isin(chosen)].reset_index(drop=True)
+
+    predictions = part(tables.predictions)
+    last = predictions["seed"] == chosen[-1]
+    predictions.loc[last & (predictions["label"] == 1), "score"] = 0.1
+    external = part(tables.external)
+    external = external[(external["seed"] != chosen[-1]) | (external["label"] == 0)]  # of the last seed one class
+    run = tables._replace(
+        seeds=part(tables.seeds), predictions=predictions, training=part(tables.training), external=external
+    )
+    arms = {
+        name: arm._replace(seeds=part(arm.seeds), predictions=part(arm.predictions)) for name, arm in case.arms.items()
+    }
+    arms["split_by_image"] = arms["split_by_image"]._replace(
+        seeds=arms["split_by_image"].seeds.assign(contaminated_share=np.nan)  # as of patients who are unknown
+    )
+    analysis = analyse.analyse(config, run, arms)
+    of_seeds = [*registry.METRICS, "auroc_low", "auroc_high", "delong_low", "delong_high", "threshold"]
+    of_seeds += ["sensitivity_chosen", "specificity_chosen"]
+    for table in (analysis.seeds, analysis.external_seeds):
+        for row in table.to_dict("records"):
+            assert not without_reason(row, of_seeds, row["undefined"])
+    assert analysis.external_seeds[of_seeds].isna().any(axis=None)
+    numbers = ["mean", "sd", "low", "high", "pooled", "pooled_low", "pooled_high"]
+    undefined = analysis.metrics[analysis.metrics[numbers].isna().any(axis=1)]
+    assert len(undefined) and (undefined["undefined"] != "").all()
+    internal = analysis.metrics[(analysis.metrics["data"] == "internal") & analysis.metrics["mean"].notna()]
+    assert (internal["undefined"].str.contains("one_seed")).all() == (len(chosen) == 1)
+    shares = [name + end for name in registry.shown_in(registry.SUBGROUPS) for end in ("", "_low", "_high")]
+    of_groups = analysis.subgroups[analysis.subgroups[shares].isna().any(axis=1)]
+    assert (of_groups["undefined"] != "").all()
+    for name in registry.shown_in(registry.FLOORS):
+        rows = analysis.floors[analysis.floors["available"]]
+        for columns, reason in (([name, f"{name}_sd"], name), ([f"{name}_difference_low"], f"{name}_difference")):
+            for row in rows[rows["floor"] != "network"].to_dict("records"):
+                assert not np.isnan([row[column] for column in columns]).any() or f"metric={reason}" in row["undefined"]
+    assert set(analysis.floors[~analysis.floors["available"]]["note"]) <= {"no_metadata", "not_trained"}
+    leakage = analysis.leakage.set_index("metric")
+    assert (leakage["undefined"] != "")[leakage.isna().any(axis=1)].all()
+    assert leakage.loc["contaminated_share", "undefined"] == "unknown_patients; follows_from_splits"
+    assert (analysis.calibration["images"] == 0).eq(analysis.calibration["score"].isna()).all()
+
+
+def test_a_share_that_nobody_can_tell_says_so(case):
+    """Of validation images whose patient was trained on, where patients are unknown."""
+    seeds = case.tables.seeds
+    shares = seeds["contaminated_share"].where(seeds.index > 0)
+    untold = case.tables._replace(seeds=seeds.assign(contaminated_share=shares))
+    analysis = analyse.analyse(case.config, untold, {})
+    told = analysis.seeds["undefined"].str.contains("unknown_patients metric=contaminated_share")
+    assert list(told) == list(analysis.seeds["contaminated_share"].isna()) == [True, False, False, False]

@@ -82,7 +82,7 @@ def test_the_tables_of_a_run_stay_and_metrics_stand_beside_them(case, analysed):
     columns = list(case.tables.seeds.columns)
     pd.testing.assert_frame_equal(analysed.seeds[columns], case.tables.seeds)
     own = ["auroc_low", "auroc_high", "delong_low", "delong_high", "threshold", "sensitivity_chosen"]
-    own += ["specificity_chosen"]
+    own += ["specificity_chosen", "undefined"]
     assert list(analysed.seeds.columns) == [*columns, *registry.METRICS, *own, "train_sensitivity_chosen"]
     assert list(analysed.external_seeds.columns) == ["seed", "n", *registry.METRICS, *own]
 

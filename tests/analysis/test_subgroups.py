@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
 from cxrjax.analysis import subgroups
+from cxrjax.base import codes
 
 
 def made(rows, **images):
@@ -77,8 +78,11 @@ def test_a_variable_of_one_group_is_left_out(analysed):
 def test_what_a_group_lacks_is_told():
     rows = many(6, 1, "AP") + many(6, 0, "PA", 6)
     found = made(rows, view=["AP"] * 6 + ["PA"] * 6).set_index("group")
-    assert found.loc["AP", "undefined"] == "no_negative_image metric=specificity; no_negative_image metric=auroc"
-    assert found.loc["PA", "undefined"] == "no_positive_image metric=sensitivity; no_positive_image metric=auroc"
+    for group, lacks, defined in (("AP", "negative", "sensitivity"), ("PA", "positive", "specificity")):
+        reasons = {values["metric"]: code for code, values in codes.parse(found.loc[group, "undefined"])}
+        of_both = {"accuracy": "same_in_every_draw", "auroc": f"no_{lacks}_image"}
+        other = {"sensitivity": "specificity", "specificity": "sensitivity"}[defined]
+        assert reasons == of_both | {defined: "same_in_every_draw", other: f"no_{lacks}_image"}
     assert found[["auroc", "auroc_low"]].isna().all(axis=None)
     assert found["small"].all()
 

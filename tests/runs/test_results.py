@@ -49,6 +49,17 @@ def _table(content):
     return pd.read_csv(io.BytesIO(content))
 
 
+def test_a_run_of_an_earlier_version_is_analysed_anew(copy):
+    """It told no reason in these tables."""
+    for name in ("results", "floors"):
+        table = pd.read_csv(copy / f"{name}.csv").drop(columns="undefined")
+        table.to_csv(copy / f"{name}.csv", index=False)
+    assert call(f"--run={copy}") == 0
+    for name in ("results", "floors"):
+        table = run_files.read_table(copy / f"{name}.csv", ["undefined"])
+        assert "metric=" in " ".join(table["undefined"])  # two seeds of four epochs leave some metric undefined
+
+
 def test_language_threshold_and_prevalence_change_the_report_alone(copy, capsys):
     before = {name: (copy / name).read_bytes() for name in KEPT}
     low, high = {}, {}
