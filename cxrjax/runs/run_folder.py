@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrjax.analysis.tables import DreamRecord, MapRecord
+from cxrjax.analysis.tables import DreamRecord, MapRecord, read_table
 from cxrjax.base import InputError, faults, files
 from cxrjax.base.config import SOURCE_FLAGS, ExperimentConfig, run_path, with_absolute_paths
 from cxrjax.report import pages
@@ -236,7 +236,7 @@ def _read_record(
         for path in sorted(folder.glob("*.png")):
             with Image.open(path) as opened:
                 pictures[path.stem] = np.asarray(opened)
-        read = {name: pd.read_csv(folder / f"{name}.csv", keep_default_na=True) for name in tables}
+        read = {name: read_table(folder / f"{name}.csv") for name in tables}
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds damaged files: {error}") from error
     return pictures, read, numbers

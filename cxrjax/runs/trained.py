@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from cxrjax.analysis.tables import read_table
 from cxrjax.base import InputError, Params, tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
@@ -109,7 +110,7 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
     folder = Path(folder)
     config, resolved = run_folder.read_finished(folder)
     loaded = _weights(folder, str(weights or config.weights), resolved.weights_sha256)
-    seed_table = _seed_table(folder)
+    seed_table = read_table(folder / "results.csv", ["seed", "params_sha256", "threshold"])
     hashes = dict(zip(seed_table["seed"].astype(int), seed_table["params_sha256"], strict=True))
     seeds = tuple(range(config.first_seed, config.first_seed + config.seeds))
     for seed in seeds:
@@ -150,17 +151,6 @@ def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:
         was, got = (f"SHA-256 {value}" if value else "random" for value in (expected, now))
         raise InputError(f"{folder} needs the weights that it was trained from ({was}), and {place} is not ({got})")
     return weights
-
-
-def _seed_table(folder: Path) -> pd.DataFrame:
-    """A row a seed: seed, SHA-256 of its head, threshold."""
-    try:
-        table = pd.read_csv(folder / "results.csv", dtype={"params_sha256": str})
-        return table[["seed", "params_sha256", "threshold"]]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{folder / 'results.csv'} must name each seed's params_sha256 and threshold: {error}"
-        ) from error
 
 
 def read_head(place: Path, expected: str) -> Params:

@@ -156,7 +156,8 @@ def read_bad_images(folder: Path) -> pd.DataFrame:
 def read_boxes(folder: Path) -> pd.DataFrame:
     """Boxes of findings: image, finding, x, y (upper left corner), width, height as shares of the image, 0..1."""
     path = folder / "boxes.csv"
-    return pd.read_csv(path, dtype={"image": str}) if path.is_file() else no_boxes()
+    text: dict[str, type] = {"image": str, "finding": str}
+    return pd.read_csv(path, dtype=text, keep_default_na=False) if path.is_file() else no_boxes()
 
 
 def boxes_around(store: ImageStore, finding: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from cxrjax.runs import run_folder
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 NUMBERS = {"octaves": {"dead": 0}}
-TABLE = pd.DataFrame({"parametrisation": ["octaves"], "aim": ["P"], "score": [0.5], "right": [True]})
+TABLE = pd.DataFrame({"parametrisation": ["octaves"], "aim": ["NA"], "score": [0.5], "right": [True]})
 
 
 def test_dreams_come_back(tmp_path):

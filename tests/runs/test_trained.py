@@ -120,7 +120,7 @@ def test_a_folder_that_is_no_finished_run_is_refused(copy, tmp_path):
         ("config.json", '{"name": "p_vs_nf", "task": "p_vs_nf", "wings": 2}', "another version: .*wings"),
         ("config.json", "{", "a damaged run"),
         ("resolved.json", "{}", "resolved.json is damaged, or of another version"),
-        ("results.csv", "seed,accuracy\n3,1\n", "must name each seed's params_sha256 and threshold"),
+        ("results.csv", "seed,accuracy\n3,1\n", "lacks the column.s. params_sha256, threshold"),
         ("results.csv", "seed,params_sha256,threshold\n3,0,0.4\n", "seed 4 must be in results.csv"),
     ],
 )

@@ -53,6 +53,17 @@ def test_what_was_left_out_is_told(tmp_path):
     pd.testing.assert_frame_equal(store.read_bad_images(tmp_path / "s"), bad, check_dtype=False)
 
 
+def test_a_name_that_pandas_takes_for_missing_survives(tmp_path):
+    rows = table(2).assign(image=["NA", "nan.png"], patient=["NA", "null"], labels="None")
+    store.write_store(tmp_path / "s", rows, np.zeros((2, 256, 256), np.uint8), ABOUT)
+    boxes = pd.DataFrame([("NA", "None", 0.25, 0.5, 0.125, 0.25)], columns=list(store.BOX_COLUMNS))
+    store.write_tables(tmp_path / "s", rows, ABOUT, boxes=boxes)
+    opened = store.open_store(tmp_path / "s")
+    assert opened.table["image"].tolist() == ["NA", "nan.png"]
+    pd.testing.assert_frame_equal(store.read_boxes(tmp_path / "s"), boxes, check_dtype=False)
+    assert store.patients_with_box(opened, "None").tolist() == ["NA"]
+
+
 def test_images_are_written_as_numpy_does(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 5, 5), dtype=np.uint8)
     store.write_images(tmp_path / "x.npy", iter(images), 4)
