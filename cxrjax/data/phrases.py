@@ -120,7 +120,7 @@ class Vocabulary:
 
     def near(self, text: str) -> str:
         """A known finding that is spelled nearly so, for messages; normal is not near abnormal."""
-        near = difflib.get_close_matches(fold(text), self.findings, 1, 0.8)
+        near = [] if self._holds_finding(text) else difflib.get_close_matches(fold(text), self.findings, 1, 0.8)
         finding = self.findings[near[0]] if near else NO_FINDING
         return "" if finding == NO_FINDING else f", perhaps {finding}?"
 
@@ -192,7 +192,7 @@ class Vocabulary:
 
     def _unread(self, text: str) -> Item:
         """What is not understood, or kept as a finding of its own."""
-        reach = "both" if tuple(fold(text).split()) in words.STATES else ""
+        reach = "both" if words.says_state(text) or tuple(fold(text).split()) in words.STATES else ""
         if self.other_findings != "keep":
             return Item(unread=text.strip(), reach=reach)
         # A known finding's word in it may mean anything: then it does not say that the others are absent.

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from cxrjax.base import InputError
 from cxrjax.data import decode, load, screening
 from cxrjax.data.decode import Reduction
-from cxrjax.data.phrases import Vocabulary
+from cxrjax.data.phrases import Unread, Vocabulary
 from cxrjax.data.prepare import prepare
 from cxrjax.data.sources import folder, image_files
 from cxrjax.runs import trained
@@ -115,6 +115,35 @@ def test_a_folder_of_the_data_set_is_no_class_and_one_that_contradicts_is_told()
     assert classes_of("PNEUMONIA/normal/a", "NORMAL/b")[0] == ("PNEUMONIA/normal", "")
     with pytest.raises(ValueError, match="No Finding and Pneumonia"):
         Vocabulary().read("PNEUMONIA/normal")
+
+
+@pytest.mark.parametrize(
+    ("levels", "refused"),
+    [
+        ("negative positive", "negative"), ("no yes", "no"), ("0 1", "0 1"), ("control case", "control"), ("n y", "n"),
+        ("confirmed|ruled out", "ruled out"), ("suspected confirmed", "suspected"), ("not sure|sure", "not sure"),
+        ("non-covid19 covid19", "non-covid19"), ("p0 p1", ""), ("Patient No 1|Patient No 2", ""), ("0 1 2", ""),
+        ("VIRUS BACTERIA", ""), ("2019 2020", ""),
+    ],
+)  # fmt: skip
+def test_a_folder_below_a_class_that_may_deny_it_is_never_passed_over(levels, refused):
+    levels = levels.split("|" if "|" in levels else " ")
+    classes = {level: classes_of(*(f"PNEUMONIA/{name}/x/a" for name in levels))[i] for i, level in enumerate(levels)}
+    for level, (written, _) in classes.items():
+        if level in refused.split(" " if len(refused) == 3 else "|"):
+            with pytest.raises(Unread):
+                Vocabulary().read(written)
+        else:
+            assert Vocabulary().read(written) == "Pneumonia"
+
+
+def test_a_folder_above_a_class_may_deny_it_and_affirmed_normality_is_unclear():
+    assert classes_of("no/PNEUMONIA/a", "NORMAL/positive/b") == [("no/PNEUMONIA", ""), ("NORMAL/positive", "")]
+
+
+def test_folders_below_a_class_that_are_not_read_are_told(tmp_path):
+    put(tmp_path, **{f"PNEUMONIA_s_{name}_s_a__png": content("PNG") for name in ("site1", "VIRUS")})
+    assert "below those of classes are not read as labels: VIRUS/ (1), site1/ (1)" in load.find(tmp_path).notes[0]
 
 
 def test_folders_beside_class_folders_are_labels_and_images_beside_them_are_none():

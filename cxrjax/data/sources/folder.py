@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from cxrjax.data.phrases import Unread, Vocabulary
 from cxrjax.data.sources import Bad, Source
 from cxrjax.data.sources.image_files import count_passed_over, images_under
 from cxrjax.data.sources.masks import find_masks
-from cxrjax.data.vocabulary import fold
+from cxrjax.data.vocabulary import ENDINGS, NO_FINDING, fold, says_state
 from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
 
 SPLITS = {  # folded name of a folder -> split
@@ -26,6 +26,7 @@ SPLITS = {  # folded name of a folder -> split
     **dict.fromkeys(("test", "testing", "test set", "testing set", "testset"), "test"),
 }
 
+_YES_OR_NO = frozenset(("0", "1", "-1", "y", "n"))  # names of all folders at a place that say so
 _DEEPEST = 2  # levels above class folders: DATASET/train/NORMAL
 _LOOSE = "lies beside the class folders, in none of them"
 
@@ -82,7 +83,13 @@ def scan_images(folder: Path, vocabulary: Vocabulary, keep_masks: bool = False) 
     files = [sources.stat_file(names[row], paths[row]) for row in rows]
     folders = tuple(_place_of(names[row], places[row].folder) for row in rows)
     spellings = reading.spellings(np.ones(len(rows), bool)) if is_labelled else ()
-    notes = (count_passed_over(problems), masks_flag, "" if is_labelled else _unlabelled(list(table["image"])))
+    below = [_below(names[row], place) for row, place in zip(rows, folders, strict=True) if place]
+    notes = (
+        count_passed_over(problems),
+        masks_flag,
+        _told_below(below),
+        "" if is_labelled else _unlabelled(list(table["image"])),
+    )
     return Source(
         folder, "class folders" if is_labelled else "images without labels", table, files, [], problems,
         label_counts(table), no_boxes(), spellings, tuple(note for note in notes if note), folders,
@@ -103,6 +110,20 @@ def _place_of(name: str, folder: str) -> str:
     """
     parts = PurePosixPath(name).parts[:-1]
     return "/".join(parts[: parts.index(PurePosixPath(folder).name) + 1]) if folder else ""
+
+
+def _below(name: str, place: str) -> str:
+    """The folder below that of the class, or ""."""
+    parts = [part for part in PurePosixPath(name).relative_to(place).parts[:-1] if fold(part) not in SPLITS]
+    return "/".join(parts)
+
+
+def _told_below(folders: list[str]) -> str:
+    """Which folders below classes tell nothing of labels; "" of none."""
+    images = Counter(filter(None, folders))
+    shown = ", ".join(f"{folder}/ ({count})" for folder, count in images.most_common(6))
+    more = f" and {len(images) - 6} more" if len(images) > 6 else ""
+    return f"folders below those of classes are not read as labels: {shown}{more}" if images else ""
 
 
 def classify(names: list[str], vocabulary: Vocabulary) -> list[Place]:
@@ -126,8 +147,16 @@ def classify(names: list[str], vocabulary: Vocabulary) -> list[Place]:
     skip = int(len(outermost) == 1 and len(inner) > 1 and all(len(level) > 1 for level in levels))
     chosen = [level[skip] if len(level) > skip else None for level in levels]
     parents = {parts[:level] for parts, level in zip(unsplit, chosen, strict=True) if level is not None}
+    siblings: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for parts in unsplit:
+        for level, part in enumerate(parts):
+            siblings[parts[:level]].add(part.casefold())
+    yes_or_no = {place for place, names in siblings.items() if names <= _YES_OR_NO}
+    states = {part for part in label_of if says_state(part)}
     return [
-        Place(_named(parts[level:], label_of) if level is not None else _beside(parts, parents), split)
+        Place(
+            _named(parts, level, label_of, states, yes_or_no) if level is not None else _beside(parts, parents), split
+        )
         for parts, level, split in zip(unsplit, chosen, splits, strict=True)
     ]
 
@@ -140,10 +169,26 @@ def _read(name: str, vocabulary: Vocabulary) -> str:
         return ""
 
 
-def _named(parts: tuple[str, ...], read: Mapping[str, str]) -> str:
-    """The class folder, with those below it that name another label: `Effusion/Mass`."""
-    names = {read[part]: part for part in reversed(parts) if read[part]}
-    return "/".join(part for part in parts if part in names.values())
+def _named(
+    parts: tuple[str, ...], level: int, read: Mapping[str, str], states: set[str], yes_or_no: set[tuple[str, ...]]
+) -> str:
+    """The class folder, with those that say another label (`Effusion/Mass`) or may deny it (`PNEUMONIA/negative`).
+
+    Args:
+      parts: folders of an image.
+      level: of the class folder.
+      read: folder -> labels that its name is.
+      states: folders whose names say whether a finding is there.
+      yes_or_no: places whose folders are all called 0 or 1.
+    """
+    names = {read[part]: part for part in reversed(parts[level:]) if read[part]}
+    affirmed = () if read[parts[level]] == NO_FINDING else ENDINGS["present"]
+    said = [
+        part in states and tuple(fold(part).split()) not in affirmed and (place > level or " " not in fold(part))
+        for place, part in enumerate(parts)
+    ]
+    said = [is_said or (place > level and parts[:place] in yes_or_no) for place, is_said in enumerate(said)]
+    return "/".join(part for part, is_said in zip(parts, said, strict=True) if is_said or part in names.values())
 
 
 def _beside(parts: tuple[str, ...], parents: set[tuple[str, ...]]) -> str:
