@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from cxrjax.storage.store import hash_rows, read_rows
@@ -52,6 +53,37 @@ def find(images: np.ndarray, others: np.ndarray, rows: np.ndarray | None = None)
             if digest in row_of:
                 copies.rows[other], copies.same_pixels[other], copies.similarity[other] = row_of[digest], True, 1
     return copies
+
+
+def without_copies(table: pd.DataFrame, digests: Sequence[str]) -> tuple[pd.DataFrame, list[tuple[str, str, bool]]]:
+    """A set without those images of unknown patients whose pixels are another's, as a split could part the two.
+
+    The label of an image whose copies are left out is the one that all tell which tell any, else unknown.
+
+    Args:
+      table: columns image, patient, labels; "" is unknown.
+      digests: [N] of the pixels.
+
+    Returns:
+      What stays; and image, what is to be said, whether it is left out, of each whose pixels are those of another.
+    """
+    images, patients, labels = (table[name].to_numpy(object) for name in ("image", "patient", "labels"))
+    united, leaves, reasons = labels.copy(), np.zeros(len(table), bool), []
+    for rows in pd.Series(digests).groupby(np.array(digests, object), sort=False).indices.values():
+        stay = [row for row in rows if patients[row]] or [rows[0]]
+        first = stay[0]
+        for row in (row for row in rows if row != first):
+            leaves[row] = row not in stay
+            reason = f"same pixels as {images[first]}"
+            for what, values in (("label", labels), ("patient", patients)):
+                is_other = values[row] != values[first] and (what == "label" or values[row])
+                reason += f", whose {what} is {values[first]!r}, not {values[row]!r}" if is_other else ""
+            reason += "; left out, its patient is unknown" if leaves[row] else ""
+            reasons.append((images[row], reason, bool(leaves[row])))
+        if leaves[rows].any():
+            different = {labels[row] for row in rows} - {""}
+            united[stay] = different.pop() if len(different) == 1 else ""
+    return table.assign(labels=united)[~leaves].reset_index(drop=True), reasons
 
 
 def _similar(images: np.ndarray, others: np.ndarray, rows: np.ndarray) -> Copies:

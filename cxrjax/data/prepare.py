@@ -20,12 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
 from cxrjax.base import InputError, __version__, faults, files
-from cxrjax.data import attributes, contact_sheet, patients, reading, sources
+from cxrjax.data import attributes, contact_sheet, copies, patients, reading, sources
 from cxrjax.data.decode import Decoded, Reduction
 from cxrjax.data.dicom import Details, NoImage
 from cxrjax.data.reading import Done, Partial
@@ -170,15 +169,16 @@ def _fill(folder: Path, source: Source, reduction: Reduction, max_bad: float, wo
             log.info("going on behind %d images that are done", len(partial.done))
         images, bad, read = _read_all(source, reduction, workers, partial)
         done = [partial.done[image] for image in source.table["image"] if image in images]
-        table, notes, account = _table(source, done)
+        table, notes, account, equal = _table(source, done)
+        done = [image for image in done if image.image in set(table["image"])]
         codes = {image.image: image.doubt.code for image in done if image.doubt}
-        bad_images = _bad_table(bad + _noted(done) + _duplicates(table, done))
+        bad_images = _bad_table(bad + _noted(done) + equal)
         passed_over = int(bad_images["passed_over"].sum())
         left_out = int(bad_images["left_out"].sum()) - passed_over
         _check(folder, bad_images, left_out, len(table), max_bad)
         spellings = [list(spelling) for spelling in source.spellings]
         about = About(str(source.place), source.listed, _provenance(reduction), {}, spellings, notes, account._asdict())
-        boxes = source.boxes[source.boxes["image"].isin(images)]
+        boxes = source.boxes[source.boxes["image"].isin(table["image"])]
         inside = folder / _STORE
         inside.mkdir()
         write_tables(inside, table, about, bad_images, boxes if reduction.fit == "stretch" else None)
@@ -255,9 +255,9 @@ def _read_all(source: Source, reduction: Reduction, workers: int, partial: Parti
     return images, bad, read
 
 
-def _table(source: Source, done: list[Done]) -> tuple[pd.DataFrame, list[str], patients.Account]:
+def _table(source: Source, done: list[Done]) -> tuple[pd.DataFrame, list[str], patients.Account, list[Bad]]:
     """The table's rows of these images, in its order, with what their DICOM headers add; what was understood of them,
-    a sentence each; and whose they are."""
+    a sentence each; whose they are; and which have equal pixels."""
     nothing = ("",) * len(source.table)
     table = source.table.assign(by_pattern=source.patients or nothing, class_folder=source.folders or nothing)
     table = table[table["image"].isin({image.image for image in done})].reset_index(drop=True)
@@ -273,7 +273,13 @@ def _table(source: Source, done: list[Done]) -> tuple[pd.DataFrame, list[str], p
     table["patient"], account = patients.resolve(
         list(table["image"]), ids, list(table["class_folder"]), list(table["labels"])
     )
-    return table[list(COLUMNS)], [note for note in [*notes, *account.lines()] if note], account
+    table, equal = copies.without_copies(table, [image.sha256 for image in done])
+    left_out = account.images - len(table)
+    account = account._replace(images=len(table), unknown=account.unknown - left_out)
+    copied = f"{left_out} images of unknown patients have the same pixels as others and are left out (bad_images.csv)"
+    notes += [*account.lines(), copied if left_out else ""]
+    problems = [Bad(image, image, reason, is_out, passed_over=is_out) for image, reason, is_out in equal]
+    return table[list(COLUMNS)], [note for note in notes if note], account, problems
 
 
 def _attributes(source: Source, headers: pd.DataFrame) -> list[tuple[str, dict[str, str], dict[str, str]]]:
@@ -284,17 +290,3 @@ def _attributes(source: Source, headers: pd.DataFrame) -> list[tuple[str, dict[s
         ("sex", read_sex(source.table["sex"], sex), read_sex(headers["sex"], sex, standard=True)),
         ("view", read_view(source.table["view"], view), read_view(headers["view"], view)),
     ]
-
-
-def _duplicates(table: pd.DataFrame, done: list[Done]) -> list[Bad]:
-    """Images whose pixels stood before in the table, under another label or patient."""
-    by_pixels = table.groupby(np.array([image.sha256 for image in done], object))
-    first = by_pixels[["image", "patient", "labels"]].transform("first")
-    doubtful = []
-    for column, what in (("patient", "patient"), ("labels", "label")):
-        both = (table[column] != "") & (first[column] != "") if column == "patient" else True
-        for row in np.flatnonzero((table[column] != first[column]) & both):
-            image, value = table["image"][row], table[column][row]
-            reason = f"same pixels as {first['image'][row]}, whose {what} is {first[column][row]!r}, not {value!r}"
-            doubtful.append(Bad(image, image, reason, left_out=False))
-    return doubtful

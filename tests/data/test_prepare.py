@@ -172,19 +172,35 @@ def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
         sources.read_file(path)
 
 
-def test_same_pixels_under_two_labels_or_patients_are_reported(hospital, tmp_path):
+def test_same_pixels_are_told_and_of_unknown_patients_left_out(hospital, tmp_path):
     png(hospital / "NORMAL" / "person1_a.png", grey(0))  # as PNEUMONIA/0.png, sorted before it
     png(hospital / "NORMAL" / "person1_b.png", grey(0))  # the same patient and label: no contradiction
     png(hospital / "NORMAL" / "x.png", grey(0))  # whose it is is not known
     assert call(hospital, tmp_path / "out", r"--patient_regex=^(person\d|\d)") == 0
     bad = store.read_bad_images(tmp_path / "out")
-    assert set(bad["image"]) == {"PNEUMONIA/0.png"}
-    assert sorted(bad["reason"]) == [
-        "same pixels as NORMAL/person1_a.png, whose label is 'No Finding', not 'Pneumonia'",
-        "same pixels as NORMAL/person1_a.png, whose patient is 'person1', not '0'",
-    ]
-    assert not bad["left_out"].any()
-    assert len(store.open_store(tmp_path / "out").table) == GOOD + 3
+    as_first = "same pixels as NORMAL/person1_a.png"
+    assert dict(zip(bad["image"], bad["reason"], strict=True)) == {
+        "NORMAL/person1_b.png": as_first,
+        "NORMAL/x.png": f"{as_first}; left out, its patient is unknown",
+        "PNEUMONIA/0.png": f"{as_first}, whose label is 'No Finding', not 'Pneumonia', whose patient is 'person1', "
+        "not '0'",
+    }
+    assert list(bad["image"][bad["left_out"]]) == ["NORMAL/x.png"] and bad["passed_over"].sum() == 1
+    assert len(store.open_store(tmp_path / "out").table) == GOOD + 2
+
+
+def test_copies_of_unknown_patients_cannot_come_on_both_sides_of_a_split(tmp_path, capsys):
+    for i in range(6):
+        for name in (f"xr{i}.png", f"xr{i} (1).png"):
+            png(tmp_path / "set" / ("NORMAL" if i % 2 else "PNEUMONIA") / name, grey(i))
+    png(tmp_path / "set" / "NORMAL" / "as xr0.png", grey(0))  # another label: unknown
+    assert call(tmp_path / "set", tmp_path / "out") == 0
+    assert "7 images of unknown patients have the same pixels as others and are left out" in capsys.readouterr().out
+    opened = store.open_store(tmp_path / "out")
+    assert len(opened.table) == 6 == len(np.unique(np.asarray(opened.images), axis=0))
+    assert dict(opened.table["labels"].value_counts()) == {"No Finding": 3, "Pneumonia": 2, "": 1}
+    account = store.read_about(tmp_path / "out").patients
+    assert (account["images"], account["unknown"]) == (6, 6)
 
 
 def test_doubtful_images_are_kept_listed_counted_and_shown(hospital, tmp_path, capsys):

@@ -81,7 +81,7 @@ def test_a_missing_or_unknown_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"holds no image .PNG, JPEG"):
         load.load(str(tmp_path))
     tarred(tmp_path / "images_001.tar.gz", [])
-    with pytest.raises(InputError, match=r"archives but no Data_Entry_2017"):
+    with pytest.raises(InputError, match=r"archives, which must be unpacked; .* beside Data_Entry_2017"):
         load.load(str(tmp_path))
 
 
@@ -166,10 +166,10 @@ def test_images_of_one_name_below_two_folders_are_two_patients(tmp_path):
 def test_folder_and_table_agree_on_patients(tmp_path, pattern):
     """By pattern where it matches, else by the header; one name like Kermany's is no convention of the set."""
     names = {"P77_a.dcm": "4711", "other.dcm": "4712", "P78_b.dcm": "", "person9_c.dcm": ""}
-    for name, patient in names.items():
+    for i, (name, patient) in enumerate(names.items()):
         path = tmp_path / "set" / "NORMAL" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(dicom(np.arange(256).reshape(16, 16), PatientID=patient))
+        path.write_bytes(dicom(np.roll(np.arange(256), i).reshape(16, 16), PatientID=patient))
     (tmp_path / "set" / "list.csv").write_text(
         "path,label\n" + "".join(f"NORMAL/{name},NORMAL\n" for name in sorted(names))
     )
@@ -275,7 +275,8 @@ def test_dicom_in_class_folders_tells_patient_view_age_and_sex(tmp_path):
     for name in ("NORMAL/one.dcm", "PNEUMONIA/IM00001", "PNEUMONIA/three.dcm"):
         path = tmp_path / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(dicom(np.arange(256).reshape(16, 16), **({"PatientID": ""} if "three" in name else {})))
+        pixels = np.roll(np.arange(256), len(name)).reshape(16, 16)
+        path.write_bytes(dicom(pixels, **({"PatientID": ""} if "three" in name else {})))
     table = load.load(str(tmp_path / "set"))[0].table
     assert list(table["image"]) == ["NORMAL/one.dcm", "PNEUMONIA/IM00001", "PNEUMONIA/three.dcm"]
     assert list(table["patient"]) == ["4711", "4711", ""]
