@@ -21,13 +21,16 @@ from cxrjax.data.decode import Reduction
 from cxrjax.data.labels import Spelling
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.prepare import prepare
-from cxrjax.data.sources import Source, folder, is_archive, nih, table
+from cxrjax.data.sources import ARCHIVES, OTHER_ARCHIVES, Source, folder, nih, table
 from cxrjax.data.sources.image_files import why_no_image
 from cxrjax.data.vocabulary import key
 from cxrjax.storage.store import About, ImageStore, is_store, label_counts, open_store, read_about
 
 log = logging.getLogger(__name__)
 
+_READ_ARCHIVES = (
+    "only NIH's images_0NN.tar.gz are read, beside Data_Entry_2017*.csv, which names their images and labels"
+)
 _LOGGED = 8  # spellings of labels in the log of a run; about.json has all
 
 
@@ -126,6 +129,8 @@ def _find(place: Path, naming: Naming) -> Source:
     """The first layout that fits; a new source is a line here."""
     vocabulary, columns = naming.vocabulary, naming.columns
     if place.is_file():
+        if place.name.lower().endswith((*ARCHIVES, *OTHER_ARCHIVES)):
+            raise InputError(f"{place} is an archive, which must be unpacked; {_READ_ARCHIVES}")
         if why_no_image(place):
             return table.scan(place, vocabulary, columns)
         return folder.scan_images(place, vocabulary, naming.keep_masks)
@@ -134,14 +139,15 @@ def _find(place: Path, naming: Naming) -> Source:
     if nih.find_table(place):
         return nih.scan(place, vocabulary)
     classes = folder.class_folders(place, vocabulary)
-    chosen, note = table.choose(place, columns, vocabulary, classes)
+    chosen, note, beside = table.choose(place, columns, vocabulary, classes)
     if chosen:
         source = table.scan(chosen, vocabulary, columns)
-    elif not classes and any(is_archive(path) for path in place.iterdir()):
-        raise InputError(f"{place} holds archives but no Data_Entry_2017*.csv, which names their images and labels")
+    elif not classes and any(path.name.lower().endswith((*ARCHIVES, *OTHER_ARCHIVES)) for path in place.iterdir()):
+        raise InputError(f"{place} holds archives, which must be unpacked; {_READ_ARCHIVES}")
     else:
         source = folder.scan_images(place, vocabulary, naming.keep_masks)
-    return source._replace(notes=(note, *source.notes) if note else source.notes)
+    notes = (note, *source.notes) if note else source.notes
+    return source._replace(notes=notes, problems=[*source.problems, *beside])
 
 
 def load(

@@ -19,9 +19,9 @@ from cxrjax.storage import store
 from tests.data.dicom_files import dicom
 
 
-def content(kind):
+def content(kind, shift=0):
     stream = io.BytesIO()
-    Image.fromarray(np.arange(900, dtype=np.uint8).reshape(30, 30)).save(stream, kind)
+    Image.fromarray(np.arange(shift, shift + 900).astype(np.uint8).reshape(30, 30)).save(stream, kind)
     return stream.getvalue()
 
 
@@ -47,10 +47,10 @@ def test_dicom_is_known_by_its_preamble_and_text_never_by_its_letters():
 
 
 def test_files_are_read_whatever_their_names_and_what_is_passed_over_is_listed_by_reason(tmp_path, caplog):
-    jpeg = content("JPEG")
+    a, b, c, d, e = (content("JPEG", 20 * i) for i in range(1, 6))
     root = put(
-        tmp_path / "set", NORMAL_s_a__jfif=jpeg, NORMAL_s_b__jpe=jpeg, NORMAL_s_c__jpeg__bak=jpeg, NORMAL_s_d=jpeg,
-        NORMAL_s_e__JPG=jpeg, PNEUMONIA_s_f__dat=content("PNG"), PNEUMONIA_s_Thumbs__db=b"\xd0\xcf\x11\xe0",
+        tmp_path / "set", NORMAL_s_a__jfif=a, NORMAL_s_b__jpe=b, NORMAL_s_c__jpeg__bak=c, NORMAL_s_d=d,
+        NORMAL_s_e__JPG=e, PNEUMONIA_s_f__dat=content("PNG"), PNEUMONIA_s_Thumbs__db=b"\xd0\xcf\x11\xe0",
         PNEUMONIA_s_n__txt=b"words", PNEUMONIA_s_more__zip=b"PK\x03\x04", PNEUMONIA_s_empty=b"",
     )  # fmt: skip
     (root / "PNEUMONIA" / ".DS_Store").write_bytes(b"x")
@@ -89,14 +89,18 @@ def test_an_image_that_its_suffix_promises_is_lost_and_not_passed_over(tmp_path)
         prepare(load.find(root), tmp_path / "out", Reduction())
 
 
-def test_members_of_archives_are_found_whatever_the_case_of_their_names(tmp_path):
+@pytest.mark.parametrize(("name", "kind"), [("1_0.PNG", "PNG"), ("1_0.jpg", "JPEG")])
+def test_members_of_archives_are_found_whatever_the_case_of_their_names_and_their_suffix(tmp_path, name, kind):
+    """As files in a folder are; a note that shares the name of an image is none."""
     header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
     root = put(tmp_path / "set", Data_Entry_2017__csv=f"{header}1_0.png,Mass,0,1,50,M,PA\n".encode())
     with tarfile.open(root / "images_001.tar.gz", "w:gz") as tar:
-        info = tarfile.TarInfo("images/1_0.PNG")
-        info.size = len(content("PNG"))
-        tar.addfile(info, io.BytesIO(content("PNG")))
-    prepare(load.find(root), tmp_path / "out", Reduction())
+        for member, data in (("1_0.txt", b"a note"), (name, content(kind))):
+            info = tarfile.TarInfo(f"images/{member}")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    outcome = prepare(load.find(root), tmp_path / "out", Reduction())
+    assert (outcome.images, outcome.bad) == (1, 0)
     assert list(store.open_store(tmp_path / "out").table["image"]) == ["1_0.png"]
 
 
@@ -183,7 +187,7 @@ def test_masks_heat_maps_and_copies_are_named_and_left_out_unless_asked_for(tmp_
     assert {bad.reason for bad in source.problems} == {
         "lies in masks/, which holds masks: few grey levels",
         "lies in *_mask, which holds masks: few grey levels",
-        "lies in enhanced/, which holds copies of images/, of the same names",
+        "lies in enhanced/, which holds no radiographs by its name, and the same names as images/",
         "lies in cam/, which holds images in colour of the same names as images/",
     }
     assert all(bad.passed_over for bad in source.problems)
@@ -201,6 +205,64 @@ def test_patients_whose_images_have_the_same_names_are_no_copies_and_blank_masks
             save(radiograph(np.random.default_rng(1)), tmp_path / "set" / "Normal" / patient / name)
     source = load.find(tmp_path / "set")
     assert len(source.files) == 41 and not source.problems
+
+
+def few_values(rng):
+    return Image.fromarray(rng.integers(0, 3, (64, 64), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("image", "other", "draw"),
+    [
+        ("images/{}/{}.png", "masks/{}/{}.png", lambda _: circle()),
+        ("{}/{}.png", "masks/{}/{}.png", lambda _: circle()),
+        ("{}/img/{}.png", "{}/seg/{}.png", few_values),
+        ("{}/img/{}.png", "{}/ROI/{}.png", few_values),
+        ("{}/{}.png", "{}/heatmaps/{}.png", radiograph),
+        ("{}/{}.png", "{}/mask_{}.png", lambda _: circle()),
+        ("{}/x{}_image.png", "{}/x{}_GradCAM.png", radiograph),
+        ("{}/{}.png", "enhanced/{}/{}.png", radiograph),
+        ("{}/{}.png", "{}/thumbs/{}.png", None),
+        ("{}/{}.png", "chest_xray/{}/{}.png", None),
+    ],
+)
+def test_of_equal_names_in_two_trees_or_levels_one_is_left_out(tmp_path, image, other, draw):
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        shown, label = radiograph(rng), "NORMAL" if i % 2 else "PNEUMONIA"
+        save(shown, tmp_path / image.format(label, i))
+        save(draw(rng) if draw else shown.resize((32, 32)), tmp_path / other.format(label, i))
+    source = load.find(tmp_path)
+    assert {str(file.path) for file in source.files} == {
+        str(tmp_path / image.format("NORMAL" if i % 2 else "PNEUMONIA", i)) for i in range(8)
+    }
+    assert len(source.problems) == 8 and all(bad.passed_over for bad in source.problems)
+
+
+def test_other_views_of_the_same_names_stay(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        for place in ("NORMAL", "NORMAL/lateral"):
+            save(radiograph(rng), tmp_path / place / f"{i}.png")
+    assert len(load.find(tmp_path).files) == 16
+
+
+def test_empty_and_hidden_folders_are_told(tmp_path):
+    for name in ("NORMAL", ".PNEUMONIA", "__MACOSX"):
+        save(circle(), tmp_path / name / "a.png")
+    (tmp_path / "PNEUMONIA").mkdir()
+    source = load.find(tmp_path)
+    assert {bad.image: bad.reason for bad in source.problems} == {
+        ".PNEUMONIA": "is a hidden folder", "__MACOSX": "is a hidden folder", "PNEUMONIA": "is an empty folder"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["NORMAL.zip", "images_001.tar.gz", "a.7z"])
+def test_archives_are_named_with_what_to_do(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    for place in (tmp_path, tmp_path / name):
+        with pytest.raises(InputError, match=rf"{tmp_path}.* must be unpacked; only NIH's images_0NN.tar.gz"):
+            load.find(place)
 
 
 def test_real_radiographs_have_many_grey_levels_and_masks_few(shared):

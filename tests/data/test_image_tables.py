@@ -79,6 +79,7 @@ def test_a_row_of_more_fields_than_the_header_is_an_error_wherever_it_stands(tmp
         (b'path,label\na.png,"Effusion\nb.png,Normal\n', "cannot be read as a table: unexpected end of data"),
         (b"path,label,Path\na.png,Effusion,b.png\n", "two columns of one name: 'path' and 'Path'"),
         (b"path,label\nM\xfcller.png,NORMAL\n", r"line 2 is no UTF-8 \(byte 0xfc\)"),
+        (WRITTEN.encode("utf-16-le"), "it looks like UTF-16 without a byte order mark"),
         (b"PK\x03\x04", "it is a spreadsheet or other ZIP file .*save it as CSV"),
         (b"", "it is empty"),
         (b"path,filename,label\na.png,b.png,Mass\n", r"may be the path: 'path' and 'filename' \(--columns=path"),
@@ -110,10 +111,24 @@ def test_a_table_of_another_kind_is_named_and_of_two_tables_none_is_guessed(tmp_
     folder_of(root, ["NORMAL/c.png"])
     source = load.find(root)
     assert source.kind == "class folders"
-    assert "the class folders NORMAL are used, not t.csv, u.tsv, labels.xlsx" in source.notes
+    unread = "a table in a format that is not read: save it as CSV"
+    assert f"the class folders NORMAL are used, not t.csv, u.tsv, labels.xlsx ({unread})" in source.notes
     (root / "u.tsv").unlink()
     source = load.find(root)
-    assert source.kind == "table" and "the table t.csv is used, not the class folders NORMAL" in source.notes
+    used = f"the table t.csv is used, not the class folders NORMAL; labels.xlsx (not used: {unread})"
+    assert source.kind == "table" and used in source.notes
+    assert [bad.image for bad in source.problems if bad.passed_over] == ["labels.xlsx"]
+
+
+def test_a_table_that_fits_but_for_a_row_is_no_reason_to_take_another(tmp_path):
+    root = folder_of(tmp_path / "set", old__csv=WRITTEN, train__csv=WRITTEN + "c.png,Mass,Edema\n")
+    with pytest.raises(InputError, match=r"train.csv, line 4: a row must have the 2 fields"):
+        load.find(root)
+    (root / "train.csv").write_text("Exported,on Monday\n\n" + WRITTEN + "c.png,x,y\n")
+    source = load.find(root)
+    assert labels_of(root) == READ and "the table old.csv is used, not train.csv (not used: " in source.notes[0]
+    (root / "train.csv").write_text(WRITTEN.replace("label", "Diagnosen"))
+    assert "train.csv lacks the column(s) label" in load.find(root).notes[0]
 
 
 def test_rows_without_a_path_are_passed_over_and_counted(tmp_path):
@@ -121,6 +136,41 @@ def test_rows_without_a_path_are_passed_over_and_counted(tmp_path):
     source = load.find(root)
     assert list(source.table["image"]) == list(READ)
     assert "4 rows without a path passed over" in source.notes
+
+
+def test_what_the_rows_of_an_image_tell_differently_is_unknown(tmp_path):
+    header = "path,label,patient,sex,age,split,view\n"
+    rows = "a.png,Mass,p1,F,40,train,PA\na.png,Mass,p2,M,50,test,\nb.png,Mass,,F,,train,\nb.png,Mass,p3,F,50,,AP\n"
+    source = load.find(folder_of(tmp_path / "set", t__csv=header + rows))
+    read = (
+        source.table.astype(object).fillna("")[["labels", "patient", "sex", "age", "split", "view"]].to_numpy().tolist()
+    )
+    assert read == [["Mass", "", "", "", "", "PA"], ["Mass", "p3", "F", 50, "train", "AP"]]
+    assert "listed as 'p1' and as 'p2': its patient is unknown" in source.problems[0].reason
+    told = "1 images are listed with several patients, 1 images are listed with several ages"
+    assert any(note.startswith(told) for note in source.notes)
+
+
+def test_a_file_behind_links_is_one_image(tmp_path):
+    root = folder_of(tmp_path / "set", ["x/a.png"], t__csv="path,label\nx/a.png,Mass\nlink/a.png,Edema\n")
+    (root / "link").symlink_to(root / "x")
+    assert labels_of(root) == {"x/a.png": ""}
+
+
+def test_one_file_of_nih_is_one_image_in_whatever_case_it_is_listed(tmp_path):
+    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
+    rows = "1_0.png,Mass,0,1,50,F,PA\n1_0.PNG,Edema,0,1,50,F,PA\n"
+    root = folder_of(tmp_path / "set", ["images/1_0.png"], Data_Entry_2017__csv=header + rows, images_002__zip="x")
+    source = load.find(root)
+    assert labels_of(root) == {"1_0.png": ""} and len(source.files) == 1
+    assert [bad.image for bad in source.problems if bad.passed_over] == ["images_002.zip"]
+
+
+@pytest.mark.parametrize("start", ["/home/someone/data", r"C:\Users\me\data", "~/data", "/data/set/deep"])
+def test_an_absolute_path_of_another_machine_is_the_image_whose_place_it_ends_with(tmp_path, start):
+    root = folder_of(tmp_path / "set", ["a.png", "x/b.png"])
+    (root / "t.csv").write_text(f"path,label\n{start}/a.png,Mass\n{start}/x/b.png,Edema\n{start}/y/b.png,Edema\n")
+    assert [file.stamp == "missing" for file in load.find(root).files] == [False, False, True]
 
 
 def test_one_file_is_one_image_however_it_is_written(tmp_path):

@@ -28,12 +28,15 @@ from typing import NamedTuple
 import pandas as pd
 
 from cxrjax.base import InputError, lazy_modules
+from cxrjax.data.decode import begins_as_image
+from cxrjax.data.dicom import is_dicom
 from cxrjax.data.labels import Spelling
 
 lazy_modules(__name__)
 
 DUPLICATE_FILE = "duplicate name: only the first file of this name is looked at"
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
+OTHER_ARCHIVES = (".zip", ".7z", ".rar", ".tar.bz2", ".tar.xz")  # that are not read
 MAX_BYTES = 200_000_000  # of one image file: 50 million pixels of 16 bits, twice
 _ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error)
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
@@ -134,7 +137,7 @@ def entries(
             yield Same(file.name)
         else:
             yield Entry(file.name, str(file.path), file.stamp, file.path, behind)
-    wanted = {image.casefold(): image for image in source.table["image"]} if source.archives else {}
+    wanted = {stem(image): image for image in source.table["image"]} if source.archives else {}
     for file in source.archives:
         if seen.issuperset(wanted.values()):  # unpacked already, or all found in the archives before
             pass
@@ -153,10 +156,12 @@ def _unpack(
     sound = True
     for member in members(file.path):
         origin = f"{file.path}!{member.name}" if member.name else str(file.path)
-        image = wanted.get(PurePosixPath(member.name).name.casefold(), "") if member.name else file.name
+        name = PurePosixPath(member.name).name
+        image = wanted.get(stem(name), "") if member.name else file.name
         fault, left_out = member.fault, True
-        if not image:
-            continue
+        is_other = name.casefold() != image.casefold() and not member.fault
+        if not image or (name and is_other and not (begins_as_image(member.content) or is_dicom(member.content))):
+            continue  # a note may share an image's stem
         if not fault and image in seen:
             fault, left_out = DUPLICATE_FILE, False
         if fault:

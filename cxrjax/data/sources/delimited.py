@@ -26,8 +26,18 @@ _OTHER_KINDS = {  # first bytes -> what it is
 }
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _SAMPLE = 200  # rows that tell the separator
+_HEAD = 1000  # bytes that tell UTF-16
 _MAX_CELL = 1_000_000  # characters
 LINE = "line"  # name of the index: where a row ends in the file, from 1
+
+
+class RaggedRow(InputError):
+    """A row has more or fewer fields than the header."""
+
+    def __init__(self, message: str, header: list[str]) -> None:
+        """`header` has the names of the columns."""
+        super().__init__(message)
+        self.header = header
 
 
 def is_table(path: Path) -> bool:
@@ -74,6 +84,10 @@ def text_of(path: Path) -> str:
         if content.startswith(start):
             raise InputError(f"{path} cannot be read as a table: it is {kind}; save it as CSV")
     encoding = next((name for bom, name in _BOMS.items() if content.startswith(bom)), "utf-8")
+    if encoding == "utf-8" and content[:_HEAD].count(0) > len(content[:_HEAD]) / 4:
+        raise InputError(
+            f"{path} cannot be read as a table: it looks like UTF-16 without a byte order mark; save it as UTF-8"
+        )
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -123,10 +137,11 @@ def _fitted(path: Path, line: int, cells: list[str], header: list[str]) -> list[
     named = max((i + 1 for i, name in enumerate(header) if name), default=0)
     if len(cells) > len(header) or (named > len(cells) and any(cells)):
         than = "more" if len(cells) > len(header) else "fewer"
-        raise InputError(
+        raise RaggedRow(
             f"{path}, line {line}: a row must have the {len(header)} fields of the header, this one has {than}: "
             f"{len(cells)} ({', '.join(map(repr, cells[:4]))}{', ...' if len(cells) > 4 else ''}); "
-            "text that holds the separator must be in quotes"
+            "text that holds the separator must be in quotes",
+            header,
         )
     return cells + [""] * (len(header) - len(cells))
 

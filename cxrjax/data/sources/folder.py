@@ -66,7 +66,8 @@ def scan_images(folder: Path, vocabulary: Vocabulary, keep_masks: bool = False) 
     places = classify(names, vocabulary)
     written = pd.Series([place.folder for place in places], dtype=str)
     is_labelled = bool((written != "").any())
-    reasons = {} if keep_masks else find_masks(paths, names, {place.folder for place in places} | _split_folders(names))
+    classes = {part for place in places for part in place.folder.split("/") if part and _read(part, vocabulary)}
+    reasons = {} if keep_masks else find_masks(paths, names, classes | _split_folders(names))
     masks_flag = "--masks=keep takes masks and copies as images" if reasons else ""
     if is_labelled:  # an image beside class folders has no label, and may be no radiograph: a logo, a contact sheet
         reasons |= dict.fromkeys(np.flatnonzero(written == ""), _LOOSE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cxrjax.data.decode import SUFFIXES as SUFFIXES
@@ -25,7 +25,7 @@ _KINDS = {  # first bytes -> what it is, for people
     b"\x93NUMPY": "a NumPy array",
     b"\xd0\xcf\x11\xe0": "an office file or Windows' thumbnails",
 }
-_FOLDERS = ("__MACOSX", "@eaDir")  # copies that macOS and Synology make
+_HIDDEN = (".", "__MACOSX", "@eaDir")  # the others are copies that macOS and Synology make
 
 
 def images_under(folder: Path) -> tuple[list[Path], list[Bad]]:
@@ -44,6 +44,8 @@ def images_under(folder: Path) -> tuple[list[Path], list[Bad]]:
 
     for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         visited.add(os.path.realpath(root))
+        for reason, place in _folders_passed_over(Path(root), folders, names):
+            faults.append(Bad(printable(place.relative_to(folder).as_posix()), str(place), reason, passed_over=True))
         folders[:] = [name for name in folders if _is_new_folder(Path(root, name), visited)]
         for path in (Path(root, name) for name in names):
             reason = why_no_image(path)
@@ -55,7 +57,14 @@ def images_under(folder: Path) -> tuple[list[Path], list[Bad]]:
 
 
 def _is_new_folder(path: Path, visited: set[str]) -> bool:
-    return not path.name.startswith((".", *_FOLDERS)) and os.path.realpath(path) not in visited
+    return not path.name.startswith(_HIDDEN) and os.path.realpath(path) not in visited
+
+
+def _folders_passed_over(root: Path, folders: list[str], names: list[str]) -> Iterator[tuple[str, Path]]:
+    """Why, and which: what is hidden in a folder, and itself where it is empty."""
+    yield from (("is a hidden folder", root / name) for name in folders if name.startswith(_HIDDEN))
+    if not folders and not names:
+        yield "is an empty folder", root
 
 
 def why_no_image(path: Path) -> str:

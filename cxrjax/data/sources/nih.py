@@ -127,6 +127,7 @@ def scan(folder: Path, vocabulary: Vocabulary | None = None) -> Source:
     if path is None:
         raise InputError(f"{folder} holds no Data_Entry_2017*.csv")
     rows, reading = read_table(path, vocabulary)
+    rows["image"] = rows["image"].groupby(rows["image"].map(sources.stem)).transform("first")  # names one file each
     table, problems = unite_rows(rows, path)
     sides = read_split(folder)
     table["split"] = [sides.get(image, "") for image in table["image"]]
@@ -146,6 +147,15 @@ def scan(folder: Path, vocabulary: Vocabulary | None = None) -> Source:
     files = [sources.stat_file(name, paths[0]) for name, paths in images.items()]
     present = set(rows["image"]) if archives else images.keys()
     older = [other.name for other in _tables(folder)[:-1]]
+    unread = [
+        sources.stat_file(other.name, other)
+        for other in sorted(folder.iterdir())
+        if other.name.lower().endswith((*sources.OTHER_ARCHIVES, *delimited.OTHER_SUFFIXES))
+    ]
+    problems += [
+        Bad(other.name, str(other.path), "is an archive or table in a format that is not read", passed_over=True)
+        for other in unread
+    ]
     used = f"the table {path.name} is used, not {', '.join(older)}" if older else ""
     notes = (used, _unlisted(sides, table), told_contradictions(problems), count_passed_over(problems))
     table = table[list(COLUMNS)]

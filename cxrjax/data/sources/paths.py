@@ -25,8 +25,9 @@ def find_files(folder: Path, names: list[str]) -> tuple[list[Path], str]:
     """The file of each path, below `folder` or absolute.
 
     A path that leads to no file stands for the one image below `folder` whose place ends as the path does, in any case,
-    with or without a suffix; of a path through a folder of `folder`'s own name what comes after it counts alone, for
-    CheXpert's begin with `CheXpert-v1.0-small/` and lie in it.
+    with or without a suffix; an absolute path, of another machine, for the one whose place it ends
+    with; of a path through a folder of `folder`'s own name what comes after it counts alone, for CheXpert's begin with
+    `CheXpert-v1.0-small/` and lie in it.
 
     Returns:
       A path for each name, one that leads nowhere where there is no such image, or several; and how many were found in
@@ -39,7 +40,7 @@ def find_files(folder: Path, names: list[str]) -> tuple[list[Path], str]:
     index = _index(folder)
     moved = []
     for row in lost:
-        place = _only(index, _ending(names[row], folder))
+        place = _only(index, names[row], folder)
         if place:
             paths[row] = place
             moved.append(row)
@@ -78,15 +79,18 @@ def _ending(name: str, folder: Path) -> tuple[str, ...]:
     return parts[len(parts) - parts[::-1].index(own) :] if own in parts[:-1] else parts
 
 
-def _only(index: dict[str, list[tuple[PurePosixPath, Path]]], ending: tuple[str, ...]) -> Path | None:
-    """The one image whose place ends so."""
+def _only(index: dict[str, list[tuple[PurePosixPath, Path]]], name: str, folder: Path) -> Path | None:
+    """The one image whose place ends as the path does, or is the end of an absolute one."""
+    ending = _ending(name, folder)
     if not ending:
         return None
     suffix = PurePosixPath(ending[-1]).suffix
+    is_absolute = re.match(r"/|~|[a-z]:", name.casefold()) is not None
     fitting = []
     for place, path in index.get(_stem(ending[-1]), ()):
         is_named = place.name == ending[-1] or suffix not in SUFFIXES
-        if is_named and place.parts[-len(ending) : -1] == ending[:-1]:
+        compared = min(len(ending), len(place.parts)) if is_absolute else len(ending)
+        if is_named and place.parts[-compared:-1] == ending[-compared:-1]:
             fitting.append(path)
     return fitting[0] if len(fitting) == 1 else None
 

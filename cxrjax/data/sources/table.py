@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -34,6 +36,8 @@ NAMES = {
 }  # fmt: skip
 KNOWN = tuple(NAMES)
 _CONTRADICTS = "listed as"
+_TOLD_ONCE = {name: name for name in ("patient", "view", "age", "sex", "split")} | {"labels": "label"}
+_UNKNOWN = {"age": float("nan")}  # others: ""
 _SETTLES = "(--columns={}=NAME says which)"
 
 
@@ -93,8 +97,9 @@ def label_columns(path: Path, table: pd.DataFrame, chosen: Mapping[str, str], vo
 
 def choose(
     folder: Path, columns: Mapping[str, str], vocabulary: Vocabulary, classes: list[str]
-) -> tuple[Path | None, str]:
-    """The folder's table of images, None if its class folders or nothing tells labels; and what is to be said of it.
+) -> tuple[Path | None, str, list[Bad]]:
+    """The folder's table of images, None if its class folders or nothing tells labels; what is to be said of it, and of
+    each table beside it.
 
     Args:
       folder: to look in.
@@ -104,7 +109,7 @@ def choose(
 
     Raises:
       InputError: if several tables fit, or none of those that are there and no class folder: labels that are
-        overlooked would not be missed.
+        overlooked would not be missed; or one would fit but for a row of it.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     tables = [path for path in files if delimited.is_table(path)]
@@ -112,23 +117,28 @@ def choose(
     problems = {path: _why_unfit(path, columns, vocabulary) for path in tables}
     fitting = [path for path, problem in problems.items() if not problem]
     others = f"class folders {', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''}"
+    problems |= {folder / name: "a table in a format that is not read: save it as CSV" for name in unread}
     if len(fitting) == 1:
-        return fitting[0], f"the table {fitting[0].name} is used, not the {others}" if classes else ""
+        unfit = ((path, problem) for path, problem in problems.items() if problem)
+        beside = [Bad(path.name, str(path), f"not used: {problem}", passed_over=True) for path, problem in unfit]
+        unused = "; ".join([f"the {others}"] * bool(classes) + [f"{bad.image} ({bad.reason})" for bad in beside])
+        return fitting[0], f"the table {fitting[0].name} is used, not {unused}" if unused else "", beside
     names = " and ".join(path.name for path in fitting or tables)
     if classes and not columns:
-        beside = ", ".join([*names.split(" and "), *unread] if names else unread)
-        return None, f"the {others} are used, not {beside}" if beside else ""
+        unused = ", ".join(f"{path.name} ({why})" if why else path.name for path, why in problems.items())
+        return None, f"the {others} are used, not {unused}" if unused else "", []
     if fitting:
         raise InputError(f"{folder} holds several tables of images: {names}; give one of them as the source")
     if tables:
         raise InputError(problems[tables[0]])
     if unread:
         raise InputError(f"{folder} holds {', '.join(unread)}, which is not read: save it as CSV, or move it elsewhere")
-    return None, ""
+    return None, "", []
 
 
 def _why_unfit(path: Path, columns: Mapping[str, str], vocabulary: Vocabulary) -> str:
-    """Why a file is no table of images; "" if it is one, though two of its columns may be meant."""
+    """Why a file is no table of images; "" if it is one, though two of its columns may be meant. Raises RaggedRow of
+    one that fits but for a row."""
     try:
         raw = delimited.read(path)
         chosen = find_columns(path, list(raw.columns), columns)
@@ -136,6 +146,13 @@ def _why_unfit(path: Path, columns: Mapping[str, str], vocabulary: Vocabulary) -
         label_columns(path, raw, chosen, vocabulary)
     except AmbiguousColumns:
         return ""
+    except delimited.RaggedRow as error:
+        fits = False
+        with contextlib.suppress(InputError):
+            fits = "path" in find_columns(path, error.header, columns)
+        if fits:
+            raise
+        return str(error)
     except InputError as error:
         return str(error)
     return ""
@@ -187,9 +204,11 @@ def _find_images(path: Path, written: pd.Series) -> tuple[pd.Series, dict[str, P
     tidied = written.map(tidy)
     spellings = list(dict.fromkeys(tidied))
     paths, moved = find_files(path.parent, spellings)
-    first: dict[Path, str] = {}
-    names = {spelling: first.setdefault(place, spelling) for spelling, place in zip(spellings, paths, strict=True)}
-    return tidied.map(names), {name: place for place, name in first.items()}, moved
+    first: dict[str, str] = {}
+    files = [os.path.realpath(str(path).replace("\0", "\ufffd")) for path in paths]  # links may lead to one file
+    names = {spelling: first.setdefault(file, spelling) for spelling, file in zip(spellings, files, strict=True)}
+    of_spelling = dict(zip(spellings, paths, strict=True))
+    return tidied.map(names), {name: of_spelling[name] for name in first.values()}, moved
 
 
 def read_labels(
@@ -226,31 +245,35 @@ def _table(reading: Reading, cells: Mapping[str, pd.Series]) -> pd.DataFrame:
 def unite_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Bad]]:
     """The first row of each image of the table read from `path`, and what is to be said of the others.
 
-    Where another row of an image tells a label and the first does not, it is taken; an image whose rows tell several
-    contradicts itself: its label is unknown.
+    What another row of an image tells and the first does not is taken; what the rows of an image tell differently is
+    unknown: its label, patient, view, age, sex or split.
     """
     duplicated = table["image"].duplicated()
     if not duplicated.any():
         return table.reset_index(drop=True), []
     problems = []
-    labels_of = {}
+    first = table[~duplicated].set_index("image", drop=False)
     repeated = table[table["image"].isin(table["image"][duplicated])]
-    for name, written in repeated.groupby("image", sort=False)["labels"]:
-        told = [text for text in written.unique() if text]
-        labels_of[name] = told[0] if len(told) == 1 else ""
-        reason = "duplicate name: the table's first row of it is used"
-        if len(told) > 1:
-            reason = f"{_CONTRADICTS} {' and as '.join(map(repr, told))}: its label is unknown"
+    for name, rows in repeated.groupby("image", sort=False):
+        reasons = []
+        for column, what in ((name, what) for name, what in _TOLD_ONCE.items() if name in table):
+            different = [value for value in rows[column].unique() if value != "" and pd.notna(value)]
+            if rows[column].nunique(dropna=False) > 1:
+                first.loc[name, column] = different[0] if len(different) == 1 else _UNKNOWN.get(column, "")
+            if len(different) > 1:
+                reasons.append(f"{_CONTRADICTS} {' and as '.join(map(repr, different))}: its {what} is unknown")
+        reason = "; ".join(reasons) or "duplicate name: the table's first row of it is used"
         problems.append(Bad(str(name), str(path), reason, left_out=False))
-    first = table[~duplicated].reset_index(drop=True)
-    united = [labels_of.get(name, text) for name, text in zip(first["image"], first["labels"], strict=True)]
-    return first.assign(labels=united), problems
+    return first.reset_index(drop=True), problems
 
 
 def told_contradictions(problems: list[Bad]) -> str:
-    """How many images are listed with several labels; "" of none."""
-    images = sum(problem.reason.startswith(_CONTRADICTS) for problem in problems)
-    return f"{images} images are listed with several labels, which are unknown (bad_images.csv)" if images else ""
+    """How many images are listed with several labels, patients and so on; "" of none."""
+    counts = {
+        what: sum(f"its {what} is unknown" in problem.reason for problem in problems) for what in _TOLD_ONCE.values()
+    }
+    told = ", ".join(f"{images} images are listed with several {what}s" for what, images in counts.items() if images)
+    return f"{told}, which are unknown (bad_images.csv)" if told else ""
 
 
 def count_spellings(
