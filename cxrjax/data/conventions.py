@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 WHOLE = 0.99  # share of a set, or of a class, that a convention must fit
+_FEWEST = 6  # folders beside each other; fewer, of files of the same names, may be grades, devices, sites, readers
 SMALL = 10  # images; in a set of more, no patient has over half of them
 
 
@@ -42,13 +43,13 @@ CONVENTIONS = (
     Convention("Kermany et al.", re.compile(r"^((?:NORMAL2-)?IM-\d+)-\d+"), by_folder=True, flat=True, mean=3),
 )
 _PATIENT_FOLDER = re.compile(
-    r"^(?:p|pt|pat|patient|paciente|subject|subj|sub|person|case|mrn)[ _#-]*\d+$", re.IGNORECASE
+    r"^(?:pa(?=\d{4})|p|pt|pat|patient|paciente|subject|subj|sub|person|case|mrn)[ _#-]*\d+$", re.IGNORECASE
 )
 _WORDS = """
 thorax torax chest lung lungs pa ap lat lateral ll rl frontal left right supine erect portable view rx xr cr dx xray x
 ray image images img imgs mask masks png jpg jpeg dicom dcm raw data dataset file files study studies stud stu stdy st
-series ser se scan exam visit date day year batch part fold split set group site hospital center centre disc disk cd vol
-volume archive train training val valid validation test testing
+series ser se scan exam visit date day year batch part fold split set group site hospital reader observer center centre
+disc disk cd vol volume archive train training val valid validation test testing
 """
 _NO_PATIENT = frozenset(
     _WORDS.split()
@@ -152,8 +153,10 @@ def _levels(paths: list[str], folders: Sequence[str], labels: Sequence[str]) -> 
 
 
 def _is_no_patient(folder: str) -> bool:
-    words = re.findall(r"[^\W\d_]+", folder.casefold())
-    return bool(_DATE.match(folder)) or (bool(words) and _NO_PATIENT.issuperset(words))
+    if _PATIENT_FOLDER.match(folder):  # DICOM's media have PA000000, which is no view
+        return False
+    words = re.findall(r"[A-Z]?[a-z]{2,}|[A-Z]{2,}(?![a-z])|[^\W\d_]{2,}", folder)  # of SiteA: Site
+    return bool(_DATE.match(folder)) or (bool(words) and _NO_PATIENT.issuperset(map(str.casefold, words)))
 
 
 def _is_plausible(patients: Sequence[str], mean: float = np.inf) -> bool:
@@ -211,9 +214,19 @@ def _by_folder(part: _Set) -> Named | None:
         for file, *place in zip(part.files, *level, strict=True):
             places[file.casefold()].add(tuple(place))
         repeated = np.mean([len(places[file.casefold()]) > 1 for file in part.files])
-        if all(level.names) and repeated >= 0.5 and len(set(level.names)) > 2 and _is_plausible(level.names, SMALL):
+        if (
+            all(level.names)
+            and repeated >= 0.5
+            and _most_beside(level) >= _FEWEST
+            and _is_plausible(level.names, SMALL)
+        ):
             return _of_folders(level, "folders that hold files of the same names, as PACS viewers export them")
     return None
+
+
+def _most_beside(level: _Level) -> int:
+    """Most folders of a level that lie in one folder."""
+    return max(Counter(above for above, _ in set(zip(*level, strict=True))).values())
 
 
 def _of_folders(level: _Level, rule: str) -> Named:

@@ -78,13 +78,10 @@ def resolve(
     patients, rules = (np.full(len(images), "", object) for _ in range(2))
     notes: list[str] = []
     for what, texts in written.items():
-        ids = _without_placeholders(texts, what, notes)
-        rules[(patients == "") & (ids != "")] = what
-        patients = np.where(patients == "", ids, patients)
+        _fill(patients, rules, _without_placeholders(texts, what, notes), np.full(len(images), what, object), notes)
     if (patients == "").any():
         named = conventions.by_name(images, folders, labels)
-        rules = np.where(patients == "", named.rules, rules)
-        patients = np.where(patients == "", named.patients, patients)
+        _fill(patients, rules, named.patients, named.rules, notes)
         notes += named.notes
     patients = _one_spelling(patients, notes)
     counts = Counter(patients[patients != ""])
@@ -92,6 +89,23 @@ def resolve(
     largest = max(counts.values(), default=0)
     rules_count = dict(Counter(rules[rules != ""]))
     return patients.astype(str), Account(len(images), len(counts), largest, unknown, rules_count, notes)
+
+
+def _fill(patients: np.ndarray, rules: np.ndarray, ids: np.ndarray, of_ids: np.ndarray, notes: list[str]) -> None:
+    """Fills gaps of `patients` and `rules` [N] by another rule's `ids`, in the spellings of those that are there.
+
+    The two must part the images that both tell in the same way, else one patient would be two.
+    """
+    gaps, both = (patients == "") & (ids != ""), (patients != "") & (ids != "")
+    pairs = {(_key(theirs), _key(ours)): ours for theirs, ours in zip(ids[both], patients[both], strict=True)}
+    spelling = {theirs: ours for (theirs, _), ours in pairs.items()}
+    if not len(spelling) == len(pairs) == len({ours for _, ours in pairs}):
+        if gaps.any():
+            others = f"{', '.join(sorted(set(of_ids[gaps])))} (images: {gaps.sum()})"
+            notes.append(f"{others} is not used: where another rule tells the patient, too, it groups otherwise")
+        return
+    patients[gaps] = [spelling.get(_key(text), text) for text in ids[gaps]]
+    rules[gaps] = of_ids[gaps]
 
 
 def by_pattern(images: Sequence[str], pattern: re.Pattern[str] | None) -> list[str]:

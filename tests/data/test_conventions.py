@@ -97,7 +97,13 @@ def test_a_convention_of_a_whole_class_is_used_and_one_stray_of_a_hundred_is_not
         ([f"NORMAL/Patient_{i}/Thorax_PA/IM-0001-0001.jpeg" for i in range(12)], 1),
         ([f"Patient_{i}/Thorax_PA/IM-0001-0001.jpeg" for i in range(12)], 0),
         ([f"set/PAT{i:03d}/STUD001/SER001/IMG001" for i in range(12)], 0),
-        ([f"NORMAL/{name}/Thorax PA - 3/IM-0001-0001.dcm" for name in ("DOE_JOHN", "ROE^ANA", "Poe, E")], 1),
+        (
+            [
+                f"NORMAL/{name}/Thorax PA - 3/IM-0001-0001.dcm"
+                for name in ("DOE_JOHN", "ROE^ANA", "Poe, E", "A B", "C", "D")
+            ],
+            1,
+        ),
         ([f"NORMAL/PA/Patient {i}/image1.png" for i in range(12)], 1),
         ([f"NORMAL/p{i:03d}/{i}{j}.png" for i in range(6) for j in range(2)], 1),  # no file name repeats
         ([f"train/NORMAL/{i}/1.png" for i in range(1000, 1012)], 2),
@@ -116,12 +122,34 @@ def test_folders_of_one_name_in_two_classes():
     by = named(anew)
     assert len(set(by.patients)) == 12
     assert "numbered anew in each of several of NORMAL, PNEUMONIA" in by.notes[0]
-    same = [f"NORMAL/{name}/a.png" for name in "DEF"] + [f"PNEUMONIA/{name}/a.png" for name in "FGH"]
+    same = [f"NORMAL/{name}/a.png" for name in "DEFGHI"] + [f"PNEUMONIA/{name}/a.png" for name in "IJKLMN"]
     by = named(same)
-    assert by.patients.tolist() == list("DEFFGH")
+    assert by.patients.tolist() == list("DEFGHIIJKLMN")
     assert by.notes == ["folders of one name in several of NORMAL, PNEUMONIA are taken as one patient"]
 
 
 def test_classes_of_a_table_are_no_patients():
     images = [f"{label}/{i}.png" for label in ("a", "b", "c") for i in range(3)]
     assert set(by_name(images, [""] * 9, [image[0] for image in images]).patients) == {""}
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["mild", "moderate", "severe"],
+        ["GE", "Philips", "Siemens", "Fuji", "Agfa"],
+        ["adult", "child"],
+        [f"Site{letter}" for letter in "ABCDEFGH"],
+        [f"reader_{i}" for i in range(1, 8)],
+    ],
+)
+def test_few_folders_of_files_of_the_same_names_may_be_anything(folders):
+    """Grades, devices, sites, readers: other names in each class make them no more."""
+    same = [f"{label}/{folder}/{i}.png" for label in ("NORMAL", "PNEUMONIA") for folder in folders for i in range(3)]
+    other = [path.replace("NORMAL/", "NORMAL/x") for path in same]
+    assert {*named(same).patients, *named(other).patients} == {""}
+
+
+def test_folders_of_dicom_media_are_patients_and_no_views():
+    images = [f"DICOM/PA00000{i}/ST000000/SE000000/IM00000{j}" for i in range(4) for j in range(3)]
+    assert named(images, 0).patients.tolist() == [f"PA00000{i}" for i in range(4) for _ in range(3)]
