@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,10 +85,43 @@ def _counted(written: pd.Series) -> list[tuple[str, int]]:
     return sorted(Counter(written).items(), key=lambda item: (-item[1], item[0]))
 
 
-def binary_columns(table: pd.DataFrame, vocabulary: Vocabulary) -> dict[str, str]:
-    """Columns that are named as a finding and hold 1, 0, -1 and blanks alone -> this finding."""
-    named = {str(column): vocabulary.finding(str(column)) for column in table.columns}
-    return {column: finding for column, finding in named.items() if finding and is_binary(table[column])}
+def binary_columns(table: pd.DataFrame, vocabulary: Vocabulary, place: str) -> dict[str, str]:
+    """0/1 columns that are named as a finding -> this finding; "" of all where they are alternatives (`one_hot`).
+
+    Raises:
+      InputError: naming columns that are named as a finding, too, and hold other values, or deny it.
+    """
+    read = {str(column): _named(str(column), vocabulary) for column in table.columns if column}
+    is_0_or_1 = {name: is_binary(unexplained(table[name], vocabulary)) for name in read}
+    findings = {name: finding for name, finding in read.items() if finding and is_0_or_1[name]}
+    if one_hot(table, [name for name in findings if vocabulary.finding(name)]) is not None:
+        return dict.fromkeys((name for name in read if is_binary(table[name])), "")
+    lost = {
+        name: table[name].unique()[:_NAMED]
+        for name, finding in read.items()
+        if name not in findings and finding is not None and not table[name].map(Vocabulary.is_missing).all()
+    }
+    if findings and lost:
+        shown = "; ".join(f"{name!r} holds {', '.join(map(repr, values))}" for name, values in lost.items())
+        raise InputError(
+            f"{place}: columns named as findings are not understood: {shown}; --classes=VALUE=unknown (or =NAME) says "
+            f"what a value means, --columns=label={next(iter(findings))!r} takes one column alone"
+        )
+    return findings
+
+
+def _named(column: str, vocabulary: Vocabulary) -> str | None:
+    """The one finding that a column is named as, kinds of it too; "" of one that is denied, or of several."""
+    try:
+        read = vocabulary.strict.read(column) or None
+    except Unread as error:
+        return "" if error.contradiction else None
+    return "" if read and not {"|", ABSENT}.isdisjoint(read) else read
+
+
+def unexplained(values: pd.Series, vocabulary: Vocabulary) -> pd.Series:
+    """Values of which the user's `classes` say nothing."""
+    return values[[vocabulary.entry(text) is None for text in values]]
 
 
 def is_binary(values: pd.Series) -> bool:
@@ -97,26 +130,27 @@ def is_binary(values: pd.Series) -> bool:
     return "" not in states and states != {"missing"}
 
 
-def one_hot(table: pd.DataFrame, findings: Mapping[str, str]) -> pd.Series | None:
+def one_hot(table: pd.DataFrame, findings: Collection[str]) -> pd.Series | None:
     """The one column of each row that is 1, where 0/1 columns are alternatives as class folders are.
 
-    That is so where every row has one 1, and some of the columns are no known findings (Normal, COVID, Pneumonia): they
-    are labels that must be understood, for else their images would say that the findings are absent.
+    That is so where every row that is not blank has one 1, and some of the columns are no known findings (Normal,
+    COVID, Pneumonia): they are labels that must be understood, for else their images would deny the findings.
 
     Args:
       table: all columns that have no other meaning.
-      findings: 0/1 columns that are named as findings.
+      findings: 0/1 columns that are named as findings and nothing else.
 
     Returns:
-      [N] names of columns; None where columns say something of one finding each.
+      [N] names of columns, "" of a row that is blank; None where columns say something of one finding each.
     """
     columns = [str(name) for name in table.columns if name and is_binary(table[name])]
     if set(columns) <= set(findings):
         return None
     states = np.array([table[name].map({text: _state(text) for text in table[name].unique()}) for name in columns])
-    if not ((states == "present").sum(0) == 1).all() or not np.isin(states, ("present", "absent")).all():
+    is_one, is_blank = states == "present", (states == "missing").all(0)
+    if not (is_blank | (is_one.sum(0) == 1)).all() or not np.isin(states[:, ~is_blank], ("present", "absent")).all():
         return None
-    return pd.Series(np.array(columns)[(states == "present").argmax(0)], dtype=str)
+    return pd.Series(np.where(is_blank, "", np.array(columns)[is_one.argmax(0)]), dtype=str)
 
 
 def _state(text: str) -> str:
@@ -146,7 +180,7 @@ def read_columns(
       InputError: if no finding stands beside a finding, naming how many images have each.
     """
     items = {
-        (name, text): vocabulary.entry(text) or vocabulary.item(findings[name], _state(text))
+        (name, text): vocabulary.entry(text) or vocabulary.item(findings[name], _said_of(name, text, vocabulary))
         for name, column in columns.items()
         for text in column.unique()
     }
@@ -159,9 +193,15 @@ def read_columns(
             by_row[row] = _row([items[cell] for cell in cells], vocabulary)
         except Unread as error:
             _note(faults, error, ", ".join(_shown(name, text) for name, text in cells if text), images)
-    _refuse(faults, vocabulary, place)
+    _refuse(faults, vocabulary, place, columns=True)
     readings = {cell: _row([item], vocabulary).removesuffix(f"|{OPEN}") for cell, item in items.items()}
     return Reading([by_row[row] for row in rows], dict(columns), readings)
+
+
+def _said_of(name: str, text: str, vocabulary: Vocabulary) -> str:
+    """`_state`; no viral pneumonia may be a bacterial one."""
+    state = _state(text)
+    return "missing" if state == "absent" and not vocabulary.finding(name) else state
 
 
 def _row(items: list[Item], vocabulary: Vocabulary) -> str:
@@ -177,23 +217,39 @@ def _note(faults: Counter[str], error: Unread, text: str, images: int) -> None:
         faults[fault] += images
 
 
-def _refuse(faults: Counter[str], vocabulary: Vocabulary, place: str) -> None:
+def _refuse(faults: Counter[str], vocabulary: Vocabulary, place: str, columns: bool = False) -> None:
+    """Stops at faults; what settles a contradiction is no other finding, but what the whole text or row means."""
     if not faults:
         return
     ordered = sorted(faults.items(), key=lambda item: (-item[1], item[0]))
     named = []
+    first = {bool(fault.partition("\0")[2]): fault.partition("\0")[0] for fault, _ in reversed(ordered)}
     for fault, images in ordered[:_NAMED]:
         text, _, contradiction = fault.partition("\0")
-        near = "" if contradiction else vocabulary.near(text)
-        named.append(f"{text!r} ({images} {'image' if images == 1 else 'images'}{contradiction or near})")
+        why = contradiction or vocabulary.near(text)
+        named.append(f"{text!r} ({images} {'image' if images == 1 else 'images'}{why})")
     more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
-    pair = f"{ordered[0][0].partition(chr(0))[0]}=Pneumonia"
-    flag = shlex.quote(f'"{pair}"' if "," in pair else pair)
+    advice = []
+    if False in first:
+        advice.append(
+            f"--classes={_pair(first[False], words.PNEUMONIA)} (or =No Finding, =unknown, ...) says what one means, "
+            "--other_findings=keep takes each as a finding of its own"
+        )
+    if True in first and columns:
+        advice.append("rows that contradict themselves must be corrected, or --columns=label=NAME takes one column")
+    elif True in first:
+        advice.append(
+            f"--classes={_pair(first[True], 'unknown')} (or =NAME) says what a contradiction means as a whole"
+        )
     are = "1 label is" if len(ordered) == 1 else f"{len(ordered)} labels are"
-    raise InputError(
-        f"{place}: {are} not understood: {', '.join(named)}{more}; --classes={flag} (or =No Finding, =unknown, ...) "
-        "says what one means, --other_findings=keep takes each as a finding of its own"
-    )
+    raise InputError(f"{place}: {are} not understood: {', '.join(named)}{more}; {'; '.join(advice)}")
+
+
+def _pair(text: str, means: str) -> str:
+    """An entry of --classes, as a shell takes it."""
+    pair = f"{text}={means}"
+    quoted = pair.replace('"', '""')
+    return shlex.quote(f'"{quoted}"' if set(pair) & set(',"') else pair)
 
 
 def plain(labels: str) -> str:

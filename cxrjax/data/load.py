@@ -120,6 +120,9 @@ def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immu
         source = _find(place, naming)
     except OSError as error:
         raise InputError(f"{error.filename or place} cannot be read: {error.strerror}") from error
+    names = sorted(naming.columns.keys() - naming.meanings.keys())
+    if names and source.kind != "table":
+        raise InputError(f"--columns={names[0]}=... names a column of a table of images, and {place} is: {source.kind}")
     images = [str(image) for image in source.table["image"]]
     by_pattern = tuple(patients.by_pattern(images, naming.patient)) if naming.patient else ()
     return source._replace(patients=by_pattern, meanings={**source.meanings, **naming.meanings})

@@ -5,6 +5,7 @@ import gzip
 import itertools
 import random
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -205,7 +206,7 @@ def test_columns_of_0_and_1_say_nothing_of_what_they_leave_blank():
     cells = columns_of(
         No_Finding=["1.0", "", "", "0", ""], Pneumonia=["", "1.0", "-1.0", "0", "nan"], Mass=["", "", "1", "1", ""]
     )
-    findings = labels.binary_columns(pd.DataFrame(cells), Vocabulary())
+    findings = labels.binary_columns(pd.DataFrame(cells), Vocabulary(), "t.csv")
     reading = labels.read_columns(cells, findings, Vocabulary(), "t.csv")
     assert reading.labels == ["No Finding", "Pneumonia|?", "Mass|?", "Mass|-Pneumonia", ""]
     assert [state(text, "Pneumonia") for text in reading.labels] == [False, True, None, False, None]
@@ -218,6 +219,47 @@ def test_columns_of_0_and_1_that_contradict_themselves_are_refused():
     cells = columns_of(No_Finding=["1", "1"], Pneumonia=["1", "0"])
     with pytest.raises(InputError, match=r"'No Finding=1, Pneumonia=1' \(1 image, which says No Finding and Pneumonia"):
         labels.read_columns(cells, {name: name for name in cells}, Vocabulary(), "t.csv")
+
+
+@pytest.mark.parametrize("values", [["1", "0", "-9"], ["0", "1", "2"], ["0.08", "0.5", "1"], ["large", "", "small"]])
+def test_a_column_named_as_a_finding_that_holds_anything_else_is_refused_unless_told(values):
+    cells = pd.DataFrame(columns_of(No_Finding=["1", "0", "0"], Pneumonia=values))
+    with pytest.raises(
+        InputError, match=rf"t.csv: columns named as findings .* 'Pneumonia' holds '{values[0]}', .*--c"
+    ):
+        labels.binary_columns(cells, Vocabulary(), "t.csv")
+    entries = Vocabulary(dict.fromkeys(values, "unknown"))
+    assert labels.binary_columns(cells, entries, "t.csv").keys() == {"No Finding", "Pneumonia"}
+
+
+def test_a_column_of_a_kind_says_that_a_finding_is_there_and_never_that_it_is_not():
+    cells = columns_of(Viral_Pneumonia=["1", "0", "0"], Effusion=["0", "1", "0"])
+    findings = labels.binary_columns(pd.DataFrame(cells), Vocabulary(), "t.csv")
+    reading = labels.read_columns(cells, findings, Vocabulary(), "t.csv")
+    assert reading.labels == ["Pneumonia|-Effusion", "Effusion|?", "-Effusion"]
+    with pytest.raises(InputError, match="'No Pneumonia' holds '1', '0'"):
+        labels.binary_columns(pd.DataFrame(columns_of(No_Pneumonia=["1", "0"], Mass=["1", "0"])), Vocabulary(), "t.csv")
+
+
+def test_columns_that_are_alternatives_are_told_as_such(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("path,Normal,Pneumonia_viral,Other\na.png,1,0,0\nb.png,0,1,0\nc.png,,,\n,,,\n")
+    source = load.find(path)
+    assert list(source.table["labels"]) == ["No Finding", "Pneumonia", ""]
+    assert source.notes[0] == "t.csv: path from 'path', labels: which is 1 of 'Normal', 'Pneumonia_viral', 'Other'"
+
+
+def test_what_settles_a_contradiction_settles_it():
+    written = "['normal', 'suboptimal study']"
+    with pytest.raises(InputError) as error:
+        labels.read(pd.Series([written]), Vocabulary(other_findings="keep"), "t.csv")
+    assert "other_findings" not in str(error.value)
+    flag = shlex.split(re.search(r"--classes=(.*) \(or", str(error.value))[1])[0]
+    assert load.naming(SourceFlags(classes=flag, other_findings="keep")).vocabulary.read(written) == ""
+    cells = columns_of(No_Finding=["1"], Pneumonia=["1"])
+    with pytest.raises(InputError, match="--columns=label=NAME takes one column") as error:
+        labels.read_columns(cells, {name: name for name in cells}, Vocabulary(), "t.csv")
+    assert "--classes" not in str(error.value)
 
 
 def test_the_printed_table_is_cut_and_says_so():

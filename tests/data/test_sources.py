@@ -459,3 +459,21 @@ def test_modules_are_imported_where_posix_is_not_there():
     names = "cxrjax.data.load", "cxrjax.data.prepare", "cxrjax.data.dicom.worker", "cxrjax.storage.array_cache"
     code = f"import sys; sys.modules.update(fcntl=None, resource=None); import {', '.join(names)}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_columns_that_are_named_where_there_is_no_table_are_refused(tmp_path):
+    columns = load.Naming(columns={"label": "Foo"})
+    with pytest.raises(InputError, match=r"--columns=label=... names a column .* is: NIH folder"):
+        load.find(nih_folder(tmp_path / "nih"), columns)
+    Image.new("L", (9, 9)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="is: images without labels"):
+        load.find(tmp_path / "a.png", columns)
+
+
+def test_findings_of_boxes_are_read_as_labels_are(tmp_path):
+    root = nih_folder(tmp_path / "nih")
+    (root / "BBox_List_2017.csv").write_text("Image,Finding,x,y,w,h\n00000000_000.png,Blob,1,2,3,4\n")
+    with pytest.raises(InputError, match="'Blob'"):
+        load.find(root)
+    for vocabulary, finding in ((Vocabulary(other_findings="keep"), "Blob"), (Vocabulary({"Blob": "Mass"}), "Mass")):
+        assert list(load.find(root, load.Naming(vocabulary)).boxes["finding"]) == [finding]

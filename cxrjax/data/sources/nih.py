@@ -85,7 +85,7 @@ def read_split(folder: Path) -> dict[str, str]:
     return sides
 
 
-def read_boxes(folder: Path) -> pd.DataFrame:
+def read_boxes(folder: Path, vocabulary: Vocabulary | None = None) -> pd.DataFrame:
     """Boxes of `BBox_List_2017.csv` as `BOX_COLUMNS`; none if it is not there.
 
     Raises:
@@ -102,7 +102,7 @@ def read_boxes(folder: Path) -> pd.DataFrame:
     bad = sides.isna().any(axis=1)
     if bad.any():
         raise InputError(f"{path}, line {bad.idxmax()}: a box must be four numbers")
-    findings = labels.read(raw["finding"], Vocabulary(), path.name).labels
+    findings = labels.read(raw["finding"], vocabulary or Vocabulary(), path.name).labels
     raw["finding"] = findings  # Infiltrate, in the boxes' table
     return raw[["image", "finding"]].join(sides / BOX_PIXELS)
 
@@ -160,7 +160,7 @@ def scan(folder: Path, vocabulary: Vocabulary | None = None) -> Source:
     notes = (used, _unlisted(sides, table), told_contradictions(problems), count_passed_over(problems))
     table = table[list(COLUMNS)]
     return Source(
-        folder, "NIH folder", table, files, archives, problems, label_counts(table), read_boxes(folder),
+        folder, "NIH folder", table, files, archives, problems, label_counts(table), read_boxes(folder, vocabulary),
         count_spellings(reading, rows, table, present), tuple(note for note in notes if note),
         meanings={"sex": fold_meanings("sex", {"F": "F", "M": "M"})},
     )  # fmt: skip

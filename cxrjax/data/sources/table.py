@@ -78,17 +78,16 @@ def find_columns(path: Path, header: list[str], columns: Mapping[str, str]) -> d
 
 
 def label_columns(path: Path, table: pd.DataFrame, chosen: Mapping[str, str], vocabulary: Vocabulary) -> dict[str, str]:
-    """0/1 columns and their findings, where the labels are in such; {} where they are text.
+    """0/1 columns and their findings ("" of alternatives), where the labels are in such; {} where they are text.
 
     Raises:
       InputError: if there are no labels.
     """
     if "label" in chosen:
         finding = vocabulary.finding(chosen["label"])
-        cells = table[chosen["label"]]
-        rest = cells[[vocabulary.entry(text) is None for text in cells]] if finding else cells
+        rest = labels.unexplained(table[chosen["label"]], vocabulary)
         return {chosen["label"]: finding} if finding and (rest.empty or labels.is_binary(rest)) else {}
-    binary = labels.binary_columns(table.drop(columns=list(chosen.values())), vocabulary)
+    binary = labels.binary_columns(table.drop(columns=list(chosen.values())), vocabulary, path.name)
     if not binary:
         raise InputError(f"{path} lacks the column(s) label; it has {', '.join(filter(None, table.columns))}; "
                          "--columns=label=NAME says which it is")  # fmt: skip
@@ -215,7 +214,7 @@ def read_labels(
     path: Path, raw: pd.DataFrame, chosen: Mapping[str, str], binary: Mapping[str, str], vocabulary: Vocabulary
 ) -> Reading:
     """Labels of the rows, from 0/1 columns or text."""
-    alternatives = labels.one_hot(raw.drop(columns=list(chosen.values())), binary) if "label" not in chosen else None
+    alternatives = None if any(binary.values()) else labels.one_hot(raw[list(binary)], ())
     if alternatives is not None:
         return labels.read(alternatives, vocabulary, path.name)
     if binary:
@@ -295,6 +294,7 @@ def count_spellings(
 def _told_columns(path: Path, raw: pd.DataFrame, chosen: Mapping[str, str], binary: Mapping[str, str]) -> str:
     """Which columns were read as what, and which were not."""
     read = [f"{ours} from {theirs!r}" for ours, theirs in chosen.items() if theirs not in binary]
-    read += [f"labels from the 0/1 column(s) {', '.join(map(repr, binary))}"] if binary else []
+    which = "labels from the 0/1 column(s)" if any(binary.values()) else "labels: which is 1 of"
+    read += [f"{which} {', '.join(map(repr, binary))}"] if binary else []
     others = [name for name in raw.columns if name and name not in {*chosen.values(), *binary}]
     return f"{path.name}: {', '.join(read)}" + (f"; not read: {', '.join(others)}" if others else "")
