@@ -33,7 +33,7 @@ def find(images: np.ndarray, others: np.ndarray, rows: np.ndarray | None = None)
     """Looks for each of `others` among `images`: equal pixels by SHA-256, else the most similar one by `fingerprints`.
 
     Found are copies that were resized, recompressed, blurred, sharpened or brightened, or whose contrast was changed;
-    not those that were mirrored, turned by 3 degrees, cropped by 2 % a side or written upon in large letters.
+    not those that were inverted, mirrored, turned by 3 degrees, cropped by 2 % a side or written upon in large letters.
 
     Time and memory: 100,000 x 10,000 images of 256 pixels take 3 minutes on 2 CPU cores, 0.5 GB of memory.
 

@@ -64,7 +64,7 @@ def _facts(results: Results) -> dict[str, Any]:
         "training": on_training_images(tables.training),
         "threshold": spread(analysis.seeds["threshold"], 3),
         "flow": rows.records(stages_shown(tables.flow)),
-        "partitions": partitions(tables),
+        "partitions": partitions(tables, not results.summary["data"]["patients_unknown"]),
         "ran": _named(floors, "yes", "no", "unknown"),
         "not_run": _named(floors, "not_run"),
         "not_beaten": _named(floors, "no", "unknown"),
@@ -85,7 +85,12 @@ def _data(results: Results) -> dict[str, Any]:
     images, data, external = results.tables.images, results.summary["data"], None
     if results.tables.external is not None:
         once = results.tables.external.drop_duplicates("image")
-        external = {"images": len(once), "positives": int(once["label"].sum()), "patients": once["patient"].nunique()}
+        external = {
+            "images": len(once),
+            "positives": int(once["label"].sum()),
+            "patients": "an unknown number of" if data.get("external_unknown") else once["patient"].nunique(),
+            "copies": data.get("external_copies", 0),
+        }
     return {
         "phantom": results.config.data_dir is None,
         "nih": results.config.data_dir is not None and bool(images["image"].str.fullmatch(r"\d{8}_\d{3}\.png").all()),
@@ -138,7 +143,7 @@ def on_training_images(training: pd.DataFrame) -> dict[str, str]:
     return {name: CARD.mean_sd(name, table[name].mean(), table[name].std()) for name in ("accuracy", "auroc")}
 
 
-def partitions(tables: RunTables) -> list[dict[str, str]]:
+def partitions(tables: RunTables, known_patients: bool) -> list[dict[str, str]]:
     """Who is in training and in the internal test set: numbers a run, ages and shares over all runs' images."""
     parts = []
     for name, part in (("training", tables.training), ("internal test", tables.predictions)):
@@ -150,7 +155,7 @@ def partitions(tables: RunTables) -> list[dict[str, str]]:
             {
                 "name": name,
                 "images": ENGLISH.count(runs.size().mean()),
-                "patients": ENGLISH.count(runs["patient"].nunique().mean()),
+                "patients": ENGLISH.count(runs["patient"].nunique().mean()) if known_patients else "unknown",
                 "positives": f"{ENGLISH.count(runs['label'].sum().mean())} ({ENGLISH.share(images['label'].mean())})",
                 "age": DASH if math.isnan(median) else f"{median:.0f} ({low:.0f} to {high:.0f})",
                 "age_unknown": ENGLISH.share(age.isna().mean()),

@@ -93,7 +93,11 @@ def _run(config: ExperimentConfig, data: Data, external: ImageStore | None) -> R
     outside = {}
     if external is not None:
         external, left_out = setup.external_set(external, data.store, prepared.cohorts)
-        outside = {"external_images": len(external.table), "external_copies": left_out}
+        outside = {
+            "external_images": len(external.table),
+            "external_copies": left_out,
+            "external_unknown": int((external.table["patient"] == "").sum()),
+        }
     with _claimed(config, prepared.resolved) as folder:
         scored = _score(prepared, external, _train(prepared, folder))
         first = seed_batches.place_of(folder / "checkpoints", config.first_seed)

@@ -74,13 +74,16 @@ class Fitted(NamedTuple):
 REMEDY = "a smaller --learning_rate, with --overwrite, may help"
 
 
-class Diverged(InputError):
-    """A loss is not finite; `progress` of the seeds from `first_seed` on ends with that epoch."""
+MAX_LOSS = 1e6  # nats, chance is ln 2; f32 logits of this size are 0.06 apart, from which nothing can be learnt
 
-    def __init__(self, progress: Progress, first_seed: int, seeds: list[int], loss: str) -> None:
-        """`seeds` are those whose `loss`, training or validation, is not finite."""
+
+class Diverged(InputError):
+    """A loss is not finite, or beyond `MAX_LOSS`; `progress` of the seeds from `first_seed` on ends with that epoch."""
+
+    def __init__(self, progress: Progress, first_seed: int, seeds: list[int], loss: str, fault: str) -> None:
+        """`seeds` are those whose `loss`, training or validation, is `fault`: not finite, or above the limit."""
         named = ", ".join(map(str, seeds))
-        super().__init__(f"seed {named}: the {loss} loss is not finite in epoch {progress.epochs}; {REMEDY}")
+        super().__init__(f"seed {named}: the {loss} loss is {fault} in epoch {progress.epochs}; {REMEDY}")
         self.progress = progress
         self.first_seed = first_seed
 
@@ -180,15 +183,16 @@ class Trainer:
         return Progress(progress.epochs + 1, states, progress.history.extended(train, val), waited)
 
     def refuse_divergence(self, progress: Progress) -> None:
-        """Raises `Diverged` if the last epoch's loss of any seed is not finite.
+        """Raises `Diverged` if the last epoch's loss of any seed is not finite, or above `MAX_LOSS`.
 
         The training loss is that before each step: of weights that the last step spoiled the validation loss tells.
         """
         for loss, curves in (("training", progress.history.train_loss), ("validation", progress.history.val_loss)):
-            bad = ~np.isfinite(curves[:, -1])
+            bad = ~(curves[:, -1] <= MAX_LOSS)
             if bad.any():
+                fault = f"above {MAX_LOSS:g}" if np.isfinite(curves[:, -1]).all() else "not finite"
                 seeds = [run.seed for run, is_bad in zip(self.runs, bad, strict=True) if is_bad]
-                raise Diverged(progress, self.runs[0].seed, seeds, loss)
+                raise Diverged(progress, self.runs[0].seed, seeds, loss, fault)
 
 
 @pinned()

@@ -134,7 +134,9 @@ def test_patients_that_are_unknown_are_no_split_by_patient():
     unknown.summary["data"]["patients_unknown"], unknown.summary["split_by"] = 3, "image (patients unknown)"
     claim = items(cards.claim(unknown))[20]
     assert status(20) == "reported" and claim[1] == "partly" and "may be on both sides" in claim[2]
-    assert "No patient is on both sides" not in cards.model_card(unknown)
+    card = cards.model_card(unknown)
+    assert "No patient is on both sides" not in card
+    assert len(re.findall(r"^\| (?:training|internal test) \| [\d,]+ \| unknown \|", card, re.MULTILINE)) == 2
 
 
 def test_preprocessing_is_reported_where_the_reduction_is_known():
@@ -225,7 +227,7 @@ def test_partitions_by_hand():
         {"seed": [0, 1, 1, 1], "image": list("abcd"), "patient": ["1", "2", "2", "3"], "label": [1, 0, 1, 1]}
     )
     made = results().tables._replace(images=images, training=part, predictions=part)
-    training, tested = cards.partitions(made)
+    training, tested = cards.partitions(made, True)
     assert training == tested | {"name": "training"}
     assert training == {
         "name": "training", "images": "2", "patients": "1.5", "positives": "1.5 (75.0 %)", "age": "40 (35 to 45)",

@@ -137,7 +137,7 @@ def test_what_is_missing_names_its_flag(folder):
     told = missing(report.html(report_case.bare(), {}, ENGLISH))
     named = [re.findall("<code>(.*?)</code>", one) for one in told]
     assert named == [[], ["--floors"], ["--split_by=both"], [], ["--external_dir=FOLDER"]]
-    assert "needs JavaScript" in told[0] and "no patient has several images" in told[3]
+    assert "needs JavaScript" in told[0] and "no patient is known to have several images" in told[3]
     assert len(missing((folder / "report.html").read_text())) == 1
 
 
