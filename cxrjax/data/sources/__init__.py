@@ -40,6 +40,7 @@ OTHER_ARCHIVES = (".zip", ".7z", ".rar", ".tar.bz2", ".tar.xz")  # that are not 
 MAX_BYTES = 200_000_000  # of one image file: 50 million pixels of 16 bits, twice
 _ERRORS = (tarfile.TarError, OSError, EOFError, zlib.error)
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_AGE = r"^0*(\d{1,3})(?:\.\d*)?\s*([YMWD]?)(?:(?<=Y)(?:RS?|EARS?)|(?<=M)(?:OS?|ONS?|ONTHS?))?$"
 _MAX_HEADER = 1_000_000  # bytes of an extended header, which is read whole
 
 
@@ -271,8 +272,8 @@ def printable(name: str) -> str:
 
 
 def years(text: pd.Series) -> pd.Series:
-    """Ages as DICOM and NIH write them to whole years: 058Y, 58, 58.0; 011M, 003W and 013D are 0; NaN for all else."""
-    parts = text.astype(str).str.strip().str.upper().str.extract(r"^0*(\d{1,3})(?:\.\d*)?([YMWD]?)$")
+    """Ages as DICOM, NIH and people write them, in whole years: 058Y, 58.0, 58 yrs; 8 months, 003W are 0; else NaN."""
+    parts = text.astype(str).str.strip().str.upper().str.extract(_AGE)
     number = pd.to_numeric(parts[0], errors="coerce")
     return number // parts[1].map({"M": 12, "W": 52, "D": 365}).astype(float).fillna(1)
 
