@@ -15,10 +15,11 @@ import numpy as np
 import pydicom
 from pydicom import Dataset, uid
 from pydicom.pixels.utils import pixel_array
+from pydicom.tag import Tag
 
 from cxrjax.base import InputError
 from cxrjax.data.dicom import display, worker
-from cxrjax.data.dicom.elements import number, text
+from cxrjax.data.dicom.elements import number, photometric, text
 
 
 class Details(NamedTuple):
@@ -33,14 +34,16 @@ class Details(NamedTuple):
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _DETAILS = ("PatientID", "PatientAge", "PatientSex", "ViewPosition")
 _NEEDED = ("SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
-_READ = (
+_READ: tuple[str | int, ...] = (
     *_DETAILS, *_NEEDED, "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
     "HighBit", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape",
-    "PixelData",
+    "PixelData", *display.OVERLAY_BITS,
 )  # fmt: skip
 _AS_STORED = ("RLELossless",)  # compressed, yet the container comes out as it was, with all its bits
 _DEFLATED = uid.DeflatedExplicitVRLittleEndian.encode()
+_ITEM = b"\xfe\xff\x00\xe0"  # with which encapsulated pixel data begin (PS3.5 A.4)
+_PIXELS = (b"\xe0\x7f\x10\0", b"\x7f\xe0\0\x10")  # tag of the pixel data in either byte order
 _META = 144  # where the file meta information goes on behind its length
 
 
@@ -79,8 +82,10 @@ def read_header(content: bytes, max_pixels: int) -> Header:
       InputError: saying what is wrong, without naming the file.
     """
     content = _inflated(content, 4 * max_pixels)
-    data = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=list(_READ))
+    data = pydicom.dcmread(io.BytesIO(content), force=True, specific_tags=[Tag(name) for name in _READ])
     if "PixelData" not in data or "Rows" not in data or "Columns" not in data:
+        if _is_image(data, content):  # pydicom drops an element that has no end
+            raise InputError("DICOM image ends too early: its pixel data are missing or have no end")
         raise NoImage("is a DICOM file without an image" if is_dicom(content) else "holds no DICOM image")
     if "TransferSyntaxUID" not in data.file_meta:
         implicit, little = data.original_encoding
@@ -131,6 +136,13 @@ def _inflated(content: bytes, limit: int) -> bytes:
     return content[:start].replace(_DEFLATED, plain) + data
 
 
+def _is_image(data: Dataset, content: bytes) -> bool:
+    """Whether a file without pixel data should have some: by its size, its class, or else by the tag of pixel data."""
+    kind = getattr(data.file_meta.get("MediaStorageSOPClassUID"), "name", "")
+    by_class = "Image Storage" in kind if "Storage" in kind else any(tag in content for tag in _PIXELS)
+    return "Rows" in data or "Columns" in data or by_class
+
+
 def _refuse(data: Dataset, max_pixels: int, notes: list[str]) -> None:
     frames = int(number(data, "NumberOfFrames", notes) or 1)
     if frames > 1:
@@ -145,13 +157,19 @@ def _refuse(data: Dataset, max_pixels: int, notes: list[str]) -> None:
     bits, high = int(data.BitsStored), int(data.get("HighBit", data.BitsStored - 1))
     if not 1 <= bits <= 16:
         raise InputError(f"has {bits} bits a pixel; 1 to 16 are read")
+    allocated = int(data.BitsAllocated)
+    if allocated not in (8, 16) or bits > allocated:
+        raise InputError(f"has {bits} bits a pixel in {allocated} bits (BitsAllocated); 8 and 16 are read")
     syntax = data.file_meta.TransferSyntaxUID
+    if not syntax.is_transfer_syntax:
+        raise InputError(f"transfer syntax {syntax if syntax.is_valid else 'of no valid name'} is not read")
     shifted = high != bits - 1 and syntax.is_compressed and syntax.keyword not in _AS_STORED
-    if not bits - 1 <= high < int(data.BitsAllocated) or shifted:
+    if not bits - 1 <= high < allocated or shifted:
         raise InputError(f"high bit {high} of {bits} bits stored: such values are not read")
-    kind = text(data, "PhotometricInterpretation")
+    kind = photometric(data)
     if not kind.startswith(("MONOCHROME", "RGB", "YBR")):
         raise InputError(f"photometric interpretation {kind!r} is neither grey nor RGB")
+    data.PhotometricInterpretation = kind  # pydicom knows it in this spelling only
     if int(data.SamplesPerPixel) > 1 and bits != 8:
         raise InputError(f"is in colour of {bits} bits a channel; 8 are read")
 
@@ -165,7 +183,9 @@ def _decode(data: Dataset, content: bytes) -> np.ndarray:
     syntax = data.file_meta.TransferSyntaxUID
     what = f"pixel data ({syntax.name}) cannot be decoded"
     try:
-        if syntax.is_compressed:
+        if syntax.is_encapsulated != data.PixelData.startswith(_ITEM):
+            raise InputError(f"they are {'not ' if syntax.is_encapsulated else ''}encapsulated")
+        if syntax.is_encapsulated:
             pixels = worker.pixel_array(content)
         else:
             _refuse_length(data)
@@ -181,7 +201,9 @@ def _decode(data: Dataset, content: bytes) -> np.ndarray:
 
 
 def _refuse_length(data: Dataset) -> None:
-    """Some padding at the end is common; as much as another image is none."""
+    """Some padding at the end is common; as much as another image is none, and nothing may be missing."""
     expected = int(data.Rows) * int(data.Columns) * int(data.SamplesPerPixel) * int(data.BitsAllocated) // 8
-    if len(data.PixelData) >= 2 * max(expected, 1):
-        raise InputError(f"{len(data.PixelData)} bytes, the header says {expected}")
+    length = len(data.PixelData)
+    if length < expected or length >= 2 * max(expected, 1):
+        early = "ends too early: " if length < expected else ""
+        raise InputError(f"{early}{length} bytes, the header says {expected}")

@@ -15,6 +15,7 @@ from cxrjax.base import InputError
 from cxrjax.data import grey
 from cxrjax.data.dicom.elements import note, number, numbers, text
 
+OVERLAY_BITS = tuple((group << 16) + 0x0102 for group in range(0x6000, 0x6020, 2))  # OverlayBitPosition
 _NARROWEST = {"LINEAR": 1.0, "LINEAR_EXACT": 0.0, "SIGMOID": 0.0}  # window width that is allowed; 0 itself is not
 
 
@@ -51,7 +52,10 @@ def shown(data: Dataset, container: np.ndarray, rule: str, notes: list[str]) -> 
     bits, high = int(data.BitsStored), int(data.get("HighBit", data.BitsStored - 1))
     if high != bits - 1 and not counts[2**bits :].any():
         raise InputError(f"high bit {high} of {bits} bits stored, and no pixel has a bit above the {bits} lowest")
-    table = _grey_values(data, stored_values(data, np.arange(values)), counts, rule, notes)
+    stored = stored_values(data, np.arange(values))
+    if _has_foreign_bits(data, stored, counts):
+        note(notes, "bits that BitsStored does not count are set and not looked at")
+    table = _grey_values(data, stored, counts, rule, notes)
     if not np.isfinite(table).all():
         raise InputError("rescale or window give values that are not finite")
     return np.asarray(table[index])
@@ -67,6 +71,15 @@ def stored_values(data: Dataset, container: np.ndarray) -> np.ndarray:
     if int(data.PixelRepresentation):
         values = (values ^ 2 ** (bits - 1)) - 2 ** (bits - 1)
     return np.asarray(values, np.int32)
+
+
+def _has_foreign_bits(data: Dataset, stored: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether pixels, of which container v comes `counts`[v] times, hold more than values, their sign and overlays."""
+    bits = int(data.BitsStored)
+    shift = int(data.get("HighBit", bits - 1)) + 1 - bits
+    container = np.arange(len(counts))
+    clean = (container & ~((2**bits - 1) << shift) == 0) | ((stored << shift) & (len(counts) - 1) == container)
+    return bool(counts[~clean].any()) and not any(data[tag].value for tag in OVERLAY_BITS if tag in data)
 
 
 def _grey_values(data: Dataset, stored: np.ndarray, counts: np.ndarray, rule: str, notes: list[str]) -> np.ndarray:

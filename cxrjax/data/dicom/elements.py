@@ -50,6 +50,11 @@ def text(data: Dataset, name: str) -> str:
     return next((line for line in lines if line), "")
 
 
+def photometric(data: Dataset) -> str:
+    """The photometric interpretation as the standard spells it: in capitals, without blanks."""
+    return text(data, "PhotometricInterpretation").upper().replace(" ", "")
+
+
 def _texts(data: Dataset, name: str, notes: list[str]) -> list[str]:
     """Values as written, of text and of binary elements."""
     tag = tag_for_keyword(name)

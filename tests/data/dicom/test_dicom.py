@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from pydicom.uid import BasicTextSRStorage
 
 from cxrjax.base import InputError
 from cxrjax.data import dicom as reading
 from cxrjax.data.decode import MAX_PIXELS, decode
-from cxrjax.data.dicom import Details
-from tests.data.dicom_files import NAME, RAMP, deflated, dicom, linear, shown, written
+from cxrjax.data.dicom import Details, NoImage
+from tests.data.dicom_files import NAME, RAMP, deflated, dicom, linear, rle, shown, written
 
 
 @pytest.mark.parametrize("implicit", [True, False])
@@ -30,7 +31,8 @@ def test_details_and_no_name():
     ("elements", "reason"),
     [
         ({"NumberOfFrames": "3"}, "multi-frame DICOM .3 frames"),
-        ({"PixelData": None}, "is a DICOM file without an image"),
+        ({"PixelData": None}, "ends too early: its pixel data are missing"),
+        ({"PixelData": None, "Rows": None, "Columns": None}, "ends too early: its pixel data are missing"),
         ({"RescaleSlope": "0"}, "rescale slope is 0"),
         ({"HighBit": 10}, "high bit 10 of 12 bits"),
         ({"HighBit": 16}, "high bit 16 of 12 bits"),
@@ -39,7 +41,9 @@ def test_details_and_no_name():
         ({"WindowCenter": "1", "WindowWidth": "2", "VOILUTFunction": "CUBIC"}, "VOI LUT function 'CUBIC'"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "neither grey nor RGB"),
         ({"Rows": 65_000, "Columns": 65_000}, "more than the 50 million"),
-        ({"Rows": 128}, "cannot be decoded"),
+        ({"Rows": 128}, "cannot be decoded: ends too early: 8192 bytes, the header says 16384"),
+        ({"BitsAllocated": 12}, r"12 bits a pixel in 12 bits .BitsAllocated"),
+        ({"PixelData": b"\xfe\xff\x00\xe0" + bytes(8188)}, "they are encapsulated"),
         ({"Rows": 32}, "8192 bytes, the header says 4096"),
         ({"BitsStored": 32, "BitsAllocated": 32}, "32 bits a pixel"),
     ],
@@ -57,6 +61,33 @@ def test_a_damaged_header_is_not_quoted(name):
     content = dicom(RAMP, NumberOfFrames="77").replace(b"77", b"N^", 1)
     assert content != dicom(RAMP, NumberOfFrames="77")
     assert decode(content, name).notes == ("NumberOfFrames is no number and was passed over",)
+
+
+@pytest.mark.filterwarnings("ignore:End of file reached")
+def test_a_compressed_image_that_is_cut_off_is_damaged_and_a_report_has_no_image():
+    """pydicom drops pixel data without a delimiter; what has its tag, or the class of an image, should have some."""
+    whole = rle(dicom(RAMP))
+    for cut in (whole[: len(whole) // 2], whole[:-8], whole[: whole.index(b"\x28\x00\x10\x00")]):
+        with pytest.raises(InputError, match="DICOM image ends too early") as caught:
+            reading.read_header(cut, MAX_PIXELS)
+        assert not isinstance(caught.value, NoImage)
+    nothing = dict.fromkeys(("PixelData", "Rows", "Columns"))
+    with pytest.raises(NoImage, match="is a DICOM file without an image"):
+        reading.read_header(dicom(RAMP, SOPClassUID=BasicTextSRStorage, **nothing), MAX_PIXELS)
+
+
+def test_a_transfer_syntax_that_is_not_known_is_named():
+    private = dicom(RAMP).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.113619.5.2\0\0", 1)
+    with pytest.raises(InputError, match=r"transfer syntax 1\.2\.840\.113619\.5\.2 is not read"):
+        shown(private)
+
+
+@pytest.mark.parametrize("written_so", ["MONOCHROME 1", "monochrome1", " Monochrome1"])
+def test_the_photometric_interpretation_may_have_blanks_and_small_letters(written_so):
+    inverse = shown(dicom(RAMP, PhotometricInterpretation="MONOCHROME1"))
+    plain = dicom(RAMP, PhotometricInterpretation="MONOCHROME1")
+    for content in (plain, rle(plain)):
+        np.testing.assert_array_equal(shown(written(content, "MONOCHROME1 ", written_so)), inverse)
 
 
 def test_of_several_values_the_first_that_is_not_empty_is_taken():
@@ -94,10 +125,10 @@ def test_colour_becomes_grey():
 
 
 @pytest.mark.parametrize(
-    ("name", "mean", "remarks"), [("B24/j2k_overlay.dcm", 154, 0), ("B29/win_decimal_comma.dcm", 143, 2)]
+    ("name", "mean", "remarks"), [("B24/j2k_overlay.dcm", 154, 1), ("B29/win_decimal_comma.dcm", 143, 2)]
 )
 def test_shown_inputs(shared, name, mean, remarks):
-    """An overlay in the upper bits of JPEG 2000; a window with decimal commas."""
+    """Stripes in the upper bits of JPEG 2000, which no element calls an overlay; a window with decimal commas."""
     path = shared / "bug-inputs" / name
     if not path.is_file():
         pytest.skip(f"no {path}")

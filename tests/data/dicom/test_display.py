@@ -179,6 +179,27 @@ def test_bits_outside_the_stored_ones_are_not_looked_at(bits, high, signed):
     np.testing.assert_allclose(shown(content), linear(values, -1500.5, 1499.5), atol=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("container", "signed", "overlay", "told"),
+    [
+        (RAMP * 16, False, False, True),
+        (RAMP * 16, False, True, False),
+        (RAMP, False, False, False),
+        (RAMP - 2048, True, False, False),  # the sign goes on to the upper bits
+        ((RAMP - 2048) & 4095, True, False, False),  # or does not
+        ((RAMP - 2048) ^ 2**14, True, False, True),
+    ],
+)
+def test_bits_that_are_neither_value_nor_sign_nor_overlay_are_told(container, signed, overlay, told):
+    data = dcmread(io.BytesIO(dicom(container.astype(np.uint16), bits=16, PixelRepresentation=int(signed))))
+    data.BitsStored, data.HighBit = 12, 11
+    if overlay:
+        data.add_new(0x60000102, "US", 12)
+    buffer = io.BytesIO()
+    data.save_as(buffer)
+    assert notes(buffer.getvalue()) == ["bits that BitsStored does not count are set and not looked at"] * told
+
+
 def test_a_high_bit_that_no_pixel_reaches_is_refused():
     with pytest.raises(InputError, match="high bit 15 of 12 bits stored, and no pixel has a bit above the 12 lowest"):
         shown(dicom(RAMP, HighBit=15))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread, uid
 from pydicom.data import get_testdata_file
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.utils import pixel_array
 
 from cxrjax.base import InputError
@@ -205,6 +205,46 @@ def test_what_the_frame_holds_counts_and_not_its_transfer_syntax():
     frame = LOSSLESS(RAMP.astype(np.uint16), predictor=1, bitspersample=12)
     content = encapsulated(uid.JPEGBaseline8Bit, frame, RAMP, 12)
     np.testing.assert_allclose(shown(content), linear(RAMP, 0, 4095), atol=1e-3)
+
+
+def dct(pixels, bitspersample):
+    return imagecodecs.jpeg8_encode(pixels, level=95, bitspersample=bitspersample)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "encode", "precision", "bits"),
+    [
+        (uid.JPEGExtended12Bit, dct, 12, 8),
+        (uid.JPEGBaseline8Bit, dct, 8, 12),
+        (uid.JPEG2000Lossless, J2K, 12, 8),
+        (uid.JPEGLosslessSV1, functools.partial(LOSSLESS, predictor=1), 12, 8),
+        (uid.JPEGLSLossless, jpegls, 16, 8),
+    ],
+)
+def test_a_frame_of_other_bits_than_the_header_says_is_refused(syntax, encode, precision, bits):
+    values = values_of(precision).astype(np.uint8 if precision == 8 else np.uint16)
+    content = encapsulated(syntax, encode(values, bitspersample=precision), values, bits)
+    with pytest.raises(InputError, match=f"its frame has {precision} bits a pixel, the header says {bits}, stored in"):
+        shown(content)
+
+
+def test_two_frames_are_two_whatever_their_number_says():
+    content = compressed(uid.JPEGBaseline8Bit, (RAMP // 16).astype(np.uint8), "JPEG", 8)
+    for data in (dcmread(io.BytesIO(content)), dcmread(io.BytesIO(rle(dicom(RAMP))))):
+        frame = next(generate_frames(data.PixelData, number_of_frames=1))
+        for table in (True, False):
+            data.PixelData = encapsulate([frame, frame], has_bot=table)
+            buffer = io.BytesIO()
+            data.save_as(buffer)
+            with pytest.raises(InputError, match="multi-frame DICOM"):
+                shown(buffer.getvalue())
+        data.PixelData = encapsulate([frame], fragments_per_frame=3)
+        assert frames.decode(data).shape == RAMP.shape
+
+
+def test_what_should_be_encapsulated_and_is_not_is_refused():
+    with pytest.raises(InputError, match="cannot be decoded: they are not encapsulated"):
+        shown(dicom(RAMP).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0", 1))
 
 
 @pytest.mark.parametrize("shape", [(32, 128), (128, 64), (64, 63)])
