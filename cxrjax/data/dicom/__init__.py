@@ -100,10 +100,11 @@ def read_header(content: bytes, max_pixels: int) -> Header:
 def shown(header: Header, rule: str = "robust") -> np.ndarray:
     """The image as it is meant to be seen: air dark, bone bright.
 
-    In order (DICOM PS3.3 C.11 and C.8.11.3): rescale or modality LUT; VOI LUT, else the first window, else the values
-    between `grey.limits` (8 bits or fewer without rescale stay as they are); inverted if PresentationLUTShape is
-    INVERSE or, where there is none, if the photometric interpretation is MONOCHROME1 (where the two contradict each
-    other the shape counts, as in dcm4che); padding is black.
+    In order (DICOM PS3.3 C.11 and C.8.11.3): rescale or modality LUT; VOI LUT, else the first window, each unless it
+    makes nearly all pixels equal, else the values between `grey.limits` (8 bits or fewer without rescale stay as they
+    are); inverted if PresentationLUTShape is INVERSE or, where it is neither that nor IDENTITY, if the photometric
+    interpretation is MONOCHROME1 (where the two contradict each other the shape counts, as in dcm4che); padding is
+    black.
 
     Args:
       header: of the file; its notes get what was read otherwise than written.

@@ -5,7 +5,8 @@ All is done on a table of the values that may occur, not on the image: no large 
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from collections.abc import Iterator
+from itertools import chain, zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,11 @@ from pydicom import Dataset
 
 from cxrjax.base import InputError
 from cxrjax.data import grey
-from cxrjax.data.dicom.elements import note, number, numbers, text
+from cxrjax.data.dicom.elements import note, number, numbers, photometric, text
 
 OVERLAY_BITS = tuple((group << 16) + 0x0102 for group in range(0x6000, 0x6020, 2))  # OverlayBitPosition
+_FLAT = 0.98  # share of the pixels that no window makes equal
+_LACKING = 3  # entries that a LUT may lack: some count wrongly
 _NARROWEST = {"LINEAR": 1.0, "LINEAR_EXACT": 0.0, "SIGMOID": 0.0}  # window width that is allowed; 0 itself is not
 
 
@@ -86,20 +89,51 @@ def _grey_values(data: Dataset, stored: np.ndarray, counts: np.ndarray, rule: st
     """Grey values [V] f32, 0..255, of stored values [V], of which the image has `counts`."""
     padding = _is_padding(data, stored, notes)
     values = _modality(data, stored, notes)
-    voi = next((item for item in data.get("VOILUTSequence") or () if "LUTData" in item), None)
-    if voi is not None:
-        table, greys = _look_up(data, voi, values, signed=bool(values.min() < 0), notes=notes)
-        greys = greys * (255 / _white(voi, table, notes))
-    elif window := _window(data, notes):
-        greys = _through(window, values)
-    elif int(data.BitsStored) <= 8 and not int(data.PixelRepresentation) and np.array_equal(values, stored):
-        greys = values * (255 / (2 ** int(data.BitsStored) - 1))
+    seen = np.where(padding, 0, counts)
+    for candidate in _voi(data, values, seen, notes):
+        if not _flattens(candidate, seen):
+            greys = candidate
+            break
+        note(notes, "a window or LUT makes nearly all pixels equal; it was passed over")
     else:
-        seen = np.where(padding, 0, counts)
-        low, high = grey.limits(np.repeat(values.astype(np.float32), seen), rule)
-        greys = (values - low) * (255 / (high - low)) if high > low else np.zeros(len(values))
+        greys = _without_voi(data, stored, values, seen, rule)
     greys = np.clip(greys, 0, 255)
-    return np.where(padding, 0, 255 - greys if _inverted(data) else greys).astype(np.float32)
+    return np.where(padding, 0, 255 - greys if _inverted(data, notes) else greys).astype(np.float32)
+
+
+def _without_voi(data: Dataset, stored: np.ndarray, values: np.ndarray, seen: np.ndarray, rule: str) -> np.ndarray:
+    """Grey values where neither window nor LUT tells them; `seen` counts the pixels that are no padding."""
+    if int(data.BitsStored) <= 8 and not int(data.PixelRepresentation) and np.array_equal(values, stored):
+        return np.asarray(values * (255 / (2 ** int(data.BitsStored) - 1)))
+    low, high = grey.limits(np.repeat(values.astype(np.float32), seen), rule)
+    return (values - low) * (255 / (high - low)) if high > low else np.zeros(len(values))
+
+
+def _voi(data: Dataset, values: np.ndarray, seen: np.ndarray, notes: list[str]) -> Iterator[np.ndarray]:
+    """Grey values [V] by the VOI LUT, then by each window (PS3.3 C.11.2)."""
+    windows = _windows(data, notes)
+    item = next((item for item in data.get("VOILUTSequence") or () if "LUTData" in item), None)
+    if item is not None:
+        try:
+            table, greys = _look_up(data, item, values, signed=bool(values.min() < 0), notes=notes)
+        except InputError as error:
+            first = next(windows, None)
+            if first is None:
+                raise
+            note(notes, f"{error}; the window was used")
+            windows = chain([first], windows)
+        else:
+            yield greys * (255 / _white(item, table, greys[seen > 0], notes))
+    for window in windows:
+        yield _through(window, values)
+
+
+def _flattens(greys: np.ndarray, seen: np.ndarray) -> bool:
+    """Whether greys [V] make equal what differs: pixels of all but the commonest value, which may be a border."""
+    others = seen.copy()
+    others[np.argmax(others)] = 0
+    levels = np.bincount(np.rint(np.clip(greys, 0, 255)).astype(np.int64), weights=others)
+    return bool(levels.max() > _FLAT * others.sum() and others.max() < _FLAT / 2 * others.sum())
 
 
 def _modality(data: Dataset, stored: np.ndarray, notes: list[str]) -> np.ndarray:
@@ -109,7 +143,10 @@ def _modality(data: Dataset, stored: np.ndarray, notes: list[str]) -> np.ndarray
     slope, intercept = (number(data, name, notes) for name in ("RescaleSlope", "RescaleIntercept"))
     if slope == 0:
         raise InputError("rescale slope is 0, which leaves no image")
-    return stored * (1.0 if slope is None else slope) + (intercept or 0.0)
+    values = stored * (1.0 if slope is None else slope) + (intercept or 0.0)
+    if np.abs(values).max() > np.finfo(np.float32).max:
+        raise InputError("rescale gives values beyond all bounds")
+    return np.asarray(values)
 
 
 def _look_up(
@@ -133,46 +170,51 @@ def _look_up(
     first %= 2**16
     if (signed or explicit) and first >= 2**15:
         first -= 2**16
-    table = _entries(item.LUTData, entries, "<" if data.original_encoding[1] else ">")
+    narrow = len(descriptor) < 3 or (descriptor[2] or 0) <= 8
+    table = _entries(item.LUTData, entries, narrow, "<" if data.original_encoding[1] else ">")
+    if len(table) < entries:
+        note(notes, f"a LUT of {entries} entries has {len(table)}; the last one counts for the others")
+        table = np.pad(table, (0, entries - len(table)), "edge")
     return table, table[np.clip(np.rint(values) - first, 0, entries - 1).astype(np.int64)]
 
 
-def _entries(raw: bytes | int | list[int], entries: int, order: str) -> np.ndarray:
-    """[entries] f64; those of 8 bits may be stored in 8 bits, two a word, or in 16."""
+def _entries(raw: bytes | int | list[int], entries: int, narrow: bool, order: str) -> np.ndarray:
+    """[entries] f64, or a few less; `narrow` ones of 8 bits may be stored in 8 bits, two a word, or in 16."""
     if isinstance(raw, bytes):
         words = np.frombuffer(raw + b"\0" * (len(raw) % 2), f"{order}u2")
     else:
         words = np.atleast_1d(np.asarray(raw))
     table = words.astype("<u2")
-    if len(table) < entries <= 2 * len(table):
+    if narrow and len(table) < entries and len(table) == (entries + 1) // 2:
         table = table.view(np.uint8)
-    if len(table) < entries:
+    if len(table) < max(entries - _LACKING, 2):
         raise InputError(f"a LUT of {entries} entries has {len(table)}")
     return table[:entries].astype(np.float64)
 
 
-def _white(item: Dataset, table: np.ndarray, notes: list[str]) -> float:
+def _white(item: Dataset, table: np.ndarray, reached: np.ndarray, notes: list[str]) -> float:
     """The entry that is white: the largest of the bits the descriptor claims, if they reach its upper half.
 
-    Else what they hold: 12 bits are written as 16, 16 as 8.
+    Else what they hold: 12 bits are written as 16, 16 as 8. An entry far above all others (`grey.limits`) counts only
+    if it is `reached` by pixels.
     """
     claims = numbers(item, "LUTDescriptor", notes)
-    largest = float(table.max())
+    largest = max(grey.limits(table)[1], float(reached.max(initial=0)))
     claimed = 2.0 ** claims[2] - 1 if len(claims) > 2 and claims[2] is not None and 0 < claims[2] <= 16 else 0.0
     return claimed if claimed / 2 < largest <= claimed else max(largest, 1.0)
 
 
-def _window(data: Dataset, notes: list[str]) -> Window | None:
-    """The first window that is one; None if there is none."""
+def _windows(data: Dataset, notes: list[str]) -> Iterator[Window]:
+    """Those that are some."""
     function = text(data, "VOILUTFunction").upper() or "LINEAR"
     centres, widths = numbers(data, "WindowCenter", notes), numbers(data, "WindowWidth", notes)
     for centre, width in zip_longest(centres, widths):
-        if centre is not None and width is not None and width > 0 and width >= _NARROWEST.get(function, 0):
+        if centre is not None and width is not None and width > 0 and width >= _NARROWEST.get(function, 1):
             if function not in _NARROWEST:
-                raise InputError(f"VOI LUT function {function!r} is none of {', '.join(_NARROWEST)}")
-            return Window(centre, width, function)
-        note(notes, "WindowCenter and WindowWidth hold a pair that is no window; it was passed over")
-    return None
+                note(notes, f"the VOI LUT function is none of {', '.join(_NARROWEST)}; LINEAR was taken")
+            yield Window(centre, width, function)
+        else:
+            note(notes, "WindowCenter and WindowWidth hold a pair that is no window; it was passed over")
 
 
 def _through(window: Window, values: np.ndarray) -> np.ndarray:
@@ -198,6 +240,12 @@ def _is_padding(data: Dataset, stored: np.ndarray, notes: list[str]) -> np.ndarr
     return (stored >= min(ends)) & (stored <= max(ends))
 
 
-def _inverted(data: Dataset) -> bool:
-    shape = text(data, "PresentationLUTShape").upper()
-    return shape == "INVERSE" if shape else text(data, "PhotometricInterpretation") == "MONOCHROME1"
+def _inverted(data: Dataset, notes: list[str]) -> bool:
+    shape, white_is_low = text(data, "PresentationLUTShape").upper(), photometric(data) == "MONOCHROME1"
+    if shape not in ("IDENTITY", "INVERSE"):
+        if shape:
+            note(notes, "PresentationLUTShape is neither IDENTITY nor INVERSE; the photometric interpretation counts")
+        return white_is_low
+    if (shape == "INVERSE") != white_is_low:
+        note(notes, "PresentationLUTShape contradicts the photometric interpretation; the shape counts")
+    return shape == "INVERSE"

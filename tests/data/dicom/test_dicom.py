@@ -38,7 +38,6 @@ def test_details_and_no_name():
         ({"HighBit": 16}, "high bit 16 of 12 bits"),
         ({"BitsStored": 0}, "0 bits a pixel"),
         ({"BitsStored": None}, "DICOM header lacks BitsStored"),
-        ({"WindowCenter": "1", "WindowWidth": "2", "VOILUTFunction": "CUBIC"}, "VOI LUT function 'CUBIC'"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "neither grey nor RGB"),
         ({"Rows": 65_000, "Columns": 65_000}, "more than the 50 million"),
         ({"Rows": 128}, "cannot be decoded: ends too early: 8192 bytes, the header says 16384"),

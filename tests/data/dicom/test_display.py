@@ -103,10 +103,10 @@ def test_negative_slope_is_no_blank_image():
     ("function", "centre", "width"),
     [
         ("LINEAR", 1000, 401),
-        ("LINEAR", 50, 1),
+        ("LINEAR", 2048, 1),
         ("LINEAR_EXACT", 2048, 4096),
         ("LINEAR_EXACT", 3000.5, 20.5),
-        ("SIGMOID", 50, 1),
+        ("SIGMOID", 2048, 20),
         ("SIGMOID", 3000.5, 20.5),
     ],
 )
@@ -175,8 +175,10 @@ def test_bits_outside_the_stored_ones_are_not_looked_at(bits, high, signed):
     clean = (values & (2**bits - 1)) << shift
     junk = np.random.default_rng(0).integers(0, 2**16, RAMP.shape) & ~((2**bits - 1) << shift)
     fields = {"BitsStored": bits, "HighBit": high, "PixelRepresentation": int(signed)}
-    content = dicom((clean | junk).astype(np.uint16), bits=16, **fields, WindowCenter="0", WindowWidth="3001")
-    np.testing.assert_allclose(shown(content), linear(values, -1500.5, 1499.5), atol=1e-2)
+    content = dicom(
+        (clean | junk).astype(np.uint16), bits=16, **fields, WindowCenter=str(low + 1500), WindowWidth="3001"
+    )
+    np.testing.assert_allclose(shown(content), linear(values, low - 0.5, low + 2999.5), atol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +282,7 @@ def test_entries_of_a_lut_may_be_words_or_two_a_word(packed, syntax):
     item = lut(10, [10, 40, 90, 250], 8, True)
     item["LUTData"].VR = "US"
     item["LUTData"].value = [10 + 40 * 256, 90 + 250 * 256] if packed else [10, 40, 90, 250]
-    seen = shown(dicom(RAMP, syntax=syntax, VOILUTSequence=[item])).ravel()
+    seen = shown(dicom(RAMP % 100, syntax=syntax, VOILUTSequence=[item])).ravel()
     np.testing.assert_array_equal(seen[[0, 10, 11, 12, 13, 99]], [10, 10, 40, 90, 250, 250])
 
 
@@ -307,6 +309,82 @@ def test_which_end_is_white(photometric, shape, inverted):
     seen = shown(dicom(RAMP, PhotometricInterpretation=photometric, **extra))
     expected = linear(RAMP, 0, 4095)
     np.testing.assert_allclose(seen, 255 - expected if inverted else expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("photometric", "shape", "remark"),
+    [
+        ("MONOCHROME1", "LIN OD", "PresentationLUTShape is neither IDENTITY nor INVERSE"),
+        ("MONOCHROME2", "LIN OD", "PresentationLUTShape is neither IDENTITY nor INVERSE"),
+        ("MONOCHROME1", "IDENTITY", "PresentationLUTShape contradicts"),
+        ("MONOCHROME2", "INVERSE", "PresentationLUTShape contradicts"),
+        ("MONOCHROME1", "INVERSE", ""),
+        ("MONOCHROME2", "IDENTITY", ""),
+    ],
+)
+def test_a_shape_that_is_none_or_contradicts_is_told(photometric, shape, remark):
+    content = dicom(RAMP, PhotometricInterpretation=photometric, PresentationLUTShape=shape)
+    assert [text.startswith(remark) for text in notes(content)] == [True] * bool(remark)
+    if shape == "LIN OD":
+        np.testing.assert_array_equal(shown(content), shown(dicom(RAMP, PhotometricInterpretation=photometric)))
+
+
+FLAT = "a window or LUT makes nearly all pixels equal; it was passed over"
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"WindowCenter": "2.048", "WindowWidth": "4.096"},
+        {"WindowCenter": "100000", "WindowWidth": "1"},
+        {"WindowCenter": ["-9000", "100000"], "WindowWidth": ["99", "9"]},
+        {"VOILUTSequence": [lut(0, [5] * 4096, 12, True)]},
+        {"VOILUTSequence": [lut(60_000, np.arange(4096), 12, True)]},
+    ],
+)
+def test_what_leaves_nothing_to_see_is_passed_over(elements):
+    assert notes(dicom(RAMP, **elements)) == [FLAT]
+    np.testing.assert_array_equal(shown(dicom(RAMP, **elements)), shown(dicom(RAMP)))
+    following = WINDOW if "VOILUTSequence" in elements else {}
+    np.testing.assert_array_equal(shown(dicom(RAMP, **(WINDOW | elements))), shown(dicom(RAMP, **following)))
+
+
+def test_a_border_is_no_reason_to_pass_over_a_window():
+    """99 % of the pixels are black in the file, too."""
+    values = np.zeros((64, 64), int)
+    values[:8, :8] = np.arange(64).reshape(8, 8) * 60 + 100
+    np.testing.assert_allclose(shown(dicom(values, **WINDOW)), linear(values, 799.5, 1199.5), atol=1e-3)
+
+
+def test_an_entry_that_no_pixel_reaches_is_not_white():
+    entries = np.append(np.arange(4095), 65_535)
+    seen = shown(dicom(RAMP % 4000, VOILUTSequence=[lut(0, entries, 16, True)]))
+    np.testing.assert_allclose(seen, linear(RAMP % 4000, 0, 4094), atol=1e-3)
+
+
+@pytest.mark.parametrize("claim", [8, 12])
+def test_a_lut_that_lacks_an_entry_repeats_its_last(claim):
+    largest = 2**claim - 1
+    entries = np.linspace(0, largest, 4096).astype(int)
+    item = lut(0, entries[:-1], claim, True)
+    item.LUTDescriptor = [4096, 0, claim]
+    content = dicom(RAMP, VOILUTSequence=[item])
+    np.testing.assert_allclose(shown(content), np.minimum(entries, entries[-2])[RAMP] * 255 / largest, atol=1e-3)
+    assert notes(content) == ["a LUT of 4096 entries has 4095; the last one counts for the others"]
+
+
+def test_a_broken_lut_or_function_leaves_the_window():
+    item = lut(0, [1, 2], 16, True)
+    item.LUTDescriptor = [9, 0, 16]
+    for extra in ({"VOILUTSequence": [item]}, {"VOILUTFunction": "CUBIC"}):
+        content = dicom(RAMP, **extra, **WINDOW)
+        np.testing.assert_array_equal(shown(content), shown(dicom(RAMP, **WINDOW)))
+        assert len(notes(content)) == 1
+
+
+def test_a_rescale_beyond_all_bounds_is_refused():
+    with pytest.raises(InputError, match="rescale gives values beyond all bounds"):
+        shown(dicom(RAMP, RescaleSlope="1e300"))
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
