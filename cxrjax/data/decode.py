@@ -131,7 +131,9 @@ def _decode_other(content: bytes, reduction: Reduction) -> Decoded:
             _check_whole_jpeg(content, image)
         ImageOps.exif_transpose(image, in_place=True)
         shown = _grey(image, reduction.range)
-        if sixteen and np.asarray(shown).max() < 128:  # 12 bits of 16, perhaps; 4 of them would be left
+        if (
+            sixteen and grey.limits(np.asarray(shown).ravel())[1] < 128
+        ):  # 12 bits of 16, perhaps; 4 of them would be left
             raise InputError("has 16 bits a channel, of which the upper 8 are read, and they hold too little")
         if inverted:
             shown = Image.fromarray(255 - np.asarray(shown))
@@ -153,6 +155,7 @@ def _open(content: bytes) -> Image.Image:
         raise InputError("ends in zeros, as what was not downloaded to its end does")
     if image.format == "TIFF":
         tiff.refuse_signed_bytes(image)
+        tiff.refuse_swapped(image)
     return image
 
 

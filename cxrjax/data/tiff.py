@@ -50,6 +50,17 @@ def _place_of_white_is_zero(content: bytes, order: str) -> tuple[int, str] | Non
     return None
 
 
+def refuse_swapped(image: Image.Image) -> None:
+    """Pillow swaps the bytes of some values once more that libtiff has unpacked in the machine's order already.
+
+    Raises:
+      InputError: if it would.
+    """
+    swapped = image.mode in ("I", "F") and getattr(getattr(image, "tag_v2", None), "prefix", b"") == b"MM"
+    if swapped and any(tile.codec_name == "libtiff" for tile in getattr(image, "tile", ())):
+        raise InputError("is compressed, of big-endian values that are signed or of more than 16 bits: not read")
+
+
 def refuse_signed_bytes(image: Image.Image) -> None:
     """Pillow takes signed values of 8 bits for unsigned ones.
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -83,6 +84,23 @@ def test_white_is_zero_in_any_layout(compression, tiled):
     np.testing.assert_array_equal(decode(buffer.getvalue(), "x").pixels, GREY)
 
 
+@pytest.mark.parametrize(("bits", "sample_format"), [(16, 2), (32, 2), (32, 3)])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_compressed_values_are_read_or_refused_in_either_byte_order(order, bits, sample_format):
+    """By zlib; Pillow swaps the bytes of some that are in order already."""
+    kind = {2: "i", 3: "f"}[sample_format]
+    data = zlib.compress((WIDE * 100).astype(f"{order}{kind}{bits // 8}").tobytes())
+    content = written(data, 1, bits, sample_format, order)
+    before, after = (struct.pack(order + "HHIH", 259, 3, 1, kind) for kind in (1, 8))
+    assert content.count(before) == 1
+    content = content.replace(before, after)
+    if order == "<":
+        np.testing.assert_array_equal(decode(content, "x").pixels, GREY)
+    else:
+        with pytest.raises(InputError, match="is compressed, of big-endian values"):
+            decode(content, "x")
+
+
 def test_signed_bytes_are_refused():
     with pytest.raises(InputError, match="signed values of 8 bits"):
         decode(written((WIDE - 128).astype(np.int8).tobytes(), 1, 8, 2), "x")
@@ -102,3 +120,15 @@ def test_inverted_files_look_like_the_others(shared):
     expected, *others = (decode((folder / f"{name}.tif").read_bytes(), name).pixels for name in names)
     for other in others:
         assert np.corrcoef(expected.ravel(), other.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_colour_of_16_bits_that_uses_12_is_refused_whatever_a_marker_holds(marked):
+    """Of 16 bits a channel Pillow keeps the upper 8; by a TIFF of three channels, written by hand."""
+    values = np.repeat((WIDE * 16)[..., None], 3, axis=2).astype("<u2")
+    if marked:
+        values[:4] = 65535
+    content = written(values.tobytes(), 2, 16)
+    content = content.replace(struct.pack("<HHIHH", 277, 3, 1, 1, 0), struct.pack("<HHIHH", 277, 3, 1, 3, 0))
+    with pytest.raises(InputError, match="they hold too little"):
+        decode(content, "x")
