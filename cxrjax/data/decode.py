@@ -131,9 +131,8 @@ def _decode_other(content: bytes, reduction: Reduction) -> Decoded:
             _check_whole_jpeg(content, image)
         ImageOps.exif_transpose(image, in_place=True)
         shown = _grey(image, reduction.range)
-        if (
-            sixteen and grey.limits(np.asarray(shown).ravel())[1] < 128
-        ):  # 12 bits of 16, perhaps; 4 of them would be left
+        # 12 bits of 16, perhaps; 4 of them would be left. A saturated marker does not count.
+        if sixteen and grey.limits(np.asarray(shown).ravel())[1] < 128:
             raise InputError("has 16 bits a channel, of which the upper 8 are read, and they hold too little")
         if inverted:
             shown = Image.fromarray(255 - np.asarray(shown))
