@@ -64,10 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.data.decode import Reduction
         from cxrjax.data.prepare import prepare
 
-        naming, place = load.naming(config), Path(config.source).resolve()
-        if place.is_dir() and place in [Path(config.out).resolve(), *Path(config.out).resolve().parents]:
-            raise InputError(f"--out={config.out} must not lie in --source={config.source}, which is never changed")
-        source = load.find(Path(config.source), naming)
+        source = load.find(Path(config.source), load.naming(config))
         out = Path(config.out)
         reduction = Reduction(config.size, config.fit, config.filter, config.range)
         outcome = prepare(source, out, reduction, config.max_bad, config.workers, config.overwrite)

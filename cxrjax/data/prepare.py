@@ -268,7 +268,11 @@ def _table(source: Source, done: list[Done]) -> tuple[pd.DataFrame, list[str], p
         written = table[name].where(in_column, headers[name])
         table[name] = table[name].map(of_column).where(in_column, headers[name].map(of_header))
         notes.append(attributes.line(name, written, table[name]))
-    table["age"] = pd.to_numeric(table["age"]).fillna(sources.years(headers["age"]))
+    written = table["age"].astype(object).where(table["age"].notna(), "").astype(str)
+    written = written.where(written != "", headers["age"])
+    table["age"] = sources.years(written)
+    unread = written[(written != "") & table["age"].isna()]
+    notes.append(f"age: {len(unread)} not understood, such as {unread.iloc[0]!r}: unknown" if len(unread) else "")
     ids = {patients.REGEX: table["by_pattern"], patients.COLUMN: table["patient"], patients.HEADER: headers["patient"]}
     table["patient"], account = patients.resolve(
         list(table["image"]), ids, list(table["class_folder"]), list(table["labels"])

@@ -625,3 +625,24 @@ def test_two_processes_make_one_store(tmp_path):
     assert sorted(code for _, code in ends) == [0, 2]
     assert any("made by another process" in err or "finished store" in err for err, code in ends if code == 2)
     assert len(store.open_store(tmp_path / "out").table) == 30
+
+
+def test_ages_that_are_not_understood_are_unknown_and_told(tmp_path, capsys):
+    ages = ("40yrs", "8 months", "50-60", ">89", "1962-03-01", "")
+    for number in range(len(ages)):
+        png(tmp_path / f"{number}.png", np.roll(chest(), number))
+    rows = "".join(f"{number}.png,Pneumonia,{age}\n" for number, age in enumerate(ages))
+    (tmp_path / "t.csv").write_text(f"path,label,age\n{rows}")
+    assert call(tmp_path, tmp_path.parent / "store") == 0
+    assert "age: 3 not understood, such as '50-60': unknown" in capsys.readouterr().out
+    age = store.open_store(tmp_path.parent / "store").table["age"]
+    np.testing.assert_array_equal(age, [40, 0, np.nan, np.nan, np.nan, np.nan])
+
+
+def test_a_store_below_its_source_is_no_part_of_it(hospital, tmp_path, capsys):
+    """Its contact sheet is an image."""
+    assert call(hospital, hospital / "store") == 0
+    assert call(hospital, tmp_path / "again") == 0
+    assert "is a prepared store" in capsys.readouterr().out
+    first, second = (store.open_store(folder).table for folder in (hospital / "store", tmp_path / "again"))
+    pd.testing.assert_frame_equal(first, second)

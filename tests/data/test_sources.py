@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from pydicom.uid import BasicTextSRStorage
 
 from cxrjax.base import InputError
 from cxrjax.base.tasks import PNEUMONIA_CLASSES
@@ -191,7 +192,7 @@ def test_dicom_as_a_pacs_names_it(tmp_path):
     image = dicom(np.arange(256).reshape(16, 16))
     for name, content in {
         "1.2.840.10008.1": image, "1.2.840.10008.2": image, "CR.1.2.3": image, "DICOMDIR": image, "notes.txt": b"x",
-        "SR000": dicom(np.zeros((2, 2)), PixelData=None),
+        "SR000": dicom(np.zeros((2, 2)), SOPClassUID=BasicTextSRStorage, PixelData=None, Rows=None, Columns=None),
     }.items():  # fmt: skip
         path = tmp_path / "set" / "NORMAL" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,6 @@ MISTAKES = [
     ("where_it_looks", "--run=nowhere --methods=none --nodreams", "leaves nothing to be measured"),
     ("prepare", "--source=nowhere --out=x", "nowhere does not exist"),
     ("prepare", "--out=x", "--source and --out must be given"),
-    ("prepare", "--source=. --out=x/y", "--out=x/y must not lie in --source=."),
     ("prepare", "--source=. --out=x --fit=zoom", "fit"),
     ("prepare", "--source=. --out=x --size=3", "size"),
     ("prepare", "--source=. --out=x --classes=A", "--classes must be NAME=VALUE"),

@@ -18,7 +18,7 @@ from cxrjax.data.sources import Bad, Source
 from cxrjax.data.sources.image_files import count_passed_over, images_under
 from cxrjax.data.sources.masks import find_masks
 from cxrjax.data.vocabulary import ENDINGS, NO_FINDING, fold, says_state
-from cxrjax.storage.store import COLUMNS, label_counts, no_boxes
+from cxrjax.storage.store import COLUMNS, is_store, label_counts, no_boxes
 
 SPLITS = {  # folded name of a folder -> split
     **dict.fromkeys(("train", "training", "train set", "training set", "trainset"), "train"),
@@ -42,7 +42,7 @@ def class_folders(folder: Path, vocabulary: Vocabulary) -> list[str]:
     """Names of folders, at most three levels below, that are labels."""
     names: list[str] = []
     for root, folders, _ in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_store(Path(root, name)))
         names += [name for name in folders if _read(name, vocabulary)]
         if len(Path(root).relative_to(folder).parts) >= _DEEPEST:
             folders.clear()

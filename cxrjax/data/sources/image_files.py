@@ -12,6 +12,7 @@ from cxrjax.data.decode import SUFFIXES as SUFFIXES
 from cxrjax.data.decode import begins_as_image
 from cxrjax.data.dicom import is_dicom
 from cxrjax.data.sources import Bad, printable
+from cxrjax.storage.store import is_store
 
 _HEAD = 512  # bytes that are looked at
 _KINDS = {  # first bytes -> what it is, for people
@@ -57,12 +58,13 @@ def images_under(folder: Path) -> tuple[list[Path], list[Bad]]:
 
 
 def _is_new_folder(path: Path, visited: set[str]) -> bool:
-    return not path.name.startswith(_HIDDEN) and os.path.realpath(path) not in visited
+    return not path.name.startswith(_HIDDEN) and os.path.realpath(path) not in visited and not is_store(path)
 
 
 def _folders_passed_over(root: Path, folders: list[str], names: list[str]) -> Iterator[tuple[str, Path]]:
     """Why, and which: what is hidden in a folder, and itself where it is empty."""
     yield from (("is a hidden folder", root / name) for name in folders if name.startswith(_HIDDEN))
+    yield from (("is a prepared store", root / name) for name in folders if is_store(root / name))
     if not folders and not names:
         yield "is an empty folder", root
 

@@ -37,7 +37,6 @@ NAMES = {
 KNOWN = tuple(NAMES)
 _CONTRADICTS = "listed as"
 _TOLD_ONCE = {name: name for name in ("patient", "view", "age", "sex", "split")} | {"labels": "label"}
-_UNKNOWN = {"age": float("nan")}  # others: ""
 _SETTLES = "(--columns={}=NAME says which)"
 
 
@@ -232,7 +231,7 @@ def _table(reading: Reading, cells: Mapping[str, pd.Series]) -> pd.DataFrame:
             "patient": cells.get("patient", nothing),
             "labels": reading.labels,
             "view": view.where(view != "", cells.get("lateral", nothing)),
-            "age": sources.years(cells.get("age", nothing)),
+            "age": cells.get("age", nothing),
             "sex": cells.get("sex", nothing),
             "followup": sources.numbers(cells.get("followup", nothing)),
             "split": cells.get("split", nothing).map(lambda text: SPLITS.get(fold(text), text.lower())),
@@ -258,7 +257,7 @@ def unite_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Bad]
         for column, what in ((name, what) for name, what in _TOLD_ONCE.items() if name in table):
             different = [value for value in rows[column].unique() if value != "" and pd.notna(value)]
             if rows[column].nunique(dropna=False) > 1:
-                first.loc[name, column] = different[0] if len(different) == 1 else _UNKNOWN.get(column, "")
+                first.loc[name, column] = different[0] if len(different) == 1 else ""
             if len(different) > 1:
                 reasons.append(f"{_CONTRADICTS} {' and as '.join(map(repr, different))}: its {what} is unknown")
         reason = "; ".join(reasons) or "duplicate name: the table's first row of it is used"
