@@ -47,6 +47,7 @@ def _facts(results: Results) -> dict[str, Any]:
     """What both templates draw on; numbers are text already."""
     config, tables, analysis, task = results.config, results.tables, results.analysis, results.task
     contaminated = tables.seeds["contaminated_share"].mean()  # NaN where patients are unknown
+    known_patients = not results.summary["data"]["patients_unknown"]
     floors = rows.records(analysis.floors)
     return results._asdict() | {
         "results": results,
@@ -55,7 +56,7 @@ def _facts(results: Results) -> dict[str, Any]:
         "command": command_line(config),
         "loading": loading(config, results.environment["network"]["source"]),
         "predict": program("predict"),
-        "known_patients": not results.summary["data"]["patients_unknown"],
+        "known_patients": known_patients,
         "by_patient": config.split_by in ("patient", "both"),
         "notes": [note(text, ENGLISH)["text"] for text in results.summary["notes"]],
         "data": _data(results),
@@ -64,7 +65,7 @@ def _facts(results: Results) -> dict[str, Any]:
         "training": on_training_images(tables.training),
         "threshold": spread(analysis.seeds["threshold"], 3),
         "flow": rows.records(stages_shown(tables.flow)),
-        "partitions": partitions(tables, not results.summary["data"]["patients_unknown"]),
+        "partitions": partitions(tables, known_patients),
         "ran": _named(floors, "yes", "no", "unknown"),
         "not_run": _named(floors, "not_run"),
         "not_beaten": _named(floors, "no", "unknown"),

@@ -77,7 +77,8 @@ def check(config: ExperimentConfig) -> None:
         raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
     if config.learning_rate <= 0:
         raise InputError(f"--learning_rate must be above 0, got {config.learning_rate:g}")
-    if config.external_dir and config.data_dir and _same(config.external_dir, config.data_dir):
+    places = {Path(place).resolve() for place in (config.data_dir, config.external_dir) if place}
+    if config.data_dir and config.external_dir and len(places) == 1:
         raise InputError(f"--external_dir={config.external_dir} must be another set than --data_dir={config.data_dir}")
     first = registry.get(config.model).stages[0]
     if config.retrain_from == first and config.augment_bank:
@@ -86,10 +87,6 @@ def check(config: ExperimentConfig) -> None:
         )
     if config.input == "tfdata":
         tf_input.require_tensorflow()
-
-
-def _same(a: str, b: str) -> bool:
-    return Path(a).resolve() == Path(b).resolve()
 
 
 def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> tuple[ImageStore, int]:

@@ -2,24 +2,14 @@
 
 import contextlib
 
-import jax
-
-SETTINGS = {
-    "enable_x64": True,
-    "debug_nans": True,
-    "threefry_partitionable": False,
-    "default_prng_impl": "rbg",
-    "numpy_dtype_promotion": "strict",
-}
+from tests.base.test_numerics import other_settings
 
 
 def test_a_run_has_the_same_numbers_under_every_setting(run_small):
     """Bit by bit: draws, splits, weights and metrics. `eager` computes other roundings, see the tests of each part."""
     folders = []
-    for settings in ({}, SETTINGS):
-        with contextlib.ExitStack() as stack:
-            for name, value in settings.items():
-                stack.enter_context(getattr(jax, name)(value))
+    for settings in (contextlib.nullcontext, other_settings):
+        with settings():
             folders.append(run_small(first_seed=5, seeds=1, epochs=1))
     files = sorted(path.name for path in folders[0].glob("*.csv"))
     assert {"results.csv", "metrics.csv", "predictions.csv", "history.csv", "floors.csv"} <= set(files)
