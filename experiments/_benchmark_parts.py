@@ -13,8 +13,8 @@ import numpy as np
 from cxrjax.base import InputError, devices
 from cxrjax.interpret import dream, objectives
 from cxrjax.models import pretrained, registry, transfer
+from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights, WeightsInfo
-from cxrjax.models.registry import Model
 from cxrjax.training import inputs, loop
 from cxrjax.training import plan as planning
 from cxrjax.training import step as training_step
@@ -100,20 +100,20 @@ def count(part: str, chosen: Setting) -> Count:
     net, batch, seeds = cut(chosen), chosen.batch, chosen.seeds
     pixels = jax.ShapeDtypeStruct((batch, net.model.crop, net.model.crop), jnp.uint8)
     frozen = net.model.before(chosen.retrain_from) is not None
-    trunk = _counted(net.trunk.run, net.trunk.params, pixels) if frozen else Count(0, 0)
+    trunk = _counted(net.trunk.run, net.trunk.variables, pixels) if frozen else Count(0, 0)
     if part == "trunk":
         return trunk
     activations: Any = jax.ShapeDtypeStruct((batch, *net.trunk.shape), net.trunk.dtype)
-    params = jax.eval_shape(net.initial, jax.random.key(0))
+    variables = jax.eval_shape(net.initial, jax.random.key(0))
     if part == "evaluation":
-        head = _counted(jax.jit(lambda params, x: net.head(params, x, None)), params, activations)
+        head = _counted(jax.jit(lambda variables, x: net.head(variables, x, None, None)[0]), variables, activations)
         return trunk.plus(head.times(seeds))
     label: Any = jax.ShapeDtypeStruct((batch,), jnp.int32)
     mask: Any = jax.ShapeDtypeStruct((batch,), jnp.bool_)
     optimizer = make_optimizer(RECIPES["poster"], chosen.steps)
     initial = functools.partial(training_step.init, optimizer=optimizer, dropout_key=jax.random.key(0))
     step = jax.jit(training_step.make_step(net.head, optimizer))
-    head = _counted(step, jax.eval_shape(initial, params), Batch(activations, label, mask))
+    head = _counted(step, jax.eval_shape(initial, variables), Batch(activations, label, mask))
     return (head if part == "head" else trunk.plus(head)).times(seeds)
 
 
@@ -214,11 +214,13 @@ def _evaluation(chosen: Setting) -> Callable[[], Any]:
     """Logits of batches of centre crops: the trunk once for all seeds, then each seed's head."""
     net, pipeline = cut(chosen), inputs.Resident(jnp.asarray(chosen.images), chosen.model.crop)
     centre = planning.centre(np.arange(len(chosen.images)), chosen.batch, net.model.centre)
-    params = jax.jit(jax.vmap(net.initial))(jnp.stack([initial_key(seed) for seed in range(chosen.seeds)]))
+    variables = jax.jit(jax.vmap(net.initial))(jnp.stack([initial_key(seed) for seed in range(chosen.seeds)]))
 
     def run() -> Any:
         batches = (net.trunk(pixels) for pixels in pipeline.batches(centre))
-        return [training_step.logits(net.head, params, jnp.broadcast_to(x, (chosen.seeds, *x.shape))) for x in batches]
+        return [
+            training_step.logits(net.head, variables, jnp.broadcast_to(x, (chosen.seeds, *x.shape))) for x in batches
+        ]
 
     return run
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.models.registry import Model
+from cxrjax.models.model import Model
 from cxrjax.training import inputs, loop
 from cxrjax.training.optimizer import RECIPES
 from cxrjax.training.plan import SeedData, Workload

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from cxrjax.base import InputError
-from cxrjax.models.registry import Preprocessing
+from cxrjax.models.model import Preprocessing
 
 from . import _benchmark_protocol as protocol
 from . import _torch_reference as reference
@@ -101,7 +101,7 @@ class Parts:
     def _model(self, seed: int) -> tuple[Any, Any]:
         """Trunk and head with the weights that cxrjax starts this seed from."""
         weights = self.chosen.weights
-        params = {**(weights.params if weights else {}), **self.initial(initial_key(seed))}
+        params = {**(weights.params if weights else {}), **self.initial(initial_key(seed))["params"]}
         model = reference.filled(dict(self.chosen.model.options)["variant"], CLASSES, params, self.device)
         return reference.cut(model, self.chosen.retrain_from)
 

@@ -18,7 +18,8 @@ from cxrjax.base import Params
 from cxrjax.interpret.dream_parts import BandedSteps
 from cxrjax.models.alexnet import POOLED
 from cxrjax.models.alexnet import STAGES as LAYERS
-from cxrjax.models.registry import ALEXNET, Preprocessing
+from cxrjax.models.model import Preprocessing
+from cxrjax.models.registry import ALEXNET
 
 Tensor: TypeAlias = Any  # torch.Tensor; PyTorch's types are not checked
 Module: TypeAlias = Any

@@ -79,9 +79,8 @@ def check(weights: Weights) -> tuple[str, ...]:
     model = weights.model
     if model.logits in weights.params:
         model = dataclasses.replace(model, num_classes=len(weights.params[model.logits]["bias"]))
-    shapes = model.parameter_shapes()
-    absent = tuple(layer for layer in shapes if layer not in weights.params)
-    pretrained.match(weights.params, shapes, absent, model.stages)
+    absent = tuple(stage for stage in model.stages if stage not in weights.params)
+    pretrained.match(weights.variables, model.variable_shapes(), absent, model.stages)
     return absent
 
 

@@ -1,7 +1,7 @@
 """The ground: what everything else may import; no jax but in `devices` and `numerics`.
 
-Public: `InputError`, `Array`, `Params`, `config` (`ExperimentConfig` and its flags), `tasks`, `codes` (reasons, with
-values), `files`, `faults` (of the machine), `devices`, `numerics` (JAX's settings and keys).
+Public: `InputError`, `Array`, `Params`, `Variables`, `config` (`ExperimentConfig` and its flags), `tasks`, `codes`
+(reasons, with values), `files`, `faults` (of the machine), `devices`, `numerics` (JAX's settings and keys).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"  # of cxrjax; here, where every package may read it, installed or not
 
 Array: TypeAlias = "jax.Array | np.ndarray"
-Params: TypeAlias = "dict[str, dict[str, Array]]"  # layer -> {"kernel", "bias"}
+Params: TypeAlias = "dict[str, Any]"  # stage -> {"kernel", "bias"}, or a tree of such
+Variables: TypeAlias = "dict[str, Params]"  # Flax collections: "params", and "batch_stats" where there is BatchNorm
 
 
 class InputError(ValueError):

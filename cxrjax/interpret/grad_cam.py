@@ -7,15 +7,17 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from cxrjax.base import Array, Params, devices
+from cxrjax.base import Array, Variables, devices
 from cxrjax.base.numerics import pinned
 from cxrjax.models import transfer
-from cxrjax.models.registry import Model
+from cxrjax.models.model import Model
 from cxrjax.models.transfer import Network
 
 
 @pinned()
-def grad_cam(net: Network, params: Params, images: Array, direction: jax.Array, stage: str | None = None) -> jax.Array:
+def grad_cam(
+    net: Network, variables: Variables, images: Array, direction: jax.Array, stage: str | None = None
+) -> jax.Array:
     """Where a stage's channels that speak for a class are active (Selvaraju et al. 2017, arXiv:1610.02391).
 
     relu(sum_c w_c A_c), where A_c is channel c's map after ReLU, before normalisation and pooling, and w_c the mean
@@ -23,7 +25,7 @@ def grad_cam(net: Network, params: Params, images: Array, direction: jax.Array, 
 
     Args:
       net: the network.
-      params: of every layer, see `transfer.layers`.
+      variables: of every layer, see `transfer.layers`.
       images: [B, H, W], grey 0..255, u8 or float, at least `Model.smallest` pixels a side.
       direction: [K] f32 over the logits, see `objectives.log_odds`.
       stage: one with a map; None: the model's `cam_stage`, AlexNet's conv5.
@@ -36,23 +38,23 @@ def grad_cam(net: Network, params: Params, images: Array, direction: jax.Array, 
     """
     stage = stage or net.model.cam_stage
     check_map(net.model, stage)
-    return _grad_cam(net.model, stage, jax.device_put(params), checked(images), direction)
+    return _grad_cam(net.model, stage, jax.device_put(variables), checked(images), direction)
 
 
 @pinned()
 def slope(
-    model: Model, params: Params, images: jax.Array, direction: jax.Array, stage: str
+    model: Model, variables: Variables, images: jax.Array, direction: jax.Array, stage: str
 ) -> tuple[jax.Array, jax.Array]:
     """How much the score logits @ direction rises with each of a stage's activations, and these, both [B, h, w, C]
     (or [B, C]); the arguments as `grad_cam`'s, of any stage but the logits.
     """
 
     def score(tap: jax.Array) -> tuple[jax.Array, jax.Array]:
-        seen = transfer.forward(model, {"params": params}, images, taps={stage: tap})
+        seen = transfer.forward(model, variables, images, taps={stage: tap})
         return (seen.output @ direction).sum(), seen.activations[stage].after
 
     run = functools.partial(transfer.forward, model)
-    shape = jax.eval_shape(run, {"params": params}, images).activations[stage].after
+    shape = jax.eval_shape(run, variables, images).activations[stage].after
     return jax.grad(score, has_aux=True)(jnp.zeros(shape.shape, shape.dtype))
 
 
@@ -114,9 +116,9 @@ def enlarge(maps: jax.Array, shape: tuple[int, ...], model: Model, stage: str | 
 
 
 @devices.jit_convolutions(0, 1)
-def _grad_cam(model: Model, stage: str, params: Params, images: jax.Array, direction: jax.Array) -> jax.Array:
+def _grad_cam(model: Model, stage: str, variables: Variables, images: jax.Array, direction: jax.Array) -> jax.Array:
     def one(image: jax.Array) -> jax.Array:
-        gradient, activation = slope(model, params, image[None], direction, stage)
+        gradient, activation = slope(model, variables, image[None], direction, stage)
         weights = gradient.astype(jnp.float32).mean((0, 1, 2))
         return jax.nn.relu(activation[0].astype(jnp.float32) @ weights)
 

@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from cxrjax.base import Params
+from cxrjax.base import Variables
 from cxrjax.base.numerics import pinned
 from cxrjax.models import transfer
-from cxrjax.models.registry import Model
+from cxrjax.models.model import Model
 
 Objective: TypeAlias = Callable[[Any, jax.Array], jax.Array]
 """(params, image [H, W] grey or [H, W, 3] RGB, 0..255) -> a number []. Hashable: it is the key of its programs."""
@@ -31,10 +31,10 @@ class ChannelObjective:
     after_relu: bool
 
     @pinned()
-    def __call__(self, params: tuple[Params, jax.Array], image: jax.Array) -> jax.Array:
+    def __call__(self, params: tuple[Variables, jax.Array], image: jax.Array) -> jax.Array:
         """See `Objective`."""
         layers, direction = params
-        seen = transfer.forward(self.model, {"params": layers}, image[None], stop=self.stage)
+        seen = transfer.forward(self.model, layers, image[None], stop=self.stage)
         activation = seen.activations[self.stage]
         values = jnp.asarray((activation.after if self.after_relu else activation.before)[0], jnp.float32)
         if values.ndim == 3:

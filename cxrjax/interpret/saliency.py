@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.base import Array, Params, devices
+from cxrjax.base import Array, Variables, devices
 from cxrjax.base.numerics import pinned, typed_key
 from cxrjax.interpret import objectives
 from cxrjax.interpret.grad_cam import checked, enlarge, grad_cam
@@ -23,7 +23,7 @@ from cxrjax.models.transfer import Network
 
 CHUNK = 64  # images in one call of a compiled program, unless B is more
 
-Method: TypeAlias = Callable[[jax.Array, Network, Params, Array, jax.Array], jax.Array]
+Method: TypeAlias = Callable[[jax.Array, Network, Variables, Array, jax.Array], jax.Array]
 """(key, net, params of all layers, images [B, H, W], direction [K] over the logits) -> energy [B, H, W] f32, >= 0."""
 
 
@@ -191,13 +191,13 @@ def energy(maps: jax.Array, signed: bool) -> jax.Array:
 def _of_logits(map_of: Callable[[jax.Array, Objective, Any, Array], jax.Array], signed: bool) -> Method:
     """The energy of a method's maps of the score logits @ direction."""
 
-    def method(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
+    def method(key: jax.Array, net: Network, params: Variables, images: Array, direction: jax.Array) -> jax.Array:
         return energy(map_of(key, objectives.channel_objective(net), (params, direction), images), signed)
 
     return method
 
 
-def _grad_cam(key: jax.Array, net: Network, params: Params, images: Array, direction: jax.Array) -> jax.Array:
+def _grad_cam(key: jax.Array, net: Network, params: Variables, images: Array, direction: jax.Array) -> jax.Array:
     return enlarge(grad_cam(net, params, images, direction), jnp.shape(images)[1:], net.model)
 
 

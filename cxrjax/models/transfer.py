@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.base import Array, Params, devices
+from cxrjax.base import Array, Params, Variables, devices
 from cxrjax.base.numerics import new_key, pinned
 from cxrjax.models import pretrained, registry
 from cxrjax.models.augment import normalise
+from cxrjax.models.model import Activation, Model
 from cxrjax.models.pretrained import Weights
-from cxrjax.models.registry import Activation, Model
 from cxrjax.storage import checkpoint
 
 
@@ -26,6 +26,7 @@ class Forward(NamedTuple):
 
     output: jax.Array  # of the last stage that ran: logits [B, K] f32, or what the next stage reads
     activations: dict[str, Activation]  # by stage
+    batch_stats: Mapping[str, Any] = MappingProxyType({})  # running statistics after it, where `batch_mask` was given
 
 
 @pinned()
@@ -39,12 +40,14 @@ def forward(
     train: bool = False,
     rngs: Mapping[str, jax.Array] | None = None,
     taps: Mapping[str, jax.Array] = MappingProxyType({}),
+    batch_mask: Array | None = None,
 ) -> Forward:
     """Runs some stages of a network: the one way in, for training, evaluation, dreams and maps.
 
     Args:
       model: the network.
-      variables: Flax collections, {"params": layer -> {"kernel", "bias"}}; may hold more layers than are run.
+      variables: Flax collections, {"params": stage -> {"kernel", "bias"}}, with BatchNorm also "batch_stats"; may hold
+        more stages than are run.
       x: for the first stage pixels, 0..255, u8 or float, [B, H, W], grey, or [B, H, W, 3], RGB, at least
         `model.smallest` a side, which are preprocessed here; for a later one the output of the stage before it.
       start: first stage; None: the network's.
@@ -53,22 +56,31 @@ def forward(
       rngs: kind -> key.
       taps: stage -> what is added to its activations before they go on; the gradient with respect to zeros is that of
         the activations.
+      batch_mask: [B] bool, the examples whose mean and variance BatchNorm takes and adds to the running ones; None: it
+        takes the running ones.
 
     Raises:
       ValueError: if there is no such stage, or `start` comes after `stop`.
     """
     start, stop = start or model.stages[0], stop or model.logits
     inputs = normalise(x, model.preprocessing) if start == model.stages[0] else jnp.asarray(x)
-    output, activations = model.build(start, stop).apply(variables, inputs, train, taps, rngs=rngs)
-    return Forward(jnp.asarray(output, jnp.float32) if stop == model.logits else output, activations)
+    network, batch_stats = model.build(start, stop), dict(variables.get("batch_stats", {}))
+    if batch_mask is None or not batch_stats:
+        output, activations = network.apply(variables, inputs, train, taps, rngs=rngs)
+    else:
+        (output, activations), updated = network.apply(
+            variables, inputs, train, taps, batch_mask, rngs=rngs, mutable=["batch_stats"]
+        )
+        batch_stats = updated["batch_stats"]
+    return Forward(jnp.asarray(output, jnp.float32) if stop == model.logits else output, activations, batch_stats)
 
 
 class Trunk(NamedTuple):
     """The frozen stages."""
 
     model: Model
-    run: Callable[[Params, Array], jax.Array]  # (params, pixels [B, H, W]), compiled
-    params: Params
+    run: Callable[[Variables, Array], jax.Array]  # (variables, pixels [B, H, W]), compiled
+    variables: Variables
     shape: tuple[int, ...]  # of one image's output
     dtype: np.dtype  # of the output
     identity: str  # changes with what the output depends on; "": no stages, the pixels pass as they are
@@ -76,34 +88,48 @@ class Trunk(NamedTuple):
     @pinned()
     def __call__(self, pixels: Array) -> jax.Array:
         """Activations [B, *shape] of pixels [B, crop, crop] u8."""
-        return self.run(self.params, pixels)
+        return self.run(self.variables, pixels)
 
 
-Head: TypeAlias = "Callable[[Params, Array, jax.Array | None], jax.Array]"
-"""(params, inputs [B, ...], dropout key or None) -> logits [B, K]; without a key nothing is dropped."""
+Head: TypeAlias = "Callable[[Variables, Array, jax.Array | None, Array | None], tuple[jax.Array, Params]]"
+"""(variables, inputs [B, ...], dropout key or None, mask [B] or None) -> (logits [B, K], running statistics).
+
+With a key units are dropped, and BatchNorm takes the statistics of the unmasked examples if the head says so."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RetrainedHead:
-    """The stages from `start` on; two of the same model and start are equal, so that one program does for both."""
+    """The stages from `start` on; two of the same fields are equal, so that one program does for both."""
 
     model: Model
     start: str
+    batch_norm: str = "frozen"  # or train: while training it takes each batch's statistics and keeps running ones
 
-    def __call__(self, params: Params, inputs: Array, key: jax.Array | None) -> jax.Array:
+    def __call__(
+        self, variables: Variables, inputs: Array, key: jax.Array | None = None, mask: Array | None = None
+    ) -> tuple[jax.Array, Params]:
         """See `Head`."""
         train, rngs = key is not None, {} if key is None else {"dropout": key}
-        return forward(self.model, {"params": params}, inputs, start=self.start, train=train, rngs=rngs).output
+        seen = forward(
+            self.model,
+            variables,
+            inputs,
+            start=self.start,
+            train=train,
+            rngs=rngs,
+            batch_mask=mask if train and self.batch_norm == "train" else None,
+        )
+        return seen.output, dict(seen.batch_stats)
 
 
 class Network(NamedTuple):
     """A frozen trunk and the head to be retrained."""
 
-    model: Model  # with the classes, the dtype and the preprocessing of this network
+    model: Model  # with the classes, the dtype, the crop and the preprocessing of this network
     trunk: Trunk
     head: Head
-    initial: Callable[[jax.Array], Params]  # key -> head parameters of one seed
-    fresh: tuple[str, ...]  # head layers that start from random weights
+    initial: Callable[[jax.Array], Variables]  # key -> those of one seed's head
+    fresh: tuple[str, ...]  # head stages that start from random weights
     dense: bool  # the head holds no convolution
 
 
@@ -114,55 +140,69 @@ def build_transfer_model(
     num_classes: int = 2,
     model: Model = registry.ALEXNET,
     dtype: str = "float32",
+    image_size: int = 0,
+    batch_norm: str = "frozen",
 ) -> Network:
     """Cuts a network into trunk and head, and fills in what weights there are.
 
     Args:
       weights: pretrained; None: random, the trunk the same for all seeds.
-      retrain_from: first stage of the head.
+      retrain_from: first stage of the head, `head` for the network's usual one, `all` for its first.
       num_classes: outputs of the last stage, which always starts from random weights.
       model: if there are no weights, which name theirs.
       dtype: float32 or bfloat16, of activations and of the products that make them; parameters, logits, loss and
         update are float32 in both.
+      image_size: pixels a side of the crop, see `Model.resized`; 0: the network's.
+      batch_norm: of the head in training, "frozen": it takes the running statistics, as the trunk does; "train": each
+        batch's.
 
     Raises:
-      InputError: if the network has no stage `retrain_from`; if a frozen layer is missing in the weights or does not
-        fit, listing all such layers.
+      InputError: if the network has no stage `retrain_from`; if a frozen stage is missing in the weights or does not
+        fit, listing all such stages.
     """
     model = dataclasses.replace(weights.model if weights else model, num_classes=num_classes, dtype=dtype)
-    model.check_stage(retrain_from, "retrain_from")
-    retrained = model.between(retrain_from, model.logits)
-    shapes = model.parameter_shapes(retrain_from)
-    given: Params = {}
+    model = model.resized(image_size)
+    start = model.first_retrained(retrain_from)
+    shapes = model.variable_shapes(start)
+    given: Variables = {}
     if weights:
-        usable = {name: weights.params[name] for name in shapes if name in weights.params and name != model.logits}
-        absent = tuple(name for name in shapes if name not in usable)
-        given = pretrained.match(usable, shapes, absent, model.stages)
+        available = [name for name in shapes["params"] if name in weights.params and name != model.logits]
+        given = pretrained.select(weights.variables, available)
+        absent = tuple(name for name in shapes["params"] if name not in available)
+        given = pretrained.match(given, shapes, absent, model.stages)
     return Network(
         model,
-        _trunk(model, weights, model.before(retrain_from)),
-        RetrainedHead(model, retrain_from),
-        functools.partial(_initial, model, retrain_from, given),
-        tuple(name for name in shapes if name not in given),
-        all(stage in model.dense for stage in retrained),
+        _trunk(model, weights, model.before(start)),
+        RetrainedHead(model, start, batch_norm),
+        functools.partial(_initial, model, start, given),
+        tuple(name for name in shapes["params"] if name not in given.get("params", {})),
+        all(stage in model.dense for stage in model.between(start, model.logits)),
     )
 
 
 @pinned()
-def _initial(model: Model, start: str, given: Params, key: jax.Array) -> Params:
-    """Parameters of one seed's head: those that are given, and random ones."""
+def _initial(model: Model, start: str, given: Variables, key: jax.Array) -> Variables:
+    """Variables of one seed's head: those that are given, and random ones."""
     example = jnp.zeros(model.input_shape(start), jnp.float32)
-    return {**model.build(start).init(key, example)["params"], **given}
+    return merge(model.build(start).init(key, example), given)
 
 
-def layers(net: Network, head: Params) -> Params:
-    """Every layer's parameters: the trunk's and one head's, or a stack of heads [S, ...]."""
-    return {**net.trunk.params, **head}
+def merge(first: Variables, second: Variables) -> Variables:
+    """The stages of both; those of `second` where both have them."""
+    return {kind: {**first.get(kind, {}), **second.get(kind, {})} for kind in (*first, *(second.keys() - first))}
 
 
-def seed_axes(net: Network) -> dict[str, int | None]:
+def layers(net: Network, head: Variables) -> Variables:
+    """Every stage's variables: the trunk's and one head's, or a stack of heads [S, ...]."""
+    return merge(net.trunk.variables, head)
+
+
+def seed_axes(net: Network) -> dict[str, dict[str, int | None]]:
     """Where `layers` of a stack of heads has its axis S, for `jax.vmap`: the trunk has none."""
-    return {name: None if name in net.trunk.params else 0 for name in net.model.parameter_shapes()}
+    return {
+        kind: {stage: None if stage in net.trunk.variables.get(kind, {}) else 0 for stage in stages}
+        for kind, stages in net.model.variable_shapes().items()
+    }
 
 
 def _trunk(model: Model, weights: Weights | None, stop: str | None) -> Trunk:
@@ -171,26 +211,30 @@ def _trunk(model: Model, weights: Weights | None, stop: str | None) -> Trunk:
     if stop is None:
         return Trunk(model, lambda _, images: jnp.asarray(images), {}, pixels, np.dtype(np.uint8), "")
     if weights:
-        params = pretrained.match(weights.params, model.parameter_shapes(stop=stop), others=model.stages)
-        params = jax.tree.map(jnp.asarray, params)
+        variables = pretrained.match(weights.variables, model.variable_shapes(stop=stop), others=model.stages)
+        variables = jax.tree.map(jnp.asarray, variables)
     else:
         example = jnp.zeros(model.input_shape(), jnp.float32)
-        params = model.build(stop=stop).init(new_key(0), example)["params"]
+        variables = model.build(stop=stop).init(new_key(0), example)
 
-    def run(params: Params, images: Array) -> jax.Array:
-        return forward(model, {"params": params}, images, stop=stop).output
+    def run(variables: Variables, images: Array) -> jax.Array:
+        return forward(model, variables, images, stop=stop).output
 
-    shape = jax.eval_shape(lambda: run(params, jnp.zeros((1, *pixels), jnp.uint8))).shape
+    shape = jax.eval_shape(lambda: run(variables, jnp.zeros((1, *pixels), jnp.uint8))).shape
     options = dict(model.options)
-    identity = f"{checkpoint.digest(params)} {model.name} {options} {stop} {model.preprocessing} {model.dtype}"
+    identity = f"{digest(variables)} {model.name} {options} {stop} {model.preprocessing} {model.crop} {model.dtype}"
     compiled = jax.jit(run, compiler_options=devices.convolution_options())
-    return Trunk(model, compiled, params, shape[1:], np.dtype(model.dtype), identity)
+    return Trunk(model, compiled, variables, shape[1:], np.dtype(model.dtype), identity)
 
 
-def facts(weights: Weights | None, retrain_from: str, model: Model = registry.ALEXNET) -> dict[str, Any]:
+def digest(variables: Variables) -> str:
+    """SHA-256 of variables, of parameters alone where there are no others."""
+    return checkpoint.digest(variables if variables.get("batch_stats") else variables["params"])
+
+
+def facts(model: Model, weights: Weights | None, retrain_from: str) -> dict[str, Any]:
     """What is said of the network: which it is, its input, dropout, and which layers are frozen, retrained, of these
     begin at random (`fresh`, as `build_transfer_model` fills them in), and drop units."""
-    model = weights.model if weights else model
     retrained = model.between(retrain_from, model.logits)
     given = set(weights.info.layers) if weights else set()
     of_model = ("label", "description", "crop", "source", "channels", "logits", "dropout")

@@ -26,7 +26,8 @@ import numpy as np
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.numerics import new_key
 from cxrjax.models import transfer
-from cxrjax.models.registry import ALEXNET, Model
+from cxrjax.models.model import Model
+from cxrjax.models.registry import ALEXNET
 from cxrjax.training import loop, step
 from cxrjax.training import plan as planning
 from cxrjax.training.optimizer import RECIPES, make_optimizer
@@ -150,17 +151,17 @@ def trunk_flops(model: Model, retrain_from: str) -> float:
     if stop is None:
         return 0.0
 
-    def run(params: Any, pixels: jax.Array) -> jax.Array:
-        return transfer.forward(model, {"params": params}, pixels, stop=stop).output
+    def run(variables: Any, pixels: jax.Array) -> jax.Array:
+        return transfer.forward(model, variables, pixels, stop=stop).output
 
-    return _flops(run, model.parameter_shapes(stop=stop), _head_inputs(model, model.stages[0], 1))
+    return _flops(run, model.variable_shapes(stop=stop), _head_inputs(model, model.stages[0], 1))
 
 
 @functools.cache
 def head_flops(model: Model, retrain_from: str, batch: int) -> float:
     """FLOPs of one seed's head over a batch, forward, without dropout."""
     head = functools.partial(transfer.RetrainedHead(model, retrain_from), key=None)
-    return _flops(head, model.parameter_shapes(retrain_from), _head_inputs(model, retrain_from, batch))
+    return _flops(head, model.variable_shapes(retrain_from), _head_inputs(model, retrain_from, batch))
 
 
 @functools.cache
@@ -168,7 +169,7 @@ def step_flops(model: Model, retrain_from: str, batch: int) -> float:
     """FLOPs of one training step of one seed's head, its inputs ready."""
     optimizer = make_optimizer(RECIPES["poster"], 1)
     initial = functools.partial(step.init, optimizer=optimizer, dropout_key=new_key(0))
-    states = jax.eval_shape(initial, model.parameter_shapes(retrain_from))
+    states = jax.eval_shape(initial, model.variable_shapes(retrain_from))
     label: Any = jax.ShapeDtypeStruct((batch,), jnp.int32)
     mask: Any = jax.ShapeDtypeStruct((batch,), jnp.bool_)
     examples = Batch(_head_inputs(model, retrain_from, batch), label, mask)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import agreement
-from cxrjax.base import Params, devices
+from cxrjax.base import Variables, devices
 from cxrjax.base.numerics import new_key
 from cxrjax.base.tasks import Task
 from cxrjax.interpret import dream, objectives
@@ -37,16 +37,16 @@ class Heads(NamedTuple):
 
     net: network.Network
     seeds: tuple[int, ...]
-    layers: Params  # `transfer.layers` of all seeds' heads, which carry the axis S
+    layers: Variables  # `transfer.layers` of all seeds' heads, which carry the axis S
     task: Task
 
-    def of(self, place: int) -> Params:
+    def of(self, place: int) -> Variables:
         """Layers of one seed, by its place."""
         axes = network.seed_axes(self.net)
         return {name: jax.tree.map(lambda x: x[place], v) if axes[name] == 0 else v for name, v in self.layers.items()}
 
 
-def first_dream(net: network.Network, head: Params) -> np.ndarray:
+def first_dream(net: network.Network, head: Variables) -> np.ndarray:
     """What the positive neuron of one seed responds to, [H, W] u8: the dream of every run's report."""
     aim = (network.layers(net, head), objectives.class_logit(net, 1))
     start = dream.noise(new_key(0), net.model.crop)[None]
@@ -93,7 +93,7 @@ def channels(heads: Heads, layer: str, chosen: tuple[int, ...], parametrisation:
 def _ascend(
     heads: Heads,
     layer: str,
-    params: tuple[Params, jax.Array],
+    params: tuple[Variables, jax.Array],
     axes: Any,
     count: int,
     parametrisation: str,
@@ -142,7 +142,7 @@ def transfer(heads: Heads, dreams: dream.Dreams, parametrisation: str) -> pd.Dat
     images = np.asarray(dreams.image.round().astype(jnp.uint8))
     odds = objectives.log_odds(heads.net)
     see = jax.jit(
-        lambda layers, images: network.forward(heads.net.model, {"params": layers}, images).output,
+        lambda layers, images: network.forward(heads.net.model, layers, images).output,
         compiler_options=devices.convolution_options(),
     )
     scores = []

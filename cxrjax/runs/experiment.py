@@ -25,7 +25,6 @@ from cxrjax.report import report
 from cxrjax.runs import dreams, results, run_folder, setup, tables, trained
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.runs.setup import Cohorts
-from cxrjax.storage import checkpoint
 from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts
 from cxrjax.training import bank, inputs, loop, seed_batches, step
 from cxrjax.training.plan import Pipeline, SeedData, Workload
@@ -223,11 +222,11 @@ def _score(prepared: Prepared, external: ImageStore | None, fitted_seeds: Iterat
             external_bank = None if external is None else _external_bank(prepared, external)
         histories.append(fitted.history)
         val.append(np.asarray(step.score(fitted.val_logits[0])))
-        train.append(step.score_rows(head, fitted.params, train_bank, rows))
-        hashes.append(checkpoint.digest(jax.tree.map(lambda x: x[0], fitted.params)))
+        train.append(step.score_rows(head, fitted.variables, train_bank, rows))
+        hashes.append(transfer.digest(jax.tree.map(lambda x: x[0], fitted.variables)))
         if external_bank is not None:
             every = np.arange(len(external_bank.position))
-            outside.append(step.score_rows(head, fitted.params, external_bank, every))
+            outside.append(step.score_rows(head, fitted.variables, external_bank, every))
         scores = {"validation": val[-1], "training": train[-1], "external": outside[-1] if outside else np.empty(0)}
         _refuse_not_finite(prepared.config, seed, scores, fitted.history)
     history = loop.History(*(np.concatenate(curves) for curves in zip(*histories, strict=True)))

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import agreement, localisation, map_tests
-from cxrjax.base import InputError, Params
+from cxrjax.base import InputError, Variables
 from cxrjax.base.codes import code
 from cxrjax.base.config import RANDOM_TRUNK, SHUFFLED_LABELS, arm_path, moved_to
 from cxrjax.base.files import Clock
@@ -42,9 +42,9 @@ class Candidate(NamedTuple):
 
     name: str  # `localisation.TRAINED` or one of `localisation.CONTROLS`
     net: transfer.Network
-    head: Callable[[int], Params]
+    head: Callable[[int], Variables]
 
-    def layers(self, seed: int) -> Params:
+    def layers(self, seed: int) -> Variables:
         """Of one seed, 218 MB of them its head's from fc6, in memory."""
         return jax.device_put(transfer.layers(self.net, self.head(seed)))
 
@@ -89,7 +89,7 @@ def candidates(run: TrainedRun, weights: str | None) -> tuple[list[Candidate], l
     return candidates, notes
 
 
-def _initial(net: transfer.Network, seed: int) -> Params:
+def _initial(net: transfer.Network, seed: int) -> Variables:
     return jax.jit(net.initial)(plan.stream(new_key(seed), plan.INITIAL_WEIGHTS))
 
 

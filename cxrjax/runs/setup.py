@@ -21,7 +21,6 @@ from cxrjax.models import pretrained, registry, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder
 from cxrjax.runs.run_folder import Resolved
-from cxrjax.storage import checkpoint
 from cxrjax.storage.store import ImageStore, hash_rows, patients_with_box
 from cxrjax.training import inputs, seed_batches, tf_input
 from cxrjax.training.optimizer import Recipe
@@ -194,7 +193,7 @@ def device() -> str:
 
 def weights_digest(weights: Weights | None) -> str | None:
     """SHA-256 of pretrained parameters."""
-    return None if weights is None else checkpoint.digest(weights.params)
+    return None if weights is None else transfer.digest(weights.variables)
 
 
 def data_digest(hashes: dict[int, bytes], table: pd.DataFrame) -> str:

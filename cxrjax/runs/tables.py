@@ -17,8 +17,8 @@ from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
 from cxrjax.data import cohort
 from cxrjax.models import transfer
+from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
-from cxrjax.models.registry import Model
 from cxrjax.runs.setup import Cohorts
 from cxrjax.storage.store import About, ImageStore, patient_ids
 from cxrjax.training.loop import History
@@ -148,7 +148,7 @@ def environment(weights: Weights | None, model: Model, retrain_from: str, device
         "cpu_cores": os.cpu_count(),
         "packages": versions,
         "weights": None if weights is None else dataclasses.asdict(weights.info),
-        "network": transfer.facts(weights, retrain_from, model),
+        "network": transfer.facts(model, weights, retrain_from),
     }
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis.tables import read_table
-from cxrjax.base import InputError, Params, tasks
+from cxrjax.base import InputError, Variables, tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
 from cxrjax.data import decode, reading
@@ -30,7 +30,6 @@ from cxrjax.data.sources.image_files import count_passed_over, images_under
 from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder, setup
-from cxrjax.storage import checkpoint
 from cxrjax.training import bank, inputs, seed_batches, step
 
 log = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ class TrainedRun(NamedTuple):
     threshold: float
     """Chosen on training images for the run's wanted sensitivity, mean over seeds; the fixed one is 0.5."""
     net: transfer.Network
-    head: Callable[[int], Params]  # seed -> parameters of its head, NumPy
+    head: Callable[[int], Variables]  # seed -> variables of its head, NumPy
     reduction: Reduction  # as the run's own images were reduced from their files
 
     @property
@@ -117,7 +116,7 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
         if seed not in hashes or not seed_batches.place_of(folder / "checkpoints", seed).is_dir():
             raise InputError(f"{folder}: seed {seed} must be in results.csv and in checkpoints, and is not")
 
-    def head(seed: int) -> Params:
+    def head(seed: int) -> Variables:
         return read_head(seed_batches.place_of(folder / "checkpoints", seed), hashes[seed])
 
     threshold, read = float(seed_table["threshold"].mean()), functools.cache(head) if keep else head
@@ -153,8 +152,8 @@ def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:
     return weights
 
 
-def read_head(place: Path, expected: str) -> Params:
-    """Parameters of one seed's head, NumPy.
+def read_head(place: Path, expected: str) -> Variables:
+    """Variables of one seed's head, NumPy.
 
     Args:
       place: of the seed's checkpoint.
@@ -163,10 +162,10 @@ def read_head(place: Path, expected: str) -> Params:
     Raises:
       InputError: if the checkpoint is damaged, or has other parameters.
     """
-    params: Params = jax.tree.map(lambda x: x[0], seed_batches.load(place).params)
-    if checkpoint.digest(params) != expected:
+    variables: Variables = jax.tree.map(lambda x: x[0], seed_batches.load(place).variables)
+    if transfer.digest(variables) != expected:
         raise InputError(f"{place} must hold the parameters that results.csv names by their SHA-256, and does not")
-    return params
+    return variables
 
 
 def _features(trunk: transfer.Trunk, images: np.ndarray) -> bank.Bank:

@@ -16,7 +16,7 @@ import jaxlib
 import numpy as np
 
 from cxrjax.base import Array, devices, files
-from cxrjax.models.registry import Model
+from cxrjax.models.model import Model
 from cxrjax.models.transfer import Trunk
 from cxrjax.storage import array_cache
 from cxrjax.training import plan as planning

@@ -164,7 +164,7 @@ def head_input(workload: Workload, runs: Sequence[SeedData], mesh: Mesh) -> Bank
     _, pipeline, labels, recipe, cache = workload
     trunk = workload.net.trunk
     if not recipe.augment_bank:
-        everywhere = trunk._replace(params=jax.tree.map(lambda x: devices.put(mesh, x), trunk.params))
+        everywhere = trunk._replace(variables=jax.tree.map(lambda x: devices.put(mesh, x), trunk.variables))
         return FreshInput(everywhere, pipeline, mesh)
     rows = np.unique(np.concatenate([run.train for run in runs]))
     filled = bank.build(trunk, pipeline, rows, bank.Slots(recipe.augment_bank, recipe.flip), len(labels), cache)

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from cxrjax.base import Array, InputError, Params, devices, files
+from cxrjax.base import Array, InputError, Variables, devices, files
 from cxrjax.base.numerics import new_key, pinned
 from cxrjax.models.transfer import Network
 from cxrjax.training import inputs, step
@@ -66,7 +66,7 @@ class Progress(NamedTuple):
 class Fitted(NamedTuple):
     """What training gave."""
 
-    params: Params  # head, leaves [S, ...], NumPy
+    variables: Variables  # head, leaves [S, ...], NumPy
     history: History
     val_logits: list[np.ndarray]  # of each seed [v, K], after the last epoch
 
@@ -113,9 +113,9 @@ def fit(
         progress = trainer.run_epoch(progress)
         trainer.refuse_divergence(progress)
         on_epoch(progress)
-    val_logits, _ = trainer.validation.evaluate(progress.states.params)
+    val_logits, _ = trainer.validation.evaluate(progress.states.variables)
     trimmed = [x[: len(run.val)] for x, run in zip(val_logits, runs, strict=False)]
-    return Fitted(_first(devices.fetch(progress.states.params), len(runs)), progress.history, trimmed)
+    return Fitted(_first(devices.fetch(progress.states.variables), len(runs)), progress.history, trimmed)
 
 
 def _first(tree: Any, seeds: int) -> Any:
@@ -179,7 +179,7 @@ class Trainer:
                 log.info("step %d of %d, %s of this epoch", start, steps, left)
         train: Metrics = devices.fetch(functools.reduce(step.merge, parts))
         waited = timer.share()
-        _, val = self.validation.evaluate(states.params)
+        _, val = self.validation.evaluate(states.variables)
         return Progress(progress.epochs + 1, states, progress.history.extended(train, val), waited)
 
     def refuse_divergence(self, progress: Progress) -> None:
@@ -203,8 +203,8 @@ def initial_states(
 
     def initial_state(seed: Array) -> TrainState:
         root = new_key(seed)
-        params = net.initial(planning.stream(root, planning.INITIAL_WEIGHTS))
-        return step.init(params, optimizer, planning.stream(root, planning.DROPOUT))
+        variables = net.initial(planning.stream(root, planning.INITIAL_WEIGHTS))
+        return step.init(variables, optimizer, planning.stream(root, planning.DROPOUT))
 
     return jax.jit(jax.vmap(initial_state), out_shardings=sharding)(seeds)
 

@@ -65,13 +65,13 @@ def trained_share(folder: Path, epochs: int, seeds: int) -> float:
 
 
 def bytes_per_seed(net: Network, recipe: Recipe) -> int:
-    """Memory that a seed adds to a group: parameters, gradient, a copy in the loop, the optimiser's; activations twice.
+    """Memory that a seed adds to a group: variables, gradient, a copy in the loop, the optimiser's; activations twice.
 
     0.73 GB for batches of 64 from fc6. Five seeds were seen to peak at 5.2 GB on CPU, 1.2 GB of it whatever the seeds.
     """
-    params = jax.eval_shape(net.initial, new_key(0))
-    opt_state = jax.eval_shape(make_optimizer(recipe, 1).init, params)
-    size, opt_size = (sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)) for tree in (params, opt_state))
+    variables = jax.eval_shape(net.initial, new_key(0))
+    opt_state = jax.eval_shape(make_optimizer(recipe, 1).init, variables["params"])
+    size, opt_size = (sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)) for tree in (variables, opt_state))
     example = recipe.batch_size * int(np.prod(net.trunk.shape)) * net.trunk.dtype.itemsize
     return 3 * size + opt_size + 2 * inputs.SEGMENT * example
 
@@ -147,7 +147,7 @@ class _EpochLog:
 def _pack(fitted: loop.Fitted, i: int) -> Any:
     """Seed i of what training gave, as a tree of plain arrays."""
     return {
-        "params": jax.tree.map(lambda x: x[i], fitted.params),
+        **jax.tree.map(lambda x: x[i], fitted.variables),
         "history": {name: curve[i] for name, curve in fitted.history._asdict().items()},
         "val_logits": fitted.val_logits[i],
     }
@@ -166,4 +166,5 @@ def load(place: Path) -> loop.Fitted:
     """
     packed = checkpoint.load_tree(place)
     history = loop.History(**{name: curve[None] for name, curve in packed["history"].items()})
-    return loop.Fitted(jax.tree.map(lambda x: x[None], packed["params"]), history, [packed["val_logits"]])
+    variables = {kind: packed[kind] for kind in ("params", "batch_stats") if kind in packed}
+    return loop.Fitted(jax.tree.map(lambda x: x[None], variables), history, [packed["val_logits"]])

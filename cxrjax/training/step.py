@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from cxrjax.base import Array, Params, devices
+from cxrjax.base import Array, Params, Variables, devices
 from cxrjax.base.numerics import pinned, typed_key
 from cxrjax.models.transfer import Head
 from cxrjax.training import bank as banks
@@ -58,6 +58,12 @@ class TrainState(NamedTuple):
     params: Params  # of the head
     opt_state: Any
     key: Array  # [] typed PRNG key of dropout; step t uses fold_in(key, t)
+    batch_stats: Params  # of the head: running statistics of BatchNorm, empty where there is none
+
+    @property
+    def variables(self) -> Variables:
+        """Of the head."""
+        return {"params": self.params, **({"batch_stats": self.batch_stats} if self.batch_stats else {})}
 
 
 Step: TypeAlias = "Callable[[TrainState, Batch], tuple[TrainState, Metrics]]"
@@ -95,55 +101,58 @@ def merge(a: Metrics, b: Metrics) -> Metrics:
     return jax.tree.map(jnp.add, a, b)
 
 
-def init(params: Params, optimizer: optax.GradientTransformation, dropout_key: jax.Array) -> TrainState:
-    """State before the first step."""
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), typed_key(dropout_key))
+def init(variables: Variables, optimizer: optax.GradientTransformation, dropout_key: jax.Array) -> TrainState:
+    """State before the first step; `variables` are the head's."""
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), typed_key(dropout_key), batch_stats)
 
 
 def make_step(head: Head, optimizer: optax.GradientTransformation) -> Step:
     """Builds the step: forward, backward, update. A step without any unmasked example changes no state."""
 
-    def objective(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        logits = head(params, batch.inputs, key)
-        return loss(logits, batch.label, batch.mask), logits
+    def objective(params: Params, state: TrainState, batch: Batch, key: jax.Array) -> Any:
+        logits, batch_stats = head(state._replace(params=params).variables, batch.inputs, key, batch.mask)
+        return loss(logits, batch.label, batch.mask), (logits, batch_stats)
 
     @pinned()
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        (_, logits), gradient = jax.value_and_grad(objective, has_aux=True)(state.params, batch, key)
+        differentiated = jax.value_and_grad(objective, has_aux=True)
+        (_, (logits, batch_stats)), gradient = differentiated(state.params, state, batch, key)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         live = jnp.any(batch.mask)
         # A select, not a branch: it fuses into the update, and under vmap a branch would become one anyway.
-        params, opt_state = jax.tree.map(
+        params, opt_state, batch_stats = jax.tree.map(
             lambda new, old: jnp.where(live, new, old),
-            (optax.apply_updates(state.params, updates), opt_state),
-            (state.params, state.opt_state),
+            (optax.apply_updates(state.params, updates), opt_state, batch_stats),
+            (state.params, state.opt_state, state.batch_stats),
         )
-        return TrainState(state.step + live, params, opt_state, state.key), metrics(logits, batch.label, batch.mask)
+        new = TrainState(state.step + live, params, opt_state, state.key, batch_stats)
+        return new, metrics(logits, batch.label, batch.mask)
 
     return step
 
 
 @functools.partial(jax.jit, static_argnums=0)
 @functools.partial(jax.vmap, in_axes=(None, 0, 0))
-def _logits(head: Head, params: Params, inputs: jax.Array) -> jax.Array:
-    return head(params, inputs, None)
+def _logits(head: Head, variables: Variables, inputs: jax.Array) -> jax.Array:
+    return head(variables, inputs, None, None)[0]
 
 
 @pinned()
-def logits(head: Head, params: Params, inputs: Array) -> jax.Array:
+def logits(head: Head, variables: Variables, inputs: Array) -> jax.Array:
     """Logits without dropout, each seed's network on its own images.
 
     Args:
       head: see `transfer.Head`.
-      params: leaves [S, ...].
+      variables: leaves [S, ...].
       inputs: [S, V, ...], what enters the head.
 
     Returns:
       [S, V, K] f32.
     """
     inputs = jnp.asarray(inputs)
-    parts = [_logits(head, params, inputs[:, i : i + CHUNK]) for i in range(0, inputs.shape[1], CHUNK)]
+    parts = [_logits(head, variables, inputs[:, i : i + CHUNK]) for i in range(0, inputs.shape[1], CHUNK)]
     return jnp.concatenate(parts, axis=1)
 
 
@@ -152,21 +161,21 @@ def score(logits: Array) -> jax.Array:
     return jax.nn.softmax(logits, axis=-1)[..., 1]
 
 
-def score_rows(head: Head, params: Params, bank: banks.Bank, rows: np.ndarray) -> np.ndarray:
+def score_rows(head: Head, variables: Variables, bank: banks.Bank, rows: np.ndarray) -> np.ndarray:
     """Probability of the positive class, [n] f32, 0..1, by one network of images of a bank, from slot 0.
 
     Calls are filled up to a power of two, so that few programs are compiled.
 
     Args:
       head: see `transfer.Head`.
-      params: leaves [1, ...].
+      variables: leaves [1, ...].
       bank: what enters the head.
       rows: [n] i32 of the store, at least one.
     """
     size = min(CHUNK, 1 << (len(rows) - 1).bit_length())
     filled = np.resize(rows, (1, -(-len(rows) // size) * size))
-    params = jax.device_put(params)
-    parts = [score(logits(head, params, x))[0] for x in banks.pieces(bank, filled, size)]
+    variables = jax.device_put(variables)
+    parts = [score(logits(head, variables, x))[0] for x in banks.pieces(bank, filled, size)]
     return np.concatenate(parts)[: len(rows)]
 
 
@@ -194,9 +203,9 @@ class Validation:
         """What enters the head, [S, v, ...] at a time."""
         return (devices.put(self._mesh, x, devices.SEED) for x in banks.pieces(self._centre, self._rows, CHUNK))
 
-    def evaluate(self, params: Params) -> tuple[np.ndarray, Metrics]:
-        """Parameters with leaves [S, ...] -> logits [S, V, K] and Metrics leaves [S]."""
-        parts = [logits(self._head, params, piece) for piece in self._held or self._pieces()]
+    def evaluate(self, variables: Variables) -> tuple[np.ndarray, Metrics]:
+        """Variables with leaves [S, ...] -> logits [S, V, K] and Metrics leaves [S]."""
+        parts = [logits(self._head, variables, piece) for piece in self._held or self._pieces()]
         every = jnp.concatenate(parts, axis=1)
         fetched: tuple[np.ndarray, Metrics] = devices.fetch((every, evaluate(every, self._label, self._mask)))
         return fetched

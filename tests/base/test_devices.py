@@ -29,13 +29,13 @@ def blocks(params, images):
     x = jnp.asarray(images, jnp.float32)[:, :224, :224] / 255 - 0.5
     return x.reshape(-1, 14, 16, 14, 16).mean(axis=(2, 4)).reshape(-1, 196) * params
 
-def head(params, x, key):
+def head(variables, x, key, mask):
     if key is not None:
         x = jnp.where(jax.random.bernoulli(key, 0.5, x.shape), 2 * x, 0)
-    return x @ params["fc8"]["kernel"]
+    return x @ variables["params"]["fc8"]["kernel"], {}
 
 def initial(key):
-    return {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2))}}
+    return {"params": {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2))}}}
 
 trunk = Trunk(ALEXNET, blocks, jnp.float32(1), (196,), np.dtype(np.float32), "blocks")
 net = Network(ALEXNET, trunk, head, initial, ("fc8",), True)
@@ -50,7 +50,7 @@ for slots in (0, 2):
     recipe = Recipe(epochs=2, batch_size=int(sys.argv[3]), learning_rate=0.1, momentum=0.9, augment_bank=slots)
     fitted = loop.fit(Workload(net, pipeline, labels, recipe), runs)
     out[f"history {slots}"] = [np.asarray(x).tolist() for x in fitted.history]
-    out[f"params {slots}"] = fitted.params["fc8"]["kernel"].tolist()
+    out[f"params {slots}"] = fitted.variables["params"]["fc8"]["kernel"].tolist()
     out[f"mesh {slots}"] = dict(devices.mesh(len(runs), int(sys.argv[3])).shape)
 long = {"text": ("x" if devices.is_first() else "yz") * 5000}
 out["broadcast"] = devices.broadcast_json(long) == {"text": "x" * 5000}

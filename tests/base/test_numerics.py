@@ -41,15 +41,15 @@ def planned(key):
 def trained(key):
     """Two steps of a narrow head with dropout, of the labels that NumPy makes unless told otherwise."""
     net = transfer.build_transfer_model(None, "fc6", model=narrow.ALEXNET)
-    params = net.initial(plan.stream(key(), plan.INITIAL_WEIGHTS))
+    variables = net.initial(plan.stream(key(), plan.INITIAL_WEIGHTS))
     sgd = optimizer.make_optimizer(optimizer.Recipe(), 2)
-    state = step.init(params, sgd, plan.stream(key(), plan.DROPOUT))
+    state = step.init(variables, sgd, plan.stream(key(), plan.DROPOUT))
     label = np.arange(8) % 2
     for seed in (0, 1):
         pixels = np.random.default_rng(seed).integers(0, 256, (8, 227, 227), np.uint8)
         batch = step.Batch(net.trunk(pixels), label, np.arange(8) < 7)
         state, sums = jax.jit(step.make_step(net.head, sgd))(state, batch)
-    return [state.params, sums, step.score(net.head(state.params, net.trunk(pixels), None))]
+    return [state.params, sums, step.score(net.head(state.variables, net.trunk(pixels), None)[0])]
 
 
 def explained(key):

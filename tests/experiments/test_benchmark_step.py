@@ -81,7 +81,7 @@ def both():
     pytest.importorskip("torch", reason=NO_TORCH)
     from experiments import _benchmark_torch
 
-    params = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))
+    params = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))["params"]
     info = WeightsInfo("random", "", "", "alexnet", tuple(params), registry.TORCHVISION)
     chosen = _benchmark_parts.setting(Weights(params, info), "fc8", "float32", batch=2, seeds=2, steps=2)
     theirs = _benchmark_torch.Parts(chosen, _benchmark_torch.prepare(), _benchmark_torch.eager)
@@ -112,8 +112,8 @@ def test_pytorch_has_the_same_loss_after_a_step(both):
     inputs = theirs.program.trunk(theirs.pixels(1, 0))
     got = [float(_torch_reference.step(theirs.program, learner, inputs, theirs.labels[1, 0])) for _ in range(2)]
     optimiser = optax.sgd(rate)
-    params = net.initial(_benchmark_parts.initial_key(1))
-    state: TrainState = train.init(params, optimiser, jax.random.key(0))
+    variables = net.initial(_benchmark_parts.initial_key(1))
+    state: TrainState = train.init(variables, optimiser, jax.random.key(0))
     batch = Batch(
         jnp.asarray(inputs.cpu().numpy()), jnp.asarray(chosen.labels[chosen.plan.index[1, 0]]), jnp.ones(2, bool)
     )

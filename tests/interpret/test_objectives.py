@@ -38,7 +38,7 @@ def test_the_whole_network_is_trunk_and_head(net, params):
     # The same products in programs compiled apart.
     np.testing.assert_allclose(
         transfer.forward(net.model, {"params": params}, pixels).output,
-        net.head(head, net.trunk(pixels), None),
+        net.head(head, net.trunk(pixels))[0],
         rtol=1e-4,
         atol=1e-5,
     )

@@ -27,7 +27,7 @@ DIRECTION = jnp.asarray(torch_saliency.DIRECTION)
 @pytest.fixture(scope="module")
 def random_network():
     """AlexNet of torchvision with ten classes, the parameters of all its layers, and the score of `METHODS`."""
-    params = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))
+    params = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))["params"]
     info = WeightsInfo("made up", "", "", "alexnet", alexnet.STAGES, registry.TORCHVISION)
     net = transfer.build_transfer_model(Weights(params, info), "fc6", num_classes=torch_alexnet.CLASSES)
     return net, jax.tree.map(jnp.asarray, params), objectives.channel_objective(net)

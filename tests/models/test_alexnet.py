@@ -6,6 +6,7 @@ differ by some 1e-6 of it; a wrong pixel, row order, constant or missing normali
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def params(tmp_path_factory):
     np.savez(file, **_caffe_names(torch_alexnet.random_state("caffe")))
     caffe = pretrained.read_caffe(file)
     file.unlink()
-    torchvision = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))
+    torchvision = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))["params"]
     return jax.tree.map(jnp.asarray, {"torchvision": torchvision, "caffe": caffe})
 
 
@@ -44,20 +45,25 @@ def _caffe_names(state):
     }
 
 
+def build(variant, classes=torch_alexnet.CLASSES, widths=None, **cut):
+    model = registry.get({"torchvision": "alexnet", "caffe": "alexnet-caffe"}[variant])
+    return dataclasses.replace(model, num_classes=classes, options=(*model.options, ("widths", widths))).build(**cut)
+
+
 @pytest.fixture(scope="session")
 def outputs(params):
     """(variant, size) -> images, logits and activations of the whole network, jitted."""
     result = {}
     for variant, size in SIZES:
         images = torch_alexnet.random_images(variant, size)
-        run = jax.jit(alexnet.AlexNet(torch_alexnet.CLASSES, variant).apply)
+        run = jax.jit(build(variant).apply)
         logits, activations = jax.device_get(run({"params": params[variant]}, images))
         result[variant, size] = images, logits, {stage: value.after for stage, value in activations.items()}
     return result
 
 
 def apply(variant, params, x, train=False, key=None, **cut):
-    model = alexnet.AlexNet(torch_alexnet.CLASSES, variant, **cut)
+    model = build(variant, **cut)
     out, activations = model.apply({"params": params}, x, train, rngs=None if key is None else {"dropout": key})
     return out, {stage: value.after for stage, value in activations.items()}
 
@@ -97,7 +103,7 @@ def test_equals_pytorch(references, outputs, variant, size):
 def test_state_dict_file_of_the_true_size(references, params, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     torch.save(references["torchvision"].state_dict(), tmp_path / "a.pth")
-    read = pretrained.read_torchvision(tmp_path / "a.pth")
+    read = pretrained.read_torchvision(tmp_path / "a.pth")["params"]
     (tmp_path / "a.pth").unlink()
     assert list(read) == list(alexnet.STAGES)
     assert all(np.array_equal(read[n][k], params["torchvision"][n][k]) for n in read for k in ("kernel", "bias"))
@@ -129,7 +135,7 @@ def _layers(params, first, last):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_init_makes_the_layers_asked_for_and_fits_the_published_shapes(variant):
-    model = alexnet.AlexNet(2, variant)
+    model = build(variant, 2)
     image = jax.ShapeDtypeStruct((1, 227, 227, 3), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
     assert tuple(shapes) == alexnet.STAGES
@@ -137,18 +143,18 @@ def test_init_makes_the_layers_asked_for_and_fits_the_published_shapes(variant):
         outputs, inputs = 2 if layer == "fc8" else want[0], want[1:]
         assert shapes[layer]["kernel"].shape == (*inputs[1:], inputs[0], outputs)
         assert shapes[layer]["bias"].shape == (outputs,)
-    head = alexnet.AlexNet(2, variant, start="fc7")
+    head = build(variant, 2, start="fc7")
     assert set(jax.eval_shape(head.init, jax.random.key(0), jnp.zeros((1, 4096)))["params"]) == {"fc7", "fc8"}
 
 
 def test_parameter_count_is_torchvisions():
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
-    made = jax.eval_shape(alexnet.AlexNet().init, jax.random.key(0), image)["params"]
+    made = jax.eval_shape(build("torchvision", 1000).init, jax.random.key(0), image)["params"]
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(made)) == 61_100_840  # torchvision's own figure
 
 
 def test_initial_weights_are_uniform_within_one_over_root_fan_in():
-    model = alexnet.AlexNet(2, "caffe", start="conv2", stop="conv2")
+    model = build("caffe", 2, start="conv2", stop="conv2")
     x = jnp.zeros((1, 13, 13, 96))
     layer = model.init(jax.random.key(0), x)["params"]["conv2"]
     bound = (5 * 5 * 48) ** -0.5  # of a group's 48 channels
@@ -273,18 +279,18 @@ def test_adaptive_average_pool_by_hand():
 
 @pytest.mark.parametrize(("variant", "size"), [("torchvision", 62), ("caffe", 20)])
 def test_image_of_which_nothing_is_left(variant, size):
-    model = alexnet.AlexNet(2, variant, stop="conv5")
+    model = build(variant, 2, stop="conv5")
     with pytest.raises(ValueError, match=r"must leave 1 pixel or more after conv5, got \(0, 0\)"):
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
 
 
 def test_unknown_variant_is_refused():
     with pytest.raises(ValueError, match="variant must be one of torchvision, caffe, got 'vgg'"):
-        apply("vgg", {}, jnp.zeros((1, 63, 63, 3)))
+        alexnet.AlexNet(variant="vgg")
 
 
 def test_what_is_added_to_activations_goes_on():
-    net = alexnet.AlexNet(2, start="fc7")
+    net = build("torchvision", 2, start="fc7")
     x = jax.random.normal(jax.random.key(0), (1, 4096))
     params = net.init(jax.random.key(1), x)["params"]
     plain, seen = net.apply({"params": params}, x)

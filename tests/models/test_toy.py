@@ -43,7 +43,7 @@ def test_trunk_and_head_are_the_whole_network(net, images, retrain_from):
     (pixels,) = pipeline.batches(plan.centre(np.arange(3), 3, net.model.centre))
     assert pixels.shape == (3, 40, 40)
     got = step.logits(parts.head, jax.tree.map(lambda x: x[None], head), parts.trunk(pixels)[None])[0]
-    want = transfer.forward(parts.model, {"params": transfer.layers(parts, head)}, pixels).output
+    want = transfer.forward(parts.model, transfer.layers(parts, head), pixels).output
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)  # the same products in programs compiled apart
 
 

@@ -7,14 +7,14 @@ import pytest
 
 from cxrjax.base import InputError
 from cxrjax.models import augment, registry, transfer
-from cxrjax.models.alexnet import STAGES, AlexNet
+from cxrjax.models.alexnet import STAGES
 from cxrjax.models.pretrained import Weights, WeightsInfo
 
 
 @pytest.fixture(scope="module")
 def complete():
     """All eight layers, as an ImageNet checkpoint has them; fc8 has 1000 outputs."""
-    params = jax.jit(AlexNet().init)(jax.random.key(3), jnp.zeros((1, 227, 227, 3)))["params"]
+    params = jax.jit(registry.ALEXNET.build().init)(jax.random.key(3), jnp.zeros((1, 227, 227, 3)))["params"]
     params = jax.tree.map(np.asarray, params)
     return Weights(params, WeightsInfo("made up", "", "", "alexnet", STAGES, registry.TORCHVISION))
 
@@ -27,15 +27,15 @@ def pixels():
 @pytest.mark.parametrize("retrain_from", ["conv1", "fc6", "fc7", "fc8"])
 def test_trunk_and_head_are_the_whole_network(complete, pixels, retrain_from):
     net = transfer.build_transfer_model(complete, retrain_from)
-    params = net.initial(jax.random.key(0))
+    head = net.initial(jax.random.key(0))
     assert net.fresh == ("fc8",)  # the others start from ImageNet
     assert net.dense == (retrain_from != "conv1")
     features = net.trunk(pixels)
     assert features.shape == (2, *net.trunk.shape)
-    whole = {**complete.params, **params}
-    expected, _ = AlexNet(2).apply({"params": whole}, augment.normalise(pixels, registry.TORCHVISION))
+    whole = transfer.merge(complete.variables, head)
+    expected, _ = net.model.build().apply(whole, augment.normalise(pixels, registry.TORCHVISION))
     # The same float32 products in programs compiled apart.
-    np.testing.assert_allclose(net.head(params, features, None), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(net.head(head, features)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_fc8_needs_every_layer_before_it(complete):
@@ -46,7 +46,7 @@ def test_fc8_needs_every_layer_before_it(complete):
 
 
 def test_a_stage_that_the_network_lacks_is_refused():
-    with pytest.raises(InputError, match=r"retrain_from must be one of conv1, .*, got 'layer4'"):
+    with pytest.raises(InputError, match=r"retrain_from must be head \(fc6\), all or one of conv1, .*, got 'layer4'"):
         transfer.build_transfer_model(None, "layer4")
 
 
@@ -58,10 +58,10 @@ def test_bfloat16_is_of_activations_only(complete, pixels):
     assert {leaf.dtype for leaf in jax.tree.leaves(rough.initial(jax.random.key(0)))} == {np.dtype(np.float32)}
     # 8 bits of mantissa through five layers.
     np.testing.assert_allclose(np.asarray(b, np.float32), a, atol=0.05 * float(jnp.abs(a).max()))
-    logits = rough.head(params, b, None)
+    logits = rough.head(params, b)[0]
     assert logits.dtype == jnp.float32
-    np.testing.assert_allclose(logits, exact.head(params, a, None), atol=0.05)
-    gradient = jax.grad(lambda p: rough.head(p, b, None).sum())(params)
+    np.testing.assert_allclose(logits, exact.head(params, a)[0], atol=0.05)
+    gradient = jax.grad(lambda p: rough.head(p, b)[0].sum())(params)
     assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {np.dtype(np.float32)}
 
 

@@ -5,43 +5,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from cxrjax.models import registry
-from cxrjax.models.registry import Activation, Model, Window
+from cxrjax.models.model import Model, Window
+from cxrjax.models.staged import Run, Staged, dense
 
 
-class Toy(nn.Module):
+class Toy(Staged):
     """Stages a (convolution 5x5, stride 2), b (3x3) and c (dense over the mean of the map)."""
 
-    num_classes: int
-    start: str = "a"
-    stop: str = "c"
-    dtype: jnp.dtype | None = None
     features: int = 6
 
-    @nn.compact
-    def __call__(
-        self, x: jax.Array, train: bool = False, taps: Mapping[str, jax.Array] = MappingProxyType({})
-    ) -> tuple[jax.Array, dict[str, Activation]]:
-        activations = {}
-        for stage in MODEL.between(self.start, self.stop):
-            if stage == "c":
-                before = after = nn.Dense(self.num_classes, dtype=self.dtype, name="c")(x)
-            else:
-                size, stride = (5, 2) if stage == "a" else (3, 1)
-                before = nn.Conv(self.features, (size, size), stride, "VALID", dtype=self.dtype, name=stage)(x)
-                after = nn.relu(before)
-            x = after = after + taps.get(stage, 0)
-            if stage == "b":
-                x = x.mean((1, 2))
-            activations[stage] = Activation(before, after)
-        return x, activations
+    def compute(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
+        if stage == "c":
+            return dense(self.num_classes, x, "c", self.dtype)
+        size, stride = (5, 2) if stage == "a" else (3, 1)
+        return nn.Conv(self.features, (size, size), stride, "VALID", dtype=self.dtype, name=stage)(x)
+
+    def activate(self, stage: str, x: jax.Array) -> jax.Array:
+        return x if stage == "c" else nn.relu(x)
+
+    def finish(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
+        return x.mean((1, 2)) if stage == "b" else x
 
     def windows(self, stage: str) -> tuple[Window, ...]:
         return (Window(5, 2, 0), Window(3, 1, 0))[: "ab".index(stage) + 1]

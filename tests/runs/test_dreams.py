@@ -60,7 +60,7 @@ def test_dreams_fed_back_are_judged_by_hand(run, heads, made):
     assert len(found) == 4 * 2
     row = found[(found["aim"] == "NF") & (found["dreamt_by"] == 4) & (found["seen_by"] == 3)].iloc[0]
     pixels = np.asarray(made.image[3].round().astype(jnp.uint8))
-    logits = run.net.head(run.head(3), run.net.trunk(pixels[None]), None)[0]
+    logits = run.net.head(run.head(3), run.net.trunk(pixels[None]))[0][0]
     assert row["score"] == pytest.approx(float(logits[1] - logits[0]), rel=1e-3, abs=1e-4)
     assert row["right"] == (logits[1] <= logits[0])
 

@@ -26,14 +26,15 @@ def _blocks(_, images):
     return x.reshape(-1, 14, 16, 14, 16).mean(axis=(2, 4)).reshape(-1, 196)
 
 
-def _head(params, x, key):
+def _head(variables, x, key, mask):
     if key is not None:
         x = jnp.where(jax.random.bernoulli(key, 0.5, x.shape), 2 * x, 0)
-    return x @ params["fc8"]["kernel"] + params["fc8"]["bias"].reshape(1, 2)
+    layer = variables["params"]["fc8"]
+    return x @ layer["kernel"] + layer["bias"].reshape(1, 2), {}
 
 
 def _initial(key):
-    return {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2)), "bias": jnp.zeros(2)}}
+    return {"params": {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 2)), "bias": jnp.zeros(2)}}}
 
 
 TRUNK = transfer.Trunk(ALEXNET, _blocks, {}, (196,), np.dtype(np.float32), "blocks")
@@ -98,7 +99,9 @@ def test_seed_i_of_s_equals_seed_i_alone(whole, resident, labels, runs, dense, b
 def test_pipelines_train_to_the_same_numbers(whole, images, labels, runs):
     streamed = loop.fit(Workload(NET, tf_input.TfData(images, 227), labels, RECIPE), runs)
     same(streamed, whole(), tolerance=0)
-    np.testing.assert_array_equal(streamed.params["fc8"]["kernel"], whole().params["fc8"]["kernel"])
+    np.testing.assert_array_equal(
+        streamed.variables["params"]["fc8"]["kernel"], whole().variables["params"]["fc8"]["kernel"]
+    )
 
 
 def test_scanned_steps_equal_single_ones(whole):
@@ -124,7 +127,9 @@ def test_resumed_equals_uninterrupted(whole, resident, labels, runs, tmp_path):
     resumed = loop.fit(Workload(NET, resident, labels, RECIPE), runs, saved, lambda p: seen.append(p.epochs))
     assert seen == [2, 3]
     same(resumed, whole(), tolerance=0)
-    np.testing.assert_array_equal(resumed.params["fc8"]["kernel"], whole().params["fc8"]["kernel"])
+    np.testing.assert_array_equal(
+        resumed.variables["params"]["fc8"]["kernel"], whole().variables["params"]["fc8"]["kernel"]
+    )
 
 
 def test_padding_weighs_nothing(whole, runs):

@@ -22,10 +22,10 @@ def net(dense=True):
     """10 MB of parameters; activations of 16 steps of 64 images take 4 KB * 1024 = 4 MB."""
 
     def initial(key):
-        return {"fc8": {"kernel": jnp.zeros((2500, 1000))}}
+        return {"params": {"fc8": {"kernel": jnp.zeros((2500, 1000))}}}
 
     trunk = transfer.Trunk(ALEXNET, lambda p, x: x, {}, (1024,), np.dtype(np.float32), "none")
-    return Network(ALEXNET, trunk, lambda p, x, k: x, initial, ("fc8",), dense)
+    return Network(ALEXNET, trunk, lambda p, x, k, m: (x, {}), initial, ("fc8",), dense)
 
 
 def test_an_optimiser_with_two_moments_takes_two_copies_more(monkeypatch):

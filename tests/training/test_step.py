@@ -13,18 +13,19 @@ LABEL = RNG.integers(0, 2, 8)
 PARAMS = {"fc8": {"kernel": RNG.normal(size=(5, 2)).astype(np.float32), "bias": np.zeros(2, np.float32)}}
 
 
-def head(params, x, key):
+def head(variables, x, key, mask):
     if key is not None:
         x = jnp.where(jax.random.bernoulli(key, 0.5, x.shape), 2 * x, 0)
-    return x @ params["fc8"]["kernel"] + params["fc8"]["bias"].reshape(1, 2)
+    layer = variables["params"]["fc8"]
+    return x @ layer["kernel"] + layer["bias"].reshape(1, 2), {}
 
 
-def undropped(params, x, key):
-    return head(params, x, None)
+def undropped(variables, x, key, mask):
+    return head(variables, x, None, mask)
 
 
 def state(optimiser):
-    return train.init(jax.tree.map(jnp.asarray, PARAMS), optimiser, jax.random.key(0))
+    return train.init({"params": jax.tree.map(jnp.asarray, PARAMS)}, optimiser, jax.random.key(0))
 
 
 def batch(n):

@@ -38,8 +38,8 @@ def test_no_example_is_nan_not_zero():
 
 
 def test_evaluation_over_seeds_equals_a_loop():
-    def head(params, x, key):
-        return x @ params["w"]
+    def head(params, x, key, mask):
+        return x @ params["w"], {}
 
     params = {"w": jnp.asarray(RNG.normal(size=(3, 4, 2)), jnp.float32)}
     images = jnp.asarray(RNG.normal(size=(3, 300, 4)), jnp.float32)

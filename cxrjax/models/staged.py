@@ -1,0 +1,141 @@
+"""A network as stages one after the other, of which any run of neighbours is one Flax Linen module.
+
+A trunk is the stages before `retrain_from`, the head the rest; both are the same code. What a stage computes is never
+changed in place, since banks and finished runs are told apart by a network's record: another layer is an attribute and
+a record with other `options`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cxrjax.models.model import Activation
+
+
+class Run(NamedTuple):
+    """How a network is run."""
+
+    train: bool  # True drops units
+    batch_mask: jax.Array | None  # see `Staged.__call__`
+
+
+class Staged(nn.Module):
+    """Some stages of a network. A subclass says what each computes, and what passes on to the next.
+
+    Attributes:
+      num_classes: outputs of the network's last stage.
+      stages: those to be run, in order.
+      dtype: of the products and activations; None: of input and parameters together. Parameters are float32.
+    """
+
+    num_classes: int = 1000
+    stages: tuple[str, ...] = ()
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        train: bool = False,
+        taps: Mapping[str, jax.Array] = MappingProxyType({}),
+        batch_mask: jax.Array | None = None,
+    ) -> tuple[jax.Array, dict[str, Activation]]:
+        """Runs the stages.
+
+        Args:
+          x: what the first of them reads: [B, H, W, C] f32, preprocessed, for the network's first, else what the stage
+            before it gives on.
+          train: True drops units; then `apply` needs `rngs={"dropout": key}`.
+          taps: stage -> what is added to its activations before they go on; the gradient with respect to zeros is
+            that of the activations.
+          batch_mask: [B] bool, the examples whose mean and variance BatchNorm takes and adds to its running ones, which
+            must be mutable then; None: it takes the running ones.
+
+        Returns:
+          What the last of them gives on (logits [B, num_classes]), and the activations by stage.
+        """
+        run, activations = Run(train, batch_mask), {}
+        for stage in self.stages:
+            before = self.compute(stage, x, run)
+            after = self.activate(stage, before)
+            after = after + taps[stage] if stage in taps else after
+            activations[stage] = Activation(before, after)
+            x = self.finish(stage, after, run)
+        return x, activations
+
+    def compute(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
+        """What a stage computes before its non-linearity."""
+        raise NotImplementedError(stage)
+
+    def activate(self, stage: str, x: jax.Array) -> jax.Array:
+        """Its non-linearity: ReLU."""
+        return nn.relu(x)
+
+    def finish(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
+        """What the next stage reads: after normalisation, pooling, flattening."""
+        return x
+
+
+def uniform(fan_in: int) -> nn.initializers.Initializer:
+    """Uniform in ±1/sqrt(fan_in), PyTorch's default for Linear and Conv2d.
+
+    He normal makes the head swing from epoch to epoch on small sets: validation accuracy 64-78 % where this one
+    rises smoothly to 76.7 % (P vs NF, 1,173 NIH images, 60 epochs).
+    """
+    bound = fan_in**-0.5
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def dense(features: int, x: jax.Array, name: str, dtype: jnp.dtype | None) -> jax.Array:
+    """A dense layer over [B, F], small uniform weights at first."""
+    init = uniform(x.shape[-1])
+    out: jax.Array = nn.Dense(features, kernel_init=init, bias_init=init, dtype=dtype, name=name)(x)
+    return out
+
+
+class BatchNorm(nn.Module):
+    """x * scale / sqrt(var + eps) + (bias - mean * scale / sqrt(var + eps)), over [B, H, W, C] (Ioffe & Szegedy 2015,
+    arXiv:1502.03167), with PyTorch's running statistics: new = 0.9 old + 0.1 batch, the variance unbiased.
+
+    Flax's own keeps the biased variance and a mask of whole arrays.
+
+    Attributes:
+      epsilon: added to the variance.
+      dtype: of the result; None: of x.
+      momentum: share of the batch in the running statistics.
+    """
+
+    epsilon: float = 1e-5
+    dtype: jnp.dtype | None = None
+    momentum: float = 0.1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, batch_mask: jax.Array | None = None) -> jax.Array:
+        """[B, H, W, C] of x's shape; `batch_mask` as `Staged.__call__`."""
+        channels = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, channels)
+        bias = self.param("bias", nn.initializers.zeros, channels)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        running_var = self.variable("batch_stats", "var", jnp.ones, channels)
+        mean, var = running_mean.value, running_var.value
+        if batch_mask is not None and not self.is_initializing():
+            values, keep = x.astype(jnp.float32), batch_mask.reshape(-1, 1, 1, 1)
+            count = jnp.maximum(jnp.sum(batch_mask) * x.shape[1] * x.shape[2], 1)
+            mean = jnp.sum(values, (0, 1, 2), where=keep) / count
+            var = jnp.sum((values - mean) ** 2, (0, 1, 2), where=keep) / count
+            unbiased = var * count / jnp.maximum(count - 1, 1)
+            running_mean.value += self.momentum * (mean - running_mean.value)
+            running_var.value += self.momentum * (unbiased - running_var.value)
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)
+        dtype = self.dtype or x.dtype
+        return x.astype(dtype) * factor.astype(dtype) + (bias - mean * factor).astype(dtype)
