@@ -1,7 +1,8 @@
 """Networks: records, layers, weights read strictly, transfer (trunk and head).
 
-Public: `registry` (`Model`, `register`, `get`), `transfer` (`build_transfer_model`, `forward`), `pretrained` (`read`,
-`load_weights`, `save_weights`), `augment` (`crop_flip`, `normalise`), `alexnet`. Internal: `layers`, `foreign_files`.
+Public: `registry` (`register`, `get`), `model` (`Model`), `staged` (`Staged`, which networks are), `transfer`
+(`build_transfer_model`, `forward`), `pretrained` (`read`, `load_weights`, `save_weights`), `augment` (`crop_flip`,
+`normalise`), `alexnet`. Internal: `layers`, `foreign_files`.
 To add a network see `registry`.
 """
 
