@@ -16,7 +16,7 @@ import jax
 
 from cxrjax.models import layers, registry
 from cxrjax.models.model import Window
-from cxrjax.models.staged import Run, Staged, dense, uniform
+from cxrjax.models.staged import Run, Staged, conv, dense
 
 STAGES = registry.ALEXNET.stages
 DROPOUT = registry.ALEXNET.dropout
@@ -105,36 +105,24 @@ class AlexNet(Staged):
     def windows(self, stage: str) -> tuple[Window, ...]:
         """Convolutions and poolings from the image to the map of a convolutional stage."""
         windows = []
-        for name, conv in CONVOLUTIONS[self.variant].items():
-            windows.append(Window(conv.kernel, conv.stride, conv.padding))
+        for name, geometry in CONVOLUTIONS[self.variant].items():
+            windows.append(Window(geometry.kernel, geometry.stride, geometry.padding))
             if name == stage:
                 break
-            if conv.pool:
+            if geometry.pool:
                 windows.append(POOLING)
         return tuple(windows)
 
     def _width(self, stage: str) -> int:
         if stage == STAGES[-1]:
             return self.num_classes
-        published = (*(conv.features for conv in CONVOLUTIONS[self.variant].values()), 4096, 4096)
+        published = (*(geometry.features for geometry in CONVOLUTIONS[self.variant].values()), 4096, 4096)
         return (self.widths or published)[STAGES.index(stage)]
 
     def _convolution(self, stage: str, x: jax.Array) -> jax.Array:
         geometry = CONVOLUTIONS[self.variant][stage]
-        fan_in = geometry.kernel**2 * x.shape[-1] // geometry.groups
-        out: jax.Array = nn.Conv(
-            self._width(stage),
-            (geometry.kernel, geometry.kernel),
-            geometry.stride,
-            geometry.padding,
-            feature_group_count=geometry.groups,
-            kernel_init=uniform(fan_in),
-            bias_init=uniform(fan_in),
-            dtype=self.dtype,
-            conv_general_dilated=layers.convolution,
-            name=stage,
-        )(x)
-        return out
+        window = Window(geometry.kernel, geometry.stride, geometry.padding)
+        return conv(self._width(stage), window, x, stage, self.dtype, geometry.groups, bias=True)
 
     def _dropout(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
         out: jax.Array = nn.Dropout(DROPOUT, deterministic=not run.train, name=f"dropout_{stage}")(x)

@@ -14,15 +14,21 @@ import jax
 import jax.numpy as jnp
 
 
-def max_pool(x: jax.Array, ceil: bool) -> jax.Array:
-    """3x3 maximum with stride 2 over [B, H, W, C]; `ceil` also pools the last, incomplete window, as Caffe does."""
-    pads = [(0, 0), *((0, (size - 3) % 2 if ceil else 0) for size in x.shape[1:3]), (0, 0)]
-    return _pool_whole(jnp.pad(x, pads, constant_values=-jnp.inf))
+def max_pool(x: jax.Array, ceil: bool = False, size: int = 3, stride: int = 2, padding: int = 0) -> jax.Array:
+    """Maxima of size x size windows of [B, H, W, C], padded by -inf; `ceil` also pools the last, incomplete window, as
+    Caffe does."""
+    sides = ((padding, padding + ((size - n - 2 * padding) % stride if ceil else 0)) for n in x.shape[1:3])
+    padded = jnp.pad(x, [(0, 0), *sides, (0, 0)], constant_values=-jnp.inf)
+    if (size, stride) == (3, 2):
+        return _pool_whole(padded)
+    steps = (1, stride, stride, 1)
+    pooled: jax.Array = jax.lax.reduce_window(padded, -jnp.inf, jax.lax.max, (1, size, size, 1), steps, "VALID")
+    return pooled
 
 
 @jax.custom_vjp
 def _pool_whole(x: jax.Array) -> jax.Array:
-    """Whole windows only."""
+    """3x3 with stride 2, whole windows only."""
     pooled: jax.Array = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "VALID")
     return pooled
 
@@ -138,7 +144,7 @@ def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
       ValueError: if nothing is left of the map, because the image was too small; the sums would be 0.
     """
     if 0 in x.shape[1:3]:
-        raise ValueError(f"the image must leave 1 pixel or more after conv5, got {x.shape[1:3]}; 63 a side do")
+        raise ValueError(f"the image must leave 1 pixel or more of the map, got {x.shape[1:3]}")
     if x.shape[1:3] == (size, size):
         return x
     rows, columns = (_bins(length, size) for length in x.shape[1:3])

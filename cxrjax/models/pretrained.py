@@ -143,9 +143,13 @@ def from_state_dict(
       InputError: listing all names that are missing, unknown or mis-shaped.
     """
     model = model or registry.ALEXNET
+    return _convert(file, state, state_names(model), model, "OIHW")
+
+
+def state_names(model: Model) -> dict[tuple[str, ...], str]:
+    """What a PyTorch state dict calls each of a network's arrays, (collection, stage, ..., leaf) -> its name."""
     paths = traverse_util.flatten_dict(model.variable_shapes())
-    names = {path: f"{model.foreign_name('.'.join(path[1:-1]))}.{_STATE_NAMES[path[-1]]}" for path in paths}
-    return _convert(file, state, names, model, "OIHW")
+    return {path: f"{model.foreign_name('.'.join(path[1:-1]))}.{_STATE_NAMES[path[-1]]}" for path in paths}
 
 
 def read_caffe(file: str | Path, sha256: str | None = None) -> Params:

@@ -72,3 +72,38 @@ ALEXNET_CAFFE = register(
         foreign_names=(),
     )
 )
+RESNET18 = register(
+    Model(
+        name="resnet18",
+        label="ResNet-18",
+        description="18 layers (He et al. 2015, arXiv:1512.03385; torchvision's)",
+        module="cxrjax.models.resnet:ResNet",
+        options=(("blocks", (2, 2, 2, 2)), ("bottleneck", False)),
+        stages=("stem", "layer1", "layer2", "layer3", "layer4", "fc"),
+        dense=("fc",),
+        cam_stage="layer4",
+        retrain_from="fc",
+        dreamt=("layer1", "layer2", "layer3", "layer4"),
+        crop=224,
+        source=256,
+        smallest=1,
+        preprocessing=TORCHVISION,
+        foreign_names=(
+            (r"stem\.conv", "conv1"),
+            (r"stem\.norm", "bn1"),
+            (r"(layer.*)\.conv(\d)\.conv", r"\1.conv\2"),
+            (r"(layer.*)\.conv(\d)\.norm", r"\1.bn\2"),
+            (r"(layer.*)\.downsample\.conv", r"\1.downsample.0"),
+            (r"(layer.*)\.downsample\.norm", r"\1.downsample.1"),
+        ),
+    )
+)
+RESNET50 = register(
+    dataclasses.replace(
+        RESNET18,
+        name="resnet50",
+        label="ResNet-50",
+        description="50 layers (He et al. 2015, arXiv:1512.03385; torchvision's, strides in the 3x3 convolutions)",
+        options=(("blocks", (3, 4, 6, 3)), ("bottleneck", True)),
+    )
+)

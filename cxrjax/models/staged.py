@@ -15,7 +15,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cxrjax.models.model import Activation
+from cxrjax.models import layers
+from cxrjax.models.model import Activation, Window
 
 
 class Run(NamedTuple):
@@ -103,6 +104,27 @@ def dense(features: int, x: jax.Array, name: str, dtype: jnp.dtype | None) -> ja
     return out
 
 
+def conv(
+    features: int, window: Window, x: jax.Array, name: str, dtype: jnp.dtype | None, groups: int = 1, bias: bool = False
+) -> jax.Array:
+    """A convolution over [B, H, W, C], small uniform weights at first."""
+    init = uniform(window.size**2 * x.shape[-1] // groups)
+    out: jax.Array = nn.Conv(
+        features,
+        (window.size, window.size),
+        window.stride,
+        window.padding,
+        feature_group_count=groups,
+        use_bias=bias,
+        kernel_init=init,
+        bias_init=init,
+        dtype=dtype,
+        conv_general_dilated=layers.convolution,
+        name=name,
+    )(x)
+    return out
+
+
 class BatchNorm(nn.Module):
     """x * scale / sqrt(var + eps) + (bias - mean * scale / sqrt(var + eps)), over [B, H, W, C] (Ioffe & Szegedy 2015,
     arXiv:1502.03167), with PyTorch's running statistics: new = 0.9 old + 0.1 batch, the variance unbiased.
@@ -139,3 +161,27 @@ class BatchNorm(nn.Module):
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
         dtype = self.dtype or x.dtype
         return x.astype(dtype) * factor.astype(dtype) + (bias - mean * factor).astype(dtype)
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias, called `conv`, and its BatchNorm, `norm`.
+
+    Attributes:
+      features: of its result.
+      window: of the convolution.
+      dtype, epsilon: see `BatchNorm`.
+      groups: of channels that are convolved apart.
+    """
+
+    features: int
+    window: Window
+    dtype: jnp.dtype | None = None
+    epsilon: float = 1e-5
+    groups: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, batch_mask: jax.Array | None = None) -> jax.Array:
+        """[B, H, W, C] -> [B, h, w, features]; `batch_mask` as `Staged.__call__`."""
+        x = conv(self.features, self.window, x, "conv", self.dtype, self.groups)
+        normalised: jax.Array = BatchNorm(self.epsilon, self.dtype, name="norm")(x, batch_mask)
+        return normalised

@@ -228,12 +228,13 @@ def test_between_conv5_and_fc6_stands_a_flat_map_channels_last():
 
 
 @pytest.mark.parametrize("ceil", [False, True])
+@pytest.mark.parametrize("window", [(3, 2, 0), (3, 2, 1), (2, 2, 0), (3, 1, 1)])
 @pytest.mark.parametrize("size", [3, 4, 5, 6, 13, 14, 55, 56])
-def test_max_pool(size, ceil):
+def test_max_pool(size, window, ceil):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; see test_max_pool_by_hand")
     x = np.random.default_rng(size).standard_normal((2, size, size + 1, 3), np.float32)
-    want = torch.nn.functional.max_pool2d(torch.from_numpy(x).permute(0, 3, 1, 2), 3, 2, ceil_mode=ceil)
-    np.testing.assert_array_equal(layers.max_pool(jnp.asarray(x), ceil), want.permute(0, 2, 3, 1))
+    want = torch.nn.functional.max_pool2d(torch.from_numpy(x).permute(0, 3, 1, 2), *window, ceil_mode=ceil)
+    np.testing.assert_array_equal(layers.max_pool(jnp.asarray(x), ceil, *window), want.permute(0, 2, 3, 1))
 
 
 def test_max_pool_by_hand():
@@ -280,7 +281,7 @@ def test_adaptive_average_pool_by_hand():
 @pytest.mark.parametrize(("variant", "size"), [("torchvision", 62), ("caffe", 20)])
 def test_image_of_which_nothing_is_left(variant, size):
     model = build(variant, 2, stop="conv5")
-    with pytest.raises(ValueError, match=r"must leave 1 pixel or more after conv5, got \(0, 0\)"):
+    with pytest.raises(ValueError, match=r"must leave 1 pixel or more of the map, got \(0, 0\)"):
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
 
 
