@@ -154,13 +154,14 @@ class BatchNorm(nn.Module):
             values, keep = x.astype(jnp.float32), batch_mask.reshape(-1, 1, 1, 1)
             count = jnp.maximum(jnp.sum(batch_mask) * x.shape[1] * x.shape[2], 1)
             mean = jnp.sum(values, (0, 1, 2), where=keep) / count
-            var = jnp.sum((values - mean) ** 2, (0, 1, 2), where=keep) / count
+            var = jnp.sum((values - mean.reshape(1, 1, 1, -1)) ** 2, (0, 1, 2), where=keep) / count
             unbiased = var * count / jnp.maximum(count - 1, 1)
             running_mean.value += self.momentum * (mean - running_mean.value)
             running_var.value += self.momentum * (unbiased - running_var.value)
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
         dtype = self.dtype or x.dtype
-        return x.astype(dtype) * factor.astype(dtype) + (bias - mean * factor).astype(dtype)
+        factor, shift = (a.astype(dtype).reshape(1, 1, 1, -1) for a in (factor, bias - mean * factor))
+        return x.astype(dtype) * factor + shift
 
 
 class ConvNorm(nn.Module):

@@ -1,0 +1,117 @@
+"""Every registered network against PyTorch (live, and by the golden file without it), its own parts, and its uses.
+
+Tolerance of logits: the largest difference may be 1e-4 of the largest logit; float32 sums in another order differ by
+some 1e-6 of it. Gradients are compared in float64, see `torch_networks.gradient`. Of a network's parts, which are the
+same sums in the same order, 1e-5.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cxrjax.models import pretrained, registry, transfer
+from cxrjax.models.augment import normalise
+from tests.golden.make_networks import FILE, SIZE
+from tests.models import torch_alexnet, torch_networks
+from tests.models.torch_networks import NAMES
+
+OTHER_SIZE = 288
+NARROW = {
+    "resnet18": {"blocks": (2, 1, 1, 1), "width": 4},
+    "resnet50": {"blocks": (2, 1, 1, 1), "width": 4},
+}
+"""Options that leave few weights, so that all stages run in a moment; without any the network itself runs."""
+
+
+def narrow(name, **fields):
+    model = registry.get(name)
+    options = tuple((dict(model.options) | NARROW.get(name, {})).items())
+    return dataclasses.replace(model, options=options, num_classes=torch_networks.CLASSES, **fields)
+
+
+def variables_of(model):
+    """Random ones, with statistics and affine parameters that are seen."""
+    return pretrained.from_state_dict(torch_networks.random_state(torch_networks.shapes_of(model)), model)
+
+
+def relative(got, want):
+    """Largest difference in parts of the largest value."""
+    assert got.shape == want.shape
+    return np.abs(np.asarray(got) - want).max() / np.abs(want).max()
+
+
+def gradient(model, variables, inputs):
+    """As `torch_networks.gradient`."""
+    with jax.enable_x64(True):
+        network = dataclasses.replace(model, dtype="float64").build()
+        variables, x = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), (variables, inputs))
+        direction = jnp.asarray(torch_networks.projection(torch_networks.CLASSES))
+        return np.asarray(jax.jit(jax.grad(lambda x: (network.apply(variables, x)[0] @ direction).sum()))(x))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden(name):
+    model = torch_networks.model_of(name)
+    got = jax.jit(transfer.forward, static_argnums=0)(model, variables_of(model), torch_networks.random_images(SIZE))
+    with np.load(FILE) as golden:
+        want = golden[f"{name}/logits"]
+    assert relative(got.output, want) <= 1e-4
+    assert np.ptp(want, axis=0).mean() > 0.01 * np.abs(want).max()  # the image is felt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_golden_gradient(name):
+    model = torch_networks.model_of(name)
+    inputs = normalise(torch_networks.random_images(SIZE), model.preprocessing)
+    got = gradient(model, variables_of(model), inputs)
+    with np.load(FILE) as golden:
+        assert relative(torch_alexnet.sample(got), golden[f"{name}/gradient"]) <= 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_pytorch(name, tmp_path):
+    """A state dict that PyTorch wrote, read, gives PyTorch's logits and gradient, at the network's size and another."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed; the golden file stands for it")
+    pytest.importorskip("torchvision", reason="torchvision is not installed; the golden file stands for it")
+    model, module = torch_networks.model_of(name), torch_networks.build(name)
+    torch_networks.load(module)
+    torch.save(module.state_dict(), tmp_path / "network.pth")
+    variables = pretrained.read_torchvision(tmp_path / "network.pth", model)
+    (tmp_path / "network.pth").unlink()
+    run = jax.jit(transfer.forward, static_argnums=0)
+    for size in (model.crop, OTHER_SIZE):
+        images = torch_networks.random_images(size, 8)
+        inputs = np.asarray(normalise(images, model.preprocessing))
+        assert relative(run(model, variables, images).output, torch_networks.forward(module, inputs)) <= 1e-4
+        few = inputs[:2]
+        assert relative(gradient(model, variables, few), torch_networks.gradient(module, few)) <= 1e-3
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_trunk_then_head_is_the_whole(name, train):
+    """At every cut; in training units are dropped, and BatchNorm takes and keeps the statistics of unmasked examples.
+
+    A head's statistics are those of what the trunk gives, so both parts are trained with the same mask.
+    """
+    model = narrow(name, crop=max(32, registry.get(name).smallest))
+    variables = variables_of(model)
+    images = torch_networks.random_images(model.crop, 3)
+    mask = jnp.array([True, False, True])
+    mode = {"train": True, "rngs": {"dropout": jax.random.key(0)}, "batch_mask": mask} if train else {}
+    whole = transfer.forward(model, variables, images, **mode)
+    for start in model.stages[1:]:
+        trunk = transfer.forward(model, variables, images, stop=model.before(start), **mode)
+        head = transfer.forward(model, variables, trunk.output, start=start, **mode)
+        assert relative(head.output, whole.output) <= 1e-5
+        assert [*trunk.activations, *head.activations] == list(model.stages)
+        if train:
+            parts = {**trunk.batch_stats, **{k: head.batch_stats[k] for k in head.activations if k in head.batch_stats}}
+            jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, 1e-5, 1e-5), parts, whole.batch_stats)
