@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
 
         out = Path(config.out)
         _refuse(out, config.data_dir)
-        store, about = load(config.data_dir, config.max_bad, flags=config)
+        store, about = load(config.data_dir, config.max_bad, None, config)
         description = describe.describe(store, about)
         sheets = describe.contact_sheets(store, config.seed)
         describe.write(out, description, sheets)

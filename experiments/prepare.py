@@ -33,7 +33,12 @@ class PrepareConfig(SourceFlags):
 
     source: str | None = flag(None, "folder or file with the images; never changed", path=True)
     out: str | None = flag(None, "folder of the store that is made", path=True)
-    size: int = flag(256, "width and height of its images; experiments take 256", lower=16, upper=4096)
+    size: int = flag(
+        256,
+        "width and height of its images: for a network with --image_size=C round(C * 256 / 224), for AlexNet's own 256",
+        lower=16,
+        upper=4096,
+    )
     fit: str = flag(
         "stretch",
         "stretch: the whole image without its aspect, as the poster; pad: with black; crop: the central square",

@@ -231,14 +231,23 @@ def command_line(config: ExperimentConfig) -> str:
     >>> command_line(ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir="my NIH", seeds=3, flip=False))  # in a checkout
     "python -m experiments.p_vs_nf --data_dir='my NIH' --seeds=3 --noflip"
     """
-    words = [program(config.name)]
+    # Repeated as it stands, --overwrite would remove what there is.
+    return " ".join([program(config.name), *flag_words(dataclasses.replace(config, overwrite=False))])
+
+
+def flag_words(config: Any) -> list[str]:
+    """The flags that are not at their defaults, each as a word of a command line, of any dataclass with `flag` fields.
+
+    >>> flag_words(SourceFlags(columns="sex=gender:m=M:w=F", masks="keep"))
+    ['--masks=keep', '--columns=sex=gender:m=M:w=F']
+    """
+    words = []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        # Repeated as it stands, --overwrite would remove what there is.
-        if "help" not in field.metadata or value == field.default or field.name == "overwrite":
+        if "help" not in field.metadata or value == field.default:
             continue
         if isinstance(value, bool):
             words.append(f"--{field.name}" if value else f"--no{field.name}")
         else:
             words.append(f"--{field.name}={shlex.quote(str(value))}")
-    return " ".join(words)
+    return words

@@ -6,8 +6,8 @@ import contextlib
 import io
 import re
 import threading
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -25,6 +25,16 @@ class Reduction(NamedTuple):
     fit: str = "stretch"  # stretch: the whole image, without its aspect; pad: with black; crop: the central square
     filter: str = "bilinear"  # Pillow's anti-aliased bilinear, or box (area)
     range: str = "robust"  # what becomes black and white of more than 8 bits, see `grey.limits`; full: all values
+
+    @classmethod
+    def recorded(cls, made: Mapping[str, Any], size: int) -> Reduction:
+        """As a store's `About.made` says, but to `size`; of images that were drawn it says nothing."""
+        earlier = {"range": "full"} if made else {}  # the only rule there was
+        return cls(**earlier | {name: made[name] for name in cls._fields if name in made} | {"size": size})
+
+    def side(self, width: int, height: int) -> int:
+        """Pixels of an original that `size` pixels are made of, where fewest are; below `size` it is enlarged."""
+        return max(width, height) if self.fit == "pad" else min(width, height)
 
 
 class Budget:
@@ -66,6 +76,7 @@ class Decoded(NamedTuple):
     """An image as it enters a store."""
 
     pixels: np.ndarray  # [size, size] u8, 0 is black
+    side: int  # of the original, see `Reduction.side`
     details: Details  # of a DICOM header; empty for other files
     notes: tuple[str, ...] = ()  # what of a header was not taken as it stands; the image is used
     doubt: Doubt | None = None  # why it may be no chest radiograph
@@ -118,7 +129,8 @@ def _decode_dicom(content: bytes, reduction: Reduction) -> Decoded:
     with _memory.hold(_DEEP_BYTES * header.pixels):
         image = Image.fromarray(dicom.shown(header, reduction.range))
         pixels = _reduce(image, reduction)
-        return Decoded(pixels, header.details, tuple(header.notes), screening.screen(image, pixels))
+        doubt = screening.screen(image, pixels)
+        return Decoded(pixels, reduction.side(*image.size), header.details, tuple(header.notes), doubt)
 
 
 def _decode_other(content: bytes, reduction: Reduction) -> Decoded:
@@ -137,7 +149,7 @@ def _decode_other(content: bytes, reduction: Reduction) -> Decoded:
         if inverted:
             shown = Image.fromarray(255 - np.asarray(shown))
         pixels = _reduce(shown, reduction)
-        return Decoded(pixels, Details(), (), screening.screen(image, pixels))
+        return Decoded(pixels, reduction.side(*image.size), Details(), (), screening.screen(image, pixels))
 
 
 def _open(content: bytes) -> Image.Image:

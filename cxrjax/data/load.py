@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from cxrjax.base import InputError
-from cxrjax.base.config import SourceFlags
+from cxrjax.base.config import SOURCE_FLAGS, SourceFlags, flag_words, program
 from cxrjax.data import labels, patients
 from cxrjax.data.attributes import fold_meanings
 from cxrjax.data.decode import Reduction
@@ -42,6 +43,7 @@ class Naming(NamedTuple):
     patient: re.Pattern[str] | None = None  # see `patients.by_pattern`
     meanings: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # sex, view -> `attributes.fold_meanings`
     keep_masks: bool = False  # see `folder.scan_images`
+    flags: tuple[str, ...] = ()  # that said so, as words of a command line
 
 
 def naming(flags: SourceFlags) -> Naming:
@@ -60,7 +62,9 @@ def naming(flags: SourceFlags) -> Naming:
         raise InputError(f"--columns knows {', '.join(table.KNOWN)}, not {', '.join(unknown)}")
     vocabulary = Vocabulary(_pairs("classes", flags.classes), flags.other_findings, flags.uncertain)
     vocabulary.entry("")  # refuses a meaning that cannot be read
-    return Naming(vocabulary, columns, _pattern(flags.patient_regex), meanings, flags.masks == "keep")
+    of_source = SourceFlags(**{name: getattr(flags, name) for name in SOURCE_FLAGS})
+    words = tuple(flag_words(of_source))
+    return Naming(vocabulary, columns, _pattern(flags.patient_regex), meanings, flags.masks == "keep", words)
 
 
 def _pairs(flag_name: str, text: str) -> dict[str, str]:
@@ -125,7 +129,8 @@ def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immu
         raise InputError(f"--columns={names[0]}=... names a column of a table of images, and {place} is: {source.kind}")
     images = [str(image) for image in source.table["image"]]
     by_pattern = tuple(patients.by_pattern(images, naming.patient)) if naming.patient else ()
-    return source._replace(patients=by_pattern, meanings={**source.meanings, **naming.meanings})
+    meanings = {**source.meanings, **naming.meanings}
+    return source._replace(patients=by_pattern, meanings=meanings, flags=naming.flags)
 
 
 def _find(place: Path, naming: Naming) -> Source:
@@ -156,7 +161,7 @@ def _find(place: Path, naming: Naming) -> Source:
 def load(
     data_dir: str | None,
     max_bad: float = 0.01,
-    size: int = Reduction().size,
+    size: int | None = Reduction().size,
     flags: SourceFlags = SourceFlags(),  # noqa: B008 - immutable
 ) -> tuple[ImageStore, About]:
     """Opens a data set; a raw one is prepared into the cache first, and found there the next time.
@@ -164,7 +169,7 @@ def load(
     Args:
       data_dir: prepared store, or what `find` knows; None is the embedded phantom, of 256 pixels.
       max_bad: share of images, 0..1, that may be bad; they are left out.
-      size: width and height of the images in pixels; a store of another size is refused.
+      size: width and height of the images in pixels; a store of another size is refused. None: a store's own, else 256.
       flags: how the words of a raw one are read.
 
     Raises:
@@ -174,8 +179,8 @@ def load(
         return _phantom(size)
     place = Path(data_dir)
     if is_store(place):
-        return _told(open_store(place, size), read_about(place))
-    source, reduction = find(place, naming(flags)), Reduction(size)
+        return _told(*_of_size(place, size))
+    source, reduction = find(place, naming(flags)), Reduction(size or Reduction().size)
     suffix = "" if reduction == Reduction() else f"-{size}"
     prepared = cache_dir() / "stores" / f"{place.resolve().name}-{_fingerprint(source)}{suffix}"
     if not is_store(prepared):
@@ -200,6 +205,28 @@ def _told(store: ImageStore, about: About) -> tuple[ImageStore, About]:
     return store, about
 
 
+def _of_size(place: Path, size: int | None) -> tuple[ImageStore, About]:
+    """A prepared store, refused with the command that makes the right one if its images have another size."""
+    store, about = open_store(place), read_about(place)
+    side = store.images.shape[1]
+    if size is None or size == side:
+        return store, about
+    wanted = Reduction.recorded(about.made, size)
+    pairs = zip(Reduction._fields, wanted, Reduction(), strict=True)
+    words = [
+        program("prepare"),
+        f"--source={shlex.quote(about.source) if about.made else 'ORIGINALS'}",
+        f"--out={shlex.quote(f'{place}-{size}')}",
+        *(f"--{name}={value}" for name, value, default in pairs if name == "size" or value != default),
+        *about.flags,
+    ]
+    why = ": small ones are not enlarged" if side < size else ": reduced twice they would be other pixels"
+    raise InputError(
+        f"{place} has images of {side} pixels a side, and this network at this --image_size takes {size}{why}. "
+        f"A store of that size, from the originals: {' '.join(words)}"
+    )
+
+
 def _checked(prepared: Path, max_bad: float) -> tuple[ImageStore, About]:
     """A store of the cache, which may have been made when more bad images were allowed."""
     store, about = open_store(prepared), read_about(prepared)
@@ -221,12 +248,14 @@ def _fingerprint(source: Source) -> str:
     return digest.hexdigest()[:16]
 
 
-def _phantom(size: int) -> tuple[ImageStore, About]:
+def _phantom(size: int | None) -> tuple[ImageStore, About]:
     from cxrjax.data import phantom
+    from cxrjax.data.phantom import anatomy
 
-    drawn = phantom.embedded()
-    if drawn.images.shape[1] != size:
+    if size not in (None, anatomy.SIZE):
         raise InputError(
-            f"--data_dir must be given: the phantom has {drawn.images.shape[1]} pixels a side, the network takes {size}"
+            f"--data_dir must be given: the embedded phantom has {anatomy.SIZE} pixels a side, and this network "
+            f"at this --image_size takes {size}"
         )
+    drawn = phantom.embedded()
     return ImageStore(drawn.images, drawn.table.copy()), About("phantom", label_counts(drawn.table), {}, {})

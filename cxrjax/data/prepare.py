@@ -27,7 +27,7 @@ from cxrjax.base import InputError, __version__, faults, files
 from cxrjax.data import attributes, contact_sheet, copies, patients, reading, sources
 from cxrjax.data.decode import Decoded, Reduction
 from cxrjax.data.dicom import Details, NoImage
-from cxrjax.data.reading import Done, Partial
+from cxrjax.data.reading import Done, Enlarged, Partial
 from cxrjax.data.sources import Bad, End, Same, Source
 from cxrjax.storage.store import BAD_COLUMNS, COLUMNS, FILES, About, is_store, write_images, write_tables
 
@@ -177,7 +177,10 @@ def _fill(folder: Path, source: Source, reduction: Reduction, max_bad: float, wo
         left_out = int(bad_images["left_out"].sum()) - passed_over
         _check(folder, bad_images, left_out, len(table), max_bad)
         spellings = [list(spelling) for spelling in source.spellings]
-        about = About(str(source.place), source.listed, _provenance(reduction), {}, spellings, notes, account._asdict())
+        enlarged = Enlarged.among([image.side for image in done], reduction.size)
+        notes.append(enlarged.line())
+        facts = (spellings, notes, account._asdict(), enlarged._asdict(), list(source.flags))
+        about = About(str(source.place), source.listed, _provenance(reduction), {}, *facts)
         boxes = source.boxes[source.boxes["image"].isin(table["image"])]
         inside = folder / _STORE
         inside.mkdir()

@@ -6,9 +6,10 @@ import hashlib
 import json
 import logging
 import os
+import statistics
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -77,9 +78,34 @@ class Done(NamedTuple):
     stamp: str  # of the file or archive that it was read from
     row: int  # its place in `rows.bin`
     sha256: str  # of its reduced pixels, hex
+    side: int  # of `Decoded`
     details: Details  # of a DICOM header
     notes: tuple[str, ...] = ()  # of `Decoded`
     doubt: Doubt | None = None  # of `Decoded`
+
+
+class Enlarged(NamedTuple):
+    """How many images of a store had fewer pixels than they have in it."""
+
+    size: int  # width and height in the store
+    images: int  # that were enlarged
+    of: int  # all of the store
+    median: int = 0  # `Reduction.side` of those that were enlarged
+    smallest: int = 0
+
+    @classmethod
+    def among(cls, sides: Sequence[int], size: int) -> Enlarged:
+        """Of images with these `Reduction.side`."""
+        fewer = [side for side in sides if side < size]
+        seen = (statistics.median_low(fewer), min(fewer)) if fewer else ()
+        return cls(size, len(fewer), len(sides), *seen)
+
+    def line(self) -> str:
+        """A sentence for logs."""
+        if not self.images:
+            return f"size: none of {self.of} images enlarged to {self.size} pixels"
+        before = f"from {self.median} (median; smallest {self.smallest})"
+        return f"size: {self.images} of {self.of} images enlarged to {self.size} pixels, {before}"
 
 
 def _done(line: dict[str, Any]) -> Done:
@@ -98,7 +124,7 @@ class Partial:
     LEDGER, ROWS = "ledger.jsonl", "rows.bin"
 
     def __init__(self, folder: Path, size: int) -> None:
-        """Opens or makes the files of images of [size, size] pixels; lines whose rows are gone are dropped."""
+        """Opens or makes the files of [size, size] images; drops lines of another version or whose rows are gone."""
         self.done: dict[str, Done] = {}  # by image
         self.ended: dict[str, str] = {}  # archive -> its stamp; read to the end without fault
         self._size, self._lines = size, list[dict[str, Any]]()
@@ -108,8 +134,10 @@ class Partial:
         content = ledger.read_bytes()
         content = content[: content.rfind(b"\n") + 1]
         lines = [json.loads(line) for line in content.splitlines()]
-        self._count = sum("image" in line for line in lines)
-        if self._count * size**2 > rows.stat().st_size:
+        images = [line for line in lines if "image" in line]
+        self._count = len(images)
+        of_another_version = any(line.keys() != set(Done._fields) for line in images)
+        if of_another_version or self._count * size**2 > rows.stat().st_size:
             content, lines, self._count = b"", [], 0
         for line in lines:
             if "image" in line:
@@ -124,7 +152,7 @@ class Partial:
         """Takes an image in; it is on the disk after the next `commit`."""
         self._rows.write(np.ascontiguousarray(result.pixels).data)
         sha256 = hashlib.sha256(result.pixels.tobytes()).hexdigest()
-        self.done[image] = Done(image, stamp, self._count, sha256, result.details, result.notes, result.doubt)
+        self.done[image] = Done(image, stamp, self._count, sha256, *result[1:])
         self._count += 1
         self._lines.append(self.done[image]._asdict())
 

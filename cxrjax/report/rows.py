@@ -235,3 +235,22 @@ def _terminal(value: float, metric: str, sign: str = "") -> str:
     if math.isnan(value):
         return "-"
     return f"{100 * value:{sign}.1f} %" if _is_share(metric) else f"{value:{sign}.3f}"
+
+
+def enlarged(counts: Mapping[str, int] | None, t: Language) -> str:
+    """How many images were enlarged and by how much, in one sentence; "" where it is not known.
+
+    Args:
+      counts: size, images, of, median and smallest, as a store's `about.json` has them.
+      t: language of the page.
+    """
+    if not counts:
+        return ""
+    numbers = {name: t.count(number) for name, number in counts.items()}
+    if not counts["images"]:
+        return t("No image was enlarged to reach %(size)s pixels a side.", size=numbers["size"])
+    return t(
+        "Enlarged to %(size)s pixels a side: %(images)s of %(of)s images, from %(median)s (median; smallest "
+        "%(smallest)s). That adds no detail.",
+        **numbers,
+    )

@@ -21,6 +21,7 @@ from cxrjax.data import cohort
 from cxrjax.report import pages
 from cxrjax.report.figures import sheets
 from cxrjax.report.language import ENGLISH
+from cxrjax.report.rows import enlarged
 from cxrjax.storage.store import BAD_COLUMNS, About, ImageStore, hash_rows, patient_ids, read_bad_images
 
 CLEAR_DIFFERENCE, CLEAR_ERRORS = 0.10, 2.5  # of two shares, and in its standard errors
@@ -214,6 +215,7 @@ def summary(description: Description) -> dict[str, Any]:
     return {
         "source": description.about.source,
         "made": description.about.made,
+        "enlarged": description.about.enlarged,
         "classes": sizes.to_dict("index"),
         "most_images_of_a_patient": description.most_images,
         "patients_unknown": description.patients_unknown,
@@ -274,6 +276,7 @@ def html(description: Description, pictures: Mapping[str, bytes]) -> str:
     values = {
         **{name: table.astype(object).to_dict("records") for name, table in tables.items()},
         "summary": summary(description),
+        "enlarged": enlarged(description.about.enlarged, ENGLISH),
         "pictures": {name: pages.inline(png) for name, png in pictures.items()},
         "shown": SHOWN,
         "clear": {"points": round(100 * CLEAR_DIFFERENCE), "errors": CLEAR_ERRORS},

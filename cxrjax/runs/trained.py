@@ -135,8 +135,7 @@ def _reduction(folder: Path, side: int) -> Reduction:
         made = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["data"]["made"]
     except (ValueError, KeyError) as error:
         raise InputError(f"{folder / 'summary.json'} is damaged, or of another version: {error}") from error
-    earlier = {"range": "full"} if made else {}  # the only rule there was
-    return Reduction(**earlier | {name: made[name] for name in Reduction._fields if name in made} | {"size": side})
+    return Reduction.recorded(made, side)
 
 
 def _weights(folder: Path, place: str, expected: str | None) -> Weights | None:

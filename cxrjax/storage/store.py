@@ -41,6 +41,8 @@ class About(NamedTuple):
     spellings: list[list[Any]] = []  # noqa: RUF012 - never written to; [label as written, as read, images that are there]
     notes: list[str] = []  # noqa: RUF012 - the same; what else was understood of the source, a sentence each
     patients: dict[str, Any] = {}  # noqa: RUF012 - the same; `data.patients.Account`: who is known, and by what
+    enlarged: dict[str, int] = {}  # noqa: RUF012 - the same; `data.reading.Enlarged`; empty: not known
+    flags: list[str] = []  # noqa: RUF012 - the same; words of a command line: how the source was read, see `SourceFlags`
 
 
 COLUMNS = ("image", "patient", "labels", "view", "age", "sex", "followup", "split")
@@ -56,15 +58,11 @@ def is_store(folder: Path) -> bool:
     return all((folder / name).is_file() for name in ("images.npy", "table.csv", "about.json"))
 
 
-def open_store(folder: str | Path, size: int | None = None) -> ImageStore:
+def open_store(folder: str | Path) -> ImageStore:
     """Opens a store without reading its pixels.
 
-    Args:
-      folder: Folder of the store.
-      size: width and height that its images must have; None: any.
-
     Raises:
-      InputError: if a file or a column is missing, the two disagree about the number of images, or the size is another.
+      InputError: if a file or a column is missing, or the two disagree about the number of images.
     """
     folder = Path(folder)
     if not is_store(folder):
@@ -82,11 +80,6 @@ def open_store(folder: str | Path, size: int | None = None) -> ImageStore:
         raise InputError(
             f"{folder}: images.npy must be uint8 [N, size, size] with a row for each of the table's; "
             f"it is {images.dtype} {list(images.shape)} beside {len(table)} rows"
-        )
-    if size not in (None, images.shape[1]):
-        raise InputError(
-            f"{folder} has images of {images.shape[1]} pixels, and the network takes {size}: "
-            f"make a store of that size from the originals (prepare's --size={size})"
         )
     return ImageStore(images, table, folder)
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from cxrjax.base import InputError
 from cxrjax.data.decode import Reduction, decode
+from tests.data.dicom_files import dicom
 
 
 def encoded(image, format="PNG", **options):
@@ -164,6 +165,24 @@ def test_fit():
     assert pad[128, 5] == 80
     assert pad[128, 128] == 200
     assert (crop[:, 5:-5] == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "fit", "side"),
+    [
+        (300, 300, "stretch", 300),
+        (300, 200, "stretch", 200),  # its height is stretched from 200 to 256
+        (200, 300, "stretch", 200),
+        (300, 200, "crop", 200),  # the central 200 x 200
+        (300, 200, "pad", 300),  # reduced until 300 are 256
+        (200, 100, "pad", 200),
+    ],
+)
+def test_of_an_original_the_side_is_known_that_its_pixels_come_from(width, height, fit, side):
+    image = Image.fromarray(np.arange(width * height, dtype=np.uint32).reshape(height, width).astype(np.uint8))
+    assert decode(encoded(image), "x", Reduction(fit=fit)).side == side
+    if fit == "stretch":
+        assert decode(dicom(np.asarray(image)), "x").side == side
 
 
 @pytest.mark.parametrize("name", ["bilinear", "box"])

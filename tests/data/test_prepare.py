@@ -338,7 +338,7 @@ def test_what_is_there_is_not_replaced_unasked(hospital, tmp_path, capsys):
     assert call(hospital, out) == 2
     assert "holds a finished store; --overwrite replaces it" in capsys.readouterr().err
     assert call(hospital, out, "--overwrite", "--size=32") == 0
-    assert store.open_store(out, size=None).images.shape == (GOOD, 32, 32)
+    assert store.open_store(out).images.shape == (GOOD, 32, 32)
     assert call(hospital, hospital) == 2
     assert "holds files that are not a store's" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "set"]

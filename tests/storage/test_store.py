@@ -93,13 +93,6 @@ def test_a_wrong_image_is_refused(tmp_path):
         store.write_store(tmp_path / "s", table(1), [np.zeros((4, 4))], ABOUT)
 
 
-def test_another_size_is_refused_where_one_is_asked_for(tmp_path):
-    store.write_store(tmp_path / "s", table(1), [np.zeros((64, 64), np.uint8)], ABOUT)
-    assert store.open_store(tmp_path / "s").images.shape == store.open_store(tmp_path / "s", 64).images.shape
-    with pytest.raises(InputError, match=r"64 pixels.* 256"):
-        store.open_store(tmp_path / "s", size=256)
-
-
 def test_images_of_several_sizes_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\[4, 4\], got uint8 \(5, 5"):
         store.write_store(tmp_path / "s", table(2), [np.zeros((n, n), np.uint8) for n in (4, 5)], ABOUT)
