@@ -91,6 +91,7 @@ def _data(results: Results) -> dict[str, Any]:
             "positives": int(once["label"].sum()),
             "patients": "an unknown number of" if data.get("external_unknown") else once["patient"].nunique(),
             "copies": data.get("external_copies", 0),
+            "enlarged": rows.enlarged(data.get("external_enlarged"), ENGLISH),
         }
     return {
         "phantom": results.config.data_dir is None,
@@ -98,6 +99,7 @@ def _data(results: Results) -> dict[str, Any]:
         "source": data["source"],
         "counted": [(name, data["present"][name], data["listed"][name]) for name in data["listed"]],
         "made": data.get("made") or {},
+        "enlarged": rows.enlarged(data.get("enlarged"), ENGLISH),
         "bad": len(data["bad_images"]),
         "positive": ENGLISH.share(results.tables.predictions["label"].mean()),
         "views": shares(images["view"]),

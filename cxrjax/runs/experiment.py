@@ -81,21 +81,22 @@ def run(config: ExperimentConfig) -> Results:
     side = pretrained.model_of(weights, config.model).source
     with devices.main_process_first():
         store, about = load(config.data_dir, config.max_bad, side, config)
-        external = load(config.external_dir, config.max_bad, side, config)[0] if config.external_dir else None
+        external = load(config.external_dir, config.max_bad, side, config) if config.external_dir else None
     return _run(config, Data(store, about, weights), external)
 
 
-def _run(config: ExperimentConfig, data: Data, external: ImageStore | None) -> Results:
+def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] | None) -> Results:
     """`run` with its data and weights at hand: first its own networks, then its arms, then all files."""
     started = time.monotonic()
     prepared = prepare(config, data)
-    outside = {}
-    if external is not None:
-        external, left_out = setup.external_set(external, data.store, prepared.cohorts)
+    outside, external = {}, None
+    if opened is not None:
+        external, left_out = setup.external_set(opened[0], data.store, prepared.cohorts)
         outside = {
             "external_images": len(external.table),
             "external_copies": left_out,
             "external_unknown": int((external.table["patient"] == "").sum()),
+            "external_enlarged": opened[1].enlarged,
         }
     with _claimed(config, prepared.resolved) as folder:
         scored = _score(prepared, external, _train(prepared, folder))

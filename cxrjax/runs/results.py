@@ -157,6 +157,7 @@ def count_data(about: About, store: ImageStore, task: Task) -> dict[str, Any]:
         "listed": cohort.count(about.listed, task.counted),
         "present": cohort.count(label_counts(store.table), task.counted),
         "made": about.made,
+        "enlarged": about.enlarged,
         "bad_images": about.bad_images,
         "patients_unknown": int((store.table["patient"] == "").sum()),
         "images": len(store.table),

@@ -146,6 +146,17 @@ def test_preprocessing_is_reported_where_the_reduction_is_known():
     assert "size 256, fit stretch" in cards.model_card(made)
 
 
+def test_images_that_were_enlarged_are_told():
+    with_counts, before = results(), " ".join(rendered("all"))
+    counts = {"size": 512, "images": 40, "of": 248, "median": 256, "smallest": 224}
+    with_counts.summary["data"] |= {"enlarged": counts, "external_enlarged": counts | {"of": 60}}
+    claim, card = items(cards.claim(with_counts)), cards.model_card(with_counts)
+    inside, outside = (f"Enlarged to 512 pixels a side: 40 of {of} images, from 256 (median; " for of in (248, 60))
+    assert inside in claim[9][2] and outside in claim[33][2]
+    assert inside in card.split("**Preparation:**")[1] and outside in card.split("**External test:**")[1]
+    assert "nlarged" not in before
+
+
 def test_phantom_control_and_random_layers_are_told_at_the_top():
     def top(run):
         return " ".join(rendered(run)[0].split("## Model details")[0].split())

@@ -163,6 +163,33 @@ def test_notes_and_reasons_are_in_the_language_of_the_page():
     assert "0,5" in text and not re.search(r"\b0\.\d{3}\b", text.split("Cómo repetir")[1].split("results.csv")[0])
 
 
+@pytest.mark.parametrize(
+    ("code", "some", "none"),
+    [
+        (
+            "en",
+            "Enlarged to 512 pixels a side: 1,823 of 1,900 images, from 256 (median; smallest 224). That adds no ",
+            "No image was enlarged to reach 512 pixels a side.",
+        ),
+        (
+            "es",
+            "Ampliadas a 512 píxeles por lado: 1.823 de 1.900 imágenes, desde 256 (mediana; la menor, 224). Eso no ",
+            "Ninguna imagen se amplió para llegar a 512 píxeles por lado.",
+        ),
+    ],
+)
+def test_it_is_said_how_many_images_were_enlarged(code, some, none):
+    """In the sections of the run's images and of the external set; of stores of before nothing is."""
+    untold = report_case.in_language(report_case.results(), code)
+    counts = {"size": 512, "images": 1823, "of": 1900, "median": 256, "smallest": 224}
+    data = untold.summary["data"] | {"enlarged": counts, "external_enlarged": counts | {"images": 0}}
+    page = report.html(untold._replace(summary=untold.summary | {"data": data}), {}, language(code))
+    sections = {part.partition('"')[0]: part for part in page.split('<h2 id="')}
+    assert some in sections["flow"] and none in sections["external"]
+    page = report.html(untold, {}, language(code))
+    assert some[:9] not in page and none[:19] not in page
+
+
 def test_undefined_figures_have_a_reason():
     found = report_case.results()
     figures = found.analysis.metrics.assign(undefined="")

@@ -125,6 +125,15 @@ def test_copies_of_its_own_images_are_left_out_of_the_external_set(finished, els
     assert "are left out of it" in (finished / "report.html").read_text()
 
 
+def test_enlarged_images_of_both_sets_are_counted(finished, nih):
+    """The run's are as large as the network takes; the external store was not prepared and says nothing."""
+    data = json.loads((finished / "summary.json").read_text())["data"]
+    images = len(list((nih / "images").iterdir()))
+    assert data["enlarged"] == {"size": 256, "images": 0, "of": images, "median": 0, "smallest": 0}
+    assert data["external_enlarged"] == {}
+    assert "No image was enlarged to reach 256 pixels a side" in (finished / "report.html").read_text()
+
+
 @pytest.mark.parametrize("spelled", ["{}", "{}/", "{}/images/.."])
 def test_a_set_is_not_external_to_itself(nih, tmp_path, capsys, spelled):
     argv = (f"--data_dir={nih}", f"--external_dir={spelled.format(nih)}", f"--out={tmp_path / 'run'}", *FAST)

@@ -136,6 +136,7 @@ SUBGROUPS = Section(
 EXTERNAL = Section(
     "external",
     "External set",
+    lambda results, t: {"enlarged": rows.enlarged(results.summary["data"].get("external_enlarged"), t)},
     figures={
         "scores_external": lambda results, t: scores.histogram(results, "external", t),
         "confusion_external": lambda results, t: scores.confusion(results, "external", t),

@@ -21,7 +21,8 @@ def flow(results: Results, t: Language) -> dict[str, Any]:
     positive = results.task.positive.name
     stages = rows.records(scores.stages_shown(results.tables.flow))
     boxes = [row | {"counts": scores.counts(row, positive, t)} for row in stages]
-    return {"data": results.summary["data"], "boxes": boxes, "sides": scores.SIDES}
+    data = results.summary["data"]
+    return {"data": data, "boxes": boxes, "sides": scores.SIDES, "enlarged": rows.enlarged(data.get("enlarged"), t)}
 
 
 def _flow_figure(results: Results, t: Language) -> Picture:
