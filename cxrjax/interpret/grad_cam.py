@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from cxrjax.base import Array, Variables, devices
 from cxrjax.base.numerics import pinned
 from cxrjax.models import transfer
-from cxrjax.models.model import Model
+from cxrjax.models.model import SAME, Model
 from cxrjax.models.transfer import Network
 
 
@@ -69,11 +69,12 @@ def check_map(model: Model, stage: str) -> None:
         raise ValueError(f"stage must be one of {', '.join(maps)}, which have a map, got {stage!r}")
 
 
-def centres(model: Model, stage: str) -> tuple[float, int]:
+def centres(model: Model, stage: str, length: int = 0) -> tuple[float, int]:
     """First and pitch of a stage's cells: cell i is centred at pixel first + i pitch, in rows as in columns.
 
     A convolution or pooling of width k, stride s and padding p adds pitch ((k - 1) / 2 - p) to `first` and multiplies
     `pitch` by s (Dumoulin & Visin 2016, arXiv:1603.07285, for one layer). 0 is the centre of the first pixel.
+    `length` is of a row of the image, pixels; 0: the network's crop. It matters to TensorFlow's padding alone.
 
     >>> from cxrjax.models import registry
     >>> [centres(registry.get(name), "conv5") for name in ("alexnet", "alexnet-caffe")]
@@ -83,9 +84,11 @@ def centres(model: Model, stage: str) -> tuple[float, int]:
       ValueError: if the stage has no map.
     """
     check_map(model, stage)
-    first, pitch = 0.0, 1
-    for window in model.build().windows(stage):
-        first, pitch = first + pitch * ((window.size - 1) / 2 - window.padding), pitch * window.stride
+    first, pitch, length = 0.0, 1, length or model.crop
+    for size, stride, padding in model.build().windows(stage):
+        cells = -(-length // stride) if padding == SAME else (length + 2 * padding - size) // stride + 1
+        start = max(0, (cells - 1) * stride + size - length) // 2 if padding == SAME else padding
+        first, pitch, length = first + pitch * ((size - 1) / 2 - start), pitch * stride, cells
     return first, pitch
 
 
@@ -105,9 +108,9 @@ def enlarge(maps: jax.Array, shape: tuple[int, ...], model: Model, stage: str | 
     Raises:
       ValueError: if the stage has no map.
     """
-    first, pitch = centres(model, stage or model.cam_stage)
 
     def matrix(pixels: int, cells: int) -> jax.Array:
+        first, pitch = centres(model, stage or model.cam_stage, pixels)
         place = jnp.clip((jnp.arange(pixels) - first) / pitch, 0, cells - 1)
         return jnp.maximum(0, 1 - jnp.abs(place[:, None] - jnp.arange(cells)[None, :]))
 

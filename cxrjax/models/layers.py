@@ -7,6 +7,7 @@ this 142. The values are XLA's but for the order of float32 sums.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -16,50 +17,54 @@ import jax.numpy as jnp
 
 def max_pool(x: jax.Array, ceil: bool = False, size: int = 3, stride: int = 2, padding: int = 0) -> jax.Array:
     """Maxima of size x size windows of [B, H, W, C], padded by -inf; `ceil` also pools the last, incomplete window, as
-    Caffe does."""
+    Caffe does. The stride is at most the size."""
     sides = ((padding, padding + ((size - n - 2 * padding) % stride if ceil else 0)) for n in x.shape[1:3])
-    padded = jnp.pad(x, [(0, 0), *sides, (0, 0)], constant_values=-jnp.inf)
-    if (size, stride) == (3, 2):
-        return _pool_whole(padded)
-    steps = (1, stride, stride, 1)
-    pooled: jax.Array = jax.lax.reduce_window(padded, -jnp.inf, jax.lax.max, (1, size, size, 1), steps, "VALID")
+    return _pool_whole(jnp.pad(x, [(0, 0), *sides, (0, 0)], constant_values=-jnp.inf), size, stride)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _pool_whole(x: jax.Array, size: int, stride: int) -> jax.Array:
+    """Whole windows only."""
+    windows, strides = (1, size, size, 1), (1, stride, stride, 1)
+    pooled: jax.Array = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, windows, strides, "VALID")
     return pooled
 
 
-@jax.custom_vjp
-def _pool_whole(x: jax.Array) -> jax.Array:
-    """3x3 with stride 2, whole windows only."""
-    pooled: jax.Array = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "VALID")
-    return pooled
-
-
-def _pool_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    out = _pool_whole(x)
+def _pool_forward(x: jax.Array, size: int, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    out = _pool_whole(x, size, stride)
     return out, (x, out)
 
 
-def _pool_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array]:
+def _pool_backward(size: int, stride: int, kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array]:
     """Each window's gradient goes to the first of its maxima, row by row.
 
-    Pixels are taken apart by the parity of row and column: window i covers the even rows i and i + 1 and the odd row i.
+    Pixels are taken apart by their place in blocks of stride x stride: of 3x3 windows with stride 2, window i covers
+    the even rows i and i + 1 and the odd row i.
     """
     x, out = kept
     batch, rows, columns, channels = out.shape
-    pads = [(0, 2 * (n + 1) - size) for n, size in zip((rows, columns), x.shape[1:3], strict=True)]
-    parts = jnp.pad(x, [(0, 0), *pads, (0, 0)]).reshape(batch, rows + 1, 2, columns + 1, 2, channels)
+    more = (size - 1) // stride  # blocks that a window reaches beyond its first
+    lengths = ((rows + more) * stride, (columns + more) * stride)
+    cut = x[:, : lengths[0], : lengths[1]]  # what no window reaches
+    pads = [(0, length - have) for length, have in zip(lengths, cut.shape[1:3], strict=True)]
+    parts = jnp.pad(cut, [(0, 0), *pads, (0, 0)])
+    parts = parts.reshape(batch, rows + more, stride, columns + more, stride, channels)
     taken = jnp.zeros(out.shape, bool)
     sums: dict[tuple[int, int], jax.Array] = {}
-    for row, column in itertools.product(range(3), range(3)):
-        down, right = row // 2, column // 2
-        values = parts[:, down : down + rows, row % 2, right : right + columns, column % 2]
+    for row, column in itertools.product(range(size), range(size)):
+        down, right = row // stride, column // stride
+        place = (row % stride, column % stride)
+        values = parts[:, down : down + rows, place[0], right : right + columns, place[1]]
         hit = (values == out) & ~taken
         taken |= hit
-        share = jnp.pad(jnp.where(hit, gradient, 0), [(0, 0), (down, 1 - down), (right, 1 - right), (0, 0)])
-        place = (row % 2, column % 2)
+        around = [(0, 0), (down, more - down), (right, more - right), (0, 0)]
+        share = jnp.pad(jnp.where(hit, gradient, 0), around)
         sums[place] = sums[place] + share if place in sums else share
-    halves = [jnp.stack([sums[parity, 0], sums[parity, 1]], axis=3) for parity in (0, 1)]
-    whole = jnp.stack(halves, axis=2).reshape(batch, 2 * (rows + 1), 2 * (columns + 1), channels)
-    return (whole[:, : x.shape[1], : x.shape[2]],)
+    places = range(stride)
+    by_row = [jnp.stack([sums[row, column] for column in places], axis=3) for row in places]
+    whole = jnp.stack(by_row, axis=2).reshape(batch, *lengths, channels)
+    rest = [(0, max(0, have - length)) for length, have in zip(lengths, x.shape[1:3], strict=True)]
+    return (jnp.pad(whole[:, : x.shape[1], : x.shape[2]], [(0, 0), *rest, (0, 0)]),)
 
 
 _pool_whole.defvjp(_pool_forward, _pool_backward)
@@ -72,9 +77,11 @@ def convolution(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **o
       x: [B, H, W, C].
       kernel: [k, k, C, O].
       strides: two equal numbers.
-      padding: two pairs of equal numbers, pixels.
+      padding: two pairs, pixels before and after rows and columns, or "SAME", TensorFlow's.
       options: of conv_general_dilated; dilations and groups leave the gradient to XLA.
     """
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
 
     def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
@@ -94,13 +101,15 @@ def convolution(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **o
     def backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
         x, kernel = kept
         of_kernel = jax.vjp(lambda k: plain(x, k), kernel)[1](gradient)[0]
-        return _of_image(gradient, kernel, x.shape, stride, padding[0][0]), of_kernel
+        return _of_image(gradient, kernel, x.shape, stride, (padding[0][0], padding[1][0])), of_kernel
 
     strided.defvjp(forward, backward)
     return strided(x, kernel)
 
 
-def _of_image(gradient: jax.Array, kernel: jax.Array, shape: tuple[int, ...], stride: int, padding: int) -> jax.Array:
+def _of_image(
+    gradient: jax.Array, kernel: jax.Array, shape: tuple[int, ...], stride: int, starts: tuple[int, int]
+) -> jax.Array:
     """Gradient with respect to the image: the image as blocks of stride x stride pixels is convolved with stride 1.
 
     Shi et al. 2016 (arXiv:1609.05158) call the way back sub-pixel convolution.
@@ -116,9 +125,10 @@ def _of_image(gradient: jax.Array, kernel: jax.Array, shape: tuple[int, ...], st
     pixels = by_block.reshape(batch, rows, columns, stride, stride, channels).transpose(0, 1, 3, 2, 4, 5)
     pixels = pixels.reshape(batch, rows * stride, columns * stride, channels)
     # What no window reaches, at the lower and right edge, has no gradient.
-    lacking = [max(0, padding + size - have) for size, have in zip(shape[1:3], pixels.shape[1:3], strict=True)]
+    ends = [start + size for start, size in zip(starts, shape[1:3], strict=True)]
+    lacking = [max(0, end - have) for end, have in zip(ends, pixels.shape[1:3], strict=True)]
     pixels = jnp.pad(pixels, [(0, 0), *((0, n) for n in lacking), (0, 0)])
-    return pixels[:, padding : padding + shape[1], padding : padding + shape[2]]
+    return pixels[:, starts[0] : ends[0], starts[1] : ends[1]]
 
 
 def local_response_norm(
@@ -138,13 +148,15 @@ def local_response_norm(
 def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
     """Means of [B, H, W, C] over size x size bins, floor(i n / size) to ceil((i+1) n / size), as PyTorch bins.
 
-    The identity where H = W = size, which holds for inputs of 224 and 227 pixels.
+    The identity where H = W = size, which holds for AlexNet and VGG16 at their usual sizes.
 
     Raises:
       ValueError: if nothing is left of the map, because the image was too small; the sums would be 0.
     """
     if 0 in x.shape[1:3]:
         raise ValueError(f"the image must leave 1 pixel or more of the map, got {x.shape[1:3]}")
+    if size == 1:
+        return x.mean((1, 2), keepdims=True)
     if x.shape[1:3] == (size, size):
         return x
     rows, columns = (_bins(length, size) for length in x.shape[1:3])

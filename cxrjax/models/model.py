@@ -37,12 +37,16 @@ class Activation(NamedTuple):
     after: jax.Array  # ReLU; the same as `before` where a stage has none
 
 
+SAME = -1
+"""The padding of a `Window` that is TensorFlow's: as many cells as pixels / stride, rounded up."""
+
+
 class Window(NamedTuple):
     """A convolution or pooling on the way from the image to a map, pixels of its own input."""
 
     size: int
     stride: int
-    padding: int  # at the start of a row
+    padding: int  # at the start of a row, or SAME
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from cxrjax.models import layers
-from cxrjax.models.model import Activation, Window
+from cxrjax.models.model import SAME, Activation, Window
 
 
 class Run(NamedTuple):
@@ -113,7 +113,7 @@ def conv(
         features,
         (window.size, window.size),
         window.stride,
-        window.padding,
+        "SAME" if window.padding == SAME else window.padding,
         feature_group_count=groups,
         use_bias=bias,
         kernel_init=init,
@@ -170,7 +170,7 @@ class ConvNorm(nn.Module):
     Attributes:
       features: of its result.
       window: of the convolution.
-      dtype, epsilon: see `BatchNorm`.
+      dtype, epsilon, momentum: see `BatchNorm`.
       groups: of channels that are convolved apart.
     """
 
@@ -179,10 +179,11 @@ class ConvNorm(nn.Module):
     dtype: jnp.dtype | None = None
     epsilon: float = 1e-5
     groups: int = 1
+    momentum: float = 0.1
 
     @nn.compact
     def __call__(self, x: jax.Array, batch_mask: jax.Array | None = None) -> jax.Array:
         """[B, H, W, C] -> [B, h, w, features]; `batch_mask` as `Staged.__call__`."""
         x = conv(self.features, self.window, x, "conv", self.dtype, self.groups)
-        normalised: jax.Array = BatchNorm(self.epsilon, self.dtype, name="norm")(x, batch_mask)
+        normalised: jax.Array = BatchNorm(self.epsilon, self.dtype, self.momentum, name="norm")(x, batch_mask)
         return normalised

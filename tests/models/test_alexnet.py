@@ -269,6 +269,8 @@ def test_adaptive_average_pool_equals_pytorch(shape):
     want = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(x).permute(0, 3, 1, 2), 6)
     got = layers.adaptive_average_pool(jnp.asarray(x), 6)
     np.testing.assert_allclose(got, want.permute(0, 2, 3, 1), atol=1e-6)  # values near 1, sums of at most 30
+    mean = layers.adaptive_average_pool(jnp.asarray(x), 1)
+    np.testing.assert_allclose(mean, x.mean((1, 2), keepdims=True), atol=1e-6)
 
 
 def test_adaptive_average_pool_by_hand():

@@ -11,25 +11,30 @@ from cxrjax.models import layers
 LAYOUT = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
 
 
-@pytest.mark.parametrize(("side", "ceil"), [(7, False), (8, False), (8, True), (9, True), (13, False)])
-def test_gradient_of_pooling_is_that_of_flax(side, ceil):
+POOLS = [(3, 2, 0, False), (3, 2, 0, True), (3, 2, 1, False), (2, 2, 0, False), (2, 2, 0, True), (3, 1, 1, False)]
+
+
+@pytest.mark.parametrize(("size", "stride", "padding", "ceil"), POOLS)
+@pytest.mark.parametrize("side", [8, 13])
+def test_gradient_of_pooling_is_that_of_flax(side, size, stride, padding, ceil):
     """With ties: few values, and each window's gradient goes to its first maximum."""
-    x = jnp.asarray(np.random.default_rng(side).integers(0, 4, (2, side, side, 3)), jnp.float32)
-    pads = [(0, (side - 3) % 2 if ceil else 0)] * 2
+    x = jnp.asarray(np.random.default_rng(side).integers(0, 4, (2, side, side + 1, 3)), jnp.float32)
+    more = [-(length + 2 * padding - size) % stride if ceil else 0 for length in x.shape[1:3]]
+    pads = [(padding, padding + n) for n in more]
 
     def total(pool):
         return lambda x: (pool(x) * jnp.arange(pool(x).size).reshape(pool(x).shape)).sum()
 
-    own = jax.grad(total(lambda x: layers.max_pool(x, ceil)))(x)
-    np.testing.assert_array_equal(own, jax.grad(total(lambda x: nn.max_pool(x, (3, 3), (2, 2), pads)))(x))
+    own = jax.jit(jax.grad(total(lambda x: layers.max_pool(x, ceil, size, stride, padding))))(x)
+    flax = jax.jit(jax.grad(total(lambda x: nn.max_pool(x, (size, size), (stride, stride), pads))))(x)
+    np.testing.assert_array_equal(own, flax)
 
 
-@pytest.mark.parametrize("padding", [0, 2])
+@pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((2, 2), (2, 2)), ((0, 1), (2, 3)), "SAME"])
 @pytest.mark.parametrize("side", [64, 65, 66, 67])
-def test_gradients_of_a_strided_convolution_are_xlas(side, padding):
+def test_gradients_of_a_strided_convolution_are_xlas(side, pads):
     x = jax.random.normal(jax.random.key(side), (2, side, side + 3, 3))
     kernel = jax.random.normal(jax.random.key(1), (11, 11, 3, 8))
-    pads = ((padding, padding), (padding, padding))
 
     def total(convolution):
         return lambda x, kernel: (convolution(x, kernel, (4, 4), pads, **LAYOUT) ** 2).sum()
