@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import logging
 import os
 import re
@@ -169,6 +170,9 @@ def _as_started_here(text: str) -> str:
 
 def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, Any]) -> None:
     text = rules["help"]
+    if "names" in rules:
+        module, function = rules["names"].split(":")
+        text += " " + ", ".join(getattr(importlib.import_module(module), function)())
     if "choices" in rules:
         flags.DEFINE_enum(name, default, list(rules["choices"]), text, flag_values=values)
     elif isinstance(default, bool):

@@ -36,12 +36,13 @@ def rows(base: ExperimentConfig, info: WeightsInfo | None, conv1_seeds: int, con
       conv1_seeds: at most so many where all layers are retrained, which takes long.
       conv1_epochs: and at most so many.
     """
+    model = registry.get(base.model)
     few = {"seeds": min(conv1_seeds, base.seeds), "epochs": min(conv1_epochs, base.epochs)}
     weights = "random weights" if info is None else "ImageNet weights"
     readings: list[tuple[str, str, dict[str, Any]]] = [
-        (BASE, f"from fc6, by patient, all views, mirrored, {weights}", {}),
-        ("fc8", "only fc8 retrained", {"retrain_from": "fc8"}),
-        ("conv1", "all layers retrained", {"retrain_from": "conv1", "augment_bank": 0, **few}),
+        (BASE, f"from {base.retrain_from}, by patient, all views, mirrored, {weights}", {}),
+        ("fc8", f"only {model.logits} retrained", {"retrain_from": model.logits}),
+        ("conv1", "all layers retrained", {"retrain_from": model.stages[0], "augment_bank": 0, **few}),
         ("image", "split by image", {"split_by": "image"}),
         ("pa", "PA view only", {"view": "PA"}),
         ("no_flip", "never mirrored", {"flip": False}),
@@ -62,11 +63,11 @@ def _note(base: ExperimentConfig, config: ExperimentConfig) -> str:
 
 
 def _unavailable(name: str, base: ExperimentConfig, info: WeightsInfo | None) -> str:
-    frozen = registry.ALEXNET.between("conv1", "fc7")
+    frozen = registry.get(base.model).stages[:-1]
     missing = [layer for layer in frozen if info is None or layer not in info.layers]
     if name != "fc8" or not missing:
         return ""
-    return f"weights not available: a frozen trunk up to fc7 needs {', '.join(missing)}, not in {base.weights}"
+    return f"weights not available: a frozen trunk up to {frozen[-1]} needs {', '.join(missing)}, not in {base.weights}"
 
 
 def table(outcomes: Sequence[Outcome], task: Task) -> pd.DataFrame:
@@ -144,7 +145,7 @@ def notes(outcomes: Sequence[Outcome], info: WeightsInfo | None) -> list[str]:
     if info:
         lines.append(
             f"ImageNet weights of {info.layers[0]} to {info.layers[-1]} ({info.source}); retrained layers start from "
-            "them where they are among these (never fc8), else from random weights."
+            "them where they are among these (never the last), else from random weights."
         )
     return lines + sweep_tables.notes_of(outcomes, BASE)
 

@@ -25,19 +25,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from cxrjax.base.config import ExperimentConfig, SourceFlags, flag, with_source_flags
+from cxrjax.base.config import NetworkFlags, SourceFlags, experiment_of, flag
 from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep
 
 
 @dataclasses.dataclass(frozen=True)
-class ReadingsConfig(SourceFlags):
+class ReadingsConfig(NetworkFlags, SourceFlags):
     """The flags of this program."""
 
     task: str = flag("p_vs_nf", "experiment whose readings are compared", choices=tuple(TASKS))
     data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom", path=True)
-    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none", path=True)
     seeds: int = flag(10, "runs of each row", lower=1)
     epochs: int = flag(30, "passes over the training images", lower=1)
     augment_bank: int = flag(4, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
@@ -61,28 +60,14 @@ def main(argv: list[str] | None = None) -> None:
 
         chosen, reuse = _sweep.choose(config.rows, _readings.NAMES), _sweep.reused(config.reuse)
         devices.start(cache_dir() / "programs")
-        source = sweep.open_source(config.data_dir, config.weights, config)
+        base, source = sweep.open_source(experiment_of(config))
         info = source.weights.info if source.weights else None
-        rows = _readings.rows(_base(config), info, config.conv1_seeds, config.conv1_epochs)
+        rows = _readings.rows(base, info, config.conv1_seeds, config.conv1_epochs)
         planned = sweep.plan_rows(rows, source, reuse)
         plan = [row for row in planned if row.row.name in chosen or row.status == sweep.DONE]
         del source
         show = functools.partial(_readings.show, TASKS[config.task], info)
         _sweep.run(plan, _sweep.make_folder(config.out), "readings", show)
-
-
-def _base(config: ReadingsConfig) -> ExperimentConfig:
-    base = ExperimentConfig(
-        config.task,
-        config.task,
-        data_dir=config.data_dir,
-        weights=config.weights,
-        seeds=config.seeds,
-        epochs=config.epochs,
-        augment_bank=config.augment_bank,
-        out=config.out,
-    )
-    return with_source_flags(base, config)
 
 
 if __name__ == "__main__":

@@ -22,19 +22,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from cxrjax.base.config import ExperimentConfig, SourceFlags, flag, with_source_flags
+from cxrjax.base.config import NetworkFlags, SourceFlags, experiment_of, flag
 from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleSizeConfig(SourceFlags):
+class SampleSizeConfig(NetworkFlags, SourceFlags):
     """The flags of this program."""
 
     task: str = flag("p_vs_nf", "experiment that is run at each size", choices=tuple(TASKS))
     data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom", path=True)
-    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none", path=True)
     sizes: str = flag(
         "1/16,1/8,1/4,1/2,all",
         "training patients: numbers, fractions of those that every run has, or all; comma-separated",
@@ -43,7 +42,6 @@ class SampleSizeConfig(SourceFlags):
     seeds: int = flag(10, "runs of each size", lower=1)
     epochs: int = flag(30, "passes over the training images of all patients", lower=1)
     augment_bank: int = flag(4, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
-    retrain_from: str = flag("fc6", "first layer that is retrained", choices=("fc6", "fc7", "fc8", "conv1"))
     reuse: str = flag("", "folders of finished runs, comma-separated, that may stand for sizes", path=",")
     out: str = flag("runs/sample_size", "folder for the table, and one folder a size below it", path=True)
 
@@ -61,27 +59,12 @@ def main(argv: list[str] | None = None) -> None:
 
         reuse = _sweep.reused(config.reuse)
         devices.start(cache_dir() / "programs")
-        source = sweep.open_source(config.data_dir, config.weights, config)
-        design = _sample_size.design(_base(config), source, config.sizes, config.fix)
+        base, source = sweep.open_source(experiment_of(config))
+        design = _sample_size.design(base, source, config.sizes, config.fix)
         plan = sweep.plan_rows(design.rows, source, reuse)
         del source
         show = functools.partial(_sample_size.show, TASKS[config.task], config.fix, design)
         _sweep.run(plan, _sweep.make_folder(config.out), "sample_size", show)
-
-
-def _base(config: SampleSizeConfig) -> ExperimentConfig:
-    base = ExperimentConfig(
-        config.task,
-        config.task,
-        data_dir=config.data_dir,
-        weights=config.weights,
-        seeds=config.seeds,
-        epochs=config.epochs,
-        augment_bank=config.augment_bank,
-        retrain_from=config.retrain_from,
-        out=config.out,
-    )
-    return with_source_flags(base, config)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def flag(default: Any, text: str, **rules: Any) -> Any:
       default: its value where it is not given.
       text: of --help.
       rules: of its value: choices, lower, upper; path=True: a path, in which ~ is the home folder; path=",": several,
-        with that between them.
+        with that between them; names="package.module:function": what gives the names that --help lists.
     """
     return dataclasses.field(default=default, metadata={"help": text, **rules})
 
@@ -63,20 +63,46 @@ class SourceFlags:
 SOURCE_FLAGS = frozenset(field.name for field in dataclasses.fields(SourceFlags))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkFlags:
+    """Which network is trained, and what of it, of every program that trains one."""
+
+    model: str = flag(
+        "", "network; none: that of --weights, else alexnet. There are", names="cxrjax.models.registry:names"
+    )
+    weights: str = flag("", "converted weights, or 'random' for none; none: weights/MODEL-imagenet", path=True)
+    image_size: int = flag(
+        0,
+        "pixels a side of what the network sees, 224 to 512, cut from round(image_size * 256 / 224); 0: the network's "
+        "own (AlexNet 227 of 256)",
+        lower=0,
+        upper=512,
+    )
+    retrain_from: str = flag(
+        "head",
+        "first stage that is retrained, by its name; head: the network's usual one (AlexNet's and VGG's fc6, else the "
+        "last); all: every stage",
+    )
+    batch_norm: str = flag(
+        "frozen",
+        "BatchNorm of retrained stages. frozen: the pretrained statistics; train: each batch's, running ones are kept. "
+        "Scale and shift are trained in both",
+        choices=("frozen", "train"),
+    )
+
+
 @dataclasses.dataclass(frozen=True)
-class ExperimentConfig(SourceFlags):
+class ExperimentConfig(NetworkFlags, SourceFlags):
     """One experiment: what `python -m experiments.NAME` takes. Fields with a help text are its flags."""
 
     name: str  # of the program: p_vs_nf
     task: str  # name of a `tasks.Task`: p_vs_nf
-    model: str = "alexnet"  # name of the network where no weights say it, see `cxrjax.models.registry`
     data_dir: str | None = flag(
         None,
         "NIH folder as downloaded, class folders, a CSV of images, or a store by experiments.prepare; none: the "
         "embedded phantom",
         path=True,
     )
-    weights: str = flag("weights/alexnet-imagenet", "converted weights, or 'random' for none", path=True)
     seeds: int = flag(10, "number of runs, each with its own draw, split, weights and augmentation", lower=1)
     first_seed: int = flag(0, "seed of the first run; the next has the next number", lower=0, upper=4_000_000_000)
     epochs: int = flag(120, "passes over the training images", lower=1)
@@ -96,7 +122,6 @@ class ExperimentConfig(SourceFlags):
         choices=("patient", "image", "both", "official"),
     )
     view: str = flag("all", "projections used", choices=("all", "PA", "AP"))
-    retrain_from: str = flag("fc6", "first layer that is retrained", choices=("fc6", "fc7", "fc8", "conv1"))
     augment_bank: int = flag(0, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
     input: str = flag(
         "auto",
@@ -150,9 +175,11 @@ class ExperimentConfig(SourceFlags):
     )
 
 
-def with_source_flags(config: ExperimentConfig, flags: SourceFlags) -> ExperimentConfig:
-    """The same experiment, its sources read as these flags say."""
-    return dataclasses.replace(config, **{name: getattr(flags, name) for name in SOURCE_FLAGS})
+def experiment_of(flags: Any) -> ExperimentConfig:
+    """The experiment of a program that runs several: of its `task`, with those of its flags that an experiment has."""
+    names = {field.name for field in dataclasses.fields(ExperimentConfig)}
+    shared = {field.name: getattr(flags, field.name) for field in dataclasses.fields(flags) if field.name in names}
+    return ExperimentConfig(name=flags.task, **shared)
 
 
 SHUFFLED_LABELS, RANDOM_TRUNK, SPLIT_BY_IMAGE = "shuffled_labels", "random_trunk", "split_by_image"  # arms
@@ -208,7 +235,7 @@ def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
     return dataclasses.replace(
         config,
         data_dir=absolute(config.data_dir),
-        weights="random" if config.weights == "random" else str(Path(config.weights).resolve()),
+        weights=config.weights if config.weights in ("", "random") else str(Path(config.weights).resolve()),
         external_dir=absolute(config.external_dir),
     )
 

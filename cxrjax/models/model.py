@@ -154,7 +154,7 @@ class Model:
         index = self.stages.index(stage)
         return self.stages[index - 1] if index else None
 
-    def first_retrained(self, retrain_from: str) -> str:
+    def first_retrained(self, retrain_from: str, argument: str = "retrain_from") -> str:
         """The first stage of a head: a stage, `head` for the usual one, `all` for the first.
 
         Raises:
@@ -162,7 +162,7 @@ class Model:
         """
         if retrain_from not in (*self.stages, "head", "all"):
             raise InputError(
-                f"retrain_from must be head ({self.retrain_from}), all or one of {', '.join(self.stages)}, "
+                f"{argument} must be head ({self.retrain_from}), all or one of {', '.join(self.stages)}, "
                 f"got {retrain_from!r}"
             )
         return {"head": self.retrain_from, "all": self.stages[0]}.get(retrain_from, retrain_from)

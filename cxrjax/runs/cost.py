@@ -107,7 +107,7 @@ def work(config: ExperimentConfig, sizes: Sizes, model: Model = ALEXNET) -> Work
       model: its network.
     """
     model = dataclasses.replace(model, num_classes=CLASSES)
-    batch, runs, start = config.batch_size, len(sizes.train), config.retrain_from
+    batch, runs, start = config.batch_size, len(sizes.train), model.first_retrained(config.retrain_from)
     steps = runs * config.epochs * max(planning.steps_per_epoch(int(n), batch) for n in sizes.train)
     uses = sizes.distinct_train * config.augment_bank or config.epochs * int(sizes.train.sum())
     frozen, usual = trunk_flops(model, start), trunk_flops(model, model.retrain_from)

@@ -42,8 +42,12 @@ class Heads(NamedTuple):
 
     def of(self, place: int) -> Variables:
         """Layers of one seed, by its place."""
-        axes = network.seed_axes(self.net)
-        return {name: jax.tree.map(lambda x: x[place], v) if axes[name] == 0 else v for name, v in self.layers.items()}
+        frozen = {kind: stages.keys() for kind, stages in self.net.trunk.variables.items()}
+        stacks = {
+            kind: {name: tree for name, tree in stages.items() if name not in frozen.get(kind, ())}
+            for kind, stages in self.layers.items()
+        }
+        return network.layers(self.net, jax.tree.map(lambda x: x[place], stacks))
 
 
 def first_dream(net: network.Network, head: Variables) -> np.ndarray:

@@ -19,7 +19,7 @@ from cxrjax.base import InputError, devices, files, tasks
 from cxrjax.base.config import ExperimentConfig, arms, run_path, without_arms
 from cxrjax.data import cohort
 from cxrjax.data.load import cache_dir, load
-from cxrjax.models import pretrained, transfer
+from cxrjax.models import transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.report import report
 from cxrjax.runs import dreams, results, run_folder, setup, tables, trained
@@ -77,8 +77,8 @@ def run(config: ExperimentConfig) -> Results:
       InputError: for any mistake in the configuration or in the files it names.
     """
     setup.check(config)
-    weights = None if config.weights == "random" else pretrained.load_weights(config.weights)
-    side = pretrained.model_of(weights, config.model).source
+    config, weights = setup.open_network(config)
+    side = setup.model_of(config, weights).source
     with devices.main_process_first():
         store, about = load(config.data_dir, config.max_bad, side, config)
         external = load(config.external_dir, config.max_bad, side, config) if config.external_dir else None

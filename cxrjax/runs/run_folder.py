@@ -155,9 +155,11 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _differing(file: Path, now: dict[str, Any]) -> list[str]:
-    """Fields that are not what the file says; none if there is no file."""
+    """Fields that are not what the file says; none if there is no file. What an earlier version did not know is at its
+    default."""
     before = _read(file)
-    return [f"{k} (was {before.get(k)!r}, now {now[k]!r})" for k in now if before and before.get(k) != now[k]]
+    was = {field.name: field.default for field in dataclasses.fields(ExperimentConfig)} | before
+    return [f"{k} (was {was.get(k)!r}, now {now[k]!r})" for k in now if before and was.get(k) != now[k]]
 
 
 def _foreign(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from cxrjax.base.config import ExperimentConfig, without_arms
 from cxrjax.data import cohort, copies
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.models import pretrained, registry, transfer
+from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder
 from cxrjax.runs.run_folder import Resolved
@@ -76,16 +77,43 @@ def check(config: ExperimentConfig) -> None:
         raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
     if config.learning_rate <= 0:
         raise InputError(f"--learning_rate must be above 0, got {config.learning_rate:g}")
+    if config.image_size and config.image_size < 224:
+        raise InputError(f"--image_size must be 0 or from 224 to 512, got {config.image_size}")
     places = {Path(place).resolve() for place in (config.data_dir, config.external_dir) if place}
     if config.data_dir and config.external_dir and len(places) == 1:
         raise InputError(f"--external_dir={config.external_dir} must be another set than --data_dir={config.data_dir}")
-    first = registry.get(config.model).stages[0]
-    if config.retrain_from == first and config.augment_bank:
-        raise InputError(
-            f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from={first} does not leave"
-        )
+    if config.model:
+        registry.get(config.model)
     if config.input == "tfdata":
         tf_input.require_tensorflow()
+
+
+def open_network(config: ExperimentConfig) -> tuple[ExperimentConfig, Weights | None]:
+    """The configuration with the network, its weights and the first retrained stage named, and the weights.
+
+    Raises:
+      InputError: if the weights are missing, damaged or another network's, the network has no such stage or no
+        BatchNorm that could be trained, or nothing is frozen of which a bank could be made.
+    """
+    place = config.weights or f"weights/{config.model or registry.ALEXNET.name}-imagenet"
+    weights = None if place == "random" else pretrained.load_weights(place)
+    model = weights.model if weights else registry.get(config.model or registry.ALEXNET.name)
+    if config.model not in ("", model.name):
+        raise InputError(f"--model={config.model} is not the network of --weights={place}, which is {model.name}")
+    start = model.first_retrained(config.retrain_from, "--retrain_from")
+    if start == model.stages[0] and config.augment_bank:
+        raise InputError(
+            f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from={config.retrain_from} "
+            "does not leave"
+        )
+    if config.batch_norm == "train" and "batch_stats" not in model.variable_shapes(start):
+        raise InputError(f"--batch_norm=train: {model.label} has no BatchNorm from {start} on")
+    return dataclasses.replace(config, model=model.name, weights=place, retrain_from=start), weights
+
+
+def model_of(config: ExperimentConfig, weights: Weights | None) -> Model:
+    """The network of a configuration, see `open_network`, at its size."""
+    return (weights.model if weights else registry.get(config.model)).resized(config.image_size)
 
 
 def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> tuple[ImageStore, int]:
@@ -169,9 +197,15 @@ def _split(config: ExperimentConfig, c: Cohort, seed: int, table: pd.DataFrame, 
 
 
 def build(config: ExperimentConfig, weights: Weights | None) -> transfer.Network:
-    """The network, cut into trunk and head; of random weights (None) the configuration names it."""
-    model = pretrained.model_of(weights, config.model)
-    return transfer.build_transfer_model(weights, config.retrain_from, model=model, dtype=config.dtype)
+    """The network, cut into trunk and head."""
+    return transfer.build_transfer_model(
+        weights,
+        config.retrain_from,
+        model=registry.get(config.model),
+        dtype=config.dtype,
+        image_size=config.image_size,
+        batch_norm=config.batch_norm,
+    )
 
 
 def recipe(config: ExperimentConfig) -> Recipe:

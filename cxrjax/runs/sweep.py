@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cxrjax.base import InputError
-from cxrjax.base.config import SOURCE_FLAGS, ExperimentConfig, SourceFlags, run_path
+from cxrjax.base.config import SOURCE_FLAGS, ExperimentConfig, run_path
 from cxrjax.data.load import load
-from cxrjax.models import pretrained, registry
+from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import cost, experiment, run_folder, setup
 from cxrjax.storage.store import About, ImageStore
@@ -90,19 +90,18 @@ class Outcome(NamedTuple):
     left: cost.Work = _NOTHING
 
 
-def open_source(
-    data_dir: str | None,
-    weights: str,
-    flags: SourceFlags = SourceFlags(),  # noqa: B008 - immutable
-) -> Source:
-    """Opens data, whose words are read as `flags` say, and weights, as `experiment.run` does.
+def open_source(base: ExperimentConfig) -> tuple[ExperimentConfig, Source]:
+    """Opens data and weights as `experiment.run` does; gives the configuration with the network named, too.
+
+    Args:
+      base: what the rows have in common.
 
     Raises:
       InputError: if either is missing or damaged.
     """
-    loaded = None if weights == "random" else pretrained.load_weights(weights)
-    store, about = load(data_dir, size=pretrained.model_of(loaded, registry.ALEXNET.name).source, flags=flags)
-    return Source(store, about, loaded, setup.weights_digest(loaded), setup.ImageHashes(store))
+    base, weights = setup.open_network(base)
+    store, about = load(base.data_dir, base.max_bad, setup.model_of(base, weights).source, base)
+    return base, Source(store, about, weights, setup.weights_digest(weights), setup.ImageHashes(store))
 
 
 def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
@@ -221,7 +220,7 @@ def _plan_row(row: Row, source: Source, reuse: Sequence[KnownRun]) -> Outcome:
     if folder:
         return Outcome(row, folder, DONE)
     weights = None if row.config.weights == "random" else source.weights
-    needed = cost.work(row.config, dry.sizes, pretrained.model_of(weights, row.config.model))
+    needed = cost.work(row.config, dry.sizes, setup.model_of(row.config, weights))
     share = 1 - seed_batches.trained_share(run.folder / "checkpoints", row.config.epochs, len(dry.sizes.train))
     return Outcome(row, None, WAITING, "", cost.Work(needed.convolution * share, needed.dense * share))
 
@@ -231,9 +230,9 @@ def seconds(plan: Sequence[Outcome], speed: cost.Speed) -> float:
     return sum(cost.seconds(planned.left, speed) for planned in plan if planned.status == WAITING)
 
 
-def forecast(plan: Sequence[Outcome], speed: cost.Speed) -> str:
+def forecast(plan: Sequence[Outcome], speed: cost.Speed, model: Model) -> str:
     """What will be done and how long it will take, a line a row."""
-    lines = [f"estimated time: {duration(seconds(plan, speed))} ({cost.explain(speed)})"]
+    lines = [f"estimated time: {duration(seconds(plan, speed))} ({cost.explain(speed, model)})"]
     for row, folder, status, reason, left in plan:
         if status == WAITING:
             what = duration(cost.seconds(left, speed))

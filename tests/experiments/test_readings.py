@@ -20,7 +20,10 @@ from tests.experiments import commands
 from tests.runs.handmade import by_row, fake_run, outcome, results, write
 
 TASK = TASKS["p_vs_nf"]
-BASE = ExperimentConfig("p_vs_nf", "p_vs_nf", weights="W", seeds=10, epochs=30, augment_bank=4, out="runs/readings")
+BASE = ExperimentConfig(
+    "p_vs_nf", "p_vs_nf", model="alexnet", retrain_from="fc6", weights="W", seeds=10, epochs=30, augment_bank=4,
+    out="runs/readings",
+)  # fmt: skip
 SAME = {seed: ["a.png"] for seed in range(3)}
 
 
@@ -182,7 +185,7 @@ def test_from_the_command_line_to_the_table(call, tmp_path, capsys, monkeypatch)
     assert list(table.index) == ["poster", "base", "fc8", "image"]
     assert table.loc["fc8", "status"] == "not available"
 
-    monkeypatch.setattr(cost, "measure", lambda: pytest.fail("nothing is left to be estimated"))
+    monkeypatch.setattr(cost, "measure", lambda model: pytest.fail("nothing is left to be estimated"))
     assert call("--rows=base") == 0
     assert capsys.readouterr().out.startswith("every row is finished")
     assert list(pd.read_csv(tmp_path / "out" / "readings.csv")["row"]) == ["poster", "base", "image"]

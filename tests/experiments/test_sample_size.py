@@ -47,7 +47,7 @@ def test_no_size_is_refused():
 
 @pytest.fixture(scope="module")
 def source(small_store):
-    return sweep.open_source(str(small_store), "random")
+    return sweep.open_source(ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir=str(small_store), weights="random"))[1]
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_from_the_command_line_to_the_table_and_on(call, tmp_path, capsys):
 @pytest.mark.slow
 def test_real_runs_of_two_sizes(small_store, tmp_path, capsys, monkeypatch):
     """Nothing made up: fc8 of random weights, one epoch; the table has what results.csv has."""
-    monkeypatch.setattr(cost, "measure", lambda: cost.Speed(1e11, 1e11))
+    monkeypatch.setattr(cost, "measure", lambda model: cost.Speed(1e11, 1e11))
     out = tmp_path / "out"
     flags = ("--weights=random", "--retrain_from=fc8", "--seeds=2", "--epochs=1", "--augment_bank=1", "--sizes=8,all")
     program.main([f"--data_dir={small_store}", f"--out={out}", *flags])

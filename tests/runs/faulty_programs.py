@@ -32,7 +32,7 @@ CATS_AND_DOGS = Task(
     negatives_per_positives=(1, 1),
 )  # fmt: skip
 CONFIG = ExperimentConfig(
-    "cat_vs_dog", "cat_vs_dog", "toy", data_dir="../whole/store", weights="random", retrain_from="b", seeds=2,
+    "cat_vs_dog", "cat_vs_dog", model="toy", data_dir="../whole/store", weights="random", retrain_from="b", seeds=2,
     seed_batch=2, epochs=2, batch_size=8, learning_rate=0.05, augment_bank=1, input="resident", out="run",
 )  # fmt: skip
 

@@ -64,7 +64,7 @@ def run(tmp_path_factory):
         store = root / "store"
         prepare.main([f"--source={root / 'pets'}", f"--out={store}", "--size=48", "--classes=Cat=Cat,Dog=Dog"])
         config = ExperimentConfig(
-            "cat_vs_dog", "cat_vs_dog", "toy", data_dir=str(root / "store"), weights="random", retrain_from="b",
+            "cat_vs_dog", "cat_vs_dog", model="toy", data_dir=str(root / "store"), weights="random", retrain_from="b",
             seeds=2, epochs=3, batch_size=8, learning_rate=0.05, input="resident", out=str(root / "run"),
         )  # fmt: skip
         experiment.run(config)

@@ -9,7 +9,7 @@ from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.runs import run_folder, sweep
 from tests.runs.handmade import RESOLVED, claimed
 
-CONFIG = ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir="NIH", seeds=3, epochs=30, augment_bank=4)
+CONFIG = ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir="NIH", retrain_from="fc6", seeds=3, epochs=30, augment_bank=4)
 
 
 def known(folder, config) -> sweep.KnownRun:

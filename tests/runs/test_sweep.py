@@ -7,6 +7,7 @@ import pytest
 
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, run_path
+from cxrjax.models.registry import ALEXNET
 from cxrjax.runs import cost, experiment, run_folder, setup, sweep
 from cxrjax.training import seed_batches
 from tests.runs.handmade import fake_run
@@ -16,14 +17,14 @@ SPEED = cost.Speed(1e11, 1e11)
 
 @pytest.fixture(scope="module")
 def source(small_store):
-    return sweep.open_source(str(small_store), "random")
+    return sweep.open_source(ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir=str(small_store), weights="random"))[1]
 
 
 @pytest.fixture
 def base(small_store, tmp_path):
     return ExperimentConfig(
-        "p_vs_nf", "p_vs_nf", data_dir=str(small_store), weights="random", seeds=2, epochs=1,
-        augment_bank=1, input="resident", out=str(tmp_path / "table"),
+        "p_vs_nf", "p_vs_nf", model="alexnet", retrain_from="fc6", data_dir=str(small_store), weights="random", seeds=2,
+        epochs=1, augment_bank=1, input="resident", out=str(tmp_path / "table"),
     )  # fmt: skip
 
 
@@ -154,7 +155,7 @@ def test_the_forecast_names_every_row(rows, source, tmp_path):
     fake_run(rows[0].config)
     rows.append(sweep.Row("fc8", "fc8", rows[0].config, unavailable="weights not available"))
     plan = sweep.plan_rows(rows, source)
-    told = sweep.forecast(plan, SPEED).splitlines()
+    told = sweep.forecast(plan, SPEED, ALEXNET).splitlines()
     assert told[0].startswith("estimated time: ")
     assert told[1].split(maxsplit=1) == ["base", f"finished, {tmp_path / 'table' / 'base'}"]
     assert "bad            failed: --negatives=5000" in told[2]
