@@ -2,7 +2,8 @@
 
 Public: `registry` (`register`, `get`), `model` (`Model`), `staged` (`Staged`, which networks are), `transfer`
 (`build_transfer_model`, `forward`), `pretrained` (`read`, `load_weights`, `save_weights`), `augment` (`crop_flip`,
-`normalise`), `alexnet`, `resnet`. Internal: `layers`, `foreign_files`, `numpy_pickle`, `torch_files`, `torch_pickle`.
+`normalise`), and the networks `alexnet`, `densenet`, `resnet`.
+Internal: `layers`, `foreign_files`, `numpy_pickle`, `torch_files`, `torch_pickle`.
 To add a network see `registry`.
 """
 

@@ -70,6 +70,7 @@ class Model:
     dropped: tuple[str, ...] = ()  # stages with dropout
     options: tuple[tuple[str, Any], ...] = ()  # further attributes of the Flax module, hashable
     foreign_names: tuple[tuple[str, str], ...] = ()  # of a state dict: see `foreign_name`
+    older_names: tuple[tuple[str, str], ...] = ()  # of arrays in older state dicts, and what newer ones call them
     passed_over: tuple[str, ...] = ()  # regular expressions of a state dict's further names
     num_classes: int = 1000  # outputs of the last stage
     dtype: str = "float32"  # of activations and products; parameters are float32
@@ -117,11 +118,11 @@ class Model:
           path: "layer1.0.conv1". The first of `foreign_names`, pairs of a regular expression and its replacement, that
             matches the whole of it gives the name; else it is the same.
         """
-        for pattern, name in self.foreign_names:
-            match = re.fullmatch(pattern, path)
-            if match:
-                return match.expand(name)
-        return path
+        return _renamed(self.foreign_names, path)
+
+    def newer_name(self, name: str) -> str:
+        """What newer state dicts call an array of an older one, by the rules `older_names`."""
+        return _renamed(self.older_names, name)
 
     def check_stage(self, stage: str, argument: str = "stage") -> None:
         """Refuses a stage that there is not.
@@ -205,6 +206,15 @@ class Model:
         """
         self.check_stage(stage)
         return int(_traced(self, None, None)[0][1][stage].after.shape[-1])
+
+
+def _renamed(rules: tuple[tuple[str, str], ...], name: str) -> str:
+    """By the first rule whose regular expression matches the whole name; else the same."""
+    for pattern, replacement in rules:
+        match = re.fullmatch(pattern, name)
+        if match:
+            return match.expand(replacement)
+    return name
 
 
 @functools.cache

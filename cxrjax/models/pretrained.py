@@ -134,7 +134,8 @@ def from_state_dict(
       InputError: listing all names that are missing, unknown or mis-shaped.
     """
     model = model or registry.ALEXNET
-    return _convert(file, state, state_names(model), model, "OIHW")
+    newer = {model.newer_name(name): array for name, array in state.items()}
+    return _convert(file, newer, state_names(model), model, "OIHW")
 
 
 def state_names(model: Model) -> dict[tuple[str, ...], str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 
 from cxrjax.base import InputError
-from cxrjax.models.model import CAFFE, TORCHVISION, Model
+from cxrjax.models.model import CAFFE, TORCHVISION, Model, Preprocessing
 
 _MODELS: dict[str, Model] = {}
 
@@ -89,12 +89,9 @@ RESNET18 = register(
         smallest=1,
         preprocessing=TORCHVISION,
         foreign_names=(
-            (r"stem\.conv", "conv1"),
-            (r"stem\.norm", "bn1"),
-            (r"(layer.*)\.conv(\d)\.conv", r"\1.conv\2"),
-            (r"(layer.*)\.conv(\d)\.norm", r"\1.bn\2"),
-            (r"(layer.*)\.downsample\.conv", r"\1.downsample.0"),
-            (r"(layer.*)\.downsample\.norm", r"\1.downsample.1"),
+            *((r"stem\.conv", "conv1"), (r"stem\.norm", "bn1")),
+            *((r"(.*)\.conv(\d)\.conv", r"\1.conv\2"), (r"(.*)\.conv(\d)\.norm", r"\1.bn\2")),
+            *((r"(.*)\.downsample\.conv", r"\1.downsample.0"), (r"(.*)\.downsample\.norm", r"\1.downsample.1")),
         ),
     )
 )
@@ -105,5 +102,43 @@ RESNET50 = register(
         label="ResNet-50",
         description="50 layers (He et al. 2015, arXiv:1512.03385; torchvision's, strides in the 3x3 convolutions)",
         options=(("blocks", (3, 4, 6, 3)), ("bottleneck", True)),
+    )
+)
+DENSENET121 = register(
+    Model(
+        name="densenet121",
+        label="DenseNet-121",
+        description="121 layers (Huang et al. 2016, arXiv:1608.06993; torchvision's)",
+        module="cxrjax.models.densenet:DenseNet",
+        stages=(
+            *("stem", "block1", "transition1", "block2", "transition2", "block3", "transition3"),
+            *("block4", "classifier"),
+        ),
+        dense=("classifier",),
+        cam_stage="block4",
+        retrain_from="classifier",
+        dreamt=("transition1", "transition2", "transition3", "block4"),
+        crop=224,
+        source=256,
+        smallest=29,
+        preprocessing=TORCHVISION,
+        foreign_names=(
+            (r"stem\.(conv|norm)", r"features.\g<1>0"),
+            (r"block4\.norm5", "features.norm5"),
+            (r"block(.*)", r"features.denseblock\1"),
+            (r"transition(.*)", r"features.transition\1"),
+        ),
+        older_names=((r"(.*\.denselayer\d+\.(?:norm|conv))\.(\d\..*)", r"\1\2"),),
+    )
+)
+DENSENET121_XRV = register(
+    dataclasses.replace(
+        DENSENET121,
+        name="densenet121-xrv",
+        description="121 layers (Huang et al. 2016, arXiv:1608.06993) as torchxrayvision has it (Cohen et al. 2021, "
+        "arXiv:2111.00595): one channel, -1024..1024, 18 findings",
+        preprocessing=Preprocessing((1024.0,), (1.0,), 2048.0, "L"),
+        passed_over=("op_threshs",),
+        num_classes=18,
     )
 )

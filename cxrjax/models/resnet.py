@@ -105,15 +105,9 @@ class ResNet(Staged):
         return layers.adaptive_average_pool(x, 1).reshape(len(x), -1) if stage == "layer4" else x
 
     def windows(self, stage: str) -> tuple[Window, ...]:
-        """From the image to a stage's map, through each block's 3x3 convolutions."""
-        if stage == "stem":
-            return (STEM,)
-        kept = Window(3, 1, 1)
-        windows = [STEM, POOLING]
-        for i in range(_index(stage) + 1):
-            rest = self.blocks[i] * (1 if self.bottleneck else 2) - 1
-            windows += [Window(3, _stride(i), 1), *[kept] * rest]
-        return tuple(windows)
+        """From the image to a stage's map, by the ways round the convolutions."""
+        rounds = [Window(1, _stride(i), 0) for i in range(_index(stage) + 1)] if stage != "stem" else []
+        return (STEM, POOLING, *rounds) if rounds else (STEM,)
 
 
 def _index(stage: str) -> int:

@@ -8,6 +8,7 @@ same sums in the same order, 1e-5.
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,8 @@ OTHER_SIZE = 288
 NARROW = {
     "resnet18": {"blocks": (2, 1, 1, 1), "width": 4},
     "resnet50": {"blocks": (2, 1, 1, 1), "width": 4},
+    "densenet121": {"layers": (2, 1, 1, 2), "growth": 4},
+    "densenet121-xrv": {"layers": (1, 1, 1, 1), "growth": 4},
 }
 """Options that leave few weights, so that all stages run in a moment; without any the network itself runs."""
 
@@ -115,3 +118,18 @@ def test_trunk_then_head_is_the_whole(name, train):
         if train:
             parts = {**trunk.batch_stats, **{k: head.batch_stats[k] for k in head.activations if k in head.batch_stats}}
             jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, 1e-5, 1e-5), parts, whole.batch_stats)
+
+
+def test_names_of_older_files_are_read():
+    """torchvision's densenet121-a639ec97.pth has names of before PyTorch 0.4, ...denselayer1.norm.1.weight."""
+    model = narrow("densenet121")
+    state = torch_networks.random_state(torch_networks.shapes_of(model))
+    older = {
+        re.sub(r"(norm|conv)(\d\.)", r"\1.\2", name) if "denselayer" in name else name: state[name] for name in state
+    }
+    assert "features.denseblock1.denselayer1.norm.1.running_var" in older
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        pretrained.from_state_dict(older, model),
+        pretrained.from_state_dict(state, model),
+    )

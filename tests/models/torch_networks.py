@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     import torch
 
 CLASSES = 10
-NAMES = tuple(name for name in registry.names() if not name.startswith("alexnet"))  # which has tests of its own
+NAMES = tuple(
+    name
+    for name in registry.names()
+    if registry.get(name).module.startswith("cxrjax.") and not name.startswith("alexnet")  # which has tests of its own
+)
 """The networks that are compared: whatever is registered is."""
 
 
@@ -81,7 +85,20 @@ def build(name: str, classes: int = CLASSES) -> torch.nn.Module:
     return (builder(classes) if builder else getattr(torchvision_models(), name)(num_classes=classes)).eval()
 
 
-_BUILDERS = {}
+def _xrv(classes: int) -> torch.nn.Module:
+    """torchxrayvision's DenseNet; without that package torchvision's, which has the same layers, with one channel."""
+    import torch
+
+    try:
+        import torchxrayvision
+    except ImportError:
+        module = torchvision_models().densenet121(num_classes=classes)
+        module.features.conv0 = torch.nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+        return module
+    return torchxrayvision.models.DenseNet(num_classes=classes)
+
+
+_BUILDERS = {"densenet121-xrv": _xrv}
 """Of networks that torchvision does not have under our name: classes -> module."""
 
 
