@@ -6,25 +6,30 @@ safetensors is imported when a file needs it.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import math
+import re
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import ml_dtypes  # lets safetensors name bfloat16, too
 import numpy as np
+from flax import traverse_util
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, Variables
 from cxrjax.models import numpy_pickle
+from cxrjax.models.model import Model
 
 Layout: TypeAlias = Literal["HWIO", "OIHW"]
 """Of convolutions; dense kernels are [in, out] and [out, in]."""
 
 
 LIMIT = 4 << 30  # bytes of a file; the largest network here has 0.6e9
+NAMED = 4  # of names that do not fit
 
 
 def size(file: str | Path) -> int:
@@ -185,10 +190,57 @@ def to_ours(kernel: np.ndarray, layout: Layout, channels: int = 1) -> np.ndarray
     return np.array(kernel, np.float32, order="C")
 
 
+def convert(
+    file: str | Path, arrays: Mapping[str, np.ndarray], names: Mapping[Any, str], model: Model, layout: Layout
+) -> Variables:
+    """Checks `arrays` by name and shape against a network and brings them into our layout.
+
+    Args:
+      file: for messages.
+      arrays: the file's arrays by the file's names.
+      names: (collection, stage, ..., leaf) -> the file's name.
+      model: whose stages they are; the last one may have any number of classes.
+      layout: of the file.
+
+    Raises:
+      InputError: if any name is missing, unknown or mis-shaped, or a number is none.
+    """
+    refuse_misfits(f"{file}", *_shapes(arrays, names, model, layout))
+    bad = [name for name in names.values() if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all()]
+    if bad:
+        raise InputError(f"{file}: weights must be finite floating-point numbers, not so in {_some(bad, ', ')}")
+    flattened = model.width(model.before(model.dense[0]) or model.dense[0])  # channels of the map that is flattened
+    return traverse_util.unflatten_dict(
+        {
+            path: to_ours(arrays[name], layout, flattened if path[1] == model.dense[0] else 1)
+            for path, name in names.items()
+        }
+    )
+
+
+def fits(arrays: Mapping[str, np.ndarray], names: Mapping[Any, str], model: Model) -> bool:
+    """Whether a state dict has the names and shapes of a network, see `convert`."""
+    given, expected = _shapes(arrays, names, model, "OIHW")
+    return given == expected
+
+
+def _shapes(
+    arrays: Mapping[str, np.ndarray], names: Mapping[Any, str], model: Model, layout: Layout
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Shapes in a file, without what is passed over, and those that a network needs; see `convert`."""
+    last = arrays.get(names.get(("params", model.logits, "kernel"), ""))
+    if last is not None and last.ndim:
+        model = dataclasses.replace(model, num_classes=last.shape[0 if layout == "OIHW" else -1])
+    shapes = traverse_util.flatten_dict(model.variable_shapes())
+    passed_over = re.compile("|".join((r".*\.num_batches_tracked", *model.passed_over)))
+    given = {name: array.shape for name, array in arrays.items() if not passed_over.fullmatch(name)}
+    return given, {name: file_shape(shapes[path].shape, layout) for path, name in names.items()}
+
+
 def refuse_misfits(
     subject: str, given: Mapping[str, Any], expected: Mapping[str, Any], others: Collection[str] = ()
 ) -> None:
-    """One line of all names that do not fit.
+    """One line of the first names that do not fit, and how many there are.
 
     Args:
       subject: for the message.
@@ -204,6 +256,12 @@ def refuse_misfits(
     shapes = {name: (given[name], shape) for name, shape in expected.items() if name in given}
     misshaped = [f"{name} {shape}, expected {wanted}" for name, (shape, wanted) in shapes.items() if shape != wanted]
     lists = (("missing", missing, ", "), ("unknown", unknown, ", "), ("mis-shaped", misshaped, "; "))
-    problems = [f"{word}: {mark.join(names)}" for word, names, mark in lists if names]
+    problems = [f"{word}: {_some(names, mark)}" for word, names, mark in lists if names]
     if problems:
         raise InputError(f"{subject}: {'; '.join(problems)}")
+
+
+def _some(names: Sequence[str], mark: str) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return mark.join(names[:NAMED]) + more

