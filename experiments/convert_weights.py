@@ -19,7 +19,7 @@ import importlib.util
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from cxrjax.base import InputError, faults
 from cxrjax.base.config import flag
@@ -27,9 +27,6 @@ from cxrjax.models import sources
 from cxrjax.models.sources import Source
 
 from . import _cli, _terminal
-
-if TYPE_CHECKING:
-    from cxrjax.models.pretrained import Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +78,7 @@ def run(config: ConvertConfig) -> str:
         raise InputError(f"--out={out} exists already; give another folder, or --overwrite")
     file = config.file or default_file(source, model, out.parent)
     weights = convert.read(source.name, file, config.sha256, model=model, trained_on=trained_on)
-    missing = check(weights)
+    missing = [stage for stage in weights.model.parameter_shapes() if stage not in weights.params]
     pretrained.save_weights(out, weights, config.overwrite)
     absent = f" (not in this file: {', '.join(missing)})" if missing else ""
     published = source.files[model]
@@ -91,22 +88,6 @@ def run(config: ConvertConfig) -> str:
         f"wrote {out}: {', '.join(weights.info.layers)}{absent}; trained on {', '.join(weights.info.trained_on)}"
         f"{assumed}; licence {source.licence}; SHA-256 of {file}: {weights.info.sha256}"
     )
-
-
-def check(weights: Weights) -> tuple[str, ...]:
-    """Holds converted weights against the network they are for; returns the layers that are not there.
-
-    Raises:
-      InputError: if a layer does not fit.
-    """
-    from cxrjax.models import pretrained
-
-    model = weights.model
-    if model.logits in weights.params:
-        model = dataclasses.replace(model, num_classes=len(weights.params[model.logits]["bias"]))
-    absent = tuple(stage for stage in model.stages if stage not in weights.params)
-    pretrained.match(weights.variables, model.variable_shapes(), absent, model.stages)
-    return absent
 
 
 def default_file(source: Source, model: str, folder: Path) -> str:

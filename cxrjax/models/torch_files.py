@@ -83,7 +83,7 @@ class _Legacy:
         self._stream = stream
         pickles = io.BytesIO(stream.read(PICKLE_BYTES))
         if pickles.getvalue()[257:262] == b"ustar":
-            raise InputError(f"is a tar archive of before PyTorch 0.2, which is not read; {ADVICE}")
+            raise InputError(f"is a tar archive, as the first versions of PyTorch wrote, which is not read; {ADVICE}")
         if Machine().run(pickles) != _MAGIC or Machine().run(pickles) != 1001:
             raise InputError(f"must be a state dict as torch.save writes it, not another pickle; {ADVICE}")
         _check_byte_order(Machine().run(pickles)["little_endian"])

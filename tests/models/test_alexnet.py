@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax.models import alexnet, layers, pretrained, registry
+from cxrjax.models import alexnet, convert, layers, pretrained, registry
 from tests.models import torch_alexnet
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "alexnet.npz"
@@ -29,7 +29,7 @@ def params(tmp_path_factory):
     """variant -> params on the device, random, converted from the layout of the variant's origin."""
     file = tmp_path_factory.mktemp("weights") / "a.npz"
     np.savez(file, **_caffe_names(torch_alexnet.random_state("caffe")))
-    caffe = pretrained.read_caffe(file)
+    caffe = convert.read_caffe(file)
     file.unlink()
     torchvision = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))["params"]
     return jax.tree.map(jnp.asarray, {"torchvision": torchvision, "caffe": caffe})
@@ -103,7 +103,7 @@ def test_equals_pytorch(references, outputs, variant, size):
 def test_state_dict_file_of_the_true_size(references, params, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     torch.save(references["torchvision"].state_dict(), tmp_path / "a.pth")
-    read = pretrained.read_torchvision(tmp_path / "a.pth")["params"]
+    read = convert.read_state_dict(tmp_path / "a.pth")["params"]
     (tmp_path / "a.pth").unlink()
     assert list(read) == list(alexnet.STAGES)
     assert all(np.array_equal(read[n][k], params["torchvision"][n][k]) for n in read for k in ("kernel", "bias"))

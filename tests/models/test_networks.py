@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax.models import pretrained, registry, transfer
+from cxrjax.models import convert, pretrained, registry, transfer
 from cxrjax.models.augment import normalise
 from tests.golden.make_networks import FILE, SIZE
 from tests.models import torch_alexnet, torch_networks
@@ -86,7 +86,7 @@ def test_equals_pytorch(name, tmp_path):
     model, module = torch_networks.model_of(name), torch_networks.build(name)
     torch_networks.load(module)
     torch.save(module.state_dict(), tmp_path / "network.pth")
-    variables = pretrained.read_torchvision(tmp_path / "network.pth", model)
+    variables = convert.read_state_dict(tmp_path / "network.pth", model)
     (tmp_path / "network.pth").unlink()
     run = jax.jit(transfer.forward, static_argnums=0)
     for size in (model.crop, OTHER_SIZE):

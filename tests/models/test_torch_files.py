@@ -26,10 +26,10 @@ NO_TORCH = "PyTorch is not installed; the golden files are read without it"
 MAGIC = 0x1950A86A20F9469CFC6C
 
 
-def message(call, *args):
+def message(call, *args, **options):
     """The one line with which a call refuses its input."""
     with pytest.raises(InputError) as caught:
-        call(*args)
+        call(*args, **options)
     text = str(caught.value)
     assert "\n" not in text
     return text
@@ -203,6 +203,7 @@ def test_a_prefix_that_not_all_names_have_stays(tmp_path):
         (nested(model=ONE, ema=ONE), "must be or hold one state dict of tensors, got several: model, ema"),
         (nested(a=tensor(), epoch=value(3)), "got a (Tensor), epoch (int)"),
         (nested(), "got an empty one"),
+        (b"\x80\x02}(" + value((1, 2)) + tensor() + b"u.", "items for a dict"),
         (b"\x80\x02" + value([1, 2]) + b".", "must be a state dict of tensors, got a list"),
         (b"\x80\x02" + tensor() + b".", "got a Tensor"),
     ],
