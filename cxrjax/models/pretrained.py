@@ -82,7 +82,7 @@ def from_state_dict(
         fitting = [m.name for m in others if foreign_files.fits(_newer(state, m), state_names(m), m)]
         if not fitting:
             raise
-        raise InputError(f"{file}: is no {model.label}, but fits model {' or '.join(fitting)}") from None
+        raise InputError(f"{file}: is not of model {model.name}, but fits {' or '.join(fitting)}") from None
 
 
 def _newer(state: Mapping[str, np.ndarray], model: Model) -> dict[str, np.ndarray]:

@@ -45,7 +45,7 @@ def load_torch(file: str | Path) -> dict[str, np.ndarray]:
         raise InputError(f"{file}: {foreign_files.one_line(error)}") from None
     except Exception as error:  # what is damaged raises nearly anything
         kind, reason = type(error).__name__, foreign_files.one_line(error)
-        raise InputError(f"{file}: must be a state dict as torch.save writes it: {kind}: {reason}; {ADVICE}") from None
+        raise InputError(f"{file}: is cut off, damaged or no state dict of PyTorch ({kind}: {reason})") from None
 
 
 class _Archive:

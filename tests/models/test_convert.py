@@ -9,7 +9,6 @@ import importlib.util
 import io
 import os
 import pickle
-import re
 import struct
 import sys
 from pathlib import Path
@@ -413,11 +412,10 @@ def toy_state():
 
 @pytest.fixture
 def toys(monkeypatch):
-    """Sources of the toy network: one that says what it was trained on, one that does not, one with old names."""
+    """Sources of the toy network: one says what it was trained on, one does not."""
     monkeypatch.setitem(registry._MODELS, "toy", toy.MODEL)
-    kinds = {"plain": {}, "silent": {"trained_on": ()}, "old": {"renamed": ((r"([abc])\.old(\..*)", r"\1\2"),)}}
-    for name, fields in kinds.items():
-        source = Source(name, {"toy": None}, "state dict", licence="any", advice="none", **fields)
+    for name, trained_on in (("plain", ("ImageNet",)), ("silent", ())):
+        source = Source(name, {"toy": None}, "state dict", "any", "none", trained_on)
         monkeypatch.setitem(sources.SOURCES, name, source)
 
 
@@ -434,30 +432,9 @@ def test_what_weights_have_seen(tmp_path):
 
 
 @pytest.mark.usefixtures("toys")
-def test_names_of_old_files(tmp_path):
-    state = {name.replace(".", ".old."): array for name, array in toy_state().items()}
-    file = save_safetensors(tmp_path / "a.safetensors", state)
-    assert "missing: " in message(convert.read, "plain", file)
-    assert list(convert.read("old", file).params) == ["a", "b", "c"]
-
-
-def test_names_of_torchvisions_old_densenet():
-    """As `torchvision.models.densenet._load_state_dict` changes them."""
-    ((pattern, name),) = sources.SOURCES["torchvision"].renamed
-    names = {
-        "features.denseblock1.denselayer1.norm.1.weight": "features.denseblock1.denselayer1.norm1.weight",
-        "features.denseblock4.denselayer16.conv.2.weight": "features.denseblock4.denselayer16.conv2.weight",
-        "features.denseblock1.denselayer10.norm.2.running_var": "features.denseblock1.denselayer10.norm2.running_var",
-        "features.transition1.norm.weight": "features.transition1.norm.weight",
-        "features.denseblock1.denselayer1.norm1.weight": "features.denseblock1.denselayer1.norm1.weight",
-    }
-    assert {old: re.sub(rf"^{pattern}$", name, old) for old in names} == names
-
-
-@pytest.mark.usefixtures("toys")
 def test_a_file_of_another_network_is_named(tmp_path):
     file = save_safetensors(tmp_path / "a.safetensors", toy_state())
-    assert message(convert.read, "torchvision", file) == f"{file}: is no AlexNet, but fits model toy"
+    assert message(convert.read, "torchvision", file) == f"{file}: is not of model alexnet, but fits toy"
 
 
 @pytest.mark.usefixtures("toys")

@@ -394,7 +394,7 @@ def test_legacy_containers_that_torch_save_does_not_write(tmp_path):
 def test_what_is_no_file_of_pytorch(tmp_path, content):
     (tmp_path / "a.pth").write_bytes(content)
     text = message(load_torch, tmp_path / "a.pth")
-    assert text.startswith(f"{tmp_path / 'a.pth'}: must be a state dict as torch.save writes it")
+    assert text.startswith(f"{tmp_path / 'a.pth'}: is cut off, damaged or no state dict of PyTorch (")
     assert "weights_only" not in text  # PyTorch's advice to run the code in the file
 
 
