@@ -57,6 +57,7 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "patients_on_both_sides": ("by", "share"),  # of validation images, 0..1, by which split
     "patients_unknown": ("n", "of"),  # images whose patient nothing tells, so that some may be on both sides
     "split_off": ("wanted", "share", "largest"),  # of the images, 0..1; images of the largest patient
+    "weights_have_seen": ("n", "of", "trained_on"),  # images of the run that are NIH's by their names, as are those
     "external_copies": ("n", "of"),  # images of the external set that took part in the runs, and are left out
     "official_split": (),  # the same in every run but for the negatives drawn
     # Notes of a comparison of two runs, a and b.

@@ -2,7 +2,7 @@
 
 Public: `experiment` (`run`), `setup` (draw, build, resolve), `run_folder`, `tables`, `results` (a finished run once
 more), `trained` (`load_run`, `TrainedRun`, `predict`), `describe`, `dreams`, `maps`, `explained`, `sweep`,
-`sweep_tables`, `cost`. Internal: `dream_pages`.
+`sweep_tables`, `cost`. Internal: `dream_pages`, `notes`.
 """
 
 from cxrjax.base import lazy_modules

@@ -16,13 +16,15 @@ import numpy as np
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.tables import Results, RunTables
 from cxrjax.base import InputError, devices, files, tasks
+from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig, arms, run_path, without_arms
 from cxrjax.data import cohort
 from cxrjax.data.load import cache_dir, load
 from cxrjax.models import transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.report import report
-from cxrjax.runs import dreams, results, run_folder, setup, tables, trained
+from cxrjax.report.language import ENGLISH, reasons
+from cxrjax.runs import dreams, notes, results, run_folder, setup, tables, trained
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.runs.setup import Cohorts
 from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts
@@ -104,16 +106,22 @@ def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] 
         dream = dreams.first_dream(prepared.net, trained.read_head(first, scored.hashes[0]))
         run_tables = _tables(prepared, external, scored)
         arm_tables = {name: _arm(name, arm, data) for name, arm in arms(config).items()}
+        seen = notes.seen_by_weights(data.weights, _images(data.store, external))
         facts = results.Facts(
             dataclasses.asdict(prepared.resolved),
             tables.environment(data.weights, prepared.net.model, config.retrain_from, jax.devices()[0].device_kind),
-            results.count_data(data.about, data.store, tasks.get(config.task)) | outside,
+            results.count_data(data.about, data.store, tasks.get(config.task)) | outside | {"seen_by_weights": seen},
             (time.monotonic() - started) / 60,
         )
         run_results = results.assemble(config, facts, run_tables, arm_tables, dream, data.store)
         if devices.is_first():
             report.write(folder, run_results)
     return run_results
+
+
+def _images(*stores: ImageStore | None) -> list[str]:
+    """Names of the images of all sets."""
+    return [str(name) for store in stores if store is not None for name in store.table["image"]]
 
 
 def _arm(name: str, config: ExperimentConfig, data: Data) -> RunTables:
@@ -143,6 +151,8 @@ def prepare(config: ExperimentConfig, data: Data) -> Prepared:
     cohorts = setup.draw(config, data.store, data.about.source)
     _log_cohorts(config, cohorts)
     net = setup.build(config, data.weights)
+    if seen := notes.seen_by_weights(data.weights, _images(data.store)):
+        log.warning("%s", reasons(code("weights_have_seen", **seen), ENGLISH))
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     hashes = hash_rows(data.store.images, cohorts.rows)
     data_sha256 = setup.data_digest(hashes, data.store.table)

@@ -20,20 +20,18 @@ from cxrjax.analysis import analyse, comparison, curves, scores
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.tables import Analysis, Results, RunTables
 from cxrjax.base import InputError, tasks
-from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig, arms, moved_to, run_path
 from cxrjax.base.tasks import Task
 from cxrjax.data import cohort
 from cxrjax.data.load import load
 from cxrjax.metrics import registry, resampled_t
-from cxrjax.runs import run_folder, setup
+from cxrjax.runs import notes, run_folder, setup
 from cxrjax.runs.tables import pictures
 from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts, patient_ids
 
 log = logging.getLogger(__name__)
 
 _UNTOLD = {"patients_unknown": 0, "images": 0, "largest_patient": 0}  # of data, by runs of earlier versions
-_FAR_OFF, _FAR_OFF_IMAGES = 0.1, 3  # of the images wanted for validation; a split misses by fewer where it can
 
 
 class Facts(NamedTuple):
@@ -194,7 +192,7 @@ def summarise(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis
         if analysis.leakage is None
         else {row["metric"]: _record(row) for row in analysis.leakage.to_dict("records")},
         "poster_percent": dict(task.published.percent) if task.published else None,
-        "notes": notes(config, data, analysis.seeds),
+        "notes": notes.of_run(config, data, analysis.seeds),
     }
 
 
@@ -211,52 +209,6 @@ def _record(row: Mapping[Any, Any], without: tuple[str, ...] = ("floor", "metric
         for name, value in row.items()
         if name not in without
     }
-
-
-def notes(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) -> list[str]:
-    """What a reader must know beside the metrics, as codes with their values: see `cxrjax.base.codes`.
-
-    Args:
-      config: Configuration of the run.
-      data: As `count_data` gives it.
-      seeds: `Analysis.seeds`.
-    """
-    task, codes = tasks.get(config.task), []
-    listed, present = data["listed"], data["present"]
-    positive, others = (side.name for side in task.counted[:2])
-    if config.control == "shuffled_labels":
-        codes.append(code("shuffled_labels"))
-    if config.data_dir is None:
-        codes.append(code("phantom"))
-    if listed[positive] + listed[others] > present[positive] + present[others]:
-        counts = {"n": present[positive], "of": listed[positive], "positive": positive}
-        other_counts = {"others_n": present[others], "others_of": listed[others], "others": others}
-        codes.append(code("partly_present", **counts, **other_counts))
-    negatives = int((seeds["n_train"] + seeds["n_val"] - seeds["positives_train"] - seeds["positives_val"]).iloc[0])
-    if config.view == "all" and not config.train_patients and negatives == present[task.negative.name]:
-        codes.append(code("all_negatives", n=negatives, negative=task.negative.name))
-    codes += _split_notes(config, data, seeds)
-    if data.get("external_copies"):
-        codes.append(code("external_copies", n=data["external_copies"], of=data["external_images"]))
-    return codes
-
-
-def _split_notes(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) -> list[str]:
-    """What a reader must know of the split."""
-    codes = []
-    if data["patients_unknown"]:
-        codes.append(code("patients_unknown", n=data["patients_unknown"], of=data["images"]))
-    if (share := seeds["contaminated_share"].mean()) > 0:
-        codes.append(code("patients_on_both_sides", by=config.split_by, share=f"{share:.3g}"))
-    if config.split_by == "official":
-        codes.append(code("official_split"))
-    elif not (config.train_patients or config.hold_out_boxes):
-        images, val = (seeds[["n_train", "n_val"]].sum(axis=1).mean(), seeds["n_val"].mean())
-        wanted = config.val_fraction * images
-        if abs(val - wanted) > max(_FAR_OFF * wanted, _FAR_OFF_IMAGES):
-            shares = {"wanted": f"{config.val_fraction:.3g}", "share": f"{val / images:.3g}"}
-            codes.append(code("split_off", **shares, largest=data["largest_patient"]))
-    return codes
 
 
 def last_line(summary: dict[str, Any]) -> str:
