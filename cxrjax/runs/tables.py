@@ -147,7 +147,7 @@ def environment(weights: Weights | None, model: Model, retrain_from: str, device
         "device": device,
         "cpu_cores": os.cpu_count(),
         "packages": versions,
-        "weights": None if weights is None else dataclasses.asdict(weights.info),
+        "weights": None if weights is None else {**dataclasses.asdict(weights.info), "licence": weights.info.licence},
         "network": transfer.facts(model, weights, retrain_from),
     }
 

@@ -19,6 +19,8 @@ WEIGHTS = {
     "model": "alexnet",
     "layers": ["conv1", "conv2", "conv3", "conv4", "conv5"],
     "preprocessing": {"mean": [0.5] * 3, "std": [0.2] * 3, "range": 1.0, "channels": "RGB"},
+    "trained_on": ["ImageNet"],
+    "licence": "BSD-3-Clause",
 }
 
 
