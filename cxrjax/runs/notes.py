@@ -29,7 +29,7 @@ def seen_by_weights(weights: Weights | None, images: Iterable[str]) -> dict[str,
     if weights is None or not weights.info.has_seen("NIH"):
         return None
     is_nih = [bool(_NIH.match(PurePath(name).name)) for name in images]
-    names = ", ".join(weights.info.trained_on)
+    names = ",".join(weights.info.trained_on)
     return {"n": sum(is_nih), "of": len(is_nih), "trained_on": names} if any(is_nih) else None
 
 

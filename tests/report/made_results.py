@@ -27,6 +27,7 @@ WEIGHTS = {
 def network_facts(retrain_from, random):
     """As the runner notes them of torchvision's AlexNet, of whose weights conv1 to conv5 were there."""
     layers = [*(f"conv{i}" for i in range(1, 6)), "fc6", "fc7", "fc8"]
+    retrain_from = registry.ALEXNET.first_retrained(retrain_from)
     retrained = layers[layers.index(retrain_from) :]
     return {
         "model": "alexnet", "label": registry.ALEXNET.label, "description": registry.ALEXNET.description,

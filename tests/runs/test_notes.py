@@ -21,7 +21,7 @@ def weights(*trained_on):
 @pytest.mark.parametrize("trained_on", [("NIH",), ("CheXpert", "RSNA"), ("SIIM",), ("Google",)])
 def test_weights_that_have_seen_nihs_images_are_told_where_there_are_some(trained_on):
     seen = notes.seen_by_weights(weights(*trained_on), [*NIH, "person1_bacteria_2.jpeg"])
-    assert seen == {"n": 3, "of": 4, "trained_on": ", ".join(trained_on)}
+    assert seen == {"n": 3, "of": 4, "trained_on": ",".join(trained_on)}
     for lang, word in (("en", "WARNING"), ("es", "ATENCIÓN")):
         sentence = reasons(code("weights_have_seen", **seen), language(lang))
         assert sentence.startswith(word) and ", ".join(trained_on) in sentence and "3" in sentence
