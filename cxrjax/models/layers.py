@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def max_pool(x: jax.Array, ceil: bool = False, size: int = 3, stride: int = 2, padding: int = 0) -> jax.Array:
@@ -71,14 +72,20 @@ _pool_whole.defvjp(_pool_forward, _pool_backward)
 
 
 def convolution(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **options: Any) -> jax.Array:
-    """`jax.lax.conv_general_dilated` for `nn.Conv`, with another gradient of `x` where the stride is above 1.
+    """`jax.lax.conv_general_dilated` for `nn.Conv`, by the form that is fast for the geometry.
+
+    CPU milliseconds on one core, YNNPACK off, 4 images of 224 pixels: EfficientNet-Lite0's trunk with XLA's depthwise
+    convolutions 1842, with these 150 (PyTorch 192). Of the image's gradient, XLA's form is the faster one up to stride
+    2: 56x56x128, 3x3, stride 2, 30 against 48 of the written one; 445x445x3, 11x11, stride 4, 139 against 81. XLA's
+    other convolutions are as fast as PyTorch's, and neither products of matrices for 1x1 ones nor unfolded windows are
+    faster.
 
     Args:
       x: [B, H, W, C].
-      kernel: [k, k, C, O].
+      kernel: [k, k, C / groups, O].
       strides: two equal numbers.
       padding: two pairs, pixels before and after rows and columns, or "SAME", TensorFlow's.
-      options: of conv_general_dilated; dilations and groups leave the gradient to XLA.
+      options: of conv_general_dilated; dilations and groups of several channels are XLA's.
     """
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
@@ -86,9 +93,11 @@ def convolution(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **o
     def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
-    stride = strides[0]
-    dilations = [*(options.get("lhs_dilation") or ()), *(options.get("rhs_dilation") or ())]
-    if stride == 1 or options.get("feature_group_count", 1) > 1 or max(dilations, default=1) > 1:
+    stride, groups = strides[0], options.get("feature_group_count", 1)
+    dilated = any(n > 1 for name in ("lhs_dilation", "rhs_dilation") for n in options.get(name) or ())
+    if groups == x.shape[-1] == kernel.shape[-1] > 1 and not dilated and jax.default_backend() == "cpu":
+        return _depthwise(x, kernel, stride, tuple(map(tuple, padding)))
+    if stride <= 2 or groups > 1 or dilated:
         return plain(x, kernel)
 
     @jax.custom_vjp
@@ -129,6 +138,57 @@ def _of_image(
     lacking = [max(0, end - have) for end, have in zip(ends, pixels.shape[1:3], strict=True)]
     pixels = jnp.pad(pixels, [(0, 0), *((0, n) for n in lacking), (0, 0)])
     return pixels[:, starts[0] : ends[0], starts[1] : ends[1]]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _depthwise(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[tuple[int, int], ...]) -> jax.Array:
+    """Each of C channels by its own kernel [k, k, 1, C]: the sum of k x k shifted maps times one number a channel."""
+    shifted = _shifted(jnp.pad(x, [(0, 0), *padding, (0, 0)]), kernel, stride)
+    weights = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, kernel.shape[-1])
+    products = (values * weight for values, weight in zip(shifted, weights, strict=True))
+    return functools.reduce(jnp.add, products).astype(x.dtype)
+
+
+def _shifted(x: jax.Array, kernel: jax.Array, stride: int) -> list[jax.Array]:
+    """For each place in a window, row by row, the pixels there of all windows: [B, h, w, C] f32."""
+    rows, columns = ((n - k) // stride * stride + 1 for n, k in zip(x.shape[1:3], kernel.shape[:2], strict=True))
+    places = itertools.product(*map(range, kernel.shape[:2]))
+    return [x[:, i : i + rows : stride, j : j + columns : stride].astype(jnp.float32) for i, j in places]
+
+
+def _depthwise_forward(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[tuple[int, int], ...]
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _depthwise(x, kernel, stride, padding), (x, kernel)
+
+
+def _depthwise_backward(
+    stride: int, padding: tuple[tuple[int, int], ...], kept: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Of x: the gradient, spread by the stride, through the kernel turned round. Of the kernel: sums in one pass.
+
+    CPU milliseconds, 8 images, 56x56x144, 3x3, for x and for the kernel: XLA's 500 and 268, derived from the sum of
+    products 29 and 139, these 9 and 24.
+    """
+    x, kernel = kept
+    around = []
+    for side, n, k, (low, _) in zip(x.shape[1:3], gradient.shape[1:3], kernel.shape[:2], padding, strict=True):
+        around.append((k - 1 - low, side + low - (n - 1) * stride - 1, stride - 1))
+    zero = jnp.zeros((), gradient.dtype)
+    spread = jax.lax.pad(gradient, zero, [(0, 0, 0), *around, (0, 0, 0)])
+    of_x = _depthwise(spread, kernel[::-1, ::-1], 1, ((0, 0), (0, 0)))
+    shifted = _shifted(jnp.pad(x, [(0, 0), *padding, (0, 0)]), kernel, stride)
+    products = tuple(values * gradient for values in shifted)
+    # Over rows and images first: one chain of float32 sums over all pixels loses 10 times as much.
+    sums = jax.lax.reduce(products, (np.float32(0),) * len(products), _add_each, (0, 1))
+    return of_x, jnp.stack(sums).sum(1).reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _add_each(a: tuple[jax.Array, ...], b: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    return tuple(map(jnp.add, a, b))
+
+
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 def local_response_norm(

@@ -61,3 +61,34 @@ def test_gradient_of_a_dilated_convolution_is_xlas():
     own = jax.grad(lambda x: (layers.convolution(x, kernel, *given, **options) ** 2).sum())(x)
     expected = jax.grad(lambda x: (jax.lax.conv_general_dilated(x, kernel, *given, **options) ** 2).sum())(x)
     np.testing.assert_array_equal(own, expected)
+
+
+@pytest.mark.parametrize("padding", ["SAME", ((1, 1), (1, 1)), ((0, 3), (5, 1))])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("side", [3, 5])
+def test_depthwise_convolution_and_its_gradients_are_xlas(padding, stride, side):
+    """Also with the kernels and images of several seeds as an axis more."""
+    x = jax.random.normal(jax.random.key(0), (2, 3, 9, 12, 4))
+    kernel = jax.random.normal(jax.random.key(1), (2, side, side, 1, 4))
+    given = ((stride, stride), padding)
+
+    def both(convolution):
+        def of_one(x, kernel):
+            out, back = jax.vjp(lambda x, k: convolution(x, k, *given, **LAYOUT, feature_group_count=4), x, kernel)
+            return out, *back(jnp.cos(jnp.arange(out.size)).reshape(out.shape))
+
+        return of_one
+
+    expected = [jnp.stack(a) for a in zip(*map(both(jax.lax.conv_general_dilated), x, kernel), strict=True)]
+    for a, b in zip(jax.jit(jax.vmap(both(layers.convolution)))(x, kernel), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+def test_depthwise_convolution_keeps_the_type_and_sums_in_float32():
+    x = jax.random.normal(jax.random.key(0), (1, 8, 8, 4), jnp.bfloat16)
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 1, 4), jnp.bfloat16)
+    options = {**LAYOUT, "feature_group_count": 4}
+    out = layers.convolution(x, kernel, (1, 1), "SAME", **options)
+    exact = jax.lax.conv_general_dilated(x.astype("float32"), kernel.astype("float32"), (1, 1), "SAME", **options)
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(out, exact.astype(jnp.bfloat16))
