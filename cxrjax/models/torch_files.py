@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -53,18 +54,20 @@ class _Archive:
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         self._zip = zipfile.ZipFile(stream)
-        members = {member.filename: member for member in self._zip.infolist()}
-        self._root = next(iter(members), "").partition("/")[0]
-        if f"{self._root}/data.pkl" not in members:
+        self._root = next(iter(self._zip.namelist()), "").partition("/")[0]
+        names = re.compile(re.escape(self._root) + r"/(data\.pkl|byteorder|data/.*)")  # no other is read
+        rows = [member for member in self._zip.infolist() if names.fullmatch(member.filename)]
+        members = {member.filename.partition("/")[2]: member for member in rows}
+        if "data.pkl" not in members:
             raise InputError(f"must be an archive as torch.save writes it, with FOLDER/data.pkl; {ADVICE}")
-        if any(member.compress_type or member.compress_size != member.file_size for member in members.values()):
+        if any(member.compress_type or member.compress_size != member.file_size for member in rows):
             raise InputError("must be an archive as torch.save writes it, not compressed")
         # Members that share bytes may be many times what the file is.
-        if len(members) != len(self._zip.infolist()) or sum(member.file_size for member in members.values()) > size:
+        if len(members) != len(rows) or sum(member.file_size for member in rows) > size:
             raise InputError("must be an archive without two members of one name or place")
-        if members[f"{self._root}/data.pkl"].file_size > PICKLE_BYTES:
+        if members["data.pkl"].file_size > PICKLE_BYTES:
             raise InputError(f"must have a data.pkl of at most {PICKLE_BYTES >> 20} MiB")
-        _check_byte_order(f"{self._root}/byteorder" not in members or self._read("byteorder") == b"little")
+        _check_byte_order("byteorder" not in members or self._read("byteorder") == b"little")
         self.content = Machine().run(io.BytesIO(self._read("data.pkl")))
 
     def _read(self, name: str) -> bytes:

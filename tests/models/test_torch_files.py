@@ -350,10 +350,18 @@ def test_pickles_that_ask_for_memory(tmp_path, operations):
         tracemalloc.stop()
 
 
+def write_with_code(file, content):
+    """As TorchScript has it beside its tensors, compressed."""
+    with zipfile.ZipFile(write_zip(file, content), "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("any name/code/net.py", "raise RuntimeError" * 1000)
+    return file
+
+
 def test_archives_that_torch_save_does_not_write(tmp_path):
     file, content = tmp_path / "a.pth", state(a=tensor())
     assert "not compressed" in message(load_torch, write_zip(file, content, compression=zipfile.ZIP_DEFLATED))
     assert "FOLDER/data.pkl" in message(load_torch, write_zip(file, content, root="two/folders"))
+    assert load_torch(write_with_code(file, content)).keys() == {"a"}
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(write_zip(file, content), "a") as archive:
         archive.writestr("any name/data.pkl", state())
     assert "two members of one name" in message(load_torch, file)
