@@ -142,3 +142,87 @@ DENSENET121_XRV = register(
         num_classes=18,
     )
 )
+_VGG16_CONVOLUTIONS = tuple(f"conv{i + 1}_{j + 1}" for i, count in enumerate((2, 2, 3, 3, 3)) for j in range(count))
+VGG16 = register(
+    Model(
+        name="vgg16",
+        label="VGG16",
+        description="13 convolutions and 3 dense layers (Simonyan & Zisserman 2014, arXiv:1409.1556; torchvision's)",
+        module="cxrjax.models.vgg:VGG",
+        stages=(*_VGG16_CONVOLUTIONS, "fc6", "fc7", "fc8"),
+        dense=("fc6", "fc7", "fc8"),
+        cam_stage="conv5_3",
+        retrain_from="fc6",
+        dreamt=("conv2_2", "conv3_3", "conv4_3", "conv5_3"),
+        crop=224,
+        source=256,
+        smallest=32,
+        preprocessing=TORCHVISION,
+        dropout=0.5,
+        dropped=("fc7", "fc8"),
+        foreign_names=(
+            *zip(
+                _VGG16_CONVOLUTIONS,
+                (f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)),
+                strict=True,
+            ),
+            *(("fc6", "classifier.0"), ("fc7", "classifier.3"), ("fc8", "classifier.6")),
+        ),
+    )
+)
+GOOGLENET = register(
+    Model(
+        name="googlenet",
+        label="GoogLeNet",
+        description="22 layers with BatchNorm (Szegedy et al. 2014, arXiv:1409.4842; torchvision's)",
+        module="cxrjax.models.googlenet:GoogLeNet",
+        stages=("conv1", "conv2", "conv3", "3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b", "fc"),
+        dense=("fc",),
+        cam_stage="5b",
+        retrain_from="fc",
+        dreamt=("3b", "4c", "4e", "5b"),
+        crop=224,
+        source=256,
+        smallest=15,
+        # torchvision's `transform_input` brings pixels that were prepared for its other networks to these.
+        preprocessing=Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "RGB"),
+        dropout=0.2,
+        dropped=("fc",),
+        foreign_names=(
+            (r"(conv\d)\.norm", r"\1.bn"),
+            (r"(\d.)\.branch1\.conv", r"inception\1.branch1.conv"),
+            (r"(\d.)\.branch1\.norm", r"inception\1.branch1.bn"),
+            (r"(\d.)\.(branch\d)_(\d)\.conv", r"inception\1.\2.\3.conv"),
+            (r"(\d.)\.(branch\d)_(\d)\.norm", r"inception\1.\2.\3.bn"),
+        ),
+        passed_over=(r"aux\d\..*",),
+    )
+)
+EFFICIENTNET_LITE0 = register(
+    Model(
+        name="efficientnet-lite0",
+        label="EfficientNet-Lite0",
+        description="without squeeze and excitation, with stochastic depth up to 0.2 (Tan & Le 2019, arXiv:1905.11946; "
+        "TensorFlow's)",
+        module="cxrjax.models.efficientnet:EfficientNetLite",
+        stages=("stem", *(f"block{i}" for i in range(1, 8)), "top", "classifier"),
+        dense=("classifier",),
+        cam_stage="top",
+        retrain_from="classifier",
+        dreamt=("block3", "block5", "block6", "top"),
+        crop=224,
+        source=256,
+        smallest=1,
+        preprocessing=Preprocessing((127.0, 127.0, 127.0), (128.0, 128.0, 128.0), 255.0, "RGB"),
+        dropout=0.2,
+        dropped=("classifier",),
+        foreign_names=(
+            *((r"stem\.conv", "_conv_stem"), (r"stem\.norm", "_bn0"), (r"top\.conv", "_conv_head")),
+            *((r"top\.norm", "_bn1"), ("classifier", "_fc")),
+            (r"block\d\.(\d+)\.(\w+)\.conv", r"_blocks.\1._\2_conv"),
+            (r"block\d\.(\d+)\.expand\.norm", r"_blocks.\1._bn0"),
+            (r"block\d\.(\d+)\.depthwise\.norm", r"_blocks.\1._bn1"),
+            (r"block\d\.(\d+)\.project\.norm", r"_blocks.\1._bn2"),
+        ),
+    )
+)
