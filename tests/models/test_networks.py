@@ -27,8 +27,17 @@ NARROW = {
     "resnet50": {"blocks": (2, 1, 1, 1), "width": 4},
     "densenet121": {"layers": (2, 1, 1, 2), "growth": 4},
     "densenet121-xrv": {"layers": (1, 1, 1, 1), "growth": 4},
+    "vgg16": {"divisor": 16},
+    "googlenet": {"divisor": 8},
+    "efficientnet-lite0": {"divisor": 8},
 }
 """Options that leave few weights, so that all stages run in a moment; without any the network itself runs."""
+FEW_STAGES = {
+    "vgg16": ("conv1_1", "conv1_2", "conv5_3", "fc6", "fc7", "fc8"),
+    "googlenet": ("conv1", "conv2", "3b", "5b", "fc"),
+    "efficientnet-lite0": ("stem", "block1", "block2", "block3", "top", "classifier"),
+}
+"""Some stages of each kind, which make a network too, where all of them take long to compile."""
 
 
 def narrow(name, **fields):
@@ -57,7 +66,10 @@ def gradient(model, variables, inputs):
         return np.asarray(jax.jit(jax.grad(lambda x: (network.apply(variables, x)[0] @ direction).sum()))(x))
 
 
-@pytest.mark.parametrize("name", NAMES)
+LARGE = ("vgg16",)  # 134 million random numbers take seconds
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in NAMES])
 def test_golden(name):
     model = torch_networks.model_of(name)
     got = jax.jit(transfer.forward, static_argnums=0)(model, variables_of(model), torch_networks.random_images(SIZE))
@@ -97,24 +109,51 @@ def test_equals_pytorch(name, tmp_path):
         assert relative(gradient(model, variables, few), torch_networks.gradient(module, few)) <= 1e-3
 
 
+def cut_case(name, train, stages=None):
+    """A narrow network, its variables, three images of which one is masked, and how it is run."""
+    model = narrow(name, crop=max(32, registry.get(name).smallest))
+    model = dataclasses.replace(model, stages=stages or model.stages)
+    mask = jnp.array([True, False, True])
+    mode = {"train": True, "rngs": {"dropout": jax.random.key(0)}, "batch_mask": mask} if train else {}
+    return model, variables_of(model), torch_networks.random_images(model.crop, 3), mode
+
+
+_forward = jax.jit(
+    transfer.forward,
+    static_argnames=("model", "start", "stop", "train"),
+    compiler_options={"xla_backend_optimization_level": 0},  # two thirds of the time
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stages_one_by_one_are_the_whole(name):
+    """In training: units are dropped, and BatchNorm takes and keeps the statistics of unmasked examples.
+
+    A stage's statistics are those of what the stage before it gives, so all are trained with the same mask.
+    """
+    model, variables, x, mode = cut_case(name, True, FEW_STAGES.get(name))
+    whole, batch_stats = _forward(model, variables, x, **mode), {}
+    for stage in model.stages:
+        part = _forward(model, pretrained.select(variables, [stage]), x, start=stage, stop=stage, **mode)
+        assert relative(part.activations[stage].before, whole.activations[stage].before) <= 1e-5
+        batch_stats |= part.batch_stats
+        x = part.output
+    assert relative(x, whole.output) <= 1e-5
+    jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, 1e-5, 1e-5), batch_stats, whole.batch_stats)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_trunk_then_head_is_the_whole(name, train):
-    """At every cut; in training units are dropped, and BatchNorm takes and keeps the statistics of unmasked examples.
-
-    A head's statistics are those of what the trunk gives, so both parts are trained with the same mask.
-    """
-    model = narrow(name, crop=max(32, registry.get(name).smallest))
-    variables = variables_of(model)
-    images = torch_networks.random_images(model.crop, 3)
-    mask = jnp.array([True, False, True])
-    mode = {"train": True, "rngs": {"dropout": jax.random.key(0)}, "batch_mask": mask} if train else {}
-    whole = transfer.forward(model, variables, images, **mode)
+    """At every cut, in evaluation, too; see `test_stages_one_by_one_are_the_whole`."""
+    model, variables, images, mode = cut_case(name, train)
+    whole = _forward(model, variables, images, **mode)
     for start in model.stages[1:]:
-        trunk = transfer.forward(model, variables, images, stop=model.before(start), **mode)
-        head = transfer.forward(model, variables, trunk.output, start=start, **mode)
+        trunk = _forward(model, variables, images, stop=model.before(start), **mode)
+        head = _forward(model, variables, trunk.output, start=start, **mode)
         assert relative(head.output, whole.output) <= 1e-5
-        assert [*trunk.activations, *head.activations] == list(model.stages)
+        assert {*trunk.activations, *head.activations} == set(model.stages)
         if train:
             parts = {**trunk.batch_stats, **{k: head.batch_stats[k] for k in head.activations if k in head.batch_stats}}
             jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, 1e-5, 1e-5), parts, whole.batch_stats)

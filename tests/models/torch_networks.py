@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from flax import traverse_util
 
 from cxrjax.models import pretrained, registry
@@ -98,7 +99,17 @@ def _xrv(classes: int) -> torch.nn.Module:
     return torchxrayvision.models.DenseNet(num_classes=classes)
 
 
-_BUILDERS = {"densenet121-xrv": _xrv}
+
+def _efficientnet(classes: int) -> torch.nn.Module:
+    module = pytest.importorskip("efficientnet_lite_pytorch", reason="efficientnet-lite-pytorch is not installed")
+    return module.EfficientNet.from_name("efficientnet-lite0", num_classes=classes, image_size=None)  # of any size
+
+
+_BUILDERS = {
+    "googlenet": lambda classes: torchvision_models().googlenet(num_classes=classes, init_weights=False),
+    "efficientnet-lite0": _efficientnet,
+    "densenet121-xrv": _xrv,
+}
 """Of networks that torchvision does not have under our name: classes -> module."""
 
 
