@@ -99,7 +99,6 @@ def _xrv(classes: int) -> torch.nn.Module:
     return torchxrayvision.models.DenseNet(num_classes=classes)
 
 
-
 def _efficientnet(classes: int) -> torch.nn.Module:
     module = pytest.importorskip("efficientnet_lite_pytorch", reason="efficientnet-lite-pytorch is not installed")
     return module.EfficientNet.from_name("efficientnet-lite0", num_classes=classes, image_size=None)  # of any size
