@@ -72,7 +72,7 @@ LARGE = ("vgg16",)  # 134 million random numbers take seconds
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in NAMES])
 def test_golden(name):
     model = torch_networks.model_of(name)
-    got = jax.jit(transfer.forward, static_argnums=0)(model, variables_of(model), torch_networks.random_images(SIZE))
+    got = _forward(model, variables_of(model), torch_networks.random_images(SIZE))
     with np.load(FILE) as golden:
         want = golden[f"{name}/logits"]
     assert relative(got.output, want) <= 1e-4
