@@ -72,12 +72,13 @@ def random_images(size: int, count: int = 2) -> np.ndarray:
     return np.clip(smooth + rng.normal(0, 40, (count, size, size)), 0, 255).astype(np.uint8)
 
 
+sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
+
+
 def torchvision_models() -> types.ModuleType:
     """`torchvision.models`, without the compiled operators of the package, which they do not need."""
-    sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
-    import torchvision
-
-    return torchvision.models
+    models: types.ModuleType = pytest.importorskip("torchvision", reason="torchvision is not installed").models
+    return models
 
 
 def build(name: str, classes: int = CLASSES) -> torch.nn.Module:
