@@ -57,20 +57,20 @@ class Clock:
         """
         self._total = max(total, 1)
         self._first: int | None = None
-        self.started = self._logged = time.monotonic()
+        self.started = self._logged = self._since = time.monotonic()
 
     def tick(self, done: int) -> str:
         """`3.2 min left` when `done` of the total are behind and it is time to say so again, else an empty string.
 
-        What was done before the first tick (an interrupted attempt) takes no time.
+        What was done before the first tick (an interrupted attempt, a call that compiled) and its time do not count.
         """
         now = time.monotonic()
         if self._first is None:
-            self._first = done
-        if now - self._logged < LOG_SECONDS:
+            self._first, self._since = done, now
+        if now - self._logged < LOG_SECONDS or done == self._first:
             return ""
         self._logged = now
-        left = (now - self.started) * (self._total - done) / max(done - self._first, 1)
+        left = (now - self._since) * (self._total - done) / (done - self._first)
         return f"{left / 60:.1f} min left"
 
 
