@@ -4,7 +4,7 @@ from cxrjax.base import files
 
 
 def test_time_left_by_hand(monkeypatch):
-    """10 of 100 were done when 15 s of compilation were over; 30 more took 60 s, so 60 take 120 s. Silence in between."""
+    """10 of 100 were done when compilation was over; 30 more took 60 s, so 60 take 120 s. Silence in between."""
     now = [0.0]
     monkeypatch.setattr(files.time, "monotonic", lambda: now[0])
     clock = files.Clock(100)
