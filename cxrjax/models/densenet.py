@@ -1,4 +1,9 @@
-"""DenseNet-BC (Huang et al. 2016, arXiv:1608.06993) as torchvision and, with one channel, torchxrayvision have it."""
+"""DenseNet-BC (Huang et al. 2016, arXiv:1608.06993) as torchvision and, with one channel, torchxrayvision have it.
+
+The latter's 18 logits (datasets.default_pathologies of 1.5.7): Atelectasis, Consolidation, Infiltration, Pneumothorax,
+Edema, Emphysema, Fibrosis, Effusion, Pneumonia, Pleural_Thickening, Cardiomegaly, Nodule, Mass, Hernia, Lung Lesion,
+Fracture, Lung Opacity, Enlarged Cardiomediastinum; those that a file was not trained on have no name there.
+"""
 
 from __future__ import annotations
 

@@ -39,6 +39,14 @@ def test_bytes_of_a_seed_by_hand():
     assert seed_batches.bytes_per_seed(net(), replace(RECIPE, momentum=0.9)) == 4 * 10_000_000 + 2 * 16 * 64 * 1024 * 4
 
 
+def test_running_statistics_take_their_place():
+    statistics = {"batch_stats": {"fc8": {"mean": jnp.zeros(1000), "var": jnp.ones(1000)}}}
+    first = net().initial
+    with_statistics = net()._replace(initial=lambda key: first(key) | statistics)
+    more = seed_batches.bytes_per_seed(with_statistics, RECIPE) - seed_batches.bytes_per_seed(net(), RECIPE)
+    assert more == 3 * 2 * 1000 * 4
+
+
 @pytest.mark.parametrize(
     ("fit", "seeds", "expected"), [(10, 10, 10), (9, 10, 5), (3, 10, 3), (4, 10, 4), (0, 10, 1), (6, 2, 2)]
 )
