@@ -23,12 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BASE = "base"
-NAMES = (BASE, "fc8", "conv1", "image", "pa", "no_flip", "random")
 TITLE = "what the poster leaves open"
 
 
 def rows(base: ExperimentConfig, info: WeightsInfo | None, conv1_seeds: int, conv1_epochs: int) -> list[Row]:
-    """A row for each of `NAMES`, each in a folder below the base's `out`.
+    """The base, and a row for each reading that differs from it, each in a folder below the base's `out`.
 
     Args:
       base: the usual reading.
@@ -38,18 +37,24 @@ def rows(base: ExperimentConfig, info: WeightsInfo | None, conv1_seeds: int, con
     """
     model = registry.get(base.model)
     few = {"seeds": min(conv1_seeds, base.seeds), "epochs": min(conv1_epochs, base.epochs)}
-    weights = "random weights" if info is None else "ImageNet weights"
+    weights = "random weights" if info is None else f"{_data_sets(info)} weights"
     readings: list[tuple[str, str, dict[str, Any]]] = [
         (BASE, f"from {base.retrain_from}, by patient, all views, mirrored, {weights}", {}),
-        ("fc8", f"only {model.logits} retrained", {"retrain_from": model.logits}),
-        ("conv1", "all layers retrained", {"retrain_from": model.stages[0], "augment_bank": 0, **few}),
+        (model.logits, f"only {model.logits} retrained", {"retrain_from": model.logits}),
+        (model.stages[0], "all layers retrained", {"retrain_from": model.stages[0], "augment_bank": 0, **few}),
         ("image", "split by image", {"split_by": "image"}),
         ("pa", "PA view only", {"view": "PA"}),
         ("no_flip", "never mirrored", {"flip": False}),
         ("random", "random weights (one trunk for all runs)", {"weights": "random"}),
     ]
-    configs = [(name, label, row_config(base, name, **changes)) for name, label, changes in readings]
+    different = [row for row in readings if row[0] == BASE or any(getattr(base, k) != v for k, v in row[2].items())]
+    configs = [(name, label, row_config(base, name, **changes)) for name, label, changes in different]
     return [Row(name, label, c, _note(base, c), _unavailable(name, base, info)) for name, label, c in configs]
+
+
+def _data_sets(info: WeightsInfo) -> str:
+    """What weights were trained on, with commas."""
+    return ", ".join(info.trained_on)
 
 
 def _note(base: ExperimentConfig, config: ExperimentConfig) -> str:
@@ -63,9 +68,9 @@ def _note(base: ExperimentConfig, config: ExperimentConfig) -> str:
 
 
 def _unavailable(name: str, base: ExperimentConfig, info: WeightsInfo | None) -> str:
-    frozen = registry.get(base.model).stages[:-1]
+    *frozen, logits = registry.get(base.model).stages
     missing = [layer for layer in frozen if info is None or layer not in info.layers]
-    if name != "fc8" or not missing:
+    if name != logits or not missing:
         return ""
     return f"weights not available: a frozen trunk up to {frozen[-1]} needs {', '.join(missing)}, not in {base.weights}"
 
@@ -144,8 +149,8 @@ def notes(outcomes: Sequence[Outcome], info: WeightsInfo | None) -> list[str]:
     lines = []
     if info:
         lines.append(
-            f"ImageNet weights of {info.layers[0]} to {info.layers[-1]} ({info.source}); retrained layers start from "
-            "them where they are among these (never the last), else from random weights."
+            f"{_data_sets(info)} weights of {info.layers[0]} to {info.layers[-1]} ({info.source}); retrained layers "
+            "start from them where they are among these (never the last), else from random weights."
         )
     return lines + sweep_tables.notes_of(outcomes, BASE)
 

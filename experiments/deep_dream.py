@@ -37,11 +37,13 @@ class DreamConfig:
     run: str | None = flag(None, "folder of a finished run, or two with a comma between them", path=",")
     seeds: int = flag(0, "dream with the networks of so many seeds only; 0: all", lower=0)
     iterations: int = flag(10, "of each octave (MATLAB's NumIterations)", lower=1)
-    octaves: int = flag(3, "image sizes, from 227 pixels on (MATLAB's PyramidLevels)", lower=1, upper=6)
+    octaves: int = flag(
+        3, "image sizes, from the network's own on, AlexNet's 227 pixels (MATLAB's PyramidLevels)", lower=1, upper=6
+    )
     scale: float = flag(1.4, "from one size to the next (MATLAB's PyramidScale)", lower=1.0, upper=3.0)
     fourier_iterations: int = flag(96, "of the dreams in frequency space", lower=1)
     colour: bool = flag(False, "dream in colour; none: grey, one channel given to all three")
-    layers: str = flag("", "layers of which channels are dreamt, with commas; none: AlexNet's conv2,conv3,conv5,fc7")
+    layers: str = flag("", "layers of which channels are dreamt, with commas; none: the network's usual ones")
     channels: int = flag(
         8, "channels of each layer: those that raise the positive class most, or the first", lower=1, upper=64
     )

@@ -6,12 +6,15 @@ The poster does not say which layers were retrained, whether one patient may be 
 which views were used, and more. Trains one row for each reading (--rows picks some), beside the poster's numbers:
 
   base      from fc6, split by patient, all views, mirrored at random, ImageNet weights
-  fc8       only the last layer retrained; needs ImageNet weights of all layers, else "weights not available"
+  fc8       only the last layer retrained; needs pretrained weights of all layers, else "weights not available"
   conv1     all layers retrained; no bank can serve it, so fewer seeds and epochs, and marked so
   image     split by image: a patient may be on both sides
   pa        PA view only
   no_flip   never mirrored
-  random    a trunk of random weights in the place of ImageNet's
+  random    a trunk of random weights in the place of the pretrained one
+
+fc8 and conv1 are AlexNet's: another network's rows are called after its last and first stage. A row that would be the
+base once more is left out.
 
 In all else a row is the base. The estimated time comes first: arithmetic counted for each row, at speeds measured on
 this machine. Each row is a run in a folder below --out; the same command continues an interrupted table, and finished
@@ -40,8 +43,8 @@ class ReadingsConfig(NetworkFlags, SourceFlags):
     seeds: int = flag(10, "runs of each row", lower=1)
     epochs: int = flag(30, "passes over the training images", lower=1)
     augment_bank: int = flag(4, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
-    conv1_seeds: int = flag(2, "runs of the row conv1, at most --seeds", lower=1)
-    conv1_epochs: int = flag(10, "epochs of the row conv1, at most --epochs", lower=1)
+    conv1_seeds: int = flag(2, "runs of the row of all layers (conv1), at most --seeds", lower=1)
+    conv1_epochs: int = flag(10, "epochs of the row of all layers (conv1), at most --epochs", lower=1)
     rows: str = flag("", "names of some rows, comma-separated; none: all. Others that are finished are shown, too")
     reuse: str = flag("", "folders of finished runs, comma-separated, that may stand for rows", path=",")
     out: str = flag("runs/readings", "folder for the table, and one folder a row below it", path=True)
@@ -58,11 +61,12 @@ def main(argv: list[str] | None = None) -> None:
 
         from . import _readings
 
-        chosen, reuse = _sweep.choose(config.rows, _readings.NAMES), _sweep.reused(config.reuse)
+        reuse = _sweep.reused(config.reuse)
         devices.start(cache_dir() / "programs")
         base, source = sweep.open_source(experiment_of(config))
         info = source.weights.info if source.weights else None
         rows = _readings.rows(base, info, config.conv1_seeds, config.conv1_epochs)
+        chosen = _sweep.choose(config.rows, [row.name for row in rows])
         planned = sweep.plan_rows(rows, source, reuse)
         plan = [row for row in planned if row.row.name in chosen or row.status == sweep.DONE]
         del source

@@ -206,9 +206,11 @@ def convert(
       InputError: if any name is missing, unknown or mis-shaped, or a number is none.
     """
     refuse_misfits(f"{file}", *_shapes(arrays, names, model, layout))
-    bad = [name for name in names.values() if arrays[name].dtype.kind != "f" or not np.isfinite(arrays[name]).all()]
+    bad = [name for path, name in names.items() if not _are_weights(arrays[name], path[-1])]
     if bad:
-        raise InputError(f"{file}: weights must be finite floating-point numbers, not so in {_some(bad, ', ')}")
+        raise InputError(
+            f"{file}: weights must be finite floating-point numbers, variances 0 or more, not so in {_some(bad, ', ')}"
+        )
     flattened = model.width(model.before(model.dense[0]) or model.dense[0])  # channels of the map that is flattened
     return traverse_util.unflatten_dict(
         {
@@ -216,6 +218,11 @@ def convert(
             for path, name in names.items()
         }
     )
+
+
+def _are_weights(array: np.ndarray, leaf: str) -> bool:
+    is_finite = array.dtype.kind == "f" and bool(np.isfinite(array).all())
+    return is_finite and (leaf != "var" or bool((array >= 0).all()))
 
 
 def fits(arrays: Mapping[str, np.ndarray], names: Mapping[Any, str], model: Model) -> bool:

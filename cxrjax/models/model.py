@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import math
 import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -22,6 +23,21 @@ class Preprocessing:
     std: tuple[float, ...]
     range: float  # 1 for torchvision, 255 for caffe
     channels: Literal["RGB", "BGR", "L"]  # L: one, grey
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be done to a pixel.
+
+        Raises:
+          ValueError: naming the rule.
+        """
+        if self.channels not in ("RGB", "BGR", "L"):
+            raise ValueError(f"channels must be RGB, BGR or L, got {self.channels!r}")
+        if not len(self.mean) == len(self.std) == len(self.channels):
+            raise ValueError(
+                f"mean and std must have a number for each of {self.channels}, got {self.mean}, {self.std}"
+            )
+        if not all(map(math.isfinite, (*self.mean, *self.std, self.range))) or min(*self.std, self.range) <= 0:
+            raise ValueError(f"mean must be finite, std and range above 0, got {self.mean}, {self.std}, {self.range}")
 
 
 # https://docs.pytorch.org/vision/stable/models/generated/torchvision.models.alexnet.html

@@ -192,7 +192,10 @@ def _read_info(file: Path) -> WeightsInfo:
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))
         fields["layers"] = tuple(fields["layers"])
-        fields["trained_on"] = tuple(fields.get("trained_on", ("ImageNet",)))  # once there was nothing else
+        # Once there was nothing else. A name that nothing knows would pass for images that no run has.
+        fields["trained_on"] = sources.data_sets(",".join(fields.get("trained_on", ["ImageNet"])))
+        if not fields["trained_on"]:
+            raise ValueError("trained_on must name a data set")
         pixels = fields["preprocessing"]
         pixels |= {"mean": tuple(pixels["mean"]), "std": tuple(pixels["std"])}
         if "variant" in fields:  # as written before networks had names

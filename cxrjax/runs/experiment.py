@@ -100,13 +100,15 @@ def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] 
             "external_unknown": int((external.table["patient"] == "").sum()),
             "external_enlarged": opened[1].enlarged,
         }
+    seen = notes.seen_by_weights(data.weights, _images(data.store, external))
+    if seen:
+        log.warning("%s", reasons(code("weights_have_seen", **seen), ENGLISH))
     with _claimed(config, prepared.resolved) as folder:
         scored = _score(prepared, external, _train(prepared, folder))
         first = seed_batches.place_of(folder / "checkpoints", config.first_seed)
         dream = dreams.first_dream(prepared.net, trained.read_head(first, scored.hashes[0]))
         run_tables = _tables(prepared, external, scored)
         arm_tables = {name: _arm(name, arm, data) for name, arm in arms(config).items()}
-        seen = notes.seen_by_weights(data.weights, _images(data.store, external))
         facts = results.Facts(
             dataclasses.asdict(prepared.resolved),
             tables.environment(data.weights, prepared.net.model, config.retrain_from, jax.devices()[0].device_kind),
@@ -151,8 +153,6 @@ def prepare(config: ExperimentConfig, data: Data) -> Prepared:
     cohorts = setup.draw(config, data.store, data.about.source)
     _log_cohorts(config, cohorts)
     net = setup.build(config, data.weights)
-    if seen := notes.seen_by_weights(data.weights, _images(data.store)):
-        log.warning("%s", reasons(code("weights_have_seen", **seen), ENGLISH))
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     hashes = hash_rows(data.store.images, cohorts.rows)
     data_sha256 = setup.data_digest(hashes, data.store.table)

@@ -152,7 +152,7 @@ class Trainer:
         """Where an interrupted training had come to, as `Progress.pack` gave it."""
         example = jax.eval_shape(functools.partial(initial_states, self.net, self.optimizer), self.planner.seeds)
         extra = len(self.planner.seeds) - len(self.runs)
-        saved = [packed["states"][name] for name in sorted(packed["states"])]
+        saved = [packed["states"][name] for name in sorted(packed["states"], key=int)]
         whole = (np.concatenate([leaf, *[leaf[:1]] * extra]) if extra else leaf for leaf in saved)
         leaves = [devices.put(self.mesh, leaf, devices.SEED) for leaf in whole]
         states = jax.tree.unflatten(jax.tree.structure(example), leaves)

@@ -10,6 +10,7 @@ import pytest
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import TASKS
+from cxrjax.models import registry
 from cxrjax.models.alexnet import STAGES
 from cxrjax.models.pretrained import WeightsInfo
 from cxrjax.models.registry import TORCHVISION
@@ -37,7 +38,6 @@ def rows(layers=STAGES, base=BASE):
 
 def test_each_row_changes_its_own_reading_alone():
     found = rows()
-    assert tuple(found) == readings.NAMES
     changed = {
         name: {
             field: getattr(row.config, field)
@@ -89,10 +89,23 @@ def test_without_weights_fc8_is_not_available_and_the_base_says_so():
 
 
 def test_rows_are_chosen_by_name():
-    assert _sweep.choose("", readings.NAMES) == readings.NAMES
-    assert _sweep.choose("pa, base", readings.NAMES) == ("base", "pa")
+    names = tuple(rows())
+    assert _sweep.choose("", names) == names
+    assert _sweep.choose("pa, base", names) == ("base", "pa")
     with pytest.raises(InputError, match=r"--rows must be of base,fc8,.*, got 'lateral'"):
-        _sweep.choose("base,lateral", readings.NAMES)
+        _sweep.choose("base,lateral", names)
+
+
+def test_rows_of_another_network_are_called_after_its_stages_and_none_is_the_base_again():
+    base = dataclasses.replace(BASE, model="resnet18", retrain_from="fc", view="PA")
+    seen = dataclasses.replace(info(registry.RESNET18.stages), model="resnet18", trained_on=("NIH", "MIMIC"))
+    found = {row.name: row for row in readings.rows(base, seen, 2, 10)}
+    assert list(found) == ["base", "stem", "image", "no_flip", "random"]
+    assert found["stem"].config.retrain_from == "stem" and found["base"].label.endswith("NIH, MIMIC weights")
+    from_layer4 = {
+        row.name: row for row in readings.rows(dataclasses.replace(base, retrain_from="layer4"), None, 2, 10)
+    }
+    assert from_layer4["fc"].config.retrain_from == "fc" and from_layer4["fc"].unavailable
 
 
 @pytest.fixture
@@ -211,7 +224,7 @@ def test_a_finished_row_that_was_damaged_since_is_a_failed_one(call, tmp_path, c
     assert call("--rows=base,pa") == 0
     (tmp_path / "out" / "pa" / "results.csv").unlink()
     assert call() == 2
-    assert "1 of 7 rows failed: pa: " in capsys.readouterr().err.splitlines()[-1]
+    assert "1 of 6 rows failed: pa: " in capsys.readouterr().err.splitlines()[-1]
     assert pd.read_csv(tmp_path / "out" / "readings.csv").set_index("row").loc["pa", "status"] == "failed"
 
 

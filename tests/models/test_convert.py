@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from cxrjax.models import alexnet, convert, foreign_files, registry, sources
+from cxrjax.models import alexnet, convert, foreign_files, pretrained, registry, sources
 from cxrjax.models.sources import File, Source
 from experiments.convert_weights import packaged
 from tests.models import torch_alexnet, toy
@@ -150,13 +150,26 @@ def test_bias_of_other_length_than_the_classes(tmp_path, states):
 def test_numbers_that_are_none(tmp_path, states, value):
     state = states["torchvision"] | {"features.0.bias": np.full(64, value, np.float32)}
     text = message(convert.read_state_dict, save_safetensors(tmp_path / "a.safetensors", state))
-    assert text.endswith("finite floating-point numbers, not so in features.0.bias")
+    assert text.endswith("finite floating-point numbers, variances 0 or more, not so in features.0.bias")
+
+
+def test_a_negative_variance_is_refused():
+    model = registry.RESNET18
+    shapes = traverse_util.flatten_dict(model.variable_shapes())
+    state = {
+        name: np.ones(foreign_files.file_shape(shapes[path].shape, "OIHW"), np.float32)
+        for path, name in pretrained.state_names(model).items()
+    }
+    state["layer1.0.bn1.bias"] -= 2
+    assert pretrained.from_state_dict(state, model)["batch_stats"]
+    state["layer1.0.bn1.running_var"][3] = -1e-3
+    assert message(pretrained.from_state_dict, state, model).endswith("not so in layer1.0.bn1.running_var")
 
 
 def test_integers_are_refused(tmp_path, states):
     state = states["torchvision"] | {"features.0.bias": np.zeros(64, np.int32)}
     text = message(convert.read_state_dict, save_safetensors(tmp_path / "a.safetensors", state))
-    assert "floating-point numbers, not so in features.0.bias" in text
+    assert text.endswith("not so in features.0.bias")
 
 
 def test_published_name_with_another_hash(tmp_path):

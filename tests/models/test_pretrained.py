@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
+import pytest
 
 from cxrjax.models import foreign_files, pretrained, registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
@@ -57,6 +59,36 @@ def test_weights_of_before_trained_on_was_kept_are_imagenets(tmp_path):
     del fields["trained_on"]
     (folder / "weights.json").write_text(json.dumps(fields))
     assert pretrained.load_weights(folder).info.trained_on == ("ImageNet",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"trained_on": ["NHI"]}, "trained_on must be of ImageNet, NIH, .*, got NHI"),
+        ({"trained_on": "NIH"}, "got N, I, H"),
+        ({"trained_on": []}, "trained_on must name a data set"),
+        ({"trained_on": None}, "must describe the weights beside it"),
+        ({"preprocessing": {"channels": "RBG"}}, "channels must be RGB, BGR or L, got 'RBG'"),
+        ({"preprocessing": {"std": [1.0]}}, "a number for each of RGB"),
+        ({"preprocessing": {"std": [0.0, 1.0, 1.0]}}, "std and range above 0"),
+        ({"preprocessing": {"mean": "abc"}}, "must describe the weights beside it"),
+        ({"preprocessing": {"range": None}}, "must describe the weights beside it"),
+    ],
+)
+def test_an_edited_description_is_refused(tmp_path, changes, told):
+    info = WeightsInfo("torchvision", "a", "0", "alexnet", ("fc8",), registry.TORCHVISION)
+    pretrained.save_weights(tmp_path / "weights", Weights({"fc8": {"bias": np.zeros(2, np.float32)}}, info))
+    file = tmp_path / "weights" / "weights.json"
+    fields = json.loads(file.read_text())
+    pixels = fields["preprocessing"] | changes.get("preprocessing", {})
+    file.write_text(json.dumps(fields | changes | {"preprocessing": pixels}))
+    assert re.search(f"^{file}: .*{told}", message(pretrained.load_weights, tmp_path / "weights"))
+
+
+def test_names_of_data_sets_in_another_case_are_the_same(tmp_path):
+    info = WeightsInfo("torchvision", "a", "0", "alexnet", ("fc8",), registry.TORCHVISION, ("nih", "mimic"))
+    pretrained.save_weights(tmp_path / "weights", Weights({"fc8": {"bias": np.zeros(2, np.float32)}}, info))
+    assert pretrained.load_weights(tmp_path / "weights").info.has_seen("NIH")
 
 
 def test_missing_weights_are_told_with_the_command_that_makes_them(tmp_path):

@@ -1,6 +1,7 @@
 """The loop on a small network over real pixels: exactness of seeds, pipelines, banks and resumption."""
 
 import functools
+import types
 from dataclasses import replace
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, devices
 from cxrjax.models import transfer
 from cxrjax.models.registry import ALEXNET
 from cxrjax.storage import checkpoint, store
@@ -198,3 +199,17 @@ def test_train_labels_are_learned_and_true_ones_are_validated(resident, labels, 
     assert wrong < 0.3
     of_true = [np.mean(x.argmax(-1) == labels[run.train]) for x in fitted.val_logits]
     np.testing.assert_allclose([right, wrong], of_true, rtol=1e-6)  # float32
+
+
+def test_over_a_thousand_arrays_come_back_in_their_order(monkeypatch):
+    params = {f"{i:04d}": np.full((1, 1), i, np.float32) for i in range(1001)}  # as many as momentum of 250 layers
+    key = jax.random.split(jax.random.key(0), 1)
+    states = step.TrainState(np.zeros(1, np.int32), params, (), key, {})
+    history = loop.History(*(np.zeros((1, 1)) for _ in loop.History._fields))
+    monkeypatch.setattr(loop, "initial_states", lambda *_: states)
+    trainer = types.SimpleNamespace(
+        net=None, optimizer=None, planner=types.SimpleNamespace(seeds=np.arange(1)), runs=[None],
+        mesh=devices.mesh(1, 8),
+    )  # fmt: skip
+    back = loop.Trainer.restore(trainer, loop.Progress(1, states, history).pack())
+    assert [int(x[0, 0]) for x in back.states.params.values()] == list(range(1001))
