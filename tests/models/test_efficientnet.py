@@ -105,3 +105,16 @@ def test_a_block_is_left_out_for_whole_examples():
     without, added = values[np.argsort(counts)]
     np.testing.assert_allclose(still[0].reshape(-1), without + 0.95 * (added - without), rtol=1e-5, atol=1e-6)
     assert counts.min() / 2000 == pytest.approx(0.05, abs=0.025)  # 5 SD
+
+
+def test_running_statistics_take_a_hundredth_of_each_batch():
+    model = dataclasses.replace(MODEL, options=(("divisor", 8),))
+    network, x = model.build("stem", "stem"), jax.random.normal(jax.random.key(0), (2, 9, 9, 3))
+    variables = network.init(jax.random.key(1), x)
+    means = []
+    for _ in range(2):
+        mask = jnp.ones(2, bool)
+        _, updated = network.apply(variables, x, True, batch_mask=mask, mutable=["batch_stats"])
+        variables = {**variables, **updated}
+        means.append(np.asarray(updated["batch_stats"]["stem"]["norm"]["mean"]))
+    np.testing.assert_allclose(means[1], 1.99 * means[0], rtol=1e-5)  # 0.01 b, then 0.99 of that and 0.01 b more
