@@ -1,20 +1,23 @@
-"""The parts of training that `benchmark_step` times, as cxrjax runs them, and the setting they share with PyTorch."""
+"""The parts of training that benchmarks time, as cxrjax runs them, and the setting they share with PyTorch."""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from cxrjax.base import InputError, devices
 from cxrjax.interpret import dream, objectives
 from cxrjax.models import pretrained, registry, transfer
 from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights, WeightsInfo
+from cxrjax.models.transfer import RetrainedHead
 from cxrjax.training import inputs, loop
 from cxrjax.training import plan as planning
 from cxrjax.training import step as training_step
@@ -31,57 +34,81 @@ OF_SEEDS = ("head", "step", "evaluation")  # parts whose work grows with the num
 
 
 class Setting(NamedTuple):
-    """One choice of sizes; both sides get the same weights, pixels and augmentations."""
+    """One choice of network and sizes; both sides get the same weights, pixels and augmentations."""
 
-    weights: Weights | None  # None: nothing is frozen, all is random
-    retrain_from: str
-    dtype: str
+    net: transfer.Network
     batch: int
     seeds: int
     steps: int  # of a timed call
-    images: np.ndarray  # [T * B, 256, 256] u8
+    images: np.ndarray  # [T * B, source, source] u8
     labels: np.ndarray  # [T * B] i32
     plan: Plan  # leaves [S, T, B, ...], nothing masked
 
     @property
     def model(self) -> Model:
         """The network."""
-        return self.weights.model if self.weights else registry.ALEXNET
+        return self.net.model
+
+    @property
+    def head(self) -> RetrainedHead:
+        """Where it is cut, and what its BatchNorm does in training."""
+        return cast(RetrainedHead, self.net.head)
 
 
-def load_weights(folder: str, retrain_from: str) -> Weights | None:
-    """Converted weights; for `random`, random ones of the frozen layers, None if there are none.
+def network(
+    weights: Weights, retrain_from: str, dtype: str = "float32", image_size: int = 0, batch_norm: str = "frozen"
+) -> transfer.Network:
+    """A network of two classes, cut; arguments as `transfer.build_transfer_model`.
 
     Raises:
-      InputError: if the folder holds no weights.
+      InputError: if it has no such stage, or sees nothing of so small an image.
     """
-    if folder != "random":
-        return pretrained.load_weights(folder)
-    model = registry.ALEXNET
-    last = model.before(retrain_from)
-    if last is None:
-        return None
-    example = jnp.zeros(model.input_shape(), jnp.float32)
-    params = jax.jit(model.build(stop=last).init)(jax.random.key(0), example)["params"]
-    return Weights(params, WeightsInfo("random", "", "", model.name, tuple(params), model.preprocessing))
+    model = weights.model
+    if 0 < image_size < model.smallest:
+        raise InputError(f"--image_size must be 0 or {model.smallest} or more for {model.label}, got {image_size}")
+    start = model.first_retrained(retrain_from, "--retrain_from")
+    return transfer.build_transfer_model(weights, start, CLASSES, model, dtype, image_size, batch_norm)
 
 
-def setting(weights: Weights | None, retrain_from: str, dtype: str, batch: int, seeds: int, steps: int) -> Setting:
+def load_weights(folder: str, name: str) -> Weights:
+    """Converted weights; for `random`, random ones of the network of that name.
+
+    Raises:
+      InputError: if the folder holds no weights, or those of another network than `name`, which may be empty.
+    """
+    if folder == "random":
+        return random_weights(registry.get(name or registry.ALEXNET.name))
+    weights = pretrained.load_weights(folder)
+    if name not in ("", weights.model.name):
+        raise InputError(f"--model={name} is not the network of --weights={folder}, which is {weights.model.name}")
+    return weights
+
+
+def random_weights(model: Model) -> Weights:
+    """Kernels normal with variance 2 / fan_in, so that no layer fades, drawn by NumPy: compiling Flax's own first
+    weights of ResNet-50 takes half a minute."""
+    rng, arrays = np.random.default_rng(0), {}
+    for path, leaf in traverse_util.flatten_dict(model.variable_shapes()).items():
+        if len(leaf.shape) > 1:
+            scale = np.float32((2 / math.prod(leaf.shape[:-1])) ** 0.5)
+            arrays[path] = scale * rng.standard_normal(leaf.shape, np.float32)
+        else:
+            arrays[path] = np.full(leaf.shape, path[-1] in ("scale", "var"), np.float32)
+    variables = traverse_util.unflatten_dict(arrays)
+    info = WeightsInfo("random", "", "", model.name, tuple(variables["params"]), model.preprocessing)
+    return Weights(variables["params"], info, variables.get("batch_stats", {}))
+
+
+def setting(net: transfer.Network, batch: int, seeds: int, steps: int) -> Setting:
     """Random pixels, which take as long as radiographs, and the first epoch's plan of each seed over them."""
-    rng = np.random.default_rng(0)
+    rng, model = np.random.default_rng(0), net.model
     count = batch * steps
-    model = weights.model if weights else registry.ALEXNET
     images = rng.integers(0, 256, (count, model.source, model.source), dtype=np.uint8)
     labels = rng.integers(0, CLASSES, count, dtype=np.int32)
     rows = np.arange(count, dtype=np.int32)
     plans = [planning.epoch(jax.random.key(seed), 0, rows, batch, steps, model.offsets) for seed in range(seeds)]
     plan = Plan(*(np.stack([np.asarray(x) for x in leaves]) for leaves in zip(*plans, strict=True)))
-    return Setting(weights, retrain_from, dtype, batch, seeds, steps, images, labels, plan)
-
-
-def cut(chosen: Setting) -> transfer.Network:
-    """The network of a setting; the one place where the dtype goes in."""
-    return transfer.build_transfer_model(chosen.weights, chosen.retrain_from, CLASSES, dtype=chosen.dtype)
+    return Setting(net, batch, seeds, steps, images, labels, plan)
 
 
 def initial_key(seed: int) -> jax.Array:
@@ -92,35 +119,45 @@ def initial_key(seed: int) -> jax.Array:
 def count(part: str, chosen: Setting) -> Count:
     """FLOPs and bytes of one step of a part, as the compiler counts them in cxrjax's programs.
 
+    FLOPs are counted before the compiler optimises (its library calls hide theirs); bytes after it, when work is fused.
     Augmentation is not counted: it reads and writes each pixel once.
     """
+    total = Count(0, 0)
+    for lowered, times in _programs(part, chosen):
+        needed = Count(lowered.cost_analysis()["flops"], lowered.compile().cost_analysis()["bytes accessed"])
+        total = total.plus(needed.times(times))
+    return total
+
+
+def memory(part: str, chosen: Setting) -> float:
+    """MB of arguments and temporaries of a part's largest program, one seed, as the compiler lays it out."""
+    analyses = [lowered.compile().memory_analysis() for lowered, _ in _programs(part, chosen)]
+    return max(used.argument_size_in_bytes + used.temp_size_in_bytes for used in analyses) / 1e6
+
+
+def _programs(part: str, chosen: Setting) -> list[tuple[Any, int]]:
+    """The programs of one step of a part, lowered, and how often each runs."""
     if part == "dream":
         ascend, params, image = _ascent(chosen)
-        return _counted(ascend, params, None, image, ())
-    net, batch, seeds = cut(chosen), chosen.batch, chosen.seeds
+        return [(ascend.lower(params, None, image, ()), 1)]
+    net, batch, seeds = chosen.net, chosen.batch, chosen.seeds
     pixels = jax.ShapeDtypeStruct((batch, net.model.crop, net.model.crop), jnp.uint8)
-    frozen = net.model.before(chosen.retrain_from) is not None
-    trunk = _counted(net.trunk.run, net.trunk.variables, pixels) if frozen else Count(0, 0)
+    trunk = [cast(Any, net.trunk.run).lower(net.trunk.variables, pixels)] if net.trunk.variables else []
     if part == "trunk":
-        return trunk
+        return [(program, 1) for program in trunk]
     activations: Any = jax.ShapeDtypeStruct((batch, *net.trunk.shape), net.trunk.dtype)
     variables = jax.eval_shape(net.initial, jax.random.key(0))
+    options = {} if net.dense else devices.convolution_options()
     if part == "evaluation":
-        head = _counted(jax.jit(lambda variables, x: net.head(variables, x, None, None)[0]), variables, activations)
-        return trunk.plus(head.times(seeds))
+        head = jax.jit(lambda variables, x: net.head(variables, x, None, None)[0], compiler_options=options)
+        return [*((program, 1) for program in trunk), (head.lower(variables, activations), seeds)]
     label: Any = jax.ShapeDtypeStruct((batch,), jnp.int32)
     mask: Any = jax.ShapeDtypeStruct((batch,), jnp.bool_)
     optimizer = make_optimizer(RECIPES["poster"], chosen.steps)
     initial = functools.partial(training_step.init, optimizer=optimizer, dropout_key=jax.random.key(0))
-    step = jax.jit(training_step.make_step(net.head, optimizer))
-    head = _counted(step, jax.eval_shape(initial, variables), Batch(activations, label, mask))
-    return (head if part == "head" else trunk.plus(head)).times(seeds)
-
-
-def _counted(program: Any, *examples: Any) -> Count:
-    """FLOPs before the compiler optimises (its library calls hide theirs); bytes after it, when work is fused."""
-    lowered = program.lower(*examples)
-    return Count(lowered.cost_analysis()["flops"], lowered.compile().cost_analysis()["bytes accessed"])
+    step = jax.jit(training_step.make_step(net.head, optimizer), compiler_options=options)
+    lowered = step.lower(jax.eval_shape(initial, variables), Batch(activations, label, mask))
+    return [(program, seeds) for program in ([] if part == "head" else trunk) + [lowered]]
 
 
 def images_a_step(part: str, chosen: Setting) -> int:
@@ -137,23 +174,28 @@ def work(part: str, chosen: Setting) -> Work:
 
 def _trunk(chosen: Setting) -> Callable[[], Any]:
     """Crop, flip, normalise and frozen layers over a batch; the batches of one seed."""
-    net, pipeline = cut(chosen), inputs.Resident(jnp.asarray(chosen.images), chosen.model.crop)
+    net, pipeline = chosen.net, inputs.Resident(jnp.asarray(chosen.images), chosen.model.crop)
     plan = Plan(*(leaf[0] for leaf in chosen.plan))
     return lambda: [net.trunk(pixels) for pixels in pipeline.batches(plan)]
 
 
 def _head(chosen: Setting) -> Callable[[], Any]:
-    """Steps of all seeds in the trainer's one compiled call, activations ready."""
-    net = cut(chosen)
-    ready = jax.block_until_ready(
-        _activations(net, inputs.Resident(jnp.asarray(chosen.images), net.model.crop), chosen.plan)
-    )
-    return _advancing(net, chosen, lambda: ready)
+    """Steps of all seeds in the trainer's one compiled call, what enters the head being ready."""
+    if not chosen.net.trunk.variables:
+        return _step(chosen)
+    ready = jnp.asarray(head_inputs(chosen), chosen.net.trunk.dtype)
+    return _advancing(chosen.net, chosen, lambda: ready)
+
+
+def head_inputs(chosen: Setting) -> np.ndarray:
+    """What enters the head, [S, T, B, ...] f32, random: to run a trunk of VGG over it takes longer than all else."""
+    shape = (*chosen.plan.index.shape, *chosen.net.trunk.shape)
+    return np.random.default_rng(0).random(shape, np.float32)
 
 
 def _step(chosen: Setting) -> Callable[[], Any]:
     """Augmentation, trunk and head steps of all seeds."""
-    net, pipeline = cut(chosen), inputs.Resident(jnp.asarray(chosen.images), chosen.model.crop)
+    net, pipeline = chosen.net, inputs.Resident(jnp.asarray(chosen.images), chosen.model.crop)
     return _advancing(net, chosen, lambda: _activations(net, pipeline, chosen.plan))
 
 
@@ -183,7 +225,7 @@ def _activations(net: transfer.Network, pipeline: Pipeline, plan: Plan) -> jax.A
 
 def _ascent(chosen: Setting) -> tuple[Any, Any, jax.Array]:
     """Program, parameters and image of an iteration of gradient ascent."""
-    net = cut(chosen)
+    net = chosen.net
     params = (transfer.layers(net, jax.jit(net.initial)(initial_key(0))), objectives.class_logit(net, 1))
     objective = objectives.channel_objective(net)
     parts = (dream.OCTAVES.parametrisation, None, dream.OCTAVES.optimiser)
@@ -205,14 +247,14 @@ def _dream(chosen: Setting) -> Callable[[], Any]:
 
 
 def first_image(chosen: Setting) -> np.ndarray:
-    """What a dream starts from: the upper left corner of the first image, [227, 227] f32."""
+    """What a dream starts from: the upper left corner of the first image, [crop, crop] f32."""
     crop = chosen.model.crop
     return chosen.images[0, :crop, :crop].astype(np.float32)
 
 
 def _evaluation(chosen: Setting) -> Callable[[], Any]:
     """Logits of batches of centre crops: the trunk once for all seeds, then each seed's head."""
-    net, pipeline = cut(chosen), inputs.Resident(jnp.asarray(chosen.images), chosen.model.crop)
+    net, pipeline = chosen.net, inputs.Resident(jnp.asarray(chosen.images), chosen.model.crop)
     centre = planning.centre(np.arange(len(chosen.images)), chosen.batch, net.model.centre)
     variables = jax.jit(jax.vmap(net.initial))(jnp.stack([initial_key(seed) for seed in range(chosen.seeds)]))
 
@@ -228,8 +270,8 @@ def _evaluation(chosen: Setting) -> Callable[[], Any]:
 _PARTS = {"trunk": _trunk, "head": _head, "step": _step, "dream": _dream, "evaluation": _evaluation}
 
 
-def choose(text: str, retrain_from: str) -> tuple[str, ...]:
-    """The parts of a flag, each once; the trunk is left out where no layer is frozen.
+def choose(text: str, net: transfer.Network) -> tuple[str, ...]:
+    """The parts of a flag, each once; the trunk is left out where no stage is frozen.
 
     Raises:
       InputError: if a part is not known, or none is left.
@@ -238,9 +280,9 @@ def choose(text: str, retrain_from: str) -> tuple[str, ...]:
     unknown = [name for name in names if name not in _PARTS]
     if unknown:
         raise InputError(f"--parts must be of {','.join(_PARTS)}, got {unknown[0]!r}")
-    chosen = tuple(name for name in names if name != "trunk" or registry.ALEXNET.before(retrain_from))
+    chosen = tuple(name for name in names if name != "trunk" or net.trunk.variables)
     if not chosen:
-        raise InputError(f"--parts={text}: with --retrain_from={retrain_from} no layer is frozen")
+        raise InputError(f"--parts={text}: all stages are retrained, so there is no trunk")
     return chosen
 
 

@@ -23,7 +23,7 @@ from cxrjax.training import inputs, loop
 from cxrjax.training.optimizer import RECIPES
 from cxrjax.training.plan import SeedData, Workload
 
-from ._benchmark_parts import Setting, cut
+from ._benchmark_parts import Setting
 from ._timing import say
 
 
@@ -49,7 +49,7 @@ def measure(chosen: Setting, sizes: Sizes, other: Callable[[], Epoch] | None) ->
     """Times the protocol.
 
     Args:
-      chosen: weights, cut, dtype and batch size; its images are not used.
+      chosen: network and batch size; its images are not used.
       sizes: see `Sizes`.
       other: runs one epoch of one seed in PyTorch; None: no comparison.
 
@@ -95,7 +95,7 @@ def _fit(chosen: Setting, sizes: Sizes, on_epoch: Callable[[loop.Progress], None
     recipe = dataclasses.replace(
         RECIPES["poster"], epochs=sizes.measured + 1, batch_size=chosen.batch, augment_bank=sizes.slots
     )
-    loop.fit(Workload(cut(chosen), pipeline, labels, recipe), runs, on_epoch=on_epoch)
+    loop.fit(Workload(chosen.net, pipeline, labels, recipe), runs, on_epoch=on_epoch)
 
 
 def _extrapolate(sizes: Sizes, own: list[float], theirs: list[Epoch]) -> dict[str, Any]:

@@ -7,15 +7,18 @@ import importlib.metadata
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
+
+from cxrjax.models import transfer
+from cxrjax.models.transfer import Network, RetrainedHead
 
 from ._ceilings import Ceiling, Count
 from ._timing import Ratio, Timing
 
 OWN = "cxrjax"
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "torchvision")
 _COLUMNS = (
     *("part", "batch", "seeds", "program", "ms a step", "images/s", "compile s", "GFLOP", "MB", "floor ms", "bound by"),
     *("share of the ceiling", "time / cxrjax's (median of ratios)"),
@@ -80,11 +83,12 @@ def _version(package: str) -> str | None:
 
 
 def content(
-    config: Any, ceilings: dict[str, float], rows: list[dict[str, Any]], protocol: dict[str, Any] | None
+    config: Any, ceilings: dict[str, float], rows: list[dict[str, Any]], protocol: dict[str, Any] | None, net: Network
 ) -> dict[str, Any]:
     """What benchmark.json holds."""
     return {
         "config": dataclasses.asdict(config),
+        "network": transfer.facts(net.model, None, cast(RetrainedHead, net.head).start),
         "environment": environment(),
         "ceilings": ceilings,
         "rows": rows,
@@ -94,12 +98,10 @@ def content(
 
 def markdown(results: dict[str, Any]) -> str:
     """The table that people read."""
-    where, ceilings, config = results["environment"], results["ceilings"], results["config"]
-    device = where["device"] if where["backend"] != "cpu" else f"{where['processor']}, {where['cores']} cores"
-    versions = ", ".join(f"{name} {where[name]}" for name in _PACKAGES if where[name])
+    ceilings, config, network = results["ceilings"], results["config"], results["network"]
     lines = [
-        f"Benchmark on {device}; {versions}; {config['dtype']}, retrained from {config['retrain_from']}, "
-        f"median (fastest-slowest) of {config['repeats']}.",
+        f"{title(results['environment'])}; {network['label']} of {network['crop']} pixels, {config['dtype']}, "
+        f"retrained from {network['retrained'][0]}, median (fastest-slowest) of {config['repeats']}.",
         "",
         "Ceilings: " + ", ".join(_ceiling(name, value) for name, value in ceilings.items()) + ".",
         "",
@@ -110,6 +112,13 @@ def markdown(results: dict[str, Any]) -> str:
     if results["protocol"]:
         lines += ["", protocol_line(results["protocol"])]
     return "\n".join(lines) + "\n"
+
+
+def title(where: dict[str, Any]) -> str:
+    """Device and versions, of `environment`."""
+    device = where["device"] if where["backend"] != "cpu" else f"{where['processor']}, {where['cores']} cores"
+    versions = ", ".join(f"{name} {where[name]}" for name in _PACKAGES if where[name])
+    return f"Benchmark on {device}; {versions}"
 
 
 def _ceiling(name: str, value: float) -> str:

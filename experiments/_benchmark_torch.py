@@ -1,4 +1,4 @@
-"""The parts of `benchmark_step` in PyTorch: same weights, pixels, augmentations and frozen trunk; a loop over seeds."""
+"""The parts of `_benchmark_parts` in PyTorch: same weights, pixels and augmentations; a loop over seeds."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from cxrjax.base import InputError
-from cxrjax.models.model import Preprocessing
+from cxrjax.models import transfer
 
 from . import _benchmark_protocol as protocol
+from . import _torch_networks as networks
 from . import _torch_reference as reference
-from ._benchmark_parts import CLASSES, RATE, Setting, cut, first_image, initial_key
+from ._benchmark_parts import RATE, Setting, first_image, head_inputs, initial_key
 from ._timing import Work
 
 
@@ -47,6 +48,15 @@ def wait(result: Any) -> Any:
     return result
 
 
+def peak_memory(work: Work) -> float | None:
+    """MB that PyTorch holds at most on the GPU during one call; None on CPU, which does not count them."""
+    if not torch.cuda.is_available():
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    wait(work.run())
+    return float(torch.cuda.max_memory_allocated()) / 1e6
+
+
 def compiled(function: Any) -> Any:
     """torch.compile; every seed's head has a graph of its own if it must."""
     torch._dynamo.config.cache_size_limit = 64
@@ -73,9 +83,9 @@ class Parts:
         index, offset, flip = (np.array(x) for x in (chosen.plan.index, chosen.plan.offset, chosen.plan.flip))
         self.index, self.offset, self.flip = (torch.from_numpy(x).to(device) for x in (index, offset, flip))
         self.labels = torch.from_numpy(chosen.labels[index]).to(device, torch.int64)
-        self.initial = jax.jit(cut(chosen).initial)
+        self.initial = jax.jit(chosen.net.initial)
         trunk, _ = self._model(0)
-        self.program = reference.program(trunk, self._preprocessing(), device, chosen.dtype, compiler)
+        self.program = reference.program(trunk, chosen.model, device, compiler)
 
     def run(self, part: str) -> Callable[[], Any]:
         """The function that runs all steps of a part."""
@@ -90,23 +100,19 @@ class Parts:
 
     def learners(self) -> list[reference.Learner]:
         """The heads of all seeds, in training mode."""
-        heads = [self._model(seed)[1] for seed in range(self.chosen.seeds)]
+        heads = [networks.train(self._model(seed)[1], self.chosen.head.batch_norm) for seed in range(self.chosen.seeds)]
         return [reference.Learner(head, torch.optim.SGD(head.parameters(), RATE)) for head in heads]
 
     def pixels(self, seed: int, step: int) -> Any:
-        """The augmented batch [B, 227, 227] u8 of a step."""
+        """The augmented batch [B, crop, crop] u8 of a step."""
         images = self.images[self.index[seed, step]]
-        return self.program.crop_flip(images, self.offset[seed, step], self.flip[seed, step])
+        return self.program.crop_flip(images, self.offset[seed, step], self.flip[seed, step], self.chosen.model.crop)
 
     def _model(self, seed: int) -> tuple[Any, Any]:
         """Trunk and head with the weights that cxrjax starts this seed from."""
-        weights = self.chosen.weights
-        params = {**(weights.params if weights else {}), **self.initial(initial_key(seed))["params"]}
-        model = reference.filled(dict(self.chosen.model.options)["variant"], CLASSES, params, self.device)
-        return reference.cut(model, self.chosen.retrain_from)
-
-    def _preprocessing(self) -> Preprocessing:
-        return self.chosen.model.preprocessing
+        net = self.chosen.net
+        variables = transfer.layers(net, self.initial(initial_key(seed)))
+        return networks.cut(networks.filled(net.model, variables, self.device), net.model, self.chosen.head.start)
 
     def _each(self) -> list[tuple[int, int]]:
         """(step, seed) in the order of the work."""
@@ -116,13 +122,17 @@ class Parts:
         return lambda: [self.program.trunk(self.pixels(0, step)) for step in range(self.chosen.steps)]
 
     def _head(self) -> Callable[[], Any]:
-        learners = self.learners()
-        ready = [self.program.trunk(self.pixels(seed, step)) for step, seed in self._each()]
+        if not self.chosen.net.trunk.variables:
+            return self._step()
+        learners, ready = self.learners(), torch.from_numpy(head_inputs(self.chosen))
+        if ready.ndim > 4:  # maps
+            ready = ready.movedim(-1, 3)
+        ready = ready.to(self.device, getattr(torch, self.chosen.model.dtype))
 
         def run() -> Any:
             return [
-                reference.step(self.program, learners[seed], inputs, self.labels[seed, step])
-                for (step, seed), inputs in zip(self._each(), ready, strict=True)
+                reference.step(self.program, learners[seed], ready[seed, step], self.labels[seed, step])
+                for step, seed in self._each()
             ]
 
         return run
@@ -170,7 +180,7 @@ class PlainEpoch:
         images, labels = protocol.pixels(sizes, chosen.model)
         self.images, self.labels = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device, torch.int64)
         self.program, (self.learner,), self.batch = parts.program, parts.learners(), chosen.batch
-        self.sizes, self.device, self.model = sizes, device, chosen.model
+        self.sizes, self.device, self.model, self.batch_norm = sizes, device, chosen.model, chosen.head.batch_norm
 
     def __call__(self) -> protocol.Epoch:
         """Seconds of both."""
@@ -183,11 +193,11 @@ class PlainEpoch:
     def _train(self) -> float:
         """Mean loss of an epoch."""
         total = torch.zeros((), device=self.device)
-        self.learner.head.train()
+        networks.train(self.learner.head, self.batch_norm)
         for index in torch.randperm(self.sizes.train, device=self.device).split(self.batch):
             offset = torch.randint(0, self.model.offsets, (len(index), 2), device=self.device)
             flip = torch.rand(len(index), device=self.device) < 0.5
-            inputs = self.program.trunk(self.program.crop_flip(self.images[index], offset, flip))
+            inputs = self.program.trunk(self.program.crop_flip(self.images[index], offset, flip, self.model.crop))
             total += len(index) * reference.step(self.program, self.learner, inputs, self.labels[index])
         return total.item() / self.sizes.train
 

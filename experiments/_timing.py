@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from cxrjax.base import InputError
 
@@ -76,29 +76,34 @@ def say(text: str) -> None:
     _terminal.show(f"{time.strftime('%H:%M:%S')} {text}", sys.stderr)
 
 
-def clock(work: Work) -> float:
+Clock: TypeAlias = Callable[[], float]
+"""Seconds: `time.perf_counter`, or `time.process_time`, which other programs on the same cores do not lengthen."""
+
+
+def clock(work: Work, now: Clock = time.perf_counter) -> float:
     """Seconds from the call to the moment its results are there."""
-    start = time.perf_counter()
+    start = now()
     work.wait(work.run())
-    return time.perf_counter() - start
+    return now() - start
 
 
-def interleave(works: dict[str, Work], warmup: int, repeats: int) -> dict[str, Timing]:
+def interleave(works: dict[str, Work], warmup: int, repeats: int, now: Clock = time.perf_counter) -> dict[str, Timing]:
     """Times works in turn, so that a drift of the machine's speed meets all of them alike.
 
     Args:
       works: by name.
       warmup: calls after the first one that are not counted.
       repeats: calls that are; the order of the works is turned round from one to the next.
+      now: what seconds are read from.
     """
-    first = {name: clock(work) for name, work in works.items()}
+    first = {name: clock(work, now) for name, work in works.items()}
     for work in works.values():
         for _ in range(warmup):
             clock(work)
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for repeat in range(repeats):
         for name in list(works) if repeat % 2 == 0 else reversed(list(works)):
-            seconds[name].append(clock(works[name]) / works[name].steps)
+            seconds[name].append(clock(works[name], now) / works[name].steps)
     return {name: Timing(first[name], work.steps, tuple(seconds[name])) for name, work in works.items()}
 
 

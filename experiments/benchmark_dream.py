@@ -110,9 +110,9 @@ def _theirs(config: BenchmarkConfig) -> Work:
     import torch
 
     from cxrjax.interpret import dream
-    from cxrjax.models import registry, transfer
+    from cxrjax.models import transfer
 
-    from . import _benchmark_torch, _torch_reference
+    from . import _benchmark_torch, _torch_networks, _torch_reference
     from ._benchmark_parts import initial_key
     from ._timing import Work
 
@@ -122,9 +122,9 @@ def _theirs(config: BenchmarkConfig) -> Work:
     trunk, heads = None, []
     for seed in range(config.seeds):
         params = transfer.layers(net, initial(initial_key(seed)))
-        trunk, head = _torch_reference.cut(_torch_reference.filled("torchvision", 2, params, device), "fc6")
+        trunk, head = _torch_networks.cut(_torch_networks.filled(net.model, params, device), net.model, "fc6")
         heads.append(head.eval().requires_grad_(False))
-    program = _torch_reference.program(trunk, registry.TORCHVISION, device, "float32", _benchmark_torch.eager)
+    program = _torch_reference.program(trunk, net.model, device, _benchmark_torch.eager)
     start = torch.from_numpy(np.array(_start())).to(device)
     sizes = dream.octave_sizes(len(start), config.octaves, config.scale)
 

@@ -3,9 +3,10 @@
   python -m experiments.benchmark_step --compare=torch
   python -m experiments.benchmark_step --compare=torch --seeds=1,10 --dtype=bfloat16      # on a GPU
   python -m experiments.benchmark_step --compare=torch --parts=step --protocol --epochs=60
+  python -m experiments.benchmark_step --compare=torch --model=resnet50 --retrain_from=all --batch_norm=train
 
 Five minutes on 2 idle CPU cores, ten beside PyTorch; the protocol adds ten. Expected beside PyTorch eager on 2 CPU
-cores: a whole step (batch 64, fresh augmentation, retrained from fc6) at least as fast, a head step 1.7 times, the
+cores: a whole step (batch 64, fresh augmentation, AlexNet from fc6) at least as fast, a head step 1.7 times, the
 ten-seed protocol with 16 augmentations an image 4 times. Images are random pixels, on the device: the time does not
 depend on what they show, nor on the values of the weights. Needs neither TensorFlow nor a network.
 """
@@ -17,11 +18,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cxrjax.base import InputError
-from cxrjax.base.config import flag
+from cxrjax.base.config import NetworkFlags, flag
 
 from . import _cli, _terminal, _timing
 
 if TYPE_CHECKING:
+    from cxrjax.models.transfer import Network
+
     from ._benchmark_parts import Setting
     from ._timing import Work
 
@@ -29,12 +32,11 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class BenchmarkConfig:
+class BenchmarkConfig(NetworkFlags):
     """The flags of this program."""
 
     batch_sizes: str = flag("64", "images a step, one or more numbers with commas")
     seeds: str = flag("1", "networks trained side by side, one or more numbers with commas")
-    retrain_from: str = flag("fc6", "first layer that is retrained", choices=("fc6", "fc7", "fc8", "conv1"))
     parts: str = flag("trunk,head,step,dream,evaluation", "what to time, with commas")
     dtype: str = flag("float32", "of the arithmetic", choices=("float32", "bfloat16"))
     compare: str = flag("none", "torch: time the same work in PyTorch in turn", choices=("none", "torch"))
@@ -78,8 +80,9 @@ def run(config: BenchmarkConfig) -> str:
     from . import _benchmark_parts, _benchmark_table, _ceilings
     from ._timing import say
 
-    parts = _benchmark_parts.choose(config.parts, config.retrain_from)
-    weights = _benchmark_parts.load_weights(config.weights, config.retrain_from)
+    weights = _benchmark_parts.load_weights(config.weights, config.model)
+    net = _benchmark_parts.network(weights, config.retrain_from, config.dtype, config.image_size, config.batch_norm)
+    parts = _benchmark_parts.choose(config.parts, net)
     others = _others(config)
     on_cpu = _benchmark_parts.on_cpu()
     say("ceilings: a large matrix product, a large copy")
@@ -92,12 +95,12 @@ def run(config: BenchmarkConfig) -> str:
     rows: list[dict[str, Any]] = []
     for batch in batches:
         for count in seeds:
-            chosen = _benchmark_parts.setting(weights, config.retrain_from, config.dtype, batch, count, steps)
+            chosen = _benchmark_parts.setting(net, batch, count, steps)
             for part in parts:
                 if part in _benchmark_parts.OF_SEEDS or count == seeds[0]:
                     rows += _part(config, part, chosen, ceilings, others)
-    protocol = _protocol(config, weights, batches[0]) if config.protocol else None
-    results = _benchmark_table.content(config, ceilings, rows, protocol)
+    protocol = _protocol(config, net, batches[0]) if config.protocol else None
+    results = _benchmark_table.content(config, ceilings, rows, protocol, net)
     table = _benchmark_table.markdown(results)
     files.write_json(folder / "benchmark.json", results)
     files.write_text(folder / "benchmark.md", table)
@@ -161,14 +164,14 @@ def _part(
     return rows
 
 
-def _protocol(config: BenchmarkConfig, weights: Any, batch: int) -> dict[str, Any]:
+def _protocol(config: BenchmarkConfig, net: Network, batch: int) -> dict[str, Any]:
     from . import _benchmark_parts, _benchmark_protocol
 
     sizes = _benchmark_protocol.Sizes(
         config.protocol_seeds, config.train_images, config.val_images, config.epochs, config.augment_bank,
         config.measured_epochs,
     )  # fmt: skip
-    chosen = _benchmark_parts.setting(weights, config.retrain_from, config.dtype, batch, 1, 1)
+    chosen = _benchmark_parts.setting(net, batch, 1, 1)
     if config.compare == "none":
         return _benchmark_protocol.measure(chosen, sizes, None)
     from . import _benchmark_torch as theirs

@@ -34,8 +34,9 @@ _HEAVY = (
 # Of each program some of its flags, or words that its help must have.
 _HELP = {
     "benchmark_dream": ("--compare", "--octaves"),
+    "benchmark_networks": ("--models", "--compare", "torchvision==0.28.0"),
     "benchmark_prepare": ("--source", "--workers"),
-    "benchmark_step": ("--augment_bank", "--retrain_from"),
+    "benchmark_step": ("--augment_bank", "--retrain_from", "--model"),
     "compare": ("--out",),
     "convert_weights": ("--source", "--file", "--out", "--sha256", "--overwrite"),
     "deep_dream": ("--run", "--octaves", "--fourier_iterations"),

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 
+from cxrjax.base import InputError
 from cxrjax.interpret import dream_parts
 from cxrjax.models import pretrained, registry
 from cxrjax.models.augment import crop_flip
@@ -30,8 +31,8 @@ CONVOLUTIONS = 56**2 * 64 * 363 + 27**2 * 192 * 1600 + 13**2 * 384 * 1728 + 13**
 
 def test_counts_of_parts_by_hand():
     """XLA leaves out products with padding, up to 9 % of all convolutions', and counts element-wise work."""
-    weights = _benchmark_parts.load_weights("random", "fc8")
-    chosen = _benchmark_parts.setting(weights, "fc8", "float32", batch=2, seeds=3, steps=1)
+    net = _benchmark_parts.network(_benchmark_parts.load_weights("random", ""), "fc8")
+    chosen = _benchmark_parts.setting(net, batch=2, seeds=3, steps=1)
     trunk, head, step, evaluation = (
         _benchmark_parts.count(part, chosen) for part in ("trunk", "head", "step", "evaluation")
     )
@@ -46,8 +47,12 @@ def test_counts_of_parts_by_hand():
 
 
 def test_nothing_frozen_is_no_trunk():
-    chosen = _benchmark_parts.setting(None, "conv1", "float32", batch=1, seeds=1, steps=1)
+    net = _benchmark_parts.network(_benchmark_parts.load_weights("random", "alexnet"), "all")
+    chosen = _benchmark_parts.setting(net, batch=1, seeds=1, steps=1)
     assert _benchmark_parts.count("trunk", chosen) == (0, 0)
+    assert _benchmark_parts.choose("trunk,head,head", net) == ("head",)
+    with pytest.raises(InputError, match="--parts=trunk: all stages are retrained"):
+        _benchmark_parts.choose("trunk", net)
 
 
 def test_floor_is_the_slower_of_arithmetic_and_traffic():
@@ -83,9 +88,10 @@ def both():
 
     params = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))["params"]
     info = WeightsInfo("random", "", "", "alexnet", tuple(params), registry.TORCHVISION)
-    chosen = _benchmark_parts.setting(Weights(params, info), "fc8", "float32", batch=2, seeds=2, steps=2)
+    net = _benchmark_parts.network(Weights(params, info), "fc8")
+    chosen = _benchmark_parts.setting(net, batch=2, seeds=2, steps=2)
     theirs = _benchmark_torch.Parts(chosen, _benchmark_torch.prepare(), _benchmark_torch.eager)
-    return chosen, _benchmark_parts.cut(chosen), theirs
+    return chosen, net, theirs
 
 
 @pytest.mark.parametrize(("seed", "step"), [(0, 0), (1, 1)])
@@ -166,8 +172,3 @@ def test_missing_pytorch_names_the_extra(capsys, monkeypatch, tmp_path):
         benchmark_step.main(["--compare=torch", f"--out={tmp_path}"])
     assert stopped.value.code == 2
     assert 'pip install "cxrjax[torch]"' in capsys.readouterr().err
-
-
-def test_no_trunk_where_nothing_is_frozen():
-    assert _benchmark_parts.choose("trunk,head,head", "conv1") == ("head",)
-    assert _benchmark_parts.choose("head,trunk", "fc8") == ("head", "trunk")

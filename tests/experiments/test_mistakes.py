@@ -100,6 +100,13 @@ MISTAKES = [
     ("benchmark_step", "--compare=tf", "compare"),
     ("benchmark_step", "--out=file", "--out=file cannot be made a folder"),
     ("benchmark_step", "--weights=/nowhere", "/nowhere"),
+    ("benchmark_step", "--model=resnet", "model must be one of alexnet,"),
+    ("benchmark_step", "--retrain_from=fc9", "--retrain_from must be head (fc6), all or one of conv1,"),
+    ("benchmark_step", "--image_size=30", "--image_size must be 0 or 63 or more for AlexNet, got 30"),
+    ("benchmark_networks", "--models=resnet18,resnet", "--models must be of alexnet,"),
+    ("benchmark_networks", "--repeats=0", "repeats"),
+    ("benchmark_networks", "--image_size=30", "--image_size must be 0 or 63 or more for AlexNet, got 30"),
+    ("benchmark_networks", "--out=file", "--out=file cannot be made a folder"),
     ("benchmark_dream", "--octaves=0", "octaves"),
     ("benchmark_prepare", "", "--source must be given"),
     ("benchmark_prepare", "--source=nowhere", "nowhere does not exist"),
@@ -125,7 +132,7 @@ def places(tmp_path, monkeypatch, small_phantom, request):
 def test_a_mistake_is_one_line(program, flags, message, places, capsys):
     words = flags.format_map(places).split()
     assert message in mistake(capsys, program, *words)
-    made = {"cache"} | ({"runs"} if program == "benchmark_step" else set())  # that one tries its folder first
+    made = {"cache"} | ({"runs"} if program.startswith("benchmark") else set())  # these try their folder first
     assert {path.name for path in Path().iterdir()} - made == {"file", "films"}
     assert [path.name for path in Path("films").iterdir()] == ["a.png"]
 

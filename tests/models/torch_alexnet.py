@@ -1,4 +1,4 @@
-"""Weights for PyTorch's AlexNet (`experiments._torch_reference`) that only a seed defines, and what it gives for them.
+"""Weights for PyTorch's AlexNet (`experiments._torch_networks`) that only a seed defines, and what it gives for them.
 
 Parameters have torchvision's names (features.0.weight ... classifier.6.bias) in both variants. PyTorch is imported by
 the functions that need it, so that the golden file can be compared without it.
@@ -6,6 +6,7 @@ the functions that need it, so that the golden file can be compared without it.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,11 @@ def build(variant: str, state: dict[str, np.ndarray]) -> torch.nn.Module:
     """The network in evaluation mode with the given weights; it takes [B, 3, H, W]."""
     import torch
 
-    from experiments import _torch_reference
+    from cxrjax.models import registry
+    from experiments import _torch_networks
 
-    model = _torch_reference.build(variant, CLASSES)
+    network = {"torchvision": registry.ALEXNET, "caffe": registry.ALEXNET_CAFFE}[variant]
+    model = _torch_networks.build(dataclasses.replace(network, num_classes=CLASSES))
     model.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     return model.eval()
 

@@ -7,8 +7,6 @@ imported by the functions that need it, so that golden files can be compared wit
 from __future__ import annotations
 
 import dataclasses
-import sys
-import types
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
+from cxrjax.base import InputError
 from cxrjax.models import pretrained, registry
 from cxrjax.models.foreign_files import file_shape
 from cxrjax.models.model import Model
@@ -72,45 +71,15 @@ def random_images(size: int, count: int = 2) -> np.ndarray:
     return np.clip(smooth + rng.normal(0, 40, (count, size, size)), 0, 255).astype(np.uint8)
 
 
-sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
-
-
-def torchvision_models() -> types.ModuleType:
-    """`torchvision.models`, without the compiled operators of the package, which they do not need."""
-    models: types.ModuleType = pytest.importorskip("torchvision", reason="torchvision is not installed").models
-    return models
-
-
 def build(name: str, classes: int = CLASSES) -> torch.nn.Module:
-    """PyTorch's definition of a network, in evaluation mode, random; a builder here or torchvision's of that name."""
-    builder = _BUILDERS.get(name)
-    return (builder(classes) if builder else getattr(torchvision_models(), name)(num_classes=classes)).eval()
-
-
-def _xrv(classes: int) -> torch.nn.Module:
-    """torchxrayvision's DenseNet; without that package torchvision's, which has the same layers, with one channel."""
-    import torch
+    """PyTorch's definition of a network, in evaluation mode, random; skips a test where its package is missing."""
+    pytest.importorskip("torch", reason="PyTorch is not installed; the golden file stands for it")
+    from experiments import _torch_networks
 
     try:
-        import torchxrayvision
-    except ImportError:
-        module = torchvision_models().densenet121(num_classes=classes)
-        module.features.conv0 = torch.nn.Conv2d(1, 64, 7, 2, 3, bias=False)
-        return module
-    return torchxrayvision.models.DenseNet(num_classes=classes)
-
-
-def _efficientnet(classes: int) -> torch.nn.Module:
-    module = pytest.importorskip("efficientnet_lite_pytorch", reason="efficientnet-lite-pytorch is not installed")
-    return module.EfficientNet.from_name("efficientnet-lite0", num_classes=classes, image_size=None)  # of any size
-
-
-_BUILDERS = {
-    "googlenet": lambda classes: torchvision_models().googlenet(num_classes=classes, init_weights=False),
-    "efficientnet-lite0": _efficientnet,
-    "densenet121-xrv": _xrv,
-}
-"""Of networks that torchvision does not have under our name: classes -> module."""
+        return _torch_networks.build(dataclasses.replace(registry.get(name), num_classes=classes)).eval()
+    except InputError as error:
+        pytest.skip(f"{error}; the golden file stands for it")
 
 
 def load(module: torch.nn.Module, seed: int = 0) -> dict[str, np.ndarray]:
