@@ -14,6 +14,7 @@ from cxrjax.training import loop
 from cxrjax.training.optimizer import Recipe, make_optimizer
 from cxrjax.training.step import Batch
 from experiments import _benchmark_parts, benchmark_networks
+from tests.models import torch_networks
 
 NAME, SIZE, BATCH = "resnet10", 32, 4
 
@@ -29,16 +30,9 @@ def narrow(monkeypatch):
 
 @pytest.fixture
 def torch_builds_it(narrow, monkeypatch):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    from experiments import _torch_networks
-
-    try:
-        resnet = _torch_networks.torchvision_models().resnet
-    except InputError as error:
-        pytest.skip(str(error))
+    resnet = torch_networks.torchvision_models().resnet
     monkeypatch.setattr(
-        _torch_networks,
-        "build",
+        "experiments._torch_networks.build",
         lambda model: resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=model.num_classes),
     )
 

@@ -6,9 +6,11 @@ imported by the functions that need it, so that golden files can be compared wit
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import types
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,15 +73,28 @@ def random_images(size: int, count: int = 2) -> np.ndarray:
     return np.clip(smooth + rng.normal(0, 40, (count, size, size)), 0, 255).astype(np.uint8)
 
 
-def build(name: str, classes: int = CLASSES) -> torch.nn.Module:
-    """PyTorch's definition of a network, in evaluation mode, random; skips a test where its package is missing."""
+@contextlib.contextmanager
+def skipping() -> Iterator[types.ModuleType]:
+    """Gives `experiments._torch_networks`; skips the test where PyTorch or a package of definitions is missing."""
     pytest.importorskip("torch", reason="PyTorch is not installed; the golden file stands for it")
     from experiments import _torch_networks
 
     try:
-        return _torch_networks.build(dataclasses.replace(registry.get(name), num_classes=classes)).eval()
+        yield _torch_networks
     except InputError as error:
         pytest.skip(f"{error}; the golden file stands for it")
+
+
+def torchvision_models() -> types.ModuleType:
+    """`torchvision.models`."""
+    with skipping() as networks:
+        return networks.torchvision_models()
+
+
+def build(name: str, classes: int = CLASSES) -> torch.nn.Module:
+    """PyTorch's definition of a network, in evaluation mode, random."""
+    with skipping() as networks:
+        return networks.build(dataclasses.replace(registry.get(name), num_classes=classes)).eval()
 
 
 def load(module: torch.nn.Module, seed: int = 0) -> dict[str, np.ndarray]:
