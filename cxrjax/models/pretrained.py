@@ -170,6 +170,11 @@ def load_weights(folder: str | Path) -> Weights:
       InputError: if the folder is missing or damaged, or weights.json names other layers than are there.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise InputError(
+            f"{folder}: must be a folder of weights, got a file; `{program('convert_weights')} --file={folder}`, with "
+            "--model and --source, makes one of it"
+        )
     if not folder.is_dir():
         model = folder.name.removesuffix("-imagenet")
         network = f" --model={model}" if model in sources.models() else ""

@@ -95,3 +95,8 @@ def test_missing_weights_are_told_with_the_command_that_makes_them(tmp_path):
     for name, flags in (("vgg16-imagenet", " --model=vgg16"), ("mine", "")):
         text = message(pretrained.load_weights, tmp_path / name)
         assert text.endswith(f"weights.convert{flags} --out={tmp_path / name}` makes it")
+
+
+def test_a_file_of_weights_in_place_of_a_folder_is_told_with_the_command_that_converts_it(tmp_path):
+    (tmp_path / "mine.pth").write_bytes(b"x")  # --out would replace it
+    assert f"weights.convert --file={tmp_path / 'mine.pth'}`" in message(pretrained.load_weights, tmp_path / "mine.pth")
