@@ -114,4 +114,7 @@ def test_pytorch_cuts_at_any_stage_only_where_it_can():
             with torch.device("meta"):
                 trunk, head = _torch_networks.cut(_torch_networks.build(model), model, stage)
             assert not any(part.training for part in trunk.modules())
-            assert sum(parameter.ndim > 1 for parameter in head.parameters()) == len(model.between(stage, "fc8"))
+            retrained = model.between(stage, "fc8")
+            assert sum(parameter.ndim > 1 for parameter in head.parameters()) == len(retrained)
+            dropouts = sum(isinstance(part, torch.nn.Dropout) for part in head.modules())
+            assert dropouts == len(set(model.dropped) & set(retrained))
