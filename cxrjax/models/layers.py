@@ -144,16 +144,17 @@ def _of_image(
 def _depthwise(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[tuple[int, int], ...]) -> jax.Array:
     """Each of C channels by its own kernel [k, k, 1, C]: the sum of k x k shifted maps times one number a channel."""
     shifted = _shifted(jnp.pad(x, [(0, 0), *padding, (0, 0)]), kernel, stride)
-    weights = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, kernel.shape[-1])
+    weights = kernel.astype(shifted[0].dtype).reshape(-1, 1, 1, 1, kernel.shape[-1])
     products = (values * weight for values, weight in zip(shifted, weights, strict=True))
     return functools.reduce(jnp.add, products).astype(x.dtype)
 
 
 def _shifted(x: jax.Array, kernel: jax.Array, stride: int) -> list[jax.Array]:
-    """For each place in a window, row by row, the pixels there of all windows: [B, h, w, C] f32."""
+    """For each place in a window, row by row, the pixels there of all windows: [B, h, w, C], float32 at least."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     rows, columns = ((n - k) // stride * stride + 1 for n, k in zip(x.shape[1:3], kernel.shape[:2], strict=True))
     places = itertools.product(*map(range, kernel.shape[:2]))
-    return [x[:, i : i + rows : stride, j : j + columns : stride].astype(jnp.float32) for i, j in places]
+    return [x[:, i : i + rows : stride, j : j + columns : stride] for i, j in places]
 
 
 def _depthwise_forward(
@@ -180,7 +181,7 @@ def _depthwise_backward(
     shifted = _shifted(jnp.pad(x, [(0, 0), *padding, (0, 0)]), kernel, stride)
     products = tuple(values * gradient for values in shifted)
     # Over rows and images first: one chain of float32 sums over all pixels loses 10 times as much.
-    sums = jax.lax.reduce(products, (np.float32(0),) * len(products), _add_each, (0, 1))
+    sums = jax.lax.reduce(products, (np.zeros((), products[0].dtype),) * len(products), _add_each, (0, 1))
     return of_x, jnp.stack(sums).sum(1).reshape(kernel.shape).astype(kernel.dtype)
 
 
