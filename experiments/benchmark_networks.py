@@ -190,11 +190,15 @@ def _table(rows: list[dict[str, Any]], fields: list[tuple[str, str]]) -> str:
         for field, unit in fields:
             if row[field] is not None:
                 program = "" if field == "ratio_of_medians" else f"{row['program']}, "
-                cells.setdefault(row["model"], {})[f"{row['part']}: {program}{unit}"] = f"{row[field]:.3g}"
+                cells.setdefault(row["model"], {})[f"{row['part']}: {program}{unit}"] = _number(row[field])
     columns = list(dict.fromkeys(column for line in cells.values() for column in line))
     lines = [["network", *columns], ["---"] * (len(columns) + 1)]
     lines += [[name, *(line.get(column, "") for column in columns)] for name, line in cells.items()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 if __name__ == "__main__":
