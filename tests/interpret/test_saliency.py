@@ -26,11 +26,11 @@ DIRECTION = jnp.asarray(torch_saliency.DIRECTION)
 
 @pytest.fixture(scope="module")
 def random_network():
-    """AlexNet of torchvision with ten classes, the parameters of all its layers, and the score of `METHODS`."""
-    params = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))["params"]
+    """AlexNet of torchvision with ten classes, the variables of all its stages, and the score of `METHODS`."""
+    variables = pretrained.from_state_dict(torch_alexnet.random_state("torchvision"))
     info = WeightsInfo("made up", "", "", "alexnet", alexnet.STAGES, registry.TORCHVISION)
-    net = transfer.build_transfer_model(Weights(params, info), "fc6", num_classes=torch_alexnet.CLASSES)
-    return net, jax.tree.map(jnp.asarray, params), objectives.channel_objective(net)
+    net = transfer.build_transfer_model(Weights(variables["params"], info), "fc6", num_classes=torch_alexnet.CLASSES)
+    return net, jax.tree.map(jnp.asarray, variables), objectives.channel_objective(net)
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +119,10 @@ def test_an_image_that_is_its_baseline_has_no_completeness(small):
 def test_integrated_gradients_of_alexnet_are_complete(random_network):
     """Within 1 %, for a score that tells image and baseline apart, as a trained one does; biases small, as trained."""
     net, params, score = random_network
-    small = {layer: {"kernel": p["kernel"], "bias": 0.1 * p["bias"]} for layer, p in params.items()}
+    layers = params["params"].items()
+    small = {"params": {layer: {"kernel": p["kernel"], "bias": 0.1 * p["bias"]} for layer, p in layers}}
     images = torch_saliency.images(99)[:1]
-    logits = jax.jit(lambda p, x: transfer.forward(net.model, {"params": p}, x).output)(
-        small, np.concatenate([images, 0 * images])
-    )
+    logits = jax.jit(lambda p, x: transfer.forward(net.model, p, x).output)(small, np.concatenate([images, 0 * images]))
     got = saliency.integrated_gradients(score, (small, logits[0] - logits[1]), images)
     assert float(got.error[0]) < 0.01  # 0.4 %
 

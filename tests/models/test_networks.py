@@ -111,7 +111,8 @@ def test_equals_pytorch(name, tmp_path):
         assert relative(run(model, variables, images).output, torch_networks.forward(module, inputs)) <= 1e-4
         run_gradient = jax.jit(jax.grad(lambda x: (network.apply(variables, x)[0] @ direction).sum()))
         got, want = run_gradient(inputs[:2]), torch_networks.gradient(module, inputs[:2])
-        assert np.quantile(np.abs(np.asarray(got) - want), 0.99) <= 1e-3 * np.abs(want).max()
+        own = np.quantile(np.abs(torch_networks.gradient(module, inputs[:2], np.float32) - want), 0.99)
+        assert np.quantile(np.abs(np.asarray(got) - want), 0.99) <= max(1e-3 * np.abs(want).max(), 2 * own)
 
 
 def cut_case(name, train, stages=None):

@@ -116,16 +116,16 @@ def forward(module: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
         return module(torch.from_numpy(np.moveaxis(inputs, -1, 1).copy())).numpy()
 
 
-def gradient(module: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
-    """Gradient [B, H, W, C] of the logits @ `projection` with respect to the preprocessed inputs, in float64.
+def gradient(module: torch.nn.Module, inputs: np.ndarray, dtype: type = np.float64) -> np.ndarray:
+    """Gradient [B, H, W, C] of the logits @ `projection` with respect to the preprocessed inputs, in `dtype`.
 
     In float32 a unit near 0 falls on the other side of its ReLU, and one such unit moves the gradient by some 1e-2.
     """
     import torch
 
-    x = torch.from_numpy(np.moveaxis(inputs, -1, 1).astype(np.float64)).requires_grad_()
-    logits = module.double()(x)
-    (logits @ torch.from_numpy(projection(logits.shape[1]))).sum().backward()
+    x = torch.from_numpy(np.moveaxis(inputs, -1, 1).astype(dtype)).requires_grad_()
+    logits = module.to(x.dtype)(x)
+    (logits @ torch.from_numpy(projection(logits.shape[1]).astype(dtype))).sum().backward()
     module.float()
     return np.moveaxis(x.grad.numpy(), 1, -1)
 
