@@ -29,7 +29,8 @@ configurations: .venv/dev$(EXTRAS).stamp
 	.ci/configurations
 
 slow: .venv/dev$(EXTRAS).stamp
-	$(BIN)/python -m pytest -m "slow and not tfds"
+	$(BIN)/python -m pytest -m "slow and not tfds" --ignore=tests/models/test_networks.py
+	$(BIN)/python -m pytest -m slow tests/models/test_networks.py
 
 tfds: .venv/tfds.stamp
 	$(BIN)/python -m pytest -m tfds
