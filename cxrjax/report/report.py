@@ -65,6 +65,8 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
         **common,
         "title": task.title,
         "question": t(task.question),
+        "network": results.environment["network"],
+        "weights": results.environment["weights"],
         "verdict": comparisons.verdict(results, t),
         "notes": [note(text, t) for text in results.summary["notes"]],
         "sections": _sections(results, common, t),
