@@ -33,7 +33,7 @@ def decoded(items: Iterable[Item], reduction: Reduction, workers: int) -> Iterat
     """Decodes in threads (Pillow works without the GIL) and in order; a bad image comes with its error.
 
     Args:
-      items: as `sources.entries` gives them; only an `Entry` is decoded, the others come with None.
+      items: as `data.sources.entries` gives them; only an `Entry` is decoded, the others come with None.
       reduction: size, fit, filter and range.
       workers: threads, 1 or more; at most twice as many files are in memory.
     """

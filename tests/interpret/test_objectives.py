@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxrjax.interpret import objectives
-from cxrjax.models import augment, transfer
+from cxrjax.models import augment, pretrained, transfer
 from cxrjax.models.alexnet import STAGES
 from cxrjax.models.registry import CAFFE
 from tests.models import narrow
@@ -29,15 +29,15 @@ def image():
 
 @pytest.fixture(scope="module")
 def seen(net, params, image):
-    return transfer.forward(net.model, {"params": params}, image[None])
+    return transfer.forward(net.model, params, image[None])
 
 
 def test_the_whole_network_is_trunk_and_head(net, params):
     pixels = np.random.default_rng(1).integers(0, 256, (2, 227, 227), np.uint8)
-    head = {name: params[name] for name in ("fc7", "fc8")}
+    head = pretrained.select(params, ("fc7", "fc8"))
     # The same products in programs compiled apart.
     np.testing.assert_allclose(
-        transfer.forward(net.model, {"params": params}, pixels).output,
+        transfer.forward(net.model, params, pixels).output,
         net.head(head, net.trunk(pixels))[0],
         rtol=1e-4,
         atol=1e-5,
@@ -56,7 +56,7 @@ def test_activations_are_preactivations_after_relu(seen):
 
 def test_grey_is_three_equal_channels(net, params, image, seen):
     colour = np.repeat(image[None, ..., None], 3, axis=-1)
-    np.testing.assert_allclose(transfer.forward(net.model, {"params": params}, colour).output, seen.output, atol=1e-6)
+    np.testing.assert_allclose(transfer.forward(net.model, params, colour).output, seen.output, atol=1e-6)
 
 
 def test_colour_is_turned_round_for_weights_in_bgr():

@@ -43,8 +43,8 @@ def test_controls_are_the_first_weights_and_what_the_run_trained(run):
     assert len(notes) == 2
     assert notes[0] == "no_control network=shuffled_labels"
     first = known[1].head(3)
-    assert not np.allclose(first["fc8"]["kernel"], run.head(3)["fc8"]["kernel"])
-    assert np.abs(first["fc8"]["kernel"]).max() <= run.net.model.width("fc7") ** -0.5
+    assert not np.allclose(first["params"]["fc8"]["kernel"], run.head(3)["params"]["fc8"]["kernel"])
+    assert np.abs(first["params"]["fc8"]["kernel"]).max() <= run.net.model.width("fc7") ** -0.5
 
 
 def test_a_figure_is_that_of_its_map(run, seen, found):

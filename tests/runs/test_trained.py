@@ -153,7 +153,7 @@ def test_weights_must_be_those_of_the_run(copy, weights, tmp_path):
     (copy / "config.json").write_text(json.dumps(config))
     known = json.loads((copy / "resolved.json").read_text())
     (copy / "resolved.json").write_text(json.dumps(known | {"weights_sha256": digest}))
-    with pytest.raises(InputError, match=r"needs the weights .*: gone: no such folder of weights; run `python -m w"):
+    with pytest.raises(InputError, match=r"needs the weights .*: gone: no such folder of weights; `python -m weights"):
         load_run(copy)
     with pytest.raises(InputError, match=rf"trained from \(SHA-256 {digest}\), and .*other is not"):
         load_run(copy, weights=other)

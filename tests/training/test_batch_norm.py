@@ -123,14 +123,13 @@ def test_padding_is_in_no_statistic():
 def test_step_equals_pytorch():
     """Loss, gradient and running statistics, a masked example among the others."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    pytest.importorskip("torchvision", reason="torchvision is not installed")
+    resnet = torch_networks.torchvision_models().resnet
     model = dataclasses.replace(MODEL, options=(("blocks", (1, 1, 1, 1)),), crop=64, source=73)
     net = transfer.build_transfer_model(None, "all", model=model, batch_norm="train")
     state, images = initial_state(net), torch_networks.random_images(model.crop, 5)
     batch = step.Batch(images, np.arange(5) % 2, np.array([True, True, False, True, True]))
     after, sums = jax.jit(step.make_step(net.head, optax.sgd(1.0)))(state, batch)
 
-    resnet = torch_networks.torchvision_models().resnet
     module = resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=2)
     torch_networks.load(module)
     pixels = transfer.normalise(batch.inputs[batch.mask], model.preprocessing)

@@ -28,11 +28,12 @@ def dreams(results: Results, t: Language) -> dict[str, Any]:
 
 def _pictures(results: Results, record: DreamRecord, t: Language) -> list[dict[str, Any]]:
     task, seeds = results.task, record.transfer["dreamt_by"].unique().tolist()
+    network = results.environment["network"]
     values = {
         "positive": t(task.positive.title), "short": task.positive.name, "other": task.negative.name,
-        "seeds": ", ".join(map(str, seeds)), "n": t.count(len(seeds)), "layer": results.config.retrain_from,
+        "seeds": ", ".join(map(str, seeds)), "n": t.count(len(seeds)), "layer": network["retrained"][0],
     }  # fmt: skip
-    frozen = bool(results.environment["network"]["frozen"])
+    frozen = bool(network["frozen"])
     return [
         pages.embedded(
             picture,
