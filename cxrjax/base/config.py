@@ -268,8 +268,8 @@ def flag_words(config: Any) -> list[str]:
     >>> flag_words(SourceFlags(columns="sex=gender:m=M:w=F", masks="keep"))
     ['--masks=keep', '--columns=sex=gender:m=M:w=F']
     """
-    words = []
-    for field in dataclasses.fields(config):
+    words, own = [], vars(type(config))["__annotations__"]  # a program's own flags come before those that it shares
+    for field in sorted(dataclasses.fields(config), key=lambda field: field.name not in own):
         value = getattr(config, field.name)
         if "help" not in field.metadata or value == field.default:
             continue
