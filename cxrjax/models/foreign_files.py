@@ -12,7 +12,7 @@ import io
 import math
 import re
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -244,22 +244,19 @@ def _shapes(
     return given, {name: file_shape(shapes[path].shape, layout) for path, name in names.items()}
 
 
-def refuse_misfits(
-    subject: str, given: Mapping[str, Any], expected: Mapping[str, Any], others: Collection[str] = ()
-) -> None:
+def refuse_misfits(subject: str, given: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """One line of the first names that do not fit, and how many there are.
 
     Args:
       subject: for the message.
       given: name -> shape.
       expected: the same.
-      others: further names that may be given.
 
     Raises:
       InputError: if any name is missing, unknown or mis-shaped.
     """
     missing = [name for name in expected if name not in given]
-    unknown = [name for name in given if name not in expected and name not in others]
+    unknown = [name for name in given if name not in expected]
     shapes = {name: (given[name], shape) for name, shape in expected.items() if name in given}
     misshaped = [f"{name} {shape}, expected {wanted}" for name, (shape, wanted) in shapes.items() if shape != wanted]
     lists = (("missing", missing, ", "), ("unknown", unknown, ", "), ("mis-shaped", misshaped, "; "))

@@ -45,6 +45,11 @@ class WeightsInfo:
         return any(sources.IMAGES_OF.get(name) == images for name in self.trained_on)
 
 
+def collections(params: Params, batch_stats: Params) -> Variables:
+    """Flax collections of both; without BatchNorm of the parameters alone, as they are hashed and saved."""
+    return {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
+
+
 class Weights(NamedTuple):
     """Pretrained variables and what they are; they hold only the stages that are present."""
 
@@ -55,7 +60,7 @@ class Weights(NamedTuple):
     @property
     def variables(self) -> Variables:
         """Both collections; of networks without BatchNorm the parameters alone."""
-        return {"params": self.params, **({"batch_stats": self.batch_stats} if self.batch_stats else {})}
+        return collections(self.params, self.batch_stats)
 
     @property
     def model(self) -> Model:

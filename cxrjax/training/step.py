@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from cxrjax.base import Array, Params, Variables, devices
 from cxrjax.base.numerics import pinned, typed_key
+from cxrjax.models import pretrained
 from cxrjax.models.transfer import Head
 from cxrjax.training import bank as banks
 from cxrjax.training.plan import SeedData, Workload
@@ -63,7 +64,7 @@ class TrainState(NamedTuple):
     @property
     def variables(self) -> Variables:
         """Of the head."""
-        return {"params": self.params, **({"batch_stats": self.batch_stats} if self.batch_stats else {})}
+        return pretrained.collections(self.params, self.batch_stats)
 
 
 Step: TypeAlias = "Callable[[TrainState, Batch], tuple[TrainState, Metrics]]"
