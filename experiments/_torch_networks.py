@@ -47,7 +47,7 @@ def torchvision_models() -> types.ModuleType:
     """
     sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
     try:
-        import torchvision  # type: ignore[import-untyped]
+        import torchvision
     except ImportError:
         raise _missing("torchvision", "torchvision==0.28.0") from None
     return torchvision.models
@@ -68,7 +68,7 @@ def _torchvision(model: Model) -> Module:
 def _xrv(model: Model) -> Module:
     """torchxrayvision's DenseNet; without that package torchvision's, which has the same layers, with one channel."""
     try:
-        import torchxrayvision  # type: ignore[import-not-found]
+        import torchxrayvision
     except ImportError:
         module = _torchvision(model)
         module.features.conv0 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
@@ -79,7 +79,7 @@ def _xrv(model: Model) -> Module:
 def _lite(model: Model) -> Module:
     """Without stochastic depth; padded for images of any size."""
     try:
-        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found]
+        from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
         raise _missing("efficientnet_lite_pytorch", "efficientnet_lite_pytorch==0.1.0") from None
     return EfficientNet.from_name(model.name, num_classes=model.num_classes, drop_connect_rate=0, image_size=None)
