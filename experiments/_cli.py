@@ -102,7 +102,7 @@ def _end(line: str) -> NoReturn:
 
 
 def parse(config: Config, description: str, argv: list[str] | None = None, arguments: str = "") -> Config:
-    """Applies flags to a frozen dataclass; its fields made by `config.flag` are the flags. --help prints, exits 0.
+    """Applies flags to a frozen dataclass; its fields made by `flags.flag` are the flags. --help prints, exits 0.
 
     Args:
       config: with its defaults.

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from cxrjax.base.config import flag
+from cxrjax.base.flags import flag
 
 from . import _cli, _terminal, _timing
 

@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cxrjax.base import InputError
-from cxrjax.base.config import flag
+from cxrjax.base.flags import flag
 
 from . import _cli, _terminal, _timing
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrjax.base import InputError
-from cxrjax.base.config import flag
+from cxrjax.base.flags import flag
 
 from . import _cli
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cxrjax.base import InputError
-from cxrjax.base.config import NetworkFlags, flag
+from cxrjax.base.flags import NetworkFlags, flag
 
 from . import _cli, _terminal, _timing
 

@@ -16,7 +16,7 @@ import dataclasses
 from pathlib import Path
 
 from cxrjax.base import InputError
-from cxrjax.base.config import flag
+from cxrjax.base.flags import flag
 
 from . import _cli, _terminal
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cxrjax.base import InputError, faults
-from cxrjax.base.config import flag
+from cxrjax.base.flags import flag
 from cxrjax.models import sources
 from cxrjax.models.sources import Source
 

@@ -15,7 +15,7 @@ import dataclasses
 from pathlib import Path
 
 from cxrjax.base import InputError
-from cxrjax.base.config import SourceFlags, flag
+from cxrjax.base.flags import SourceFlags, flag
 
 from . import _cli, _terminal
 

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 from cxrjax.base import InputError
-from cxrjax.base.config import flag
+from cxrjax.base.flags import flag
 
 from . import _cli, _terminal
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrjax.base import InputError
-from cxrjax.base.config import SourceFlags, flag
+from cxrjax.base.flags import SourceFlags, flag
 
 if TYPE_CHECKING:
     from cxrjax.data.prepare import Outcome

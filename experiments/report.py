@@ -12,7 +12,8 @@ import dataclasses
 from pathlib import Path
 
 from cxrjax.base import InputError
-from cxrjax.base.config import ExperimentConfig, flag
+from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.flags import flag
 
 from . import _cli, _terminal
 

@@ -22,7 +22,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from cxrjax.base.config import NetworkFlags, SourceFlags, experiment_of, flag
+from cxrjax.base.config import experiment_of
+from cxrjax.base.flags import NetworkFlags, SourceFlags, flag
 from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep

@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from cxrjax.base import InputError
-from cxrjax.base.config import SOURCE_FLAGS, SourceFlags, flag_words, program
+from cxrjax.base.config import program
+from cxrjax.base.flags import SOURCE_FLAGS, SourceFlags, flag_words
 from cxrjax.data import labels, patients
 from cxrjax.data.attributes import fold_meanings
 from cxrjax.data.decode import Reduction

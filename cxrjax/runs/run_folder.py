@@ -21,7 +21,8 @@ from PIL import Image
 
 from cxrjax.analysis.tables import DreamRecord, MapRecord, read_table
 from cxrjax.base import InputError, faults, files
-from cxrjax.base.config import SOURCE_FLAGS, ExperimentConfig, run_path, with_absolute_paths
+from cxrjax.base.config import ExperimentConfig, run_path, with_absolute_paths
+from cxrjax.base.flags import SOURCE_FLAGS
 from cxrjax.report import pages
 
 # Fields that may differ when a run is continued: they change its files, but nothing that was trained.

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cxrjax.base import InputError
-from cxrjax.base.config import SOURCE_FLAGS, ExperimentConfig, run_path
+from cxrjax.base.config import ExperimentConfig, run_path
+from cxrjax.base.flags import SOURCE_FLAGS
 from cxrjax.data.load import load
 from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights

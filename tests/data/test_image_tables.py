@@ -299,7 +299,7 @@ def test_the_shown_input_with_a_comma_that_is_not_quoted(shared):
 
 
 def test_columns_of_a_flag_with_what_their_values_mean():
-    from cxrjax.base.config import SourceFlags
+    from cxrjax.base.flags import SourceFlags
 
     naming = load.naming(SourceFlags(columns="label=dx,sex=gender:m=M:w=F"))
     assert naming.columns == {"label": "dx", "sex": "gender"} and naming.meanings == {"sex": {"m": "M", "w": "F"}}

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from cxrjax.base import InputError, tasks
-from cxrjax.base.config import SourceFlags
+from cxrjax.base.flags import SourceFlags
 from cxrjax.base.tasks import state
 from cxrjax.data import labels, load, vocabulary
 from cxrjax.data.phrases import Unread, Vocabulary

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cxrjax.base import InputError
-from cxrjax.base.config import SourceFlags
+from cxrjax.base.flags import SourceFlags
 from cxrjax.data import load
 from cxrjax.data.patients import COLUMN, HEADER, REGEX, by_pattern, resolve
 from cxrjax.storage import store

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from cxrjax.base import InputError
-from cxrjax.base.config import ExperimentConfig, flag
+from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.flags import flag
 from experiments import __main__ as command
 from experiments import _cli, deep_dream, predict
 from tests.experiments.commands import mistake

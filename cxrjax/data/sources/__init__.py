@@ -79,7 +79,7 @@ class Source(NamedTuple):
     folders: tuple[str, ...] = ()  # a row of the table each: place of the folder that names its class; () where none do
     patients: tuple[str, ...] = ()  # a row of the table each: whose it is by the user's pattern, or ""; () without one
     meanings: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # sex, view -> `attributes.fold_meanings`
-    flags: tuple[str, ...] = ()  # words of a command line that say how it was read, see `config.SourceFlags`
+    flags: tuple[str, ...] = ()  # words of a command line that say how it was read, see `flags.SourceFlags`
 
 
 class Entry(NamedTuple):
