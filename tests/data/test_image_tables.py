@@ -43,7 +43,7 @@ READ = {"a.png": "Effusion", "b.png": "No Finding"}
         ("t.csv", WRITTEN.encode()),
         ("T.CSV", WRITTEN.replace("\n", "\r\n").encode()),
         ("t.tsv", WRITTEN.replace(",", "\t").encode()),
-        ("t.csv.gz", gzip.compress(WRITTEN.encode())),
+        ("t.csv.gz", gzip.compress(WRITTEN.encode(), mtime=0)),
         ("t.csv", WRITTEN.replace(",", ";").encode()),
         ("t.csv", WRITTEN.replace(",", " | ").encode()),
         ("t.csv", b"sep=;\n" + WRITTEN.replace(",", ";").encode()),
