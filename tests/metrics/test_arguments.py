@@ -30,7 +30,9 @@ def once(function):
     return lambda label, score: np.hstack(jax.tree.leaves(function(label, score, np.ones(np.shape(label)), **options)))
 
 
-METRICS = {function.__name__: once(function) for function in dict.fromkeys(row.function for row in registry.METRICS.values())}
+METRICS = {
+    function.__name__: once(function) for function in dict.fromkeys(row.function for row in registry.METRICS.values())
+}
 EVERY = METRICS | {
     "compute": lambda label, score: np.hstack([*registry.compute(label, score, ONCE).values()]),
     "undefined": lambda label, score: registry.undefined(label, score, ONCE),
