@@ -1,12 +1,14 @@
 """Tasks: who is positive, who is negative, what is asked, and the published numbers to stand beside.
 
-To add one, give a `Task` to `register`, here or from outside; everything else reads the record. Plain data: nothing is
-imported but the standard library.
+To add one, give a `Task` to `register`, here or from outside; everything else reads the record. A finding against
+another, or against all other images, needs none: `get("Effusion vs No Finding")`, `get("Effusion vs rest")`. Plain
+data: nothing is imported but the standard library.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -55,13 +57,17 @@ class LabelClass:
     title: str  # for people, English: no finding
     rule: Literal["contains", "exactly", "without"]
     """contains: the finding is present; exactly: it is the only one, of a complete list; without: it is absent."""
-    finding: str  # as labels spell it: No Finding
+    finding: str  # as labels spell it: No Finding; several, "A|B": any of them is present, or all are absent
+    but: str = ""  # a finding that must be absent besides
 
     def holds(self, labels: str) -> bool:
         """True if an image of these labels belongs to the class."""
+        if self.but and state(labels, self.but) is not False:
+            return False
         if self.rule == "exactly":
             return labels == self.finding
-        return state(labels, self.finding) is (self.rule == "contains")
+        states = [state(labels, finding) for finding in self.finding.split("|")]
+        return any(states) if self.rule == "contains" else all(known is False for known in states)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +82,23 @@ class Published:
 
 
 @dataclasses.dataclass(frozen=True)
+class PublishedAurocs:
+    """AUROCs that others published for the findings of a task."""
+
+    name: str  # in tables: CheXNet
+    source: str  # for people, English
+    split: str  # for people, English: how its test images were chosen
+    auroc: Mapping[str, float]  # finding -> 0..1
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
-    """A question asked of images: two logits and a softmax, whose second is the probability of the positive class."""
+    """A question asked of images.
+
+    Of two classes: two logits and a softmax, whose second is the probability of the positive class. With `parts` it has
+    many labels: a logit and a sigmoid for each part, a binary task of its own; an image takes part in those where it is
+    in a class.
+    """
 
     name: str  # p_vs_nf
     title: str  # P vs NF
@@ -89,6 +110,8 @@ class Task:
     """Classes that the log and summary.json count; the first two are the positives and all other labelled images.
     (): positive and negative."""
     published: Published | None = None
+    parts: tuple[Task, ...] = ()
+    published_aurocs: tuple[PublishedAurocs, ...] = ()  # of the parts
 
     def __post_init__(self) -> None:
         """Fills in what is counted."""
@@ -99,6 +122,21 @@ class Task:
     def boxed_finding(self) -> str:
         """The finding whose boxes localise the positives."""
         return self.positive.finding
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether it asks several questions of every image."""
+        return bool(self.parts)
+
+    @property
+    def outputs(self) -> int:
+        """Logits of a network for it."""
+        return len(self.parts) or 2
+
+    @property
+    def questions(self) -> tuple[Task, ...]:
+        """Its binary tasks: its parts, or itself."""
+        return self.parts or (self,)
 
 
 TASKS: dict[str, Task] = {}
@@ -116,14 +154,61 @@ def register(task: Task) -> Task:
 
 
 def get(name: str) -> Task:
-    """The task of a name.
+    """The task of a name, or of two findings: `Effusion vs No Finding`, `Effusion vs Mass`, `Effusion vs rest`.
 
     Raises:
       InputError: if there is none.
     """
-    if name not in TASKS:
-        raise InputError(f"the task must be one of {', '.join(TASKS)}, got {name!r}")
-    return TASKS[name]
+    if name in TASKS:
+        return TASKS[name]
+    positive, separator, negative = name.partition(_VS)
+    if not separator:
+        raise InputError(
+            f"the task must be one of {', '.join(TASKS)}, or two findings, A{_VS}B or A{_VS}{REST}, got {name!r}"
+        )
+    return pair(positive, negative)
+
+
+REST, _VS, _NOTHING = "rest", " vs ", "No Finding"
+
+
+@functools.cache
+def pair(positive: str, negative: str) -> Task:
+    """The task that tells a finding from another one that comes without it, from no finding, or from the rest: all
+    images without it. As many negatives are drawn as there are positives.
+
+    >>> pair("Effusion", "rest").negative.holds("Mass"), pair("Effusion", "Mass").negative.holds("Effusion|Mass")
+    (True, False)
+
+    Args:
+      positive, negative: findings as labels spell them.
+
+    Raises:
+      InputError: if one is empty, both are the same, or the positive one is `rest`.
+    """
+    if not positive or not negative or positive in (negative, REST):
+        raise InputError(
+            f"--positive and --negative must be two findings, the negative one may be {REST}, got "
+            f"{positive!r} and {negative!r}"
+        )
+    rest = LabelClass(REST, f"no {_title(positive)}", "without", positive)
+    finding = LabelClass(positive, _title(positive), "exactly" if positive == _NOTHING else "contains", positive)
+    if negative == REST:
+        others, question = rest, f"Is {finding.title} told from all radiographs without it?"
+    elif negative == _NOTHING:
+        others = LabelClass("NF", _title(negative), "exactly", _NOTHING)
+        question = f"Is {finding.title} told from radiographs with no finding?"
+    else:
+        others = LabelClass(negative, _title(negative), "contains", negative, but=positive)
+        question = f"Is {finding.title} told from {others.title} without it?"
+    title = f"{positive}{_VS}{negative}"
+    counted = tuple(dict.fromkeys((finding, rest, others)))
+    return Task(title, title, question, finding, others, (1, 1), counted)
+
+
+def _title(finding: str) -> str:
+    """For people: `Pleural_Thickening` -> `pleural thickening`."""
+    return finding.replace("_", " ").lower()
 
 
 _SOURCE = "poster of 2018, mean and SD of ten runs"
@@ -158,3 +243,51 @@ register(
         ),
     )
 )
+
+CHESTXRAY14 = (
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+)  # fmt: skip
+
+
+def _of_chestxray14(*aurocs: float) -> dict[str, float]:
+    return dict(zip(CHESTXRAY14, aurocs, strict=True))
+
+
+def multilabel(
+    name: str, title: str, question: str, findings: tuple[str, ...], published: tuple[PublishedAurocs, ...] = ()
+) -> Task:
+    """A task that asks of every labelled image whether each of the findings is present."""
+    any_of = LabelClass("any", "any of the findings", "contains", "|".join(findings))
+    none_of = LabelClass("none", "none of the findings", "without", "|".join(findings))
+    each = tuple(LabelClass(finding, _title(finding), "contains", finding) for finding in findings)
+    return Task(
+        name, title, question, any_of, none_of, (1, 1), (any_of, none_of, *each),
+        parts=tuple(pair(finding, REST) for finding in findings), published_aurocs=published,
+    )  # fmt: skip
+
+
+register(
+    multilabel(
+        "chestxray14",
+        "ChestX-ray14",
+        "Which of the 14 findings of ChestX-ray14 are present?",
+        CHESTXRAY14,
+        (
+            PublishedAurocs(
+                "CheXNet", "Rajpurkar et al. 2017, arXiv:1711.05225", "random, by patient",
+                _of_chestxray14(
+                    0.8094, 0.9248, 0.8638, 0.7345, 0.8676, 0.7802, 0.7680, 0.8887, 0.7901, 0.8878, 0.9371, 0.8047,
+                    0.8062, 0.9164,
+                ),
+            ),
+            PublishedAurocs(
+                "Wang 2017, ResNet-50", "Wang et al. 2017, arXiv:1705.02315v5", "NIH's official, by patient",
+                _of_chestxray14(
+                    0.7003, 0.8100, 0.7585, 0.6614, 0.6933, 0.6687, 0.6580, 0.7993, 0.7032, 0.8052, 0.8330, 0.7859,
+                    0.6835, 0.8717,
+                ),
+            ),
+        ),
+    )
+)  # fmt: skip

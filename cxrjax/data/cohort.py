@@ -22,7 +22,7 @@ class Cohort(NamedTuple):
     """The images of one run, sorted by name."""
 
     index: np.ndarray  # type: ignore[assignment]  # [N] i32, row of the store
-    label: np.ndarray  # [N] i32, 1 is positive
+    label: np.ndarray  # [N] i32, 1 is positive; of many labels [N, K] f32, NaN where unknown
     patient: np.ndarray  # [N] str, see `store.patient_ids`
     unknown: int = 0  # images whose patient is unknown
 
@@ -117,8 +117,47 @@ def draw(table: pd.DataFrame, task: Task, seed: int, negatives: str = "auto", vi
     )
 
 
+def draw_labelled(table: pd.DataFrame, task: Task, view: str = "all") -> Cohort:
+    """All images of which a label of a task of many labels is known; the same for every seed.
+
+    Args:
+      table: an ImageStore's table.
+      task: whose parts are the labels.
+      view: all, PA or AP.
+
+    Returns:
+      Cohort, sorted by image name.
+
+    Raises:
+      InputError: if there are none, or a part has no positive or no negative image among them.
+    """
+    label = targets(table["labels"], task)
+    in_view = np.ones(len(table), bool) if view == "all" else (table["view"] == view).to_numpy(bool)
+    taking_part = in_view & ~np.isnan(label).all(axis=1)
+    for part, column in zip(task.parts, label[taking_part].T, strict=True):
+        for side, state_ in ((part.positive, 1), (part.negative, 0)):
+            if not (column == state_).any():
+                raise InputError(f"the data holds no image of {side.title} (view: {view}) among its {len(table)}")
+    order = np.argsort(table["image"].to_numpy(str), kind="stable")
+    index = order[taking_part[order]]
+    unknown = int((table["patient"].iloc[index] == "").sum())
+    return Cohort(index.astype(np.int32), label[index], patient_ids(table)[index], unknown=unknown)
+
+
+def targets(labels: pd.Series, task: Task) -> np.ndarray:
+    """What a network is trained to say of each image: [N] i32, 1 if it is positive; of a task of many labels [N, K]
+    f32, 1 or 0, NaN where an image is in neither class of a part."""
+    if not task.is_multilabel:
+        return members(labels, task.positive).astype(np.int32)
+    columns = [
+        np.select([members(labels, part.positive), members(labels, part.negative)], [1, 0], np.nan)
+        for part in task.parts
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
 def split(cohort: Cohort, seed: int, val_fraction: float = 0.2, by: str = "patient") -> Split:
-    """Splits a cohort, both classes alike, into training and validation.
+    """Splits a cohort, both classes alike, into training and validation; many labels see `_split_labels`.
 
     by="patient": patients are taken in random order for validation as long as they fit into what each class still
     needs there, so no patient is on both sides and the shares are as near to `val_fraction` as patients allow.
@@ -130,6 +169,8 @@ def split(cohort: Cohort, seed: int, val_fraction: float = 0.2, by: str = "patie
     """
     rng = np.random.default_rng([seed, _SPLIT])
     _, group = np.unique(cohort.patient if by == "patient" else np.arange(len(cohort.index)), return_inverse=True)
+    if cohort.label.ndim > 1:
+        return _split_labels(cohort, group, rng, val_fraction)
     total = np.bincount(cohort.label, minlength=2)
     images = np.stack([np.bincount(group[cohort.label == c], minlength=group.max() + 1) for c in (0, 1)], axis=1)
     wanted = np.round(total * val_fraction).astype(int)
@@ -149,13 +190,37 @@ def split(cohort: Cohort, seed: int, val_fraction: float = 0.2, by: str = "patie
     return result
 
 
+def _split_labels(cohort: Cohort, group: np.ndarray, rng: np.random.Generator, val_fraction: float) -> Split:
+    """Iterative stratification (Sechidis et al. 2011, ECML PKDD) by patient: from the rarest label to the commonest.
+
+    Patients with the label are taken in random order as long as their images fit into what it and the rarer ones still
+    need in validation; at last patients of the others, into what is missing there of all images.
+    """
+    positive = np.nan_to_num(cohort.label).astype(int)
+    rarest_first = np.argsort(positive.sum(axis=0), kind="stable")
+    columns = np.concatenate([positive[:, rarest_first], np.ones((len(positive), 1), int)], axis=1)
+    images = np.zeros((group.max() + 1, columns.shape[1]), int)
+    np.add.at(images, group, columns)
+    wanted = np.round(columns.sum(axis=0) * val_fraction).astype(int)
+    in_val, order = np.zeros(len(images), bool), rng.permutation(len(images))
+    for k in range(columns.shape[1]):
+        for number in order[(images[order, k] > 0) & ~in_val[order]]:
+            if (images[number, : k + 1] <= wanted[: k + 1]).all():
+                in_val[number] = True
+                wanted -= images[number]
+    result = _split(in_val[group])
+    if not len(result.train) or not len(result.val):
+        raise InputError(f"--val_fraction={val_fraction:g} leaves no images for training or for validation")
+    return result
+
+
 def _split(in_val: np.ndarray) -> Split:
     return Split(np.flatnonzero(~in_val).astype(np.int32), np.flatnonzero(in_val).astype(np.int32))
 
 
 def _require_both(cohort: Cohort, rows: np.ndarray, message: str) -> None:
-    """Raises an InputError with this message if the rows lack a class."""
-    if len(np.unique(cohort.label[rows])) < 2:
+    """Raises an InputError with this message if the rows lack a class; of many labels, if there are none."""
+    if len(np.unique(cohort.label[rows])) < 2 and (cohort.label.ndim == 1 or not len(rows)):
         raise InputError(message)
 
 

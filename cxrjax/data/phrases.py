@@ -68,7 +68,7 @@ class Vocabulary:
         spellings = {fold(name): name for item in self._entries.values() for name in item.present}
         for task in tasks.TASKS.values():
             classes = (task.positive, task.negative, *task.counted)
-            spellings |= {fold(c.finding): c.finding for c in classes}
+            spellings |= {fold(name): name for c in classes for name in c.finding.split("|")}
         for finding, synonyms in words.SYNONYMS.items():
             spellings |= {fold(name): finding for name in (finding, *synonyms)}
         return {name: finding for name, finding in spellings.items() if name and name not in words.NOTHING}

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, tasks
 from cxrjax.base.tasks import PNEUMONIA_CLASSES, TASKS
 from cxrjax.data import cohort
 from cxrjax.data.cohort import Cohort, Split
@@ -245,3 +245,34 @@ def test_states_agree_with_the_classes_of_a_task():
     np.testing.assert_array_equal(column, [1, np.nan, 0, np.nan, 0, np.nan, 1])
     assert cohort.members(labels, positive).tolist() == (column == 1).tolist()
     assert cohort.members(labels, absent).tolist() == (column == 0).tolist()
+
+
+def test_targets_of_many_labels_know_absent_and_unknown():
+    labels = pd.Series(["Effusion|Mass", "No Finding", "-Effusion", "Mass|?", ""])
+    task = tasks.multilabel("t", "t", "t", ("Effusion", "Mass"))
+    expected = [[1, 1], [0, 0], [0, np.nan], [np.nan, 1], [np.nan, np.nan]]
+    np.testing.assert_array_equal(cohort.targets(labels, task), np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rare_labels_are_split_as_evenly_as_patients_allow(seed):
+    rng = np.random.default_rng(seed)
+    patient = rng.integers(0, 400, 1000)
+    tendency = rng.random((400, 4)) < [0.02, 0.1, 0.3, 0.5]  # a patient's images are alike
+    label = (tendency[patient] & (rng.random((1000, 4)) < 0.8)).astype(np.float32)
+    label[rng.random(label.shape) < 0.1] = np.nan
+    c = cohort.Cohort(np.arange(1000, dtype=np.int32), label, patient.astype(str))
+    split = cohort.split(c, seed)
+    assert not set(c.patient[split.train]) & set(c.patient[split.val])
+    assert sorted([*split.train, *split.val]) == list(range(1000))
+    shares = np.nansum(label[split.val], axis=0) / np.nansum(label, axis=0)
+    rare = np.nansum(label[:, 0])
+    assert abs(len(split.val) - 200) <= 5 and np.abs(shares - 0.2).max() <= max(0.04, 1.5 / rare)
+    again = cohort.split(c, seed)
+    assert (again.val == split.val).all() and (cohort.split(c, seed + 1).val[:50] != split.val[:50]).any()
+
+
+def test_a_finding_that_no_image_has_is_refused():
+    table = pd.DataFrame({"image": ["a", "b"], "labels": ["Mass", "Effusion"], "patient": ["1", "2"], "view": "PA"})
+    with pytest.raises(InputError, match="no image of hernia"):
+        cohort.draw_labelled(table, tasks.multilabel("t", "t", "t", ("Mass", "Hernia")))
