@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -22,6 +22,7 @@ from absl import flags
 
 from cxrjax.base import InputError, faults
 from cxrjax.base.config import ExperimentConfig, in_checkout, run_path
+from cxrjax.base.flags import flags_of
 
 from . import _terminal
 
@@ -31,16 +32,22 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="DataclassInstance")
 
 
-def main(config: ExperimentConfig, description: str, argv: list[str] | None = None) -> None:
+def main(
+    config: Config,
+    description: str,
+    argv: list[str] | None = None,
+    experiment_of: Callable[[Config], ExperimentConfig] = lambda config: config,  # type: ignore[assignment, return-value]
+) -> None:
     """Runs an experiment from the command line and exits: 0, or 2 after a mistake of the user's.
 
     Args:
       config: the experiment with its defaults.
       description: what --help shows above the flags.
       argv: arguments without the program's name; None: the process's.
+      experiment_of: what the flags are made into; none: they are an experiment.
     """
     with one_line_for_mistakes("; the same command continues"):
-        parsed = parse(config, description, argv)
+        parsed = experiment_of(parse(config, description, argv))
         log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
@@ -117,11 +124,9 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
     values = flags.FlagValues()
     values.set_gnu_getopt(bool(arguments))
     names = []
-    inherited = {name for base in type(config).__mro__[1:] for name in vars(base).get("__annotations__", ())}
-    for field in sorted(dataclasses.fields(config), key=lambda field: field.name in inherited):  # a program's own first
-        if "help" in field.metadata:
-            _define(values, field.name, getattr(config, field.name), dict(field.metadata))
-            names.append(field.name)
+    for field in flags_of(config):
+        _define(values, field.name, getattr(config, field.name), dict(field.metadata))
+        names.append(field.name)
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
     try:
         rest = values(["flags", *(sys.argv[1:] if argv is None else argv)])[1:]

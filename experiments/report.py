@@ -40,17 +40,20 @@ def main(argv: list[str] | None = None) -> None:
         if not config.run:
             raise InputError("--run must be given: the folder of a finished run")
         _cli.log_to_stderr()
+        from cxrjax.analysis.tables import FindingsResults
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.report import report
-        from cxrjax.runs import results
+        from cxrjax.runs import findings, results
 
         devices.start(cache_dir() / "programs")
         folder = Path(config.run)
         given = {name: value for name, value in dataclasses.asdict(config).items() if name != "run"}
-        found = results.reopen(folder, **{name: value for name, value in given.items() if value is not None})
-        report.write(folder, found)
-        _terminal.show(f"report: {folder / 'report.html'}\n{results.last_line(found.summary)}")
+        reopened = findings.reopen_any(folder, **{name: value for name, value in given.items() if value is not None})
+        for of_finding in reopened.findings if isinstance(reopened, FindingsResults) else ():
+            report.write(folder / "findings" / of_finding.config.finding, of_finding)
+        report.write(folder, reopened)
+        _terminal.show(f"report: {folder / 'report.html'}\n{results.last_line(reopened.summary)}")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ _HELP = {
     "benchmark_networks": ("--models", "--compare", "torchvision==0.28.0"),
     "benchmark_prepare": ("--source", "--workers"),
     "benchmark_step": ("--augment_bank", "--retrain_from", "--model"),
+    "chestxray14": ("--seeds", "0.841"),
     "compare": ("--out",),
     "convert_weights": ("--source", "--file", "--out", "--sha256", "--overwrite"),
     "deep_dream": ("--run", "--octaves", "--fourier_iterations"),
@@ -48,6 +49,7 @@ _HELP = {
     "readings": ("--task", "--reuse", "no_flip"),
     "report": ("--run", "--lang", "--wanted_sensitivity"),
     "sample_size": ("--sizes", "--fix", "--reuse"),
+    "train": ("--positive", "--negative", "--task", "chestxray14"),
     "where_it_looks": ("--run", "--methods", "--boxed"),
 }
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.base import InputError, files, tasks
-from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.config import ExperimentConfig, question
 from cxrjax.base.tasks import Task
 
 
@@ -174,6 +174,23 @@ class Results(NamedTuple):
     pictures: dict[str, np.ndarray]  # image -> [256, 256] u8, of the errors that are shown
     dreams: DreamRecord | None = None
     maps: MapRecord | None = None
+
+    @property
+    def task(self) -> Task:
+        """What the run asks."""
+        return question(self.config)
+
+
+class FindingsResults(NamedTuple):
+    """What an experiment with many labels found: results of each finding, as of a binary run, and what they share."""
+
+    config: ExperimentConfig
+    environment: dict[str, Any]
+    resolved: dict[str, Any]
+    summary: dict[str, Any]  # what summary.json holds
+    findings: list[Results]
+    flow: pd.DataFrame  # as `RunTables.flow`, of the task; positives carry any finding
+    table: pd.DataFrame  # findings.csv: a row a finding
 
     @property
     def task(self) -> Task:

@@ -6,10 +6,14 @@ Nothing is imported at run time but the standard library, so that command lines 
 from __future__ import annotations
 
 import dataclasses
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
+from cxrjax.base import tasks
 from cxrjax.base.flags import NetworkFlags, RecipeFlags, SamplingFlags, SourceFlags, flag, flag_words
+from cxrjax.base.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +21,8 @@ class ExperimentConfig(SamplingFlags, RecipeFlags, NetworkFlags, SourceFlags):
     """One experiment: what `python -m experiments.NAME` takes. Fields with a help text are its flags."""
 
     name: str  # of the program: p_vs_nf
-    task: str  # name of a `tasks.Task`: p_vs_nf
+    task: str  # name of a `tasks.Task`: p_vs_nf, Effusion vs rest
+    finding: str = ""  # of a task of many labels: what these results are of; "": of all
     data_dir: str | None = flag(
         None,
         "NIH folder as downloaded, class folders, a CSV of images, or a store by experiments.prepare; none: the "
@@ -79,9 +84,29 @@ def experiment_of(flags: Any) -> ExperimentConfig:
 SHUFFLED_LABELS, RANDOM_TRUNK, SPLIT_BY_IMAGE = "shuffled_labels", "random_trunk", "split_by_image"  # arms
 
 
+def question(config: ExperimentConfig) -> Task:
+    """The binary task of these results; of a task of many labels, if no finding is named, the task."""
+    return tasks.get(config.task, config.finding)
+
+
+def questions(config: ExperimentConfig) -> list[ExperimentConfig]:
+    """The configuration of each finding's results, of a task of many labels; of others the one configuration."""
+    parts = tasks.get(config.task).parts
+    return [dataclasses.replace(config, finding=part.positive.finding) for part in parts] or [config]
+
+
+ANY = "train"  # name of the program that runs any task
+
+
 def run_path(config: ExperimentConfig) -> Path:
-    """--out, or runs/NAME."""
-    return Path(config.out or f"runs/{config.name}")
+    """--out, or runs/NAME, of the program of any task runs/TASK."""
+    name = re.sub(r"\W+", "_", config.task).lower() if config.name == ANY else config.name
+    return Path(config.out or f"runs/{name}")
+
+
+def result_path(config: ExperimentConfig) -> Path:
+    """Where the results are: the run's folder, or one for each finding of a task of many labels below it."""
+    return run_path(config) / "findings" / config.finding if config.finding else run_path(config)
 
 
 def arm_path(config: ExperimentConfig, name: str) -> Path:
@@ -153,4 +178,6 @@ def command_line(config: ExperimentConfig) -> str:
     "python -m experiments.p_vs_nf --data_dir='my NIH' --seeds=3 --noflip"
     """
     # Repeated as it stands, --overwrite would remove what there is.
-    return " ".join([program(config.name), *flag_words(dataclasses.replace(config, overwrite=False))])
+    words = flag_words(dataclasses.replace(config, overwrite=False))
+    task = [f"--task={shlex.quote(config.task)}"] if config.name == ANY else []
+    return " ".join([program(config.name), *task, *words])

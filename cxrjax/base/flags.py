@@ -129,16 +129,24 @@ class SamplingFlags:
     )
 
 
+def flags_of(config: Any) -> list[dataclasses.Field[Any]]:
+    """The fields that are flags, a program's own before those that it shares with others."""
+    classes = [vars(of_class).get("__annotations__", {}) for of_class in type(config).__mro__]
+    depth = {name: i for i, names in reversed(list(enumerate(classes))) for name in names}
+    fields = [field for field in dataclasses.fields(config) if "help" in field.metadata]
+    return sorted(fields, key=lambda field: depth[field.name])
+
+
 def flag_words(config: Any) -> list[str]:
     """The flags that are not at their defaults, each as a word of a command line, of any dataclass with `flag` fields.
 
     >>> flag_words(SourceFlags(columns="sex=gender:m=M:w=F", masks="keep"))
     ['--masks=keep', '--columns=sex=gender:m=M:w=F']
     """
-    words, own = [], vars(type(config))["__annotations__"]  # a program's own flags come before those that it shares
-    for field in sorted(dataclasses.fields(config), key=lambda field: field.name not in own):
+    words = []
+    for field in flags_of(config):
         value = getattr(config, field.name)
-        if "help" not in field.metadata or value == field.default:
+        if value == field.default:
             continue
         if isinstance(value, bool):
             words.append(f"--{field.name}" if value else f"--no{field.name}")

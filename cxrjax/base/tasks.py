@@ -102,7 +102,7 @@ class Task:
 
     name: str  # p_vs_nf
     title: str  # P vs NF
-    question: str  # English
+    question: str  # English; %(positive)s and %(negative)s stand for the titles of its classes
     positive: LabelClass
     negative: LabelClass
     negatives_per_positives: tuple[int, int]  # (800, 593): so many negatives are drawn for so many positives
@@ -153,12 +153,21 @@ def register(task: Task) -> Task:
     return task
 
 
-def get(name: str) -> Task:
+def get(name: str, finding: str = "") -> Task:
     """The task of a name, or of two findings: `Effusion vs No Finding`, `Effusion vs Mass`, `Effusion vs rest`.
+
+    Args:
+      name: of the task.
+      finding: of a task of many labels, whose part is wanted; "": the task.
 
     Raises:
       InputError: if there is none.
     """
+    if finding:
+        parts = {part.positive.finding: part for part in get(name).parts}
+        if finding not in parts:
+            raise InputError(f"the finding must be one of {', '.join(parts) or 'none'}, got {finding!r}")
+        return parts[finding]
     if name in TASKS:
         return TASKS[name]
     positive, separator, negative = name.partition(_VS)
@@ -194,13 +203,13 @@ def pair(positive: str, negative: str) -> Task:
     rest = LabelClass(REST, f"no {_title(positive)}", "without", positive)
     finding = LabelClass(positive, _title(positive), "exactly" if positive == _NOTHING else "contains", positive)
     if negative == REST:
-        others, question = rest, f"Is {finding.title} told from all radiographs without it?"
+        others, question = rest, "Is %(positive)s told from all radiographs without it?"
     elif negative == _NOTHING:
         others = LabelClass("NF", _title(negative), "exactly", _NOTHING)
-        question = f"Is {finding.title} told from radiographs with no finding?"
+        question = "Is %(positive)s told from radiographs with no finding?"
     else:
         others = LabelClass(negative, _title(negative), "contains", negative, but=positive)
-        question = f"Is {finding.title} told from {others.title} without it?"
+        question = "Is %(positive)s told from %(negative)s without it?"
     title = f"{positive}{_VS}{negative}"
     counted = tuple(dict.fromkeys((finding, rest, others)))
     return Task(title, title, question, finding, others, (1, 1), counted)

@@ -144,6 +144,15 @@ def draw_labelled(table: pd.DataFrame, task: Task, view: str = "all") -> Cohort:
     return Cohort(index.astype(np.int32), label[index], patient_ids(table)[index], unknown=unknown)
 
 
+def of_label(cohort: Cohort, split: Split, k: int) -> tuple[Cohort, Split]:
+    """The images whose label k of many is known, as a cohort of two classes, and their split."""
+    known = ~np.isnan(cohort.label[:, k])
+    position = np.cumsum(known) - 1
+    train, val = (position[side[known[side]]].astype(np.int32) for side in split)
+    labels = cohort.label[known, k].astype(np.int32)
+    return Cohort(cohort.index[known], labels, cohort.patient[known], cohort.unknown), Split(train, val)
+
+
 def targets(labels: pd.Series, task: Task) -> np.ndarray:
     """What a network is trained to say of each image: [N] i32, 1 if it is positive; of a task of many labels [N, K]
     f32, 1 or 0, NaN where an image is in neither class of a part."""

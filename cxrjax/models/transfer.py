@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -190,6 +190,22 @@ def _initial(model: Model, start: str, given: Variables, key: jax.Array) -> Vari
 def merge(first: Variables, second: Variables) -> Variables:
     """The stages of both; those of `second` where both have them."""
     return {kind: {**first.get(kind, {}), **second.get(kind, {})} for kind in (*first, *(second.keys() - first))}
+
+
+def of_logit(net: Network, head: Variables, k: int) -> tuple[Network, Variables]:
+    """A network of many sigmoids as one of two classes, of which logit k asks: logits -z/2 and z/2.
+
+    Their softmax is (1 - sigmoid(z), sigmoid(z)), so that whatever takes a binary network serves one label, too.
+
+    Args:
+      net: of K logits.
+      head: its variables, leaves of the last stage [..., K].
+      k: 0..K-1.
+    """
+    model = dataclasses.replace(net.model, num_classes=2)
+    last = jax.tree.map(lambda x: jnp.stack([-x[..., k] / 2, x[..., k] / 2], axis=-1), head["params"][model.logits])
+    binary = dataclasses.replace(cast(RetrainedHead, net.head), model=model)
+    return net._replace(model=model, head=binary), merge(head, {"params": {model.logits: last}})
 
 
 def layers(net: Network, head: Variables) -> Variables:

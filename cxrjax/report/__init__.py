@@ -1,7 +1,8 @@
 """Words, numbers, pages and plots; the only matplotlib and Jinja.
 
 Public: `report` (`write`), `sections` (the ordered list, `register`), `pages` (`Section`), `figures`, `cards`,
-`language`. Internal: `rows`.
+`language`. Internal: `overview` (of a run with
+many labels), `rows`.
 """
 
 from cxrjax.base import lazy_modules

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cxrjax.analysis import tables
-from cxrjax.analysis.tables import Results
+from cxrjax.analysis.tables import FindingsResults, Results
 from cxrjax.base import files
-from cxrjax.report import cards, figures, pages, sections
+from cxrjax.report import cards, figures, overview, pages, sections
 from cxrjax.report.figures import Drawn
 from cxrjax.report.language import Language, language, note
 from cxrjax.report.sections import comparisons
@@ -19,8 +19,14 @@ from cxrjax.report.sections import comparisons
 _SCRIPT = Path(__file__).parent / "templates" / "threshold.js"
 
 
-def write(folder: Path, results: Results) -> None:
-    """Writes every file of a run; summary.json comes last, its presence says that the run is finished."""
+def write(folder: Path, results: Results | FindingsResults) -> None:
+    """Writes every file of a run; summary.json comes last, its presence says that the run is finished.
+
+    Of many labels those of the whole; `run_folder.write_finding` writes each finding's.
+    """
+    if isinstance(results, FindingsResults):
+        overview.write(folder, results)
+        return
     tables.write(folder, results.tables, results.analysis)
     files.write_json(folder / "environment.json", results.environment)
     files.write_bytes(folder / "dream.png", pages.png(results.dream))
@@ -64,7 +70,7 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
     page = {
         **common,
         "title": task.title,
-        "question": t(task.question),
+        "question": t(task.question, positive=t(task.positive.title), negative=t(task.negative.title)),
         "network": results.environment["network"],
         "weights": results.environment["weights"],
         "verdict": comparisons.verdict(results, t),

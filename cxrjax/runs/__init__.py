@@ -1,8 +1,8 @@
 """A run from configuration to files, and what is done with a finished one.
 
 Public: `experiment` (`run`), `setup` (draw, build, resolve), `run_folder`, `tables`, `results` (a finished run once
-more), `trained` (`load_run`, `TrainedRun`, `predict`), `describe`, `dreams`, `maps`, `explained`, `sweep`,
-`sweep_tables`, `cost`. Internal: `dream_pages`, `notes`.
+more), `findings` (of a task of many labels), `trained` (`load_run`, `TrainedRun`, `predict`),
+`describe`, `dreams`, `maps`, `explained`, `sweep`, `sweep_tables`, `cost`. Internal: `dream_pages`, `notes`.
 """
 
 from cxrjax.base import lazy_modules

@@ -8,23 +8,23 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from cxrjax.analysis import tables as run_files
-from cxrjax.analysis.tables import Results, RunTables
+from cxrjax.analysis.tables import FindingsResults, Results, RunTables
 from cxrjax.base import InputError, devices, files, tasks
 from cxrjax.base.codes import code
-from cxrjax.base.config import ExperimentConfig, arms, run_path, without_arms
+from cxrjax.base.config import ExperimentConfig, arms, question, questions, result_path, run_path, without_arms
 from cxrjax.data import cohort
 from cxrjax.data.load import cache_dir, load
 from cxrjax.models import transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.report import report
 from cxrjax.report.language import ENGLISH, reasons
-from cxrjax.runs import dreams, notes, results, run_folder, setup, tables, trained
+from cxrjax.runs import dreams, findings, notes, results, run_folder, setup, tables, trained
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.runs.setup import Cohorts
 from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts
@@ -64,14 +64,26 @@ class Scored(NamedTuple):
     """What is kept of the trained networks, in the order of the seeds."""
 
     history: loop.History  # [S, E]
-    val: list[np.ndarray]  # of each seed [v], probability of the positive class
+    val: list[np.ndarray]  # of each seed [v], probability of the positive class; of many labels [v, K]
     train: list[np.ndarray]  # of each seed [n], of the training images' centre crops
     hashes: list[str]  # SHA-256 of each seed's parameters
     external: np.ndarray | None  # [S, N], scores of the external set
 
+    def of(self, k: int, cohorts: Cohorts) -> Scored:
+        """Scores of label k, of the images of which it is known."""
+        known = [~np.isnan(c.label[:, k]) for c in cohorts.cohorts]
+        sides = zip(known, cohorts.splits, self.val, self.train, strict=True)
+        val, train = [], []
+        for is_known, split, of_val, of_train in sides:
+            val.append(of_val[is_known[split.val], k])
+            train.append(of_train[is_known[split.train], k])
+        return self._replace(val=val, train=train, external=None if self.external is None else self.external[..., k])
 
-def run(config: ExperimentConfig) -> Results:
+
+def run(config: ExperimentConfig) -> Results | FindingsResults:
     """Runs an experiment, or what is left of an interrupted one, and writes its files.
+
+    A task of many labels has `FindingsResults`: results of each finding, in a folder of its own.
 
     Of several processes the first writes; all must see the same files.
 
@@ -87,11 +99,11 @@ def run(config: ExperimentConfig) -> Results:
     return _run(config, Data(store, about, weights), external)
 
 
-def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] | None) -> Results:
+def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] | None) -> Results | FindingsResults:
     """`run` with its data and weights at hand: first its own networks, then its arms, then all files."""
     started = time.monotonic()
     prepared = prepare(config, data)
-    outside, external = {}, None
+    outside, external = dict[str, Any](), None
     if opened is not None:
         external, left_out = setup.external_set(opened[0], data.store, prepared.cohorts)
         outside = {
@@ -101,21 +113,37 @@ def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] 
             "external_enlarged": opened[1].enlarged,
         }
     seen = notes.seen_by_weights(data.weights, _images(data.store, external))
+    outside["seen_by_weights"] = seen
     if seen:
         log.warning("%s", reasons(code("weights_have_seen", **seen), ENGLISH))
     with _claimed(config, prepared.resolved) as folder:
         scored = _score(prepared, external, _train(prepared, folder))
         first = seed_batches.place_of(folder / "checkpoints", config.first_seed)
-        dream = dreams.first_dream(prepared.net, trained.read_head(first, scored.hashes[0]))
-        run_tables = _tables(prepared, external, scored)
+        head = trained.read_head(first, scored.hashes[0])
         arm_tables = {name: _arm(name, arm, data) for name, arm in arms(config).items()}
-        facts = results.Facts(
-            dataclasses.asdict(prepared.resolved),
-            tables.environment(data.weights, prepared.net.model, config.retrain_from, jax.devices()[0].device_kind),
-            results.count_data(data.about, data.store, tasks.get(config.task)) | outside | {"seen_by_weights": seen},
-            (time.monotonic() - started) / 60,
-        )
-        run_results = results.assemble(config, facts, run_tables, arm_tables, dream, data.store)
+        kind, minutes = jax.devices()[0].device_kind, (time.monotonic() - started) / 60
+        environment = tables.environment(data.weights, prepared.net.model, config.retrain_from, kind)
+        facts = results.Facts(dataclasses.asdict(prepared.resolved), environment, outside, minutes)
+        answers = []
+        for k, of_question in enumerate(questions(config)):
+            net, aim = transfer.of_logit(prepared.net, head, k) if of_question.finding else (prepared.net, head)
+            arms_of = {name: arm[of_question.finding] for name, arm in arm_tables.items()}
+            run_tables = _tables(prepared, of_question, k, external, scored)
+            counted = results.count_data(data.about, data.store, of_question)
+            answers.append(
+                results.assemble(
+                    of_question, facts._replace(data=counted | outside), run_tables, arms_of,
+                    dreams.first_dream(net, aim), data.store,
+                )
+            )  # fmt: skip
+            if devices.is_first() and of_question.finding:
+                log.info("%s: results in %s", of_question.finding, result_path(of_question))
+                run_folder.write_finding(answers[-1])
+        run_results: Results | FindingsResults = answers[0]
+        if tasks.get(config.task).is_multilabel:
+            flow = tables.flow(config, data.about, data.store.table, prepared.cohorts)
+            counted = results.count_data(data.about, data.store, config) | outside
+            run_results = findings.assemble(config, facts._replace(data=counted), answers, flow)
         if devices.is_first():
             report.write(folder, run_results)
     return run_results
@@ -126,14 +154,16 @@ def _images(*stores: ImageStore | None) -> list[str]:
     return [str(name) for store in stores if store is not None for name in store.table["image"]]
 
 
-def _arm(name: str, config: ExperimentConfig, data: Data) -> RunTables:
-    """Tables of an arm, which is run unless it is finished."""
+def _arm(name: str, config: ExperimentConfig, data: Data) -> dict[str, RunTables]:
+    """Tables of an arm, which is run unless it is finished, by finding ("" of a task without)."""
     if devices.broadcast_flag(run_folder.is_finished(run_path(config))):
         log.info("%s: finished already", name)
-        return run_files.read(run_path(config))
+        return {of_question.finding: run_files.read(result_path(of_question)) for of_question in questions(config)}
     log.info("%s: training the same seeds", name)
     weights = None if config.weights == "random" else data.weights
-    return _run(config, data._replace(weights=weights), None).tables
+    answers = _run(config, data._replace(weights=weights), None)
+    every = [answers] if isinstance(answers, Results) else answers.findings
+    return {answer.config.finding: answer.tables for answer in every}
 
 
 @contextlib.contextmanager
@@ -179,12 +209,17 @@ def _log_data(config: ExperimentConfig, data: Data) -> None:
 
 def _log_cohorts(config: ExperimentConfig, cohorts: Cohorts) -> None:
     task, first = tasks.get(config.task), cohorts.cohorts[0]
-    labels, by = first.label, setup.split_name(without_arms(config), first.unknown, len(first.index))
-    log.info(
-        "%s: %d %s, %d %s a run; %d training, %d validation images in the first run, split by %s",
-        config.name, labels.sum(), task.positive.name, (1 - labels).sum(), task.negative.name,
-        len(cohorts.splits[0].train), len(cohorts.splits[0].val), by,
-    )  # fmt: skip
+    by = setup.split_name(without_arms(config), first.unknown, len(first.index))
+    if task.is_multilabel:
+        split = cohorts.splits[0]
+        sides = (np.nansum(first.label[rows], axis=0) for rows in (split.train, split.val))
+        counts = [f"{t.positive.finding} {a:.0f} + {b:.0f}" for t, a, b in zip(task.parts, *sides, strict=True)]
+        drawn = f"{len(first.index)} images a run; training + validation, first run: {', '.join(counts)}"
+    else:
+        positives, others = first.label.sum(), (1 - first.label).sum()
+        drawn = f"{positives} {task.positive.name}, {others} {task.negative.name} a run"
+    sizes = len(cohorts.splits[0].train), len(cohorts.splits[0].val)
+    log.info("%s: %s; %d training, %d validation images in the first run, split by %s", config.name, drawn, *sizes, by)
 
 
 def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
@@ -194,8 +229,7 @@ def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
     for seed, c, split in zip(cohorts.seeds, cohorts.cohorts, cohorts.splits, strict=True):
         shuffled = cohort.shuffled(c.label[split.train], seed) if config.control == "shuffled_labels" else None
         seed_data.append(SeedData(seed, c.index[split.train], c.index[split.val], shuffled))
-    positive = tasks.get(config.task).positive
-    labels = cohort.members(prepared.data.store.table["labels"], positive).astype(np.int32)
+    labels = cohort.targets(prepared.data.store.table["labels"], tasks.get(config.task))
     try:
         yield from seed_batches.train(
             Workload(prepared.net, prepared.pipeline, labels, setup.recipe(config), prepared.cache),
@@ -261,14 +295,18 @@ def _external_bank(prepared: Prepared, external: ImageStore) -> bank.Bank:
     return bank.build(prepared.net.trunk, prepared.pipeline_of(external), rows, bank.CENTRE, len(rows), cache)
 
 
-def _tables(prepared: Prepared, external: ImageStore | None, scored: Scored) -> RunTables:
-    """All that training gave, as tables."""
-    config, store, cohorts = prepared.config, prepared.data.store, prepared.cohorts
+def _tables(
+    prepared: Prepared, config: ExperimentConfig, k: int, external: ImageStore | None, scored: Scored
+) -> RunTables:
+    """All that training gave for one question, of many labels the one that logit k asks, as tables."""
+    store, cohorts = prepared.data.store, prepared.cohorts
+    if config.finding:
+        scored, cohorts = scored.of(k, cohorts), cohorts.of(k)
     val = tables.predictions(store, cohorts, [split.val for split in cohorts.splits], scored.val)
     train = tables.predictions(store, cohorts, [split.train for split in cohorts.splits], scored.train)
     outside = None
     if external is not None and scored.external is not None:
-        outside = tables.external(external, tasks.get(config.task), cohorts.seeds, scored.external)
+        outside = tables.external(external, question(config), cohorts.seeds, scored.external)
     return RunTables(
         seeds=tables.seeds(cohorts, scored.history, scored.hashes),
         history=tables.history(scored.history, config.first_seed),

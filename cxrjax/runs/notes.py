@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from cxrjax.base import tasks
 from cxrjax.base.codes import code
-from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.config import ExperimentConfig, question
 from cxrjax.data.conventions import CONVENTIONS
 from cxrjax.models.pretrained import Weights
 
@@ -41,7 +40,7 @@ def of_run(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) 
       data: As `count_data` gives it.
       seeds: `Analysis.seeds`.
     """
-    task, codes = tasks.get(config.task), []
+    task, codes = question(config), []
     listed, present = data["listed"], data["present"]
     positive, others = (side.name for side in task.counted[:2])
     if config.control == "shuffled_labels":

@@ -20,7 +20,7 @@ from cxrjax.analysis import analyse, comparison, curves, scores
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.tables import Analysis, Results, RunTables
 from cxrjax.base import InputError, tasks
-from cxrjax.base.config import ExperimentConfig, arms, moved_to, run_path
+from cxrjax.base.config import ExperimentConfig, arms, moved_to, question, result_path
 from cxrjax.base.tasks import Task
 from cxrjax.data import cohort
 from cxrjax.data.load import load
@@ -84,26 +84,40 @@ def reopen(folder: Path, **changed: Any) -> Results:
     Raises:
       InputError: if the folder holds no finished run, a damaged one, or one of another version.
     """
-    before, resolved = run_folder.read_finished(folder)
-    config = dataclasses.replace(before, **changed)
-    placed = moved_to(config, folder)
-    arm_tables = {name: run_files.read(run_path(arm)) for name, arm in arms(placed).items()}
+    config, facts = read_facts(folder, **changed)
+    placed = moved_to(config, folder.parents[1] if config.finding else folder)
+    arm_tables = {name: run_files.read(result_path(arm)) for name, arm in arms(placed).items()}
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        facts = Facts(dataclasses.asdict(resolved), environment, _UNTOLD | summary["data"], summary["minutes"])
         with Image.open(folder / "dream.png") as opened:
             dream = np.asarray(opened.convert("L"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds a damaged run, or one of another version: {error}") from error
     tables = run_files.read(folder)
     store: ImageStore | None = None
     try:
-        store = open_images(config, resolved.data_sha256, facts.environment["network"]["source"], tables.images)
+        store = open_images(
+            config, facts.resolved["data_sha256"], facts.environment["network"]["source"], tables.images
+        )
     except InputError as error:
         log.warning("the report goes without pictures of errors: %s", error)
     results = assemble(config, facts, tables, arm_tables, dream, store)
     return results._replace(dreams=run_folder.read_dreams(folder), maps=run_folder.read_maps(folder))
+
+
+def read_facts(folder: Path, **changed: Any) -> tuple[ExperimentConfig, Facts]:
+    """The configuration of a finished run, with what is `changed`, and what is known of it beside tables.
+
+    Raises:
+      InputError: if the folder holds no finished run, a damaged one, or one of another version.
+    """
+    before, resolved = run_folder.read_finished(folder)
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        facts = Facts(dataclasses.asdict(resolved), environment, _UNTOLD | summary["data"], summary["minutes"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder} holds a damaged run, or one of another version: {error}") from error
+    return dataclasses.replace(before, **changed), facts
 
 
 def open_images(config: ExperimentConfig, data_sha256: str, side: int, images: pd.DataFrame) -> ImageStore:
@@ -148,8 +162,9 @@ def read_compared(folder: Path) -> comparison.Run:
     return comparison.Run(config, resolved.data_sha256, seeds.set_index("seed"), predictions)
 
 
-def count_data(about: About, store: ImageStore, task: Task) -> dict[str, Any]:
-    """Where the images come from, and how many there are of each class, listed and present."""
+def count_data(about: About, store: ImageStore, config: ExperimentConfig) -> dict[str, Any]:
+    """Where the images come from, and how many there are of each class of the question, listed and present."""
+    task = question(config)
     return {
         "source": about.source,
         "listed": cohort.count(about.listed, task.counted),
@@ -174,7 +189,7 @@ def summarise(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis
     """
     values, sizes = analysis.seeds["best_epoch_accuracy"].to_numpy(float), analysis.seeds[["n_train", "n_val"]].mean()
     best = resampled_t.over_runs(values, *sizes)._asdict() | {"undefined": scores.why_no_spread(values)}
-    task = tasks.get(config.task)
+    task = question(config)
     floors = analysis.floors[analysis.floors["floor"] != "network"]
     return {
         "experiment": config.name,
@@ -213,7 +228,11 @@ def _record(row: Mapping[Any, Any], without: tuple[str, ...] = ("floor", "metric
 
 def last_line(summary: dict[str, Any]) -> str:
     """The summary a person wants, e.g. `P vs NF: accuracy 83.1 ± 3.0 % (poster 83 ± 7), FP 7.4 %, ...`."""
-    inside, task = summary["internal"], tasks.get(summary["task"])
+    task = tasks.get(summary["task"])
+    runs = f"{summary['runs']} seed{'s' if summary['runs'] > 1 else ''}, {summary['minutes']:.0f} min"
+    if task.is_multilabel:
+        return f"{task.title}: {_mean_auroc(summary['mean_auroc'], task)}, {runs}"
+    inside = summary["internal"]
 
     def percent(name: str) -> str:
         mean, sd = inside[name]["mean"], inside[name]["sd"]
@@ -227,8 +246,16 @@ def last_line(summary: dict[str, Any]) -> str:
         f"{task.title}: accuracy {percent('accuracy')}{beside}, "
         f"FP {100 * inside['fp_share']['mean']:.1f} %, FN {100 * inside['fn_share']['mean']:.1f} %, "
         f"AUROC {decimal(inside['auroc']['mean'])}{_floor(summary)}, {_elsewhere(summary)}"
-        f"{summary['runs']} seed{'s' if summary['runs'] > 1 else ''}, {summary['minutes']:.0f} min"
+        f"{runs}"
     )
+
+
+def _mean_auroc(mean: dict[str, Any], task: Task) -> str:
+    """AUROC averaged over findings, ours and as published."""
+    sd = "" if mean["sd"] is None else f" ± {mean['sd']:.3f}"
+    published = [f"{p.name} {np.mean(list(p.auroc.values())):.3f}, {p.split}" for p in task.published_aurocs]
+    beside = f" ({'; '.join(published)})" if published else ""
+    return f"mean AUROC of {mean['findings']} of {len(task.parts)} findings {decimal(mean['mean'])}{sd}{beside}"
 
 
 def _elsewhere(summary: dict[str, Any]) -> str:

@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxrjax.analysis.tables import DreamRecord, MapRecord, read_table
+from cxrjax.analysis.tables import DreamRecord, MapRecord, Results, read_table
 from cxrjax.base import InputError, faults, files
-from cxrjax.base.config import ExperimentConfig, run_path, with_absolute_paths
+from cxrjax.base.config import ExperimentConfig, result_path, run_path, with_absolute_paths
 from cxrjax.base.flags import SOURCE_FLAGS
-from cxrjax.report import pages
+from cxrjax.report import pages, report
 
 # Fields that may differ when a run is continued: they change its files, but nothing that was trained.
 # (How a source is read shows in the hash of the data; no external image is trained on.)
@@ -123,6 +123,15 @@ def claim(config: ExperimentConfig, resolved: Resolved) -> Iterator[Path]:
         files.write_json(folder / _RESOLVED, dataclasses.asdict(resolved))
         files.write_json(folder / _CONFIG, dataclasses.asdict(with_absolute_paths(config)))
         yield folder
+
+
+def write_finding(results: Results) -> None:
+    """Writes the results of one finding into a folder of its own, which is read like that of a run."""
+    folder = result_path(results.config)
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / _RESOLVED, results.resolved)
+    files.write_json(folder / _CONFIG, dataclasses.asdict(with_absolute_paths(results.config)))
+    report.write(folder, results)
 
 
 def _check(folder: Path, config: ExperimentConfig, resolved: dict[str, Any]) -> None:

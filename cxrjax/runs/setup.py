@@ -51,6 +51,11 @@ class Cohorts(NamedTuple):
         """Rows of the store that take part in any run, sorted, each once."""
         return np.unique(np.concatenate([c.index for c in self.cohorts]))
 
+    def of(self, k: int) -> Cohorts:
+        """Of many labels those whose label k is known, as of a binary task."""
+        pairs = [cohort.of_label(c, s, k) for c, s in zip(self.cohorts, self.splits, strict=True)]
+        return Cohorts(self.seeds, [c for c, _ in pairs], [s for _, s in pairs])
+
 
 class ImageHashes:
     """SHA-256 of a store's images; each is computed once."""
@@ -72,7 +77,8 @@ def check(config: ExperimentConfig) -> None:
     Raises:
       InputError: naming flag, rule and value.
     """
-    tasks.get(config.task)
+    if tasks.get(config.task).is_multilabel and config.negatives != "auto":
+        raise InputError(f"--negatives={config.negatives}: {config.task} draws none, all labelled images take part")
     if not 0 < config.val_fraction < 1:
         raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
     if config.learning_rate <= 0:
@@ -160,7 +166,10 @@ def draw(config: ExperimentConfig, store: ImageStore, source: str) -> Cohorts:
     """
     task = tasks.get(config.task)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    cohorts = [cohort.draw(store.table, task, seed, config.negatives, config.view) for seed in seeds]
+    if task.is_multilabel:
+        cohorts = [cohort.draw_labelled(store.table, task, config.view)] * len(seeds)
+    else:
+        cohorts = [cohort.draw(store.table, task, seed, config.negatives, config.view) for seed in seeds]
     held_out = None
     if config.hold_out_boxes:
         held_out = patients_with_box(store, task.boxed_finding)
@@ -201,6 +210,7 @@ def build(config: ExperimentConfig, weights: Weights | None) -> transfer.Network
     return transfer.build_transfer_model(
         weights,
         config.retrain_from,
+        num_classes=tasks.get(config.task).outputs,
         model=registry.get(config.model),
         dtype=config.dtype,
         image_size=config.image_size,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import InputError, __version__, tasks
-from cxrjax.base.config import ExperimentConfig
+from cxrjax.base import InputError, __version__
+from cxrjax.base.config import ExperimentConfig, question
 from cxrjax.base.tasks import Task
 from cxrjax.data import cohort
 from cxrjax.models import transfer
@@ -172,7 +172,7 @@ def flow(config: ExperimentConfig, about: About, table: pd.DataFrame, cohorts: C
       table: of the store.
       cohorts: of all runs.
     """
-    task = tasks.get(config.task)
+    task = question(config)
     positive, negative = (cohort.members(table["labels"], c) for c in (task.positive, task.negative))
     labelled = (table["labels"] != "").to_numpy(bool)
     in_view = np.ones(len(table), bool) if config.view == "all" else (table["view"] == config.view).to_numpy(bool)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cxrjax.base import codes
-from cxrjax.base.tasks import TASKS
+from cxrjax.base.tasks import TASKS, pair
 from cxrjax.metrics.registry import METRICS
 from cxrjax.report import pages
 from cxrjax.report.language import DASH, ENGLISH, Language, each_reason, language, note, printable, reasons
@@ -37,13 +37,9 @@ def messages_of_code():
                         yield argument.value
 
 
-def messages_of_tasks():
-    for task in TASKS.values():
-        yield from (task.question, task.positive.title, task.negative.title)
-
-
 def messages_of_records():
-    for task in TASKS.values():
+    registered = [question for task in TASKS.values() for question in (task, *task.parts)]
+    for task in [*registered, *(pair("Effusion", negative) for negative in ("No Finding", "Mass"))]:
         yield from (task.question, task.positive.title, task.negative.title)
     for metric in METRICS.values():
         yield from (metric.label, metric.short)
