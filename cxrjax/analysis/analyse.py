@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from cxrjax.analysis import curves, floors, scores, subgroups
-from cxrjax.analysis.tables import Analysis, RunTables
+from cxrjax.analysis.tables import SCORED_BY_ALL, Analysis, RunTables
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.numerics import new_key
 
@@ -30,17 +30,20 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
     """
     _check(tables)
     thresholds = scores.thresholds(tables.training, config.wanted_sensitivity)
-    sets = {"internal": tables.predictions} | ({} if tables.external is None else {"external": tables.external})
-    scored = [scores.score(predictions, thresholds, config.prevalence) for predictions in sets.values()]
-    internal, external = scored[0], scored[1] if len(scored) > 1 else None
-    intervals = scores.auroc_intervals(new_key(_SEEDS), scored)
-    pooled = scores.pooled_intervals(new_key(_POOLED), scored, config.prevalence)
+    sets = {"internal": tables.predictions} | tables.scored_by_all
+    scored = {name: scores.score(rows, thresholds, config.prevalence) for name, rows in sets.items()}
+    every = list(scored.values())
+    intervals = dict(zip(sets, scores.auroc_intervals(new_key(_SEEDS), every), strict=True))
+    pooled = scores.pooled_intervals(new_key(_POOLED), every, config.prevalence)
+    internal = scored["internal"]
+    others = {name: scores.of_all(scored[name], intervals[name]) for name in tables.scored_by_all}
     sizes = (tables.seeds["n_train"].mean(), tables.seeds["n_val"].mean())
     by_image = arms.get("split_by_image")
     return Analysis(
-        seeds=scores.of_seeds(tables.seeds, tables.training, internal, intervals[0]),
-        external_seeds=None if external is None else scores.of_external_seeds(external, intervals[1]),
-        metrics=scores.over_seeds(internal, external, pooled, *sizes),
+        seeds=scores.of_seeds(tables.seeds, tables.training, internal, intervals["internal"]),
+        external_seeds=others.get("external"),
+        test_seeds=others.get("test"),
+        metrics=scores.over_seeds(scored, pooled, *sizes),
         floors=floors.table(tables, arms, internal.fixed),
         leakage=None if by_image is None else floors.leakage(tables, by_image),
         subgroups=subgroups.table(new_key(_SUBGROUPS), tables.predictions, tables.images),
@@ -52,7 +55,7 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
 
 def _check(tables: RunTables) -> None:
     wanted = sorted(tables.seeds["seed"].tolist())
-    for name in ("predictions", "training", "external"):
+    for name in ("predictions", "training", *SCORED_BY_ALL):
         table: pd.DataFrame | None = getattr(tables, name)
         if table is not None and (got := sorted(set(table["seed"].tolist()))) != wanted:
             raise ValueError(f"{name} must have the seeds {wanted} of the run, got {got}")

@@ -146,8 +146,8 @@ def of_seeds(seeds: pd.DataFrame, training: pd.DataFrame, scored: Scored, interv
     return table.assign(undefined=[codes.join([why, unknown if np.isnan(share) else ""]) for why, share in shares])
 
 
-def of_external_seeds(scored: Scored, intervals: pd.DataFrame) -> pd.DataFrame:
-    """`Analysis.external_seeds`."""
+def of_all(scored: Scored, intervals: pd.DataFrame) -> pd.DataFrame:
+    """`Analysis.external_seeds` and `test_seeds`, of a set that every seed scored whole."""
     n = pd.Series({seed: len(images.label) for seed, images in scored.runs.items()}, name="n")
     return pd.concat([n, _beside(scored, intervals)], axis=1).rename_axis("seed").reset_index()
 
@@ -173,22 +173,20 @@ def _why(scored: Scored, seed: int, of_intervals: str) -> str:
 
 
 def over_seeds(
-    internal: Scored, external: Scored | None, pooled: Sequence[dict[str, Estimate]], n_train: float, n_val: float
+    sets: Mapping[str, Scored], pooled: Sequence[dict[str, Estimate]], n_train: float, n_val: float
 ) -> pd.DataFrame:
     """`Analysis.metrics`.
 
-    Seeds of the internal set split the same images anew, hence the interval of Nadeau & Bengio. Those of the external
+    Seeds of the internal set split the same images anew, hence the interval of Nadeau & Bengio. Those of another
     set share all images and differ in training alone: no interval for new images follows from them.
 
     Args:
-      internal: validation images.
-      external: the external set.
-      pooled: of the internal and, if there is one, the external set; see `pooled_intervals`.
+      sets: validation images, `internal`, and those of `tables.SCORED_BY_ALL` that there are.
+      pooled: of each set, see `pooled_intervals`.
       n_train: training images of a run (mean over seeds).
       n_val: validation images of a run (mean over seeds).
     """
     rows = []
-    sets = {"internal": internal} | ({} if external is None else {"external": external})
     for (data, scored), estimates in zip(sets.items(), pooled, strict=True):
         for rule, seeds in zip(RULES, (scored.fixed, scored.chosen), strict=True):
             reasons = _reasons(scored, rule, estimates)
@@ -196,7 +194,7 @@ def over_seeds(
                 values = seeds[metric.name].to_numpy()
                 summary = resampled_t.over_runs(values, n_train, n_val, metric.range)
                 estimate = estimates[_key(rule, metric)]
-                shared = codes.code("seeds_share_images") if data == "external" else ""
+                shared = codes.code("seeds_share_images") if data != "internal" else ""
                 undefined = codes.join([reasons.get(metric.name, estimate.reason), why_no_spread(values), shared])
                 ends = (summary.low, summary.high) if data == "internal" else (np.nan, np.nan)
                 rows.append((data, rule, metric.name, summary.mean, summary.sd, *ends, *estimate[:3], undefined))

@@ -16,6 +16,8 @@ from cxrjax.base import InputError, files, tasks
 from cxrjax.base.config import ExperimentConfig, question
 from cxrjax.base.tasks import Task
 
+SCORED_BY_ALL = ("external", "test")  # sets that no seed was trained or validated on
+
 
 class RunTables(NamedTuple):
     """What an evaluation starts from: all that training gave.
@@ -30,6 +32,7 @@ class RunTables(NamedTuple):
       flow: From the source's list to the runs, a row a stage in order; excluded (bool): these images go no further;
         positives and negatives of the run's class, patients NaN where unknown; means over runs are not whole.
       external: the external set, columns as `predictions`; every seed scores every image
+      test: images held out from every run (--test), likewise
     """
 
     seeds: pd.DataFrame
@@ -39,6 +42,12 @@ class RunTables(NamedTuple):
     images: pd.DataFrame
     flow: pd.DataFrame
     external: pd.DataFrame | None
+    test: pd.DataFrame | None = None
+
+    @property
+    def scored_by_all(self) -> dict[str, pd.DataFrame]:
+        """The sets that every seed scores whole, by name: external, test."""
+        return {name: table for name in SCORED_BY_ALL if (table := getattr(self, name)) is not None}
 
 
 class Analysis(NamedTuple):
@@ -50,10 +59,11 @@ class Analysis(NamedTuple):
         sensitivity), sensitivity_chosen and specificity_chosen at it; undefined (codes of why some of these are NaN,
         each with its column; or ""); train_sensitivity_chosen.
       external_seeds: seed, n, and the same metrics of the external set
-      metrics: A row for each data (internal, external), rule (fixed: 0.5, chosen: each seed's threshold) and registered
-        metric: mean, sd, low, high over seeds (Nadeau & Bengio; no interval for external), pooled over all seeds'
-        scores with pooled_low and pooled_high (by resampling patients), undefined (codes of why one of these is NaN,
-        and in how many seeds the metric is, which mean and sd leave out; or "").
+      test_seeds: likewise of the images held out
+      metrics: A row for each data (internal, external, test), rule (fixed: 0.5, chosen: each seed's threshold) and
+        registered metric: mean, sd, low, high over seeds (Nadeau & Bengio; low and high for internal alone), pooled
+        over all seeds' scores with pooled_low and pooled_high (by resampling patients), undefined (codes of why one of
+        these is NaN, and in how many seeds the metric is, which mean and sd leave out; or "").
       floors: What the network must beat on the same splits, a row each: floor (network, majority, metadata,
         shuffled_labels, random_trunk), available (bool), note (code of why not, or of what it used); of each metric of
         `registry.FLOORS` the mean, _sd, and of network minus floor _difference, _difference_low, _difference_high, _p;
@@ -83,6 +93,7 @@ class Analysis(NamedTuple):
     operating: pd.DataFrame
     calibration: pd.DataFrame
     errors: pd.DataFrame
+    test_seeds: pd.DataFrame | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +122,14 @@ TABLES = {  # field of `RunTables` or `Analysis` -> its file
     "images": Table("images", "image* patient* labels* view* age sex* followup"),
     "flow": Table("flow", "stage* excluded images positives negatives patients"),
     "external": Table("external_predictions", _PREDICTIONS),
+    "test": Table("test_predictions", _PREDICTIONS),
     "seeds": Table(
         "results",
         "seed n_train n_val positives_train positives_val loss train_accuracy best_epoch best_epoch_accuracy "
         "contaminated_share params_sha256*",
     ),
     "external_seeds": Table("external", "seed n"),
+    "test_seeds": Table("test", "seed n"),
     "metrics": Table("metrics", "data* rule* metric* mean sd low high pooled pooled_low pooled_high undefined*"),
     "floors": Table("floors", "floor* available note* beaten undefined*"),
     "leakage": Table("leakage", "metric* patient image difference low high p undefined*"),
@@ -219,11 +232,13 @@ def read(folder: Path) -> RunTables:
     Raises:
       InputError: a file or a column is missing, as in a run of another version, or a file is damaged.
     """
-    tables = {name: read_table(folder / f"{TABLES[name].file}.csv") for name in RunTables._fields[1:-1]}
-    external = folder / f"{TABLES['external'].file}.csv"
+    names = [name for name in RunTables._fields if name not in ("seeds", *SCORED_BY_ALL)]
+    tables = {name: read_table(folder / f"{TABLES[name].file}.csv") for name in names}
+    paths = {name: folder / f"{TABLES[name].file}.csv" for name in SCORED_BY_ALL}
+    others = {name: read_table(path) if path.is_file() else None for name, path in paths.items()}
     columns = TABLES["seeds"].columns
     seeds = read_table(folder / f"{TABLES['seeds'].file}.csv", columns)[columns]
-    return RunTables(seeds=seeds, **tables, external=read_table(external) if external.is_file() else None)
+    return RunTables(seeds=seeds, **tables, external=others["external"], test=others["test"])
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:

@@ -68,6 +68,7 @@ class Scored(NamedTuple):
     train: list[np.ndarray]  # of each seed [n], of the training images' centre crops
     hashes: list[str]  # SHA-256 of each seed's parameters
     external: np.ndarray | None  # [S, N], scores of the external set
+    test: np.ndarray  # [S, T], of the images held out
 
     def of(self, k: int, cohorts: Cohorts) -> Scored:
         """Scores of label k, of the images of which it is known."""
@@ -77,7 +78,8 @@ class Scored(NamedTuple):
         for is_known, split, of_val, of_train in sides:
             val.append(of_val[is_known[split.val], k])
             train.append(of_train[is_known[split.train], k])
-        return self._replace(val=val, train=train, external=None if self.external is None else self.external[..., k])
+        external = None if self.external is None else self.external[..., k]
+        return self._replace(val=val, train=train, external=external, test=self.test[..., k])
 
 
 def run(config: ExperimentConfig) -> Results | FindingsResults:
@@ -258,11 +260,12 @@ def _score(prepared: Prepared, external: ImageStore | None, fitted_seeds: Iterat
     No more than one trained network is held at a time, and the images' activations only when the first is trained.
     """
     head, train_rows = prepared.net.head, prepared.cohorts.train
-    histories, val, train, hashes, outside = [], [], [], [], []
+    histories, val, train, hashes, outside, test = [], [], [], [], [], []
     train_bank, external_bank = None, None
     for seed, rows, fitted in zip(prepared.cohorts.seeds, train_rows, fitted_seeds, strict=True):
         if train_bank is None:
-            every, size = np.unique(np.concatenate(train_rows)), len(prepared.data.store.table)
+            every = np.unique(np.concatenate([*train_rows, prepared.cohorts.test]))
+            size = len(prepared.data.store.table)
             train_bank = bank.build(prepared.net.trunk, prepared.pipeline, every, bank.CENTRE, size, prepared.cache)
             external_bank = None if external is None else _external_bank(prepared, external)
         histories.append(fitted.history)
@@ -272,10 +275,14 @@ def _score(prepared: Prepared, external: ImageStore | None, fitted_seeds: Iterat
         if external_bank is not None:
             every = np.arange(len(external_bank.position))
             outside.append(step.score_rows(head, fitted.variables, external_bank, every))
+        if len(prepared.cohorts.test):
+            test.append(step.score_rows(head, fitted.variables, train_bank, prepared.cohorts.test))
         scores = {"validation": val[-1], "training": train[-1], "external": outside[-1] if outside else np.empty(0)}
+        scores |= {"test": test[-1]} if test else {}
         _refuse_not_finite(prepared.config, seed, scores, fitted.history)
     history = loop.History(*(np.concatenate(curves) for curves in zip(*histories, strict=True)))
-    return Scored(history, val, train, hashes, np.stack(outside) if outside else None)
+    held_out = np.stack(test) if test else np.zeros((len(val), 0, *val[0].shape[1:]), np.float32)
+    return Scored(history, val, train, hashes, np.stack(outside) if outside else None, held_out)
 
 
 def _refuse_not_finite(
@@ -304,15 +311,19 @@ def _tables(
         scored, cohorts = scored.of(k, cohorts), cohorts.of(k)
     val = tables.predictions(store, cohorts, [split.val for split in cohorts.splits], scored.val)
     train = tables.predictions(store, cohorts, [split.train for split in cohorts.splits], scored.train)
-    outside = None
+    task, seeds, outside, test = question(config), cohorts.seeds, None, None
     if external is not None and scored.external is not None:
-        outside = tables.external(external, question(config), cohorts.seeds, scored.external)
+        outside = tables.scored_by_all(external.table, task, seeds, scored.external, "--external_dir")
+    if len(cohorts.test):
+        held_out = store.table.iloc[cohorts.test]
+        test = tables.scored_by_all(held_out, task, seeds, scored.test, f"--test={getattr(config, 'test', '')}")
     return RunTables(
         seeds=tables.seeds(cohorts, scored.history, scored.hashes),
         history=tables.history(scored.history, config.first_seed),
         predictions=val,
         training=train,
-        images=tables.images(store, val, train),
+        images=tables.images(store, val, train, *([] if test is None else [test])),
         flow=tables.flow(config, prepared.data.about, store.table, cohorts),
         external=outside,
+        test=test,
     )

@@ -84,7 +84,9 @@ def _summary(config: ExperimentConfig, facts: Facts, findings: Sequence[Results]
         "split_by": setup.split_name(config, data["patients_unknown"], data["images"]),
         "mean_auroc": mean_auroc(findings),
         "findings": {
-            of_finding.config.finding: {name: of_finding.summary[name] for name in ("internal", "external", "floors")}
+            of_finding.config.finding: {
+                name: of_finding.summary[name] for name in ("internal", "external", "test", "floors")
+            }
             for of_finding in findings
         },
         "notes": list(dict.fromkeys(note for of_finding in findings for note in of_finding.summary["notes"])),

@@ -202,6 +202,7 @@ def summarise(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis
         "internal": _figures(analysis, "internal") | {"best_epoch_accuracy": _record(best)},
         # Here runs share all images, so only training differs: no interval for new images follows from it.
         "external": None if analysis.external_seeds is None else _figures(analysis, "external"),
+        "test": None if analysis.test_seeds is None else _figures(analysis, "test"),
         "floors": {row["floor"]: _record(row) for row in floors.to_dict("records")},
         "leakage": None
         if analysis.leakage is None
@@ -259,11 +260,12 @@ def _mean_auroc(mean: dict[str, Any], task: Task) -> str:
 
 
 def _elsewhere(summary: dict[str, Any]) -> str:
-    """The external set's figures beside the internal ones; empty if there is no such set."""
-    outside = summary["external"]
-    if outside is None:
-        return ""
-    return f"external: accuracy {100 * outside['accuracy']['mean']:.1f} %, AUROC {decimal(outside['auroc']['mean'])}, "
+    """Figures of the external and the held-out set beside the internal ones; empty if there is no such set."""
+    sets = {name: summary[name] for name in run_files.SCORED_BY_ALL if summary.get(name)}
+    return "".join(
+        f"{name}: accuracy {100 * outside['accuracy']['mean']:.1f} %, AUROC {decimal(outside['auroc']['mean'])}, "
+        for name, outside in sets.items()
+    )
 
 
 def _floor(summary: dict[str, Any]) -> str:

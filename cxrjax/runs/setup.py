@@ -35,6 +35,7 @@ class Cohorts(NamedTuple):
     seeds: range
     cohorts: list[Cohort]
     splits: list[Split]
+    test: np.ndarray = np.zeros(0, np.int32)  # [T] i32, rows of the store that every run holds out
 
     @property
     def train(self) -> list[np.ndarray]:
@@ -49,12 +50,12 @@ class Cohorts(NamedTuple):
     @property
     def rows(self) -> np.ndarray:
         """Rows of the store that take part in any run, sorted, each once."""
-        return np.unique(np.concatenate([c.index for c in self.cohorts]))
+        return np.unique(np.concatenate([*(c.index for c in self.cohorts), self.test]))
 
     def of(self, k: int) -> Cohorts:
         """Of many labels those whose label k is known, as of a binary task."""
         pairs = [cohort.of_label(c, s, k) for c, s in zip(self.cohorts, self.splits, strict=True)]
-        return Cohorts(self.seeds, [c for c, _ in pairs], [s for _, s in pairs])
+        return Cohorts(self.seeds, [c for c, _ in pairs], [s for _, s in pairs], self.test)
 
 
 class ImageHashes:

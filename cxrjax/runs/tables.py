@@ -93,27 +93,28 @@ def pictures(store: ImageStore, images: Iterable[str]) -> dict[str, np.ndarray]:
     return {image: np.asarray(store.images[rows[image]]) for image in images}
 
 
-def external(store: ImageStore, task: Task, seeds: Sequence[int], scores: np.ndarray) -> pd.DataFrame:
-    """As `predictions` for another data set: all its positives and all its negatives of the class, for every seed.
+def scored_by_all(
+    table: pd.DataFrame, task: Task, seeds: Sequence[int], scores: np.ndarray, flag_name: str
+) -> pd.DataFrame:
+    """As `predictions` of a set that every seed scores whole: all its positives and all its negatives of the class.
 
     Args:
-      store: of the set.
+      table: of the set, as an ImageStore's.
       task: of the runs.
       seeds: of the runs.
       scores: [S, N], probability of the positive class.
+      flag_name: that named the set.
 
     Raises:
       InputError: if the set has neither.
     """
-    positive, negative = (cohort.members(store.table["labels"], c) for c in (task.positive, task.negative))
+    positive, negative = (cohort.members(table["labels"], c) for c in (task.positive, task.negative))
     used = positive | negative
     if not used.any():
         raise InputError(
-            f"--external_dir holds no {task.positive.name} and no {task.negative.name} image among its {len(used)}"
+            f"{flag_name} holds no {task.positive.name} and no {task.negative.name} image among its {len(used)}"
         )
-    images = store.table.loc[used, ["image"]].assign(
-        patient=patient_ids(store.table)[used], label=positive[used].astype(int)
-    )
+    images = table.loc[used, ["image"]].assign(patient=patient_ids(table)[used], label=positive[used].astype(int))
     parts = [images.assign(seed=seed, score=score[used]) for seed, score in zip(seeds, scores, strict=True)]
     return pd.concat(parts, ignore_index=True)[["seed", "image", "patient", "label", "score"]]
 

@@ -32,13 +32,25 @@ def test_every_promised_column_is_there(analysed):
     }
     for name, columns in promised.items():
         assert list(getattr(analysed, name).columns) == columns.split(), name
-    assert set(promised) | {"seeds", "external_seeds"} == set(Analysis._fields)
+    assert set(promised) | {"seeds", "external_seeds", "test_seeds"} == set(Analysis._fields)
 
 
 def test_it_is_deterministic(case, analysed):
     again = analyse.analyse(*case)
-    for name in Analysis._fields:
+    assert analysed.test_seeds is None
+    for name in set(Analysis._fields) - {"test_seeds"}:
         pd.testing.assert_frame_equal(getattr(again, name), getattr(analysed, name))
+
+
+def test_held_out_images_are_scored_like_external_ones(case, analysed):
+    again = analyse.analyse(case[0], case[1]._replace(test=case[1].external), case[2])
+    pd.testing.assert_frame_equal(
+        again.test_seeds.drop(columns=["auroc_low", "auroc_high"]),
+        analysed.external_seeds.drop(columns=["auroc_low", "auroc_high"]),
+    )
+    assert set(again.metrics["data"]) == {"internal", "external", "test"}
+    kept = again.metrics[again.metrics["data"] == "internal"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, analysed.metrics[analysed.metrics["data"] == "internal"].reset_index(drop=True))
 
 
 def specificity_at_95(label, score, weight):

@@ -109,7 +109,7 @@ def made(predictions, thresholds=None):
         thresholds = dict.fromkeys(predictions["seed"], 0.5)
     scored = scores.score(predictions, pd.Series(thresholds), CONFIG.prevalence)
     pooled = scores.pooled_intervals(jax.random.key(0), [scored], CONFIG.prevalence)
-    return scores.over_seeds(scored, None, pooled, 80, 20)
+    return scores.over_seeds({"internal": scored}, pooled, 80, 20)
 
 
 def test_each_set_and_rule_has_every_metric_once(analysed):
