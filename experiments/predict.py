@@ -7,6 +7,8 @@ Research software, not a medical device: no output of it may be used to care for
 Takes image files (PNG, JPEG, TIFF, BMP, JPEG 2000, WebP, DICOM) and folders, of which all images below are taken. The
 CSV has a row an image: image; score, probability of the run's positive class, mean over its seeds; sd, over the seeds
 (empty for one seed); decision, 1 (positive) where the score is above --threshold, else 0; refused, empty or the reason.
+Of a run with many labels: image; findings, those above --threshold; the score of each finding, by its name; refused.
+One finding alone, as of a run of two classes: --run=OUT/findings/NAME.
 
 Refused is what cannot be read and, unless --accept_anything, what is no radiograph by the rules of
 cxrjax/data/screening.py: a side below 128 pixels, more than 10 % of the pixels in colour, blank or nearly so, few grey

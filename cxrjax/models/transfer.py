@@ -192,20 +192,26 @@ def merge(first: Variables, second: Variables) -> Variables:
     return {kind: {**first.get(kind, {}), **second.get(kind, {})} for kind in (*first, *(second.keys() - first))}
 
 
-def of_logit(net: Network, head: Variables, k: int) -> tuple[Network, Variables]:
+def of_logit(net: Network, k: int) -> tuple[Network, Callable[[Variables], Variables]]:
     """A network of many sigmoids as one of two classes, of which logit k asks: logits -z/2 and z/2.
 
     Their softmax is (1 - sigmoid(z), sigmoid(z)), so that whatever takes a binary network serves one label, too.
 
     Args:
       net: of K logits.
-      head: its variables, leaves of the last stage [..., K].
       k: 0..K-1.
+
+    Returns:
+      The network, and what turns variables of a head of `net`, leaves of the last stage [..., K], into its.
     """
     model = dataclasses.replace(net.model, num_classes=2)
-    last = jax.tree.map(lambda x: jnp.stack([-x[..., k] / 2, x[..., k] / 2], axis=-1), head["params"][model.logits])
     binary = dataclasses.replace(cast(RetrainedHead, net.head), model=model)
-    return net._replace(model=model, head=binary), merge(head, {"params": {model.logits: last}})
+
+    def variables(head: Variables) -> Variables:
+        last = jax.tree.map(lambda x: np.stack([-x[..., k] / 2, x[..., k] / 2], axis=-1), head["params"][model.logits])
+        return merge(head, {"params": {model.logits: last}})
+
+    return net._replace(model=model, head=binary), variables
 
 
 def layers(net: Network, head: Variables) -> Variables:

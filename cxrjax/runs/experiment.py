@@ -128,7 +128,10 @@ def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] 
         facts = results.Facts(dataclasses.asdict(prepared.resolved), environment, outside, minutes)
         answers = []
         for k, of_question in enumerate(questions(config)):
-            net, aim = transfer.of_logit(prepared.net, head, k) if of_question.finding else (prepared.net, head)
+            net, aim = prepared.net, head
+            if of_question.finding:
+                net, convert = transfer.of_logit(prepared.net, k)
+                aim = convert(head)
             arms_of = {name: arm[of_question.finding] for name, arm in arm_tables.items()}
             run_tables = _tables(prepared, of_question, k, external, scored)
             counted = results.count_data(data.about, data.store, of_question)

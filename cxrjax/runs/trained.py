@@ -21,7 +21,7 @@ import pandas as pd
 
 from cxrjax.analysis.tables import read_table
 from cxrjax.base import InputError, Variables, tasks
-from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.config import ExperimentConfig, question
 from cxrjax.base.tasks import Task
 from cxrjax.data import decode, reading
 from cxrjax.data.decode import Reduction
@@ -49,8 +49,9 @@ class TrainedRun(NamedTuple):
     config: ExperimentConfig
     resolved: run_folder.Resolved
     seeds: tuple[int, ...]
-    threshold: float
-    """Chosen on training images for the run's wanted sensitivity, mean over seeds; the fixed one is 0.5."""
+    threshold: float | np.ndarray
+    """Chosen on training images for the run's wanted sensitivity, mean over seeds, of many labels [K]; the fixed one is
+    0.5."""
     net: transfer.Network
     head: Callable[[int], Variables]  # seed -> variables of its head, NumPy
     reduction: Reduction  # as the run's own images were reduced from their files
@@ -58,7 +59,7 @@ class TrainedRun(NamedTuple):
     @property
     def task(self) -> Task:
         """What the networks were asked."""
-        return tasks.get(self.config.task)
+        return question(self.config)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Probability of the positive class by each seed's network, from the centre crop and without dropout.
@@ -98,7 +99,7 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
     rounds differently.
 
     Args:
-      folder: `--out` of the experiment.
+      folder: `--out` of the experiment; of one with many labels also `OUT/findings/NAME`, as a network of two classes.
       weights: where its weights lie now; None: where they lay.
       keep: heads stay in memory once read (218 MB a seed from fc6); else each block of 1,024 images reads them again
         (0.8 s a seed), and one is held at a time.
@@ -109,18 +110,26 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
     folder = Path(folder)
     config, resolved = run_folder.read_finished(folder)
     loaded = _weights(folder, str(weights or config.weights), resolved.weights_sha256)
-    seed_table = read_table(folder / "results.csv", ["seed", "params_sha256", "threshold"])
-    hashes = dict(zip(seed_table["seed"].astype(int), seed_table["params_sha256"], strict=True))
+    net = setup.build(config, loaded)
+    convert: Callable[[Variables], Variables] = lambda head: head  # noqa: E731
+    findings = [part.positive.finding for part in tasks.get(config.task).parts]
+    checkpoints = (folder.parents[1] if config.finding else folder) / "checkpoints"
+    if config.finding:
+        net, convert = transfer.of_logit(net, findings.index(config.finding))
+    whole = findings and not config.finding
+    places = [folder / "findings" / finding for finding in findings] if whole else [folder]
+    tables = [read_table(place / "results.csv", ["seed", "params_sha256", "threshold"]) for place in places]
+    hashes = dict(zip(tables[0]["seed"].astype(int), tables[0]["params_sha256"], strict=True))
     seeds = tuple(range(config.first_seed, config.first_seed + config.seeds))
     for seed in seeds:
-        if seed not in hashes or not seed_batches.place_of(folder / "checkpoints", seed).is_dir():
+        if seed not in hashes or not seed_batches.place_of(checkpoints, seed).is_dir():
             raise InputError(f"{folder}: seed {seed} must be in results.csv and in checkpoints, and is not")
 
     def head(seed: int) -> Variables:
-        return read_head(seed_batches.place_of(folder / "checkpoints", seed), hashes[seed])
+        return convert(read_head(seed_batches.place_of(checkpoints, seed), hashes[seed]))
 
-    threshold, read = float(seed_table["threshold"].mean()), functools.cache(head) if keep else head
-    net = setup.build(config, loaded)
+    thresholds, read = [float(table["threshold"].mean()) for table in tables], functools.cache(head) if keep else head
+    threshold = np.array(thresholds) if whole else thresholds[0]
     return TrainedRun(folder, config, resolved, seeds, threshold, net, read, _reduction(folder, net.model.source))
 
 
@@ -195,26 +204,31 @@ def gather(places: Iterable[str | Path]) -> list[Path | Bad]:
 
 
 def predict(
-    run: TrainedRun, images: list[Path | Bad], threshold: float = 0.5, accept_anything: bool = False, workers: int = 0
+    run: TrainedRun,
+    images: list[Path | Bad],
+    threshold: float | np.ndarray = 0.5,
+    accept_anything: bool = False,
+    workers: int = 0,
 ) -> pd.DataFrame:
     """Scores image files.
 
     Args:
       run: see `load_run`.
       images: see `gather`; reduced as the run's own were.
-      threshold: decision is 1, positive, where the score is above.
+      threshold: decision is 1, positive, where the score is above; of many labels [] or [K].
       accept_anything: only what cannot be read is refused, not what breaks the rules of `data.screening`.
       workers: threads that decode; 0: one a core.
 
     Returns:
       A row an image, in order: image, score (mean over seeds, 0..1), sd (over seeds, n - 1; NaN of one seed), decision
-      (1 or 0), refused ("" or the reason; then the other three are missing).
+      (1 or 0), refused ("" or the reason; then the other three are missing). Of many labels: image, findings (those
+      whose score is above the threshold, `Effusion|Mass`), the score of each, by its name, refused.
     """
     items = _decode(images, run.reduction, accept_anything, workers or os.cpu_count() or 1)
     parts = []
     while block := list(itertools.islice(items, _BLOCK)):
         parts.append(_score(run, block, threshold))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    return pd.concat(parts, ignore_index=True) if parts else _score(run, [], threshold)
 
 
 def _decode(
@@ -238,8 +252,12 @@ def _decode(
                 yield item.image, None, " ".join(str(error).split())
 
 
-def _score(run: TrainedRun, block: list[tuple[str, np.ndarray | None, str]], threshold: float) -> pd.DataFrame:
+def _score(
+    run: TrainedRun, block: list[tuple[str, np.ndarray | None, str]], threshold: float | np.ndarray
+) -> pd.DataFrame:
     """Rows of images that are at hand."""
+    if run.task.is_multilabel:
+        return _score_labels(run, block, threshold)
     table = pd.DataFrame({"image": [image for image, _, _ in block], "score": np.nan, "sd": np.nan})
     table["decision"] = pd.array([pd.NA] * len(block), dtype="Int64")
     table["refused"] = [reason for _, _, reason in block]
@@ -251,3 +269,18 @@ def _score(run: TrainedRun, block: list[tuple[str, np.ndarray | None, str]], thr
         table.loc[good, "sd"] = scores.std(axis=1, ddof=1) if len(run.seeds) > 1 else np.nan
         table.loc[good, "decision"] = (scores.mean(axis=1) > threshold).astype(int)
     return table
+
+
+def _score_labels(
+    run: TrainedRun, block: list[tuple[str, np.ndarray | None, str]], threshold: float | np.ndarray
+) -> pd.DataFrame:
+    """As `_score`, of many labels."""
+    findings = [part.positive.finding for part in run.task.parts]
+    scores, called = np.full((len(block), len(findings)), np.nan), np.full(len(block), "", object)
+    good = np.array([pixels is not None for _, pixels, _ in block], bool)
+    if good.any():
+        scores[good] = run(np.stack([pixels for _, pixels, _ in block if pixels is not None])).mean(axis=1)
+        called = np.array(["|".join(np.array(findings)[row]) for row in scores > threshold], object)
+    images, reasons = [image for image, _, _ in block], [reason for _, _, reason in block]
+    columns = dict(zip(findings, scores.T, strict=True))
+    return pd.DataFrame({"image": images, "findings": called, **columns, "refused": reasons})

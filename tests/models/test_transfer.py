@@ -83,3 +83,16 @@ def test_identity_changes_with_whatever_changes_the_activations(complete):
         ).trunk.identity
         == base
     )
+
+
+def test_one_label_of_many_is_a_network_of_two_classes():
+    net = transfer.build_transfer_model(None, "fc8", num_classes=3)
+    head = net.initial(jax.random.key(1))
+    x = np.random.default_rng(0).normal(size=(4, *net.trunk.shape)).astype(np.float32)
+    many = net.head(head, x, None, None)[0]
+    for k in range(3):
+        binary, convert = transfer.of_logit(net, k)
+        logits = binary.head(convert(head), x, None, None)[0]
+        assert logits.shape == (4, 2)
+        np.testing.assert_allclose(jax.nn.softmax(logits)[:, 1], jax.nn.sigmoid(many[:, k]), atol=1e-6)
+        assert transfer.layers(binary, convert(head)).keys() == transfer.layers(net, head).keys()
