@@ -29,14 +29,14 @@ import dataclasses
 import functools
 
 from cxrjax.base.config import experiment_of
-from cxrjax.base.flags import NetworkFlags, SourceFlags, flag
+from cxrjax.base.flags import NetworkFlags, SizeFlags, SourceFlags, flag
 from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep
 
 
 @dataclasses.dataclass(frozen=True)
-class ReadingsConfig(NetworkFlags, SourceFlags):
+class ReadingsConfig(SizeFlags, NetworkFlags, SourceFlags):
     """The flags of this program."""
 
     task: str = flag("p_vs_nf", "experiment whose readings are compared", choices=tuple(TASKS))

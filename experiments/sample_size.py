@@ -23,14 +23,14 @@ import dataclasses
 import functools
 
 from cxrjax.base.config import experiment_of
-from cxrjax.base.flags import NetworkFlags, SourceFlags, flag
+from cxrjax.base.flags import NetworkFlags, SizeFlags, SourceFlags, flag
 from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleSizeConfig(NetworkFlags, SourceFlags):
+class SampleSizeConfig(SizeFlags, NetworkFlags, SourceFlags):
     """The flags of this program."""
 
     task: str = flag("p_vs_nf", "experiment that is run at each size", choices=tuple(TASKS))

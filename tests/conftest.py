@@ -72,8 +72,14 @@ def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
     def run(**fields: Any) -> Path:
         folder = tmp_path_factory.mktemp("run")
-        chosen = {"weights": "random", "retrain_from": "fc8", "seeds": 2, "epochs": 1, "batch_size": 16} | fields
-        chosen = {"model": narrow.ALEXNET.name} | chosen
+        chosen = {
+            "weights": "random",
+            "retrain_from": "fc8",
+            "seeds": 2,
+            "epochs": 1,
+            "batch_size": 16,
+        } | fields
+        chosen = {"model": narrow.ALEXNET.name, "small_ok": True} | chosen
         chosen = {"data_dir": str(small_store)} | chosen
         config = ExperimentConfig("p_vs_nf", "p_vs_nf", input="resident", **chosen)
         with pytest.MonkeyPatch.context() as patch:

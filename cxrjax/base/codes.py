@@ -59,7 +59,8 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "split_off": ("wanted", "share", "largest"),  # of the images, 0..1; images of the largest patient
     "weights_have_seen": ("n", "of", "trained_on"),  # images of the run that are NIH's by their names, as are those
     "external_copies": ("n", "of"),  # images of the external set that took part in the runs, and are left out
-    "official_split": (),  # the same in every run but for the negatives drawn
+    "held_out": ("test",),  # --test: its patients are in no run
+    "matched": ("used", "n", "of"),  # --match: pairs of a run, of so many positives
     # Notes of a comparison of two runs, a and b.
     "same_settings": (),
     "settings_differ": ("names", "a", "b"),  # each parted by commas

@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from cxrjax.base import tasks
+from cxrjax.base import InputError, tasks
 from cxrjax.base.flags import NetworkFlags, RecipeFlags, SamplingFlags, SourceFlags, flag, flag_words
 from cxrjax.base.tasks import Task
 
@@ -95,6 +95,7 @@ def questions(config: ExperimentConfig) -> list[ExperimentConfig]:
     return [dataclasses.replace(config, finding=part.positive.finding) for part in parts] or [config]
 
 
+WAYS_TO_TEST = OFFICIAL, BOXES = "official", "boxes"  # --test, beside a share and a file
 ANY = "train"  # name of the program that runs any task
 
 
@@ -145,6 +146,29 @@ def arms(config: ExperimentConfig) -> dict[str, ExperimentConfig]:
     }
 
 
+def test_share(test: str) -> float | None:
+    """The share of --test, above 0 and below 1; None if it is none.
+
+    >>> test_share("0.2"), test_share("official"), test_share("list.txt")
+    (0.2, None, None)
+
+    Raises:
+      InputError: if it is another number.
+    """
+    try:
+        share = float(test)
+    except ValueError:
+        return None
+    if not 0 < share < 1:
+        raise InputError(f"--test must be a share above 0 and below 1, got {test}")
+    return share
+
+
+def names_file(test: str) -> bool:
+    """Whether --test is the name of a file."""
+    return test not in ("", *WAYS_TO_TEST) and test_share(test) is None
+
+
 def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
     """The same experiment wherever it is opened: data, weights and external data by their absolute paths."""
 
@@ -156,6 +180,7 @@ def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
         data_dir=absolute(config.data_dir),
         weights=config.weights if config.weights in ("", "random") else str(Path(config.weights).resolve()),
         external_dir=absolute(config.external_dir),
+        test=str(Path(config.test).resolve()) if names_file(config.test) else config.test,
     )
 
 

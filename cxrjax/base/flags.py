@@ -103,7 +103,16 @@ class RecipeFlags:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SamplingFlags:
+class SizeFlags:
+    """How few images may take part, of every program that trains."""
+
+    small_ok: bool = flag(
+        False, "also take fewer than 20 images of a class in training, validation or the images of --test"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplingFlags(SizeFlags):
     """Which images take part in a run, and on which side of its split."""
 
     negatives: str = flag(
@@ -114,18 +123,25 @@ class SamplingFlags:
     split_by: str = flag(
         "patient",
         "patient keeps each patient on one side; image is the poster's protocol; both: patient, and the same seeds by "
-        "image beside it (in OUT/arms), which shows how much leakage flatters; official is the data's own split (test "
-        "is used for validation, and is the same in all runs)",
-        choices=("patient", "image", "both", "official"),
+        "image beside it (in OUT/arms), which shows how much leakage flatters",
+        choices=("patient", "image", "both"),
     )
     view: str = flag("all", "projections used", choices=("all", "PA", "AP"))
     train_patients: int = flag(
         0, "train on this many patients of each run's training side, drawn anew for each seed; 0: on all", lower=0
     )
-    hold_out_boxes: bool = flag(
-        False,
-        "leave the patients with a box around a pneumonia (NIH's BBox_List_2017.csv) out of every run's training, so "
-        "that experiments.where_it_looks may score all boxes by all seeds; validation stays the same",
+    match: str = flag(
+        "",
+        "draw as many positives as negatives of each stratum of these, anew for each seed: some of view,sex,age,"
+        "followup, with commas. Ages by 20 years, follow-up numbers 0, 1-2, 3-9, 10-29, 30 and more",
+    )
+    test: str = flag(
+        "",
+        "hold all images of some patients out of every run's training and validation, and score them by every seed. "
+        "official: of the data's own test list; boxes: with a box around a finding (NIH's BBox_List_2017.csv), for "
+        "experiments.where_it_looks; 0.2: of so large a share of each class, the same for all seeds; else a file with "
+        "names of images, one a line",
+        path=True,
     )
 
 

@@ -5,16 +5,17 @@ Draw and split are functions of the seed and the sorted image names alone, whate
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from cxrjax.base import InputError
-from cxrjax.base.tasks import LabelClass, Task, state
+from cxrjax.base.tasks import LabelClass, Task, present
+from cxrjax.data import matching
+from cxrjax.data.classes import members, targets
 from cxrjax.storage.store import patient_ids
 
 
@@ -35,32 +36,7 @@ class Split(NamedTuple):
 
 
 # Purposes of the random draws: `default_rng([seed, purpose])`.
-_DRAW_NEGATIVES, _SPLIT, _SHUFFLE_LABELS, _SUBSET_TRAIN = range(4)
-
-
-def members(labels: pd.Series, label_class: LabelClass) -> np.ndarray:
-    """Which images belong to a class, [N] bool, from their labels such as `Infiltration|Pneumonia`."""
-    return labels.map(label_class.holds).to_numpy(bool)
-
-
-def states(labels: pd.Series, findings: Sequence[str]) -> np.ndarray:
-    """What labels say of each finding, [N, K] f32: 1 present, 0 absent, NaN unknown (`tasks.state`).
-
-    >>> states(pd.Series(["Edema|Pneumonia", "No Finding", "-Pneumonia"]), ["Pneumonia", "Edema"]).tolist()
-    [[1.0, 1.0], [0.0, 0.0], [0.0, nan]]
-    """
-    columns = [labels.map(functools.partial(state, finding=finding)) for finding in findings]
-    return np.stack([column.to_numpy(np.float32, na_value=np.nan) for column in columns], axis=1)
-
-
-def count(listed: Mapping[str, int], label_classes: Sequence[LabelClass]) -> dict[str, int]:
-    """Number of images of each class by its name, from images by label as written.
-
-    >>> from cxrjax.base.tasks import PNEUMONIA_CLASSES
-    >>> count({"No Finding": 5, "Effusion": 2, "Edema|Pneumonia": 1}, PNEUMONIA_CLASSES)
-    {'P': 1, 'NP': 7, 'NF': 5}
-    """
-    return {c.name: sum(images for label, images in listed.items() if c.holds(label)) for c in label_classes}
+_DRAW_NEGATIVES, _SPLIT, _SHUFFLE_LABELS, _SUBSET_TRAIN, _MATCH, _HOLD_OUT = range(6)
 
 
 def wanted_negatives(negatives: str, positives: int, available: int, ratio: tuple[int, int]) -> int:
@@ -84,8 +60,52 @@ def wanted_negatives(negatives: str, positives: int, available: int, ratio: tupl
     return int(negatives)
 
 
-def draw(table: pd.DataFrame, task: Task, seed: int, negatives: str = "auto", view: str = "all") -> Cohort:
-    """All positives, and negatives drawn anew for this seed.
+def eligible(table: pd.DataFrame, task: Task, view: str = "all") -> Cohort:
+    """All images of a class of a task, of many labels all of which one is known.
+
+    Args:
+      table: an ImageStore's table.
+      task: who is positive and negative.
+      view: all, PA or AP.
+
+    Returns:
+      Cohort, sorted by image name.
+
+    Raises:
+      InputError: if a class, or a class of a part, has no image.
+    """
+    label = targets(table["labels"], task)
+    if task.is_multilabel:
+        in_class = ~np.isnan(label).all(axis=1)
+    else:
+        in_class = (label == 1) | members(table["labels"], task.negative)
+    in_class &= np.ones(len(table), bool) if view == "all" else (table["view"] == view).to_numpy(bool)
+    for part, column in zip(task.questions, label[in_class].T.reshape(len(task.questions), -1), strict=True):
+        for side, state_ in ((part.positive, 1), (part.negative, 0)):
+            if not (column == state_).any():
+                raise InputError(_no_image(side, table, view))
+    order = np.argsort(table["image"].to_numpy(str), kind="stable")
+    index = order[in_class[order]]
+    return _of_rows(table, index, label[index])
+
+
+def _of_rows(table: pd.DataFrame, index: np.ndarray, label: np.ndarray) -> Cohort:
+    unknown = int((table["patient"].iloc[index] == "").sum())
+    return Cohort(index.astype(np.int32), label, patient_ids(table)[index], unknown)
+
+
+def _no_image(side: LabelClass, table: pd.DataFrame, view: str) -> str:
+    images = Counter(finding for labels in table["labels"] for finding in present(labels))
+    there = ", ".join(f"{finding} ({n})" for finding, n in images.most_common(20))
+    return (
+        f"the data hold no image of {side.title} (view: {view}) among their {len(table)}; they have: {there or 'none'}"
+    )
+
+
+def draw(
+    table: pd.DataFrame, task: Task, seed: int, negatives: str = "auto", view: str = "all", match: tuple[str, ...] = ()
+) -> Cohort:
+    """The images of one run: all positives, and negatives drawn anew for this seed; of many labels all, for every seed.
 
     Args:
       table: an ImageStore's table.
@@ -93,55 +113,44 @@ def draw(table: pd.DataFrame, task: Task, seed: int, negatives: str = "auto", vi
       seed: of the run.
       negatives: see `wanted_negatives`.
       view: all, PA or AP.
+      match: variables by which each stratum has as many images of either class, see `matching.draw`.
 
     Returns:
       Cohort, sorted by image name.
 
     Raises:
-      InputError: if there are no positives or no negatives, or fewer negatives than asked for.
+      InputError: see `eligible`; if there are fewer negatives than asked for, or no stratum with both classes.
     """
-    order = np.argsort(table["image"].to_numpy(str), kind="stable")
-    is_positive, is_negative = (members(table["labels"], c) for c in (task.positive, task.negative))
-    in_view = np.ones(len(table), bool) if view == "all" else (table["view"] == view).to_numpy(bool)
-    positive, negative = (order[(member & in_view)[order]] for member in (is_positive, is_negative))
-    for name, rows in ((task.positive.name, positive), (task.negative.name, negative)):
-        if not len(rows):
-            raise InputError(f"the data holds no {name} image (view: {view}) among its {len(table)}")
-    wanted = wanted_negatives(negatives, len(positive), len(negative), task.negatives_per_positives)
-    drawn = np.random.default_rng([seed, _DRAW_NEGATIVES]).choice(negative, wanted, replace=False)
-    chosen = np.concatenate([positive, drawn])
-    index = order[np.isin(order, chosen)]
-    unknown = int((table["patient"].iloc[index] == "").sum())
-    return Cohort(
-        index.astype(np.int32), is_positive[index].astype(np.int32), patient_ids(table)[index], unknown=unknown
-    )
+    everyone = eligible(table, task, view)
+    if task.is_multilabel:
+        return everyone
+    if match:
+        stratum = matching.strata(table.iloc[everyone.index], match)
+        chosen = matching.draw(stratum, everyone.label, np.random.default_rng([seed, _MATCH]))
+    else:
+        positive, negative = (np.flatnonzero(everyone.label == side) for side in (1, 0))
+        wanted = wanted_negatives(negatives, len(positive), len(negative), task.negatives_per_positives)
+        drawn = np.random.default_rng([seed, _DRAW_NEGATIVES]).choice(negative, wanted, replace=False)
+        chosen = np.sort(np.concatenate([positive, drawn]))
+    return _of_rows(table, everyone.index[chosen], everyone.label[chosen])
 
 
-def draw_labelled(table: pd.DataFrame, task: Task, view: str = "all") -> Cohort:
-    """All images of which a label of a task of many labels is known; the same for every seed.
+def hold_out(table: pd.DataFrame, everyone: Cohort, patients: np.ndarray) -> tuple[pd.DataFrame, Cohort]:
+    """The table without labels of these patients, [P] str, so that they are in no class, and their images of a class.
 
     Args:
       table: an ImageStore's table.
-      task: whose parts are the labels.
-      view: all, PA or AP.
-
-    Returns:
-      Cohort, sorted by image name.
+      everyone: see `eligible`.
+      patients: see `held_out.patients`.
 
     Raises:
-      InputError: if there are none, or a part has no positive or no negative image among them.
+      InputError: if none of their images is of a class.
     """
-    label = targets(table["labels"], task)
-    in_view = np.ones(len(table), bool) if view == "all" else (table["view"] == view).to_numpy(bool)
-    taking_part = in_view & ~np.isnan(label).all(axis=1)
-    for part, column in zip(task.parts, label[taking_part].T, strict=True):
-        for side, state_ in ((part.positive, 1), (part.negative, 0)):
-            if not (column == state_).any():
-                raise InputError(f"the data holds no image of {side.title} (view: {view}) among its {len(table)}")
-    order = np.argsort(table["image"].to_numpy(str), kind="stable")
-    index = order[taking_part[order]]
-    unknown = int((table["patient"].iloc[index] == "").sum())
-    return Cohort(index.astype(np.int32), label[index], patient_ids(table)[index], unknown=unknown)
+    chosen = np.isin(everyone.patient, patients)
+    if not chosen.any():
+        raise InputError(f"--test: none of the images of its {len(patients)} patients is of a class of the task")
+    rest = table.assign(labels=table["labels"].mask(np.isin(patient_ids(table), patients), ""))
+    return rest, _of_rows(table, everyone.index[chosen], everyone.label[chosen])
 
 
 def of_label(cohort: Cohort, split: Split, k: int) -> tuple[Cohort, Split]:
@@ -153,108 +162,82 @@ def of_label(cohort: Cohort, split: Split, k: int) -> tuple[Cohort, Split]:
     return Cohort(cohort.index[known], labels, cohort.patient[known], cohort.unknown), Split(train, val)
 
 
-def targets(labels: pd.Series, task: Task) -> np.ndarray:
-    """What a network is trained to say of each image: [N] i32, 1 if it is positive; of a task of many labels [N, K]
-    f32, 1 or 0, NaN where an image is in neither class of a part."""
-    if not task.is_multilabel:
-        return members(labels, task.positive).astype(np.int32)
-    columns = [
-        np.select([members(labels, part.positive), members(labels, part.negative)], [1, 0], np.nan)
-        for part in task.parts
-    ]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
 def split(cohort: Cohort, seed: int, val_fraction: float = 0.2, by: str = "patient") -> Split:
-    """Splits a cohort, both classes alike, into training and validation; many labels see `_split_labels`.
+    """Splits a cohort, both classes or all labels alike, into training and validation.
 
-    by="patient": patients are taken in random order for validation as long as they fit into what each class still
-    needs there, so no patient is on both sides and the shares are as near to `val_fraction` as patients allow.
-    (A patient with more images than a class needs thus stays in training.)
+    by="patient": no patient is on both sides, and the shares are as near to `val_fraction` as patients allow.
     by="image": images are taken one by one, as the poster seems to have done; patients may be on both sides.
 
     Raises:
       InputError: if `val_fraction` leaves a class without training or validation images.
     """
-    rng = np.random.default_rng([seed, _SPLIT])
-    _, group = np.unique(cohort.patient if by == "patient" else np.arange(len(cohort.index)), return_inverse=True)
-    if cohort.label.ndim > 1:
-        return _split_labels(cohort, group, rng, val_fraction)
-    total = np.bincount(cohort.label, minlength=2)
-    images = np.stack([np.bincount(group[cohort.label == c], minlength=group.max() + 1) for c in (0, 1)], axis=1)
-    wanted = np.round(total * val_fraction).astype(int)
-    in_val = np.zeros(len(images), bool)
-    for number in rng.permutation(len(images)):
-        if (images[number] <= wanted).all():
-            in_val[number] = True
-            wanted -= images[number]
-    result = _split(in_val[group])
+    in_val = _share(cohort, np.random.default_rng([seed, _SPLIT]), val_fraction, by)
+    result = Split(np.flatnonzero(~in_val).astype(np.int32), np.flatnonzero(in_val).astype(np.int32))
     for side, rows in (("training", result.train), ("validation", result.val)):
-        classes = f"{total[1]} positives, {total[0]} negatives, split by {by}"
         _require_both(
-            cohort, rows, f"--val_fraction={val_fraction:g} leaves no images of one class for {side}: {classes}"
-        )
+            cohort, rows, f"--val_fraction={val_fraction:g} leaves no images of one class for {side}: "
+            f"{_sizes(cohort.label)}, split by {by}"
+        )  # fmt: skip
     if by == "patient":
         check_disjoint(cohort, result)
     return result
 
 
-def _split_labels(cohort: Cohort, group: np.ndarray, rng: np.random.Generator, val_fraction: float) -> Split:
+def _sizes(label: np.ndarray) -> str:
+    if label.ndim > 1:
+        return f"{len(label)} images"
+    return f"{(label == 1).sum()} positives, {(label == 0).sum()} negatives"
+
+
+def patients_of_share(everyone: Cohort, share: float) -> np.ndarray:
+    """Patients, [P] str, with about this share, 0..1, of the images of each class or label; whatever the seeds."""
+    return np.unique(everyone.patient[_share(everyone, np.random.default_rng([0, _HOLD_OUT]), share)])
+
+
+def _share(cohort: Cohort, rng: np.random.Generator, share: float, by: str = "patient") -> np.ndarray:
+    """Which images make up a share of each class or label, [N] bool: whole patients, or single images.
+
+    Of two classes patients are taken in random order as long as they fit into what each class still needs. (One with
+    more images than a class needs thus is not taken.) Of many labels see `_share_of_labels`.
+    """
+    _, group = np.unique(cohort.patient if by == "patient" else np.arange(len(cohort.index)), return_inverse=True)
+    if cohort.label.ndim > 1:
+        return _share_of_labels(cohort, group, rng, share)
+    images = np.stack([np.bincount(group[cohort.label == c], minlength=group.max() + 1) for c in (0, 1)], axis=1)
+    wanted = np.round(images.sum(axis=0) * share).astype(int)
+    taken = np.zeros(len(images), bool)
+    for number in rng.permutation(len(images)):
+        if (images[number] <= wanted).all():
+            taken[number] = True
+            wanted -= images[number]
+    return np.asarray(taken[group])
+
+
+def _share_of_labels(cohort: Cohort, group: np.ndarray, rng: np.random.Generator, share: float) -> np.ndarray:
     """Iterative stratification (Sechidis et al. 2011, ECML PKDD) by patient: from the rarest label to the commonest.
 
     Patients with the label are taken in random order as long as their images fit into what it and the rarer ones still
-    need in validation; at last patients of the others, into what is missing there of all images.
+    need; at last patients of the others, into what is missing of all images.
     """
     positive = np.nan_to_num(cohort.label).astype(int)
     rarest_first = np.argsort(positive.sum(axis=0), kind="stable")
     columns = np.concatenate([positive[:, rarest_first], np.ones((len(positive), 1), int)], axis=1)
     images = np.zeros((group.max() + 1, columns.shape[1]), int)
     np.add.at(images, group, columns)
-    wanted = np.round(columns.sum(axis=0) * val_fraction).astype(int)
-    in_val, order = np.zeros(len(images), bool), rng.permutation(len(images))
+    wanted = np.round(columns.sum(axis=0) * share).astype(int)
+    taken, order = np.zeros(len(images), bool), rng.permutation(len(images))
     for k in range(columns.shape[1]):
-        for number in order[(images[order, k] > 0) & ~in_val[order]]:
+        for number in order[(images[order, k] > 0) & ~taken[order]]:
             if (images[number, : k + 1] <= wanted[: k + 1]).all():
-                in_val[number] = True
+                taken[number] = True
                 wanted -= images[number]
-    result = _split(in_val[group])
-    if not len(result.train) or not len(result.val):
-        raise InputError(f"--val_fraction={val_fraction:g} leaves no images for training or for validation")
-    return result
-
-
-def _split(in_val: np.ndarray) -> Split:
-    return Split(np.flatnonzero(~in_val).astype(np.int32), np.flatnonzero(in_val).astype(np.int32))
+    return np.asarray(taken[group])
 
 
 def _require_both(cohort: Cohort, rows: np.ndarray, message: str) -> None:
     """Raises an InputError with this message if the rows lack a class; of many labels, if there are none."""
     if len(np.unique(cohort.label[rows])) < 2 and (cohort.label.ndim == 1 or not len(rows)):
         raise InputError(message)
-
-
-def official_split(cohort: Cohort, table: pd.DataFrame) -> Split:
-    """The split that comes with the data: `test` is validation, `train` and `val` are training.
-
-    Args:
-      cohort: of the table.
-      table: an ImageStore's table; its column split is from NIH's lists or from folders train, val and test.
-
-    Raises:
-      InputError: if an image is in none of them, or a class is missing on one side.
-    """
-    side = table["split"].to_numpy(str)[cohort.index]
-    unknown = ~np.isin(side, ("train", "val", "test"))
-    if unknown.any():
-        name = table["image"].to_numpy(str)[cohort.index][unknown][0]
-        raise InputError(
-            f"--split_by=official: {unknown.sum()} of {len(side)} images, {name} among them, are in no official split "
-            "(train_val_list.txt and test_list.txt beside NIH's table, or folders train, val and test)"
-        )
-    result = _split(side == "test")
-    for name, rows in (("train", result.train), ("test", result.val)):
-        _require_both(cohort, rows, f"--split_by=official: one class has no image in the official {name} list")
-    return result
 
 
 def shuffled(label: np.ndarray, seed: int) -> np.ndarray:
@@ -280,15 +263,20 @@ def subset_train_patients(cohort: Cohort, split: Split, patients: int, seed: int
     return Split(train, split.val)
 
 
-def exclude_from_training(cohort: Cohort, split: Split, patients: np.ndarray) -> Split:
-    """The same split without these patients, [P] str, in training; validation stays as it is.
+FEWEST = 20  # images of a class on a side, below which a figure says little
+
+
+def refuse_small(label: np.ndarray, task: Task, side: str) -> None:
+    """Refuses a side of a split, whose labels are [n] i32 or [n, K] f32, that is too small to say anything.
 
     Raises:
-      InputError: if training is left without an image of one class.
+      InputError: if a class has fewer than `FEWEST` images; of many labels, if there are not as many images.
     """
-    train = split.train[~np.isin(cohort.patient[split.train], patients)]
-    _require_both(cohort, train, f"holding {len(patients)} patients out leaves no training image of one class")
-    return Split(train, split.val)
+    is_small = len(label) < FEWEST if task.is_multilabel else min((label == 1).sum(), (label == 0).sum()) < FEWEST
+    if is_small:
+        raise InputError(
+            f"{side} has {_sizes(label)} ({task.title}), fewer than {FEWEST} of a class; --small_ok takes them"
+        )
 
 
 def check_disjoint(cohort: Cohort, split: Split) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 from cxrjax.analysis import subgroups as groupings
 from cxrjax.base import files
 from cxrjax.base.tasks import PNEUMONIA_CLASSES, present
-from cxrjax.data import cohort
+from cxrjax.data import classes
 from cxrjax.report import pages
 from cxrjax.report.figures import sheets
 from cxrjax.report.language import ENGLISH
@@ -58,7 +58,7 @@ def describe(store: ImageStore, about: About) -> Description:
 
 def members(labels: pd.Series) -> dict[str, np.ndarray]:
     """Membership of P, NP, NF, other and unlabelled as {class: [N] bool}, from labels as in a store."""
-    member = {c.name: cohort.members(labels, c) for c in PNEUMONIA_CLASSES}
+    member = {c.name: classes.members(labels, c) for c in PNEUMONIA_CLASSES}
     return {**member, "other": member["NP"] & ~member["NF"], "unlabelled": (labels == "").to_numpy(bool)}
 
 

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import pandas as pd
 
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.tables import FindingsResults, Results, RunTables
 from cxrjax.base import InputError, devices, files, tasks
 from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig, arms, question, questions, result_path, run_path, without_arms
-from cxrjax.data import cohort
+from cxrjax.data import classes, cohort
 from cxrjax.data.load import cache_dir, load
 from cxrjax.models import transfer
 from cxrjax.models.pretrained import Weights
@@ -27,7 +28,7 @@ from cxrjax.report.language import ENGLISH, reasons
 from cxrjax.runs import dreams, findings, notes, results, run_folder, setup, tables, trained
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.runs.setup import Cohorts
-from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts
+from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts, patient_ids
 from cxrjax.training import bank, inputs, loop, seed_batches, step
 from cxrjax.training.plan import Pipeline, SeedData, Workload
 
@@ -185,12 +186,12 @@ def _claimed(config: ExperimentConfig, resolved: Resolved) -> Iterator[Path]:
 def prepare(config: ExperimentConfig, data: Data) -> Prepared:
     """Draws cohorts and splits, builds the network and resolves what the user left open; logs what there is."""
     _log_data(config, data)
-    cohorts = setup.draw(config, data.store, data.about.source)
-    _log_cohorts(config, cohorts)
+    cohorts = setup.draw(config, data.store)
+    _log_cohorts(config, data.store.table, cohorts)
     net = setup.build(config, data.weights)
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     hashes = hash_rows(data.store.images, cohorts.rows)
-    data_sha256 = setup.data_digest(hashes, data.store.table)
+    data_sha256 = setup.data_digest(hashes, data.store.table, cohorts.test)
     resolved = setup.resolve(config, net, setup.weights_digest(data.weights), data_sha256)
     log.info("input: %s; seeds side by side: %d", resolved.input, resolved.seed_batch)
     pipeline = inputs.make_pipeline(resolved.input, data.store.images, net.model.crop)
@@ -199,7 +200,7 @@ def prepare(config: ExperimentConfig, data: Data) -> Prepared:
 
 def _log_data(config: ExperimentConfig, data: Data) -> None:
     counted, about = tasks.get(config.task).counted, data.about
-    listed, present = (cohort.count(images, counted) for images in (about.listed, label_counts(data.store.table)))
+    listed, present = (classes.count(images, counted) for images in (about.listed, label_counts(data.store.table)))
     log.info(
         "data: %s; present %s; missing %s",
         about.source,
@@ -212,7 +213,7 @@ def _log_data(config: ExperimentConfig, data: Data) -> None:
         log.warning("and %d more, listed in bad_images.csv of the store", len(about.bad_images) - _NAMED)
 
 
-def _log_cohorts(config: ExperimentConfig, cohorts: Cohorts) -> None:
+def _log_cohorts(config: ExperimentConfig, table: pd.DataFrame, cohorts: Cohorts) -> None:
     task, first = tasks.get(config.task), cohorts.cohorts[0]
     by = setup.split_name(without_arms(config), first.unknown, len(first.index))
     if task.is_multilabel:
@@ -225,6 +226,12 @@ def _log_cohorts(config: ExperimentConfig, cohorts: Cohorts) -> None:
         drawn = f"{positives} {task.positive.name}, {others} {task.negative.name} a run"
     sizes = len(cohorts.splits[0].train), len(cohorts.splits[0].val)
     log.info("%s: %s; %d training, %d validation images in the first run, split by %s", config.name, drawn, *sizes, by)
+    if config.test:
+        patients = len(np.unique(patient_ids(table.iloc[cohorts.test])))
+        log.info("held out by --test=%s: %d images of %d patients", config.test, len(cohorts.test), patients)
+    if config.match:
+        left = len(cohort.eligible(table, task, config.view).index) - len(cohorts.test) - len(first.index)
+        log.info("matched by %s: %d images of the first run are left without a match", config.match, left)
 
 
 def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
@@ -234,7 +241,7 @@ def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
     for seed, c, split in zip(cohorts.seeds, cohorts.cohorts, cohorts.splits, strict=True):
         shuffled = cohort.shuffled(c.label[split.train], seed) if config.control == "shuffled_labels" else None
         seed_data.append(SeedData(seed, c.index[split.train], c.index[split.val], shuffled))
-    labels = cohort.targets(prepared.data.store.table["labels"], tasks.get(config.task))
+    labels = classes.targets(prepared.data.store.table["labels"], tasks.get(config.task))
     try:
         yield from seed_batches.train(
             Workload(prepared.net, prepared.pipeline, labels, setup.recipe(config), prepared.cache),
@@ -319,7 +326,7 @@ def _tables(
         outside = tables.scored_by_all(external.table, task, seeds, scored.external, "--external_dir")
     if len(cohorts.test):
         held_out = store.table.iloc[cohorts.test]
-        test = tables.scored_by_all(held_out, task, seeds, scored.test, f"--test={getattr(config, 'test', '')}")
+        test = tables.scored_by_all(held_out, task, seeds, scored.test, f"--test={config.test}")
     return RunTables(
         seeds=tables.seeds(cohorts, scored.history, scored.hashes),
         history=tables.history(scored.history, config.first_seed),

@@ -69,9 +69,12 @@ def _of_split(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFram
         codes.append(code("patients_unknown", n=data["patients_unknown"], of=data["images"]))
     if (share := seeds["contaminated_share"].mean()) > 0:
         codes.append(code("patients_on_both_sides", by=config.split_by, share=f"{share:.3g}"))
-    if config.split_by == "official":
-        codes.append(code("official_split"))
-    elif not (config.train_patients or config.hold_out_boxes):
+    if config.test:
+        codes.append(code("held_out", test=config.test))
+    if config.match:
+        pairs = int((seeds["n_train"] + seeds["n_val"]).iloc[0]) // 2
+        codes.append(code("matched", used=config.match, n=pairs, of=data["present"][question(config).positive.name]))
+    if not config.train_patients:
         images, val = (seeds[["n_train", "n_val"]].sum(axis=1).mean(), seeds["n_val"].mean())
         wanted = config.val_fraction * images
         if abs(val - wanted) > max(_FAR_OFF * wanted, _FAR_OFF_IMAGES):

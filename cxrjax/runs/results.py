@@ -22,7 +22,7 @@ from cxrjax.analysis.tables import Analysis, Results, RunTables
 from cxrjax.base import InputError, tasks
 from cxrjax.base.config import ExperimentConfig, arms, moved_to, question, result_path
 from cxrjax.base.tasks import Task
-from cxrjax.data import cohort
+from cxrjax.data import classes
 from cxrjax.data.load import load
 from cxrjax.metrics import registry, resampled_t
 from cxrjax.runs import notes, run_folder, setup
@@ -138,11 +138,11 @@ def open_images(config: ExperimentConfig, data_sha256: str, side: int, images: p
         raise InputError(
             f"{len(missing)} images of the run, {missing[0]} among them, are not in {about.source} any more"
         )
-    if config.train_patients or config.hold_out_boxes:  # who was left out of training is not in the tables
-        rows = setup.draw(config, store, about.source).rows
-    else:
-        rows = np.sort(row[images["image"]].to_numpy())
-    if setup.data_digest(hash_rows(store.images, rows), store.table) != data_sha256:
+    rows, test = np.sort(row[images["image"]].to_numpy()), np.zeros(0, int)
+    if config.train_patients or config.test or config.finding:  # not all that take part are in the tables
+        cohorts = setup.draw(config, store)
+        rows, test = cohorts.rows, cohorts.test
+    if setup.data_digest(hash_rows(store.images, rows), store.table, test) != data_sha256:
         raise InputError(f"images, labels or patients in {about.source} are not those that the run was trained on")
     return store
 
@@ -167,8 +167,8 @@ def count_data(about: About, store: ImageStore, config: ExperimentConfig) -> dic
     task = question(config)
     return {
         "source": about.source,
-        "listed": cohort.count(about.listed, task.counted),
-        "present": cohort.count(label_counts(store.table), task.counted),
+        "listed": classes.count(about.listed, task.counted),
+        "present": classes.count(label_counts(store.table), task.counted),
         "made": about.made,
         "enlarged": about.enlarged,
         "bad_images": about.bad_images,

@@ -21,15 +21,16 @@ from PIL import Image
 
 from cxrjax.analysis.tables import DreamRecord, MapRecord, Results, read_table
 from cxrjax.base import InputError, faults, files
-from cxrjax.base.config import ExperimentConfig, result_path, run_path, with_absolute_paths
+from cxrjax.base.config import BOXES, OFFICIAL, ExperimentConfig, result_path, run_path, with_absolute_paths
 from cxrjax.base.flags import SOURCE_FLAGS
 from cxrjax.report import pages, report
 
 # Fields that may differ when a run is continued: they change its files, but nothing that was trained.
 # (How a source is read shows in the hash of the data; no external image is trained on.)
 _PLACES = frozenset({"data_dir", "weights", "external_dir"})  # hashes tell what lies in the first two
-_IGNORED = SOURCE_FLAGS | _PLACES | {"out", "overwrite", "wanted_sensitivity", "prevalence", "lang"}
+_IGNORED = SOURCE_FLAGS | _PLACES | {"out", "overwrite", "wanted_sensitivity", "prevalence", "lang", "small_ok"}
 _CONFIG, _RESOLVED, _SUMMARY = "config.json", "resolved.json", "summary.json"
+_HOLD_OUT = "hold_out_boxes"  # a flag of earlier versions
 _EARLIER = "settled.json"  # what runs of earlier versions have in the place of resolved.json
 
 DREAMS, MAPS = "dreams", "maps"  # folders of records
@@ -73,10 +74,19 @@ def read_finished(folder: Path) -> tuple[ExperimentConfig, Resolved]:
         raise InputError(f"{folder} must be the folder of a finished run; this one was interrupted or is under way")
     _refuse_earlier(folder)
     try:
-        config = ExperimentConfig(**_read(folder / _CONFIG))
+        config = ExperimentConfig(**_without_removed(folder, _read(folder / _CONFIG)))
     except (ValueError, TypeError) as error:
         raise InputError(f"{folder} holds a damaged run, or one of another version: {error}") from error
     return config, _read_resolved(folder)
+
+
+def _without_removed(folder: Path, fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a configuration of an earlier version without those that are no more, whose place --test has taken."""
+    held_out = fields.pop(_HOLD_OUT, False)
+    if held_out or fields.get("split_by") == "official":
+        flag, now = (f"--{_HOLD_OUT}", BOXES) if held_out else ("--split_by=official", OFFICIAL)
+        raise InputError(f"{folder} holds a run of {flag}, whose place --test={now} has taken; train it anew with that")
+    return fields
 
 
 def _refuse_earlier(folder: Path) -> None:
@@ -169,7 +179,8 @@ def _differing(file: Path, now: dict[str, Any]) -> list[str]:
     default."""
     before = _read(file)
     was = {field.name: field.default for field in dataclasses.fields(ExperimentConfig)} | before
-    return [f"{k} (was {was.get(k)!r}, now {now[k]!r})" for k in now if before and was.get(k) != now[k]]
+    differing = [f"{k} (was {was.get(k)!r}, now {now[k]!r})" for k in now if before and was.get(k) != now[k]]
+    return differing + [_HOLD_OUT] * bool(before.get(_HOLD_OUT))
 
 
 def _foreign(folder: Path) -> bool:

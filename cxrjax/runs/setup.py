@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.base import InputError, devices, tasks
-from cxrjax.base.config import ExperimentConfig, without_arms
-from cxrjax.data import cohort, copies
+from cxrjax.base.config import ExperimentConfig, names_file, without_arms
+from cxrjax.data import cohort, copies, held_out, matching
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.models import pretrained, registry, transfer
 from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder
 from cxrjax.runs.run_folder import Resolved
-from cxrjax.storage.store import ImageStore, hash_rows, patients_with_box
+from cxrjax.storage.store import ImageStore, hash_rows
 from cxrjax.training import inputs, seed_batches, tf_input
 from cxrjax.training.optimizer import Recipe
 
@@ -78,8 +78,13 @@ def check(config: ExperimentConfig) -> None:
     Raises:
       InputError: naming flag, rule and value.
     """
-    if tasks.get(config.task).is_multilabel and config.negatives != "auto":
-        raise InputError(f"--negatives={config.negatives}: {config.task} draws none, all labelled images take part")
+    is_multilabel, match = tasks.get(config.task).is_multilabel, matching.variables(config.match)
+    if config.negatives != "auto" and (is_multilabel or match):
+        why = "takes all labelled images" if is_multilabel else f"--match={config.match} draws as many as positives"
+        raise InputError(f"--negatives={config.negatives}: {config.task} {why}")
+    if match and is_multilabel:
+        raise InputError(f"--match={config.match}: {config.task} takes all labelled images, of which none are drawn")
+    names_file(config.test)  # refuses a share that is none
     if not 0 < config.val_fraction < 1:
         raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
     if config.learning_rate <= 0:
@@ -154,32 +159,31 @@ def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> t
     return external._replace(table=table), int(is_copy.sum())
 
 
-def draw(config: ExperimentConfig, store: ImageStore, source: str) -> Cohorts:
-    """Draws and splits the images of every run.
+def draw(config: ExperimentConfig, store: ImageStore) -> Cohorts:
+    """Draws and splits the images of every run, and holds out what none sees.
 
     Args:
       config: task, seeds, negatives, view, split and who is held out.
       store: of the images.
-      source: what the store was made of, for people.
 
     Raises:
       InputError: if the data do not serve.
     """
-    task = tasks.get(config.task)
+    task, table, test = tasks.get(config.task), store.table, np.zeros(0, np.int32)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    if task.is_multilabel:
-        cohorts = [cohort.draw_labelled(store.table, task, config.view)] * len(seeds)
-    else:
-        cohorts = [cohort.draw(store.table, task, seed, config.negatives, config.view) for seed in seeds]
-    held_out = None
-    if config.hold_out_boxes:
-        held_out = patients_with_box(store, task.boxed_finding)
-        if not len(held_out):
-            raise InputError(
-                f"--hold_out_boxes needs boxes of {task.positive.title} (BBox_List_2017.csv), and {source} has none"
-            )
-    splits = [_split(config, c, seed, store.table, held_out) for c, seed in zip(cohorts, seeds, strict=True)]
-    return Cohorts(seeds, cohorts, splits)
+    if config.test:
+        everyone = cohort.eligible(table, task, config.view)
+        patients = held_out.patients(config.test, store, everyone, task)
+        table, held_out_images = cohort.hold_out(table, everyone, patients)
+        test = held_out_images.index
+        if not config.small_ok:
+            cohort.refuse_small(held_out_images.label, task, f"--test={config.test}")
+    different = seeds[:1] if task.is_multilabel else seeds  # of many labels all images take part in every run
+    match = matching.variables(config.match)
+    cohorts = [cohort.draw(table, task, seed, config.negatives, config.view, match) for seed in different]
+    cohorts *= len(seeds) // len(cohorts)
+    splits = [_split(config, c, seed) for c, seed in zip(cohorts, seeds, strict=True)]
+    return Cohorts(seeds, cohorts, splits, test)
 
 
 def split_name(config: ExperimentConfig, unknown: int, images: int) -> str:
@@ -197,12 +201,12 @@ def split_name(config: ExperimentConfig, unknown: int, images: int) -> str:
     return f"{config.split_by} ({unknown} of {images} images: patient unknown)"
 
 
-def _split(config: ExperimentConfig, c: Cohort, seed: int, table: pd.DataFrame, held_out: np.ndarray | None) -> Split:
-    """Of one run, as the configuration asks; `held_out` are patients who are not trained on."""
-    by = without_arms(config).split_by
-    split = cohort.official_split(c, table) if by == "official" else cohort.split(c, seed, config.val_fraction, by)
-    if held_out is not None:
-        split = cohort.exclude_from_training(c, split, held_out)
+def _split(config: ExperimentConfig, c: Cohort, seed: int) -> Split:
+    """Of one run, as the configuration asks."""
+    split = cohort.split(c, seed, config.val_fraction, without_arms(config).split_by)
+    if not config.small_ok:
+        for side, rows in (("training", split.train), ("validation", split.val)):
+            cohort.refuse_small(c.label[rows], tasks.get(config.task), f"{side} of seed {seed}")
     return cohort.subset_train_patients(c, split, config.train_patients, seed) if config.train_patients else split
 
 
@@ -241,16 +245,18 @@ def weights_digest(weights: Weights | None) -> str | None:
     return None if weights is None else transfer.digest(weights.variables)
 
 
-def data_digest(hashes: dict[int, bytes], table: pd.DataFrame) -> str:
-    """SHA-256 of the images that take part, their labels and patients.
+def data_digest(hashes: dict[int, bytes], table: pd.DataFrame, test: np.ndarray) -> str:
+    """SHA-256 of the images that take part, their labels and patients, and which of them are held out.
 
     Args:
       hashes: see `ImageHashes.of`.
       table: of the store.
+      test: rows that are held out, `Cohorts.test`.
     """
     rows = sorted(hashes)
     digest = hashlib.sha256(b"".join(hashes[row] for row in rows))
     digest.update(table.iloc[rows].to_csv(index=False).encode())
+    digest.update("\n".join(table["image"].iloc[test]).encode())
     return digest.hexdigest()
 
 

@@ -33,7 +33,7 @@ _NOTHING = cost.Work(0.0, 0.0)
 # spread, what is evaluated besides, and how it is told.
 _FREE = SOURCE_FLAGS | {
     "name", "data_dir", "weights", "max_bad", "out", "overwrite", "input", "seed_batch", "external_dir", "lang",
-    "prevalence", "wanted_sensitivity", "floors",
+    "prevalence", "wanted_sensitivity", "floors", "small_ok",
 }  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
       InputError: if the run would be refused.
     """
     setup.check(config)
-    cohorts = setup.draw(config, source.store, source.about.source)
+    cohorts = setup.draw(config, source.store)
     train, val = cohorts.train, cohorts.val
     sizes = cost.Sizes(
         np.array([len(rows) for rows in train]),
@@ -124,7 +124,10 @@ def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
     patients = np.array([len(np.unique(c.patient[split.train])) for c, split in pairs])
     weights_sha256 = None if config.weights == "random" else source.weights_sha256
     return DryRun(
-        sizes, patients, weights_sha256, setup.data_digest(source.hashes.of(cohorts.rows), source.store.table)
+        sizes,
+        patients,
+        weights_sha256,
+        setup.data_digest(source.hashes.of(cohorts.rows), source.store.table, cohorts.test),
     )
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from cxrjax.base import InputError, __version__
 from cxrjax.base.config import ExperimentConfig, question
 from cxrjax.base.tasks import Task
-from cxrjax.data import cohort
+from cxrjax.data import classes, cohort
 from cxrjax.models import transfer
 from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
@@ -23,7 +23,10 @@ from cxrjax.runs.setup import Cohorts
 from cxrjax.storage.store import About, ImageStore, patient_ids
 from cxrjax.training.loop import History
 
-EXCLUDED = ("not_present", "unreadable", "unlabelled", "other_view", "other_class", "not_drawn", "train_excluded")
+EXCLUDED = (
+    "not_present", "unreadable", "unlabelled", "other_view", "other_class", "held_out", "unmatched", "not_drawn",
+    "train_excluded",
+)  # fmt: skip
 _COUNTS = ("images", "positives", "negatives")
 _PACKAGES = (
     "jax",
@@ -108,7 +111,7 @@ def scored_by_all(
     Raises:
       InputError: if the set has neither.
     """
-    positive, negative = (cohort.members(table["labels"], c) for c in (task.positive, task.negative))
+    positive, negative = (classes.members(table["labels"], c) for c in (task.positive, task.negative))
     used = positive | negative
     if not used.any():
         raise InputError(
@@ -158,9 +161,9 @@ def flow(config: ExperimentConfig, about: About, table: pd.DataFrame, cohorts: C
 
     Stages in order, those of `EXCLUDED` indented: listed (in the source's own table), not_present (of those, never
     downloaded), unreadable, unlabelled, other_view (than --view), other_class (neither positive nor negative in the
-    task: NP with findings where the negatives are NF), eligible, not_drawn (negatives left over by the draw), drawn,
-    train_excluded (of patients whom --train_patients or --hold_out_boxes leaves out), train, val. From not_drawn on
-    means over runs.
+    task: NP with findings where the negatives are NF), eligible, held_out (of the patients of --test), unmatched (left
+    over by --match), not_drawn (negatives left over by the draw), drawn, train_excluded (of patients whom
+    --train_patients leaves out), train, val. From unmatched on means over runs.
 
     Images, positives and negatives of a stage are those of the stage before less the excluded between them; train and
     val are drawn less train_excluded. Patients do not add up: one may be in several. NaN is what a source does not say:
@@ -174,7 +177,7 @@ def flow(config: ExperimentConfig, about: About, table: pd.DataFrame, cohorts: C
       cohorts: of all runs.
     """
     task = question(config)
-    positive, negative = (cohort.members(table["labels"], c) for c in (task.positive, task.negative))
+    positive, negative = (classes.members(table["labels"], c) for c in (task.positive, task.negative))
     labelled = (table["labels"] != "").to_numpy(bool)
     in_view = np.ones(len(table), bool) if config.view == "all" else (table["view"] == config.view).to_numpy(bool)
 
@@ -188,6 +191,7 @@ def flow(config: ExperimentConfig, about: About, table: pd.DataFrame, cohorts: C
 
     eligible = (positive | negative) & in_view
     every = np.arange(len(table))
+    held_out = np.isin(every, cohorts.test) & (positive | negative)  # of many labels, of this one
     of_runs = ([c.index for c in cohorts.cohorts], cohorts.train, cohorts.val)
     drawn, train, val = ([np.isin(every, rows) for rows in of_each] for of_each in of_runs)
     rows = [
@@ -196,7 +200,11 @@ def flow(config: ExperimentConfig, about: About, table: pd.DataFrame, cohorts: C
         row("other_view", [labelled & ~in_view]),
         row("other_class", [labelled & in_view & ~eligible]),
         row("eligible", [eligible]),
-        row("not_drawn", [eligible & ~d for d in drawn]),
+        row("held_out", [held_out]),
+        *(
+            row(stage, [eligible & ~held_out & ~d & is_used for d in drawn])
+            for stage, is_used in (("unmatched", bool(config.match)), ("not_drawn", not config.match))
+        ),
         row("drawn", drawn),
         row("train_excluded", [d & ~t & ~v for d, t, v in zip(drawn, train, val, strict=True)]),
         row("train", train),
@@ -209,9 +217,9 @@ def _stages_before(about: About, task: Task, present: Sequence[object]) -> list[
     """listed, not_present and unreadable; `present` are the `_COUNTS` of the store."""
     there = np.array(present, float)
     bad = len(about.bad_images)
-    classes = cohort.count(about.listed, (task.positive, task.negative))
+    of_classes = classes.count(about.listed, (task.positive, task.negative))
     if about.listed:
-        listed = np.array([sum(about.listed.values()), *classes.values()], float)
+        listed = np.array([sum(about.listed.values()), *of_classes.values()], float)
     else:  # a source without a table of its own lists what it has
         listed = there + np.array([bad, *[np.nan if bad else 0] * 2])
     lost = listed - there

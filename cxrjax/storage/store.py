@@ -154,9 +154,11 @@ def read_boxes(folder: Path) -> pd.DataFrame:
 
 
 def boxes_around(store: ImageStore, finding: str) -> pd.DataFrame:
-    """`read_boxes` of one finding and of the store's images; none of a store without a folder."""
+    """`read_boxes` of a finding, or of several, `A|B`, and of the store's images; none of a store without a folder."""
     boxes = read_boxes(store.folder) if store.folder else no_boxes()
-    return boxes[(boxes["finding"] == finding) & boxes["image"].isin(store.table["image"])].reset_index(drop=True)
+    return boxes[boxes["finding"].isin(finding.split("|")) & boxes["image"].isin(store.table["image"])].reset_index(
+        drop=True
+    )
 
 
 def patients_with_box(store: ImageStore, finding: str) -> np.ndarray:

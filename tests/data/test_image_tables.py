@@ -9,7 +9,7 @@ from PIL import Image
 
 from cxrjax.base import InputError
 from cxrjax.base.tasks import PNEUMONIA_CLASSES
-from cxrjax.data import cohort, labels, load
+from cxrjax.data import classes, labels, load
 from cxrjax.data.decode import Reduction
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.prepare import prepare
@@ -284,7 +284,7 @@ def test_shown_inputs(shared, tmp_path, caplog, name, naming, counts):
     source = load.find(shared / "bug-inputs" / name, load.Naming(**naming))
     outcome = prepare(source, tmp_path / "out", Reduction())
     assert (outcome.images, outcome.bad) == (12, 0)
-    read = cohort.count(store.label_counts(store.open_store(tmp_path / "out").table), PNEUMONIA_CLASSES)
+    read = classes.count(store.label_counts(store.open_store(tmp_path / "out").table), PNEUMONIA_CLASSES)
     assert tuple(read.values()) == counts
     about = store.read_about(tmp_path / "out")
     assert about.spellings and about.notes[: len(source.notes)] == list(source.notes)

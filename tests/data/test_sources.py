@@ -14,7 +14,7 @@ from pydicom.uid import BasicTextSRStorage
 
 from cxrjax.base import InputError
 from cxrjax.base.tasks import PNEUMONIA_CLASSES
-from cxrjax.data import cohort, load, phantom
+from cxrjax.data import classes, load, phantom
 from cxrjax.data.decode import Reduction
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.prepare import prepare
@@ -369,7 +369,7 @@ def test_images_without_labels_are_no_negatives(tmp_path):
     for place in (tmp_path / "set", tmp_path / "set" / "a.png"):
         table = load.load(str(place))[0].table
         assert list(table["labels"]) == [""]
-        assert cohort.count(store.label_counts(table), PNEUMONIA_CLASSES) == {
+        assert classes.count(store.label_counts(table), PNEUMONIA_CLASSES) == {
             "P": 0, "NP": 0, "NF": 0,
         }  # fmt: skip
 

@@ -11,7 +11,7 @@ from tests.analysis import run_tables
 from tests.report import made_results
 
 ATTACK = '<img src=x onerror="alert(1)">'
-NOTE = "official_split"
+NOTE = "phantom"
 
 
 @functools.cache

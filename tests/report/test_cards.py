@@ -27,7 +27,7 @@ RUNS = {
     "alone": {"alone": True},
     "one seed": {"alone": True, "seeds": 1},
     "phantom": {"alone": True, "data_dir": None},
-    "official": {"split_by": "official"},
+    "held out": {"test": "official", "match": "view,sex"},
     "image": {"split_by": "image"},
     "control": {"control": "shuffled_labels"},
     "random": {"weights": "random"},

@@ -119,7 +119,7 @@ def test_codes_become_sentences_with_their_values():
 def test_a_sentence_stays_english_and_is_marked_in_another_language():
     assert note("no code <b>", SPANISH) == {"text": "no code <b>", "english": True}
     assert note("no code <b>", ENGLISH) == {"text": "no code <b>", "english": False}
-    assert not note("official_split", SPANISH)["english"]
+    assert not note("phantom", SPANISH)["english"]
     assert reasons("a new sentence; no_image", ENGLISH) == "a new sentence; no_image"
 
 

@@ -157,8 +157,8 @@ def test_poster_and_figures_are_those_of_the_analysis(page):
 def test_notes_and_reasons_are_in_the_language_of_the_page():
     found = report_case.in_language(report_case.results(), "es")
     text = Page(report.html(found, {}, language("es"))).text
-    assert NOTE not in text and "official split" not in text
-    assert "La división oficial es la misma en todas las corridas" in text
+    assert NOTE not in text and "procedural phantom" not in text
+    assert "Las imágenes son un fantoma generado por programa" in text
     assert "error de calibración esperado: el remuestreo mismo aumenta la cifra" in text
     assert "0,5" in text and not re.search(r"\b0\.\d{3}\b", text.split("Cómo repetir")[1].split("results.csv")[0])
 

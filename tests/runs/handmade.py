@@ -42,7 +42,7 @@ def fake_run(config, accuracy=0.7):
     """In the place of `experiment.run`: draws and splits as it does, makes up figures; seeds differ by a hundredth."""
     setup.check(config)
     config, source = sweep.open_source(config)
-    cohorts = setup.draw(config, source.store, "a store")
+    cohorts = setup.draw(config, source.store)
     dry = sweep.dry_run(config, source)
     resolved = run_folder.Resolved("resident", 1, setup.device(), dry.weights_sha256, dry.data_sha256)
     table = results(

@@ -14,8 +14,8 @@ from tests.analysis import run_tables
 
 COUNTS = ["images", "positives", "negatives"]
 ORDER = [
-    "listed", "not_present", "unreadable", "unlabelled", "other_view", "other_class", "eligible", "not_drawn", "drawn",
-    "train_excluded", "train", "val",
+    "listed", "not_present", "unreadable", "unlabelled", "other_view", "other_class", "eligible", "held_out",
+    "unmatched", "not_drawn", "drawn", "train_excluded", "train", "val",
 ]  # fmt: skip
 
 

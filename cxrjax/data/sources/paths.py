@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from cxrjax.data.decode import SUFFIXES
 from cxrjax.data.sources.image_files import images_under, why_no_image
@@ -19,6 +22,27 @@ def tidy(text: str) -> str:
     """
     text = text.replace("\\", "/")
     return re.sub(r"(?<!^)/(\./)*/*", "/", re.sub(r"^(\./+)+", "", text))
+
+
+def find_rows(names: Sequence[str], images: Iterable[str]) -> np.ndarray:
+    """The image that each name means, [n] int: as written, else in any case and without suffix, else by the file's own
+    name, if it is of one image alone; -1: none.
+
+    >>> find_rows(["a.png", "B", "x/c.jpg", "d"], ["a.png", "n/b.png", "c.png"]).tolist()
+    [0, 1, 2, -1]
+    """
+    spellings: list[Callable[[str], str]] = [tidy, _folded_stem, lambda name: _folded_stem(PurePosixPath(name).name)]
+    rows = np.full(len(names), -1)
+    for spelling in spellings:
+        place: dict[str, int] = {}
+        for row, image in enumerate(map(spelling, images)):
+            place[image] = -1 if image in place else row
+        rows = np.where(rows < 0, [place.get(spelling(tidy(name)), -1) for name in names], rows)
+    return rows
+
+
+def _folded_stem(name: str) -> str:
+    return _stem(tidy(name).casefold())
 
 
 def find_files(folder: Path, names: list[str]) -> tuple[list[Path], str]:
