@@ -40,6 +40,10 @@ MISTAKES = [
     ("p_vs_nf", "--model=resnet50", "weights/resnet50-imagenet: no such folder of weights"),
     ("sample_size", f"{_TABLE} --retrain_from=layer9", "--retrain_from must be head (fc6), all or one of conv1, "),
     ("p_vs_np", f"{_FAST} --epochs=0", "epochs"),
+    ("p_vs_nf", f"{_FAST} --test=boxes", "--test=boxes needs boxes of pneumonia (BBox_List_2017.csv)"),
+    ("p_vs_nf", f"{_FAST} --test=offical", "offical must be official, boxes, a share or a file: No such file"),
+    ("p_vs_nf", f"{_FAST} --match=view --negatives=9", "--match=view draws as many as positives"),
+    ("p_vs_nf", f"{_FAST} --nosmall_ok", "fewer than 20 of a class; --small_ok takes them"),
     ("train", _FAST, "--task, or --positive and --negative must be given"),
     ("train", f"{_FAST} --task=p_vs_nf --positive=Mass", "are two questions"),
     ("train", f"{_FAST} --task=p_vs_xx", "the task must be one of p_vs_nf, "),
@@ -183,7 +187,7 @@ def test_a_home_folder_is_meant_by_its_sign_in_every_path(home, monkeypatch):
 
 
 def test_every_flag_that_names_a_place_is_a_path():
-    names = {"data_dir", "external_dir", "weights", "out", "run", "masks", "source", "file", "reuse"}
+    names = {"data_dir", "external_dir", "weights", "out", "run", "masks", "source", "file", "reuse", "test", "labels"}
     for program in command.questions():
         module = importlib.import_module(f"experiments.{program}")
         for config in (value for value in vars(module).values() if dataclasses.is_dataclass(value)):

@@ -54,7 +54,7 @@ def source(small_store):
 def base(small_store, tmp_path):
     return ExperimentConfig(
         "p_vs_nf", "p_vs_nf", data_dir=str(small_store), weights="random", seeds=2, epochs=6, augment_bank=1,
-        batch_size=4, out=str(tmp_path / "out"),
+        batch_size=4, small_ok=True, out=str(tmp_path / "out"),
     )  # fmt: skip
 
 

@@ -33,7 +33,8 @@ CATS_AND_DOGS = Task(
 )  # fmt: skip
 CONFIG = ExperimentConfig(
     "cat_vs_dog", "cat_vs_dog", model="toy", data_dir="../whole/store", weights="random", retrain_from="b", seeds=2,
-    seed_batch=2, epochs=2, batch_size=8, learning_rate=0.05, augment_bank=1, input="resident", out="run",
+    seed_batch=2, epochs=2, batch_size=8, learning_rate=0.05, augment_bank=1, input="resident", small_ok=True,
+    out="run",
 )  # fmt: skip
 
 FULL, QUOTA, LARGE, DISK = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO

@@ -28,10 +28,15 @@ def table():
     return found
 
 
-def made(table, task="p_vs_nf", view="all", negatives="auto", patients=None, bad=(), missing=None, runs=3):
-    """The flow of three runs; `patients`: only so many of training stay, `missing`: label -> images not there."""
-    config = dataclasses.replace(run_tables.CONFIG, task=task, view=view, negatives=negatives)
-    cohorts = [cohort.draw(table, tasks.get(task), seed, negatives, view) for seed in range(runs)]
+def made(table, task="p_vs_nf", view="all", negatives="auto", patients=None, bad=(), missing=None, match="", held=None):
+    """The flow of three runs; `patients`: only so many of training stay, `missing`: label -> images not there, `held`:
+    patients held out."""
+    config = dataclasses.replace(run_tables.CONFIG, task=task, view=view, negatives=negatives, match=match)
+    rest, test, by = table, np.zeros(0, int), tuple(filter(None, match.split(",")))
+    if held:
+        rest, of_test = cohort.hold_out(table, cohort.eligible(table, tasks.get(task), view), np.array(held))
+        test = of_test.index
+    cohorts = [cohort.draw(rest, tasks.get(task), seed, negatives, view, by) for seed in range(3)]
     splits = [cohort.split(c, seed) for seed, c in enumerate(cohorts)]
     if patients:
         splits = [
@@ -42,7 +47,11 @@ def made(table, task="p_vs_nf", view="all", negatives="auto", patients=None, bad
     for label, number in (missing or {}).items():
         listed[label] = listed.get(label, 0) + number
     about = About("somewhere", listed, {}, dict.fromkeys(bad, "is empty"))
-    return tables.flow(config, about, table, Cohorts(range(runs), cohorts, splits)).set_index("stage"), cohorts, splits
+    return (
+        tables.flow(config, about, table, Cohorts(range(3), cohorts, splits, test)).set_index("stage"),
+        cohorts,
+        splits,
+    )
 
 
 SETTINGS = [
@@ -51,6 +60,8 @@ SETTINGS = [
     {"view": "AP", "negatives": "20"},
     {"task": "p_vs_np", "view": "PA", "negatives": "30", "patients": 15},
     {"missing": {"Pneumonia": 7, "No Finding": 2, "Mass": 3}},
+    {"match": "view,sex"},
+    {"match": "sex", "held": ["00001", "00002", "00050"]},
     {"missing": {"Edema|Pneumonia": 1, "No Finding": 2}, "bad": ("x", "y", "z")},
 ]
 
@@ -92,6 +103,16 @@ def test_stages_by_hand(table):
         True, len(other), pneumonia, (other["labels"] == "No Finding").sum(), other["patient"].nunique()
     ]  # fmt: skip
     assert found.loc["other_class", "images"] == ((labelled["view"] == "AP") & (labelled["labels"] == "Effusion")).sum()
+
+
+def test_what_is_held_out_and_what_has_no_match(table):
+    held = list(table["patient"][table["labels"] == "Pneumonia"].unique()[:5])
+    found, cohorts, _ = made(table, match="view", held=held)
+    of_class = table["labels"].str.contains("Pneumonia") | (table["labels"] == "No Finding")
+    assert found.loc["held_out", "images"] == (table["patient"].isin(held) & of_class).sum()
+    assert found.loc["held_out", "patients"] == len(held)
+    assert found.loc["unmatched", "images"] > 0 and found.loc["not_drawn", "images"] == 0
+    assert found.loc["drawn", "positives"] == found.loc["drawn", "negatives"] == cohorts[0].label.sum()
 
 
 def test_patients_who_are_left_out_are_counted(table):

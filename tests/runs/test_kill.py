@@ -31,7 +31,7 @@ _cli.main(p_vs_nf.CONFIG, "", sys.argv[1:])
 """
 FLAGS = (
     "--weights=random", "--retrain_from=fc7", "--seeds=3", "--seed_batch=2", "--epochs=6", "--batch_size=16",
-    "--augment_bank=2", "--input=resident",
+    "--augment_bank=2", "--input=resident", "--small_ok",
 )  # fmt: skip
 SAME = ("results.csv", "history.csv", "predictions.csv", "resolved.json")
 

@@ -65,7 +65,8 @@ def run(tmp_path_factory):
         prepare.main([f"--source={root / 'pets'}", f"--out={store}", "--size=48", "--classes=Cat=Cat,Dog=Dog"])
         config = ExperimentConfig(
             "cat_vs_dog", "cat_vs_dog", model="toy", data_dir=str(root / "store"), weights="random", retrain_from="b",
-            seeds=2, epochs=3, batch_size=8, learning_rate=0.05, input="resident", out=str(root / "run"),
+            seeds=2, epochs=3, batch_size=8, learning_rate=0.05, input="resident", small_ok=True,
+            out=str(root / "run"),
         )  # fmt: skip
         experiment.run(config)
         yield root / "run"

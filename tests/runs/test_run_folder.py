@@ -58,6 +58,37 @@ def test_a_run_knows_its_data_from_anywhere(tmp_path, monkeypatch):
     assert (written["data_dir"], written["weights"]) == (None, "random")
 
 
+@pytest.mark.parametrize(
+    ("fields", "flag", "now"),
+    [
+        ({"hold_out_boxes": True}, "--hold_out_boxes", "boxes"),
+        ({"split_by": "official"}, "--split_by=official", "official"),
+    ],
+)
+def test_runs_of_flags_that_are_no_more(tmp_path, fields, flag, now):
+    """Those that had them are refused with the flag of today, finished or not; the others load."""
+    config = ExperimentConfig("p_vs_nf", "p_vs_nf", out=str(tmp_path))
+    with run_folder.claim(config, RESOLVED):
+        pass
+    written = json.loads((tmp_path / "config.json").read_text())
+    written["hold_out_boxes"] = False
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    assert run_folder.recall(config) == RESOLVED
+    with run_folder.claim(config, RESOLVED):
+        written = json.loads((tmp_path / "config.json").read_text()) | {"hold_out_boxes": False}
+    (tmp_path / "config.json").write_text(json.dumps(written | fields))
+    with (
+        pytest.raises(InputError, match=f"another configuration: {next(iter(fields))}"),
+        run_folder.claim(config, RESOLVED),
+    ):
+        pass
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match=f"a run of {flag}, whose place --test={now} has taken"):
+        run_folder.read_finished(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    assert run_folder.read_finished(tmp_path)[0].split_by == "patient"
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_runs_of_earlier_versions_are_refused_in_one_line(tmp_path, finished):
     config = ExperimentConfig("p_vs_nf", "p_vs_nf", out=str(tmp_path))

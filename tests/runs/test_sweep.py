@@ -24,7 +24,7 @@ def source(small_store):
 def base(small_store, tmp_path):
     return ExperimentConfig(
         "p_vs_nf", "p_vs_nf", model="alexnet", retrain_from="fc6", data_dir=str(small_store), weights="random", seeds=2,
-        epochs=1, augment_bank=1, input="resident", out=str(tmp_path / "table"),
+        epochs=1, augment_bank=1, small_ok=True, input="resident", out=str(tmp_path / "table"),
     )  # fmt: skip
 
 
