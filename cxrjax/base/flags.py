@@ -90,6 +90,9 @@ class NetworkFlags:
     )
 
 
+LOSSES = ("cross_entropy", "class_weights", "w_cel")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecipeFlags:
     """How a network is trained; the defaults are the poster's."""
@@ -100,6 +103,13 @@ class RecipeFlags:
     momentum: float = flag(0.0, "of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999)
     augment_bank: int = flag(0, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
     flip: bool = flag(True, "mirror training images left to right with probability 1/2")
+    loss: str = flag(
+        "cross_entropy",
+        "of the two classes, or summed over the sigmoids of many labels. class_weights: each class weighs as the other "
+        "one's share of the training images (CheXNet); w_cel: positives and negatives weigh alike, by all labels of a "
+        "batch together (Wang et al. 2017)",
+        choices=LOSSES,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

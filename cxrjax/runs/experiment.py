@@ -30,6 +30,7 @@ from cxrjax.runs.run_folder import Resolved
 from cxrjax.runs.setup import Cohorts
 from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts, patient_ids
 from cxrjax.training import bank, inputs, loop, seed_batches, step
+from cxrjax.training.losses import Loss
 from cxrjax.training.plan import Pipeline, SeedData, Workload
 
 log = logging.getLogger(__name__)
@@ -270,6 +271,7 @@ def _score(prepared: Prepared, external: ImageStore | None, fitted_seeds: Iterat
     No more than one trained network is held at a time, and the images' activations only when the first is trained.
     """
     head, train_rows = prepared.net.head, prepared.cohorts.train
+    loss = Loss(tasks.get(prepared.config.task).is_multilabel, prepared.config.loss)
     histories, val, train, hashes, outside, test = [], [], [], [], [], []
     train_bank, external_bank = None, None
     for seed, rows, fitted in zip(prepared.cohorts.seeds, train_rows, fitted_seeds, strict=True):
@@ -279,14 +281,14 @@ def _score(prepared: Prepared, external: ImageStore | None, fitted_seeds: Iterat
             train_bank = bank.build(prepared.net.trunk, prepared.pipeline, every, bank.CENTRE, size, prepared.cache)
             external_bank = None if external is None else _external_bank(prepared, external)
         histories.append(fitted.history)
-        val.append(np.asarray(step.score(fitted.val_logits[0])))
-        train.append(step.score_rows(head, fitted.variables, train_bank, rows))
+        val.append(np.asarray(loss.score(fitted.val_logits[0])))
+        train.append(step.score_rows(head, loss, fitted.variables, train_bank, rows))
         hashes.append(transfer.digest(jax.tree.map(lambda x: x[0], fitted.variables)))
         if external_bank is not None:
             every = np.arange(len(external_bank.position))
-            outside.append(step.score_rows(head, fitted.variables, external_bank, every))
+            outside.append(step.score_rows(head, loss, fitted.variables, external_bank, every))
         if len(prepared.cohorts.test):
-            test.append(step.score_rows(head, fitted.variables, train_bank, prepared.cohorts.test))
+            test.append(step.score_rows(head, loss, fitted.variables, train_bank, prepared.cohorts.test))
         scores = {"validation": val[-1], "training": train[-1], "external": outside[-1] if outside else np.empty(0)}
         scores |= {"test": test[-1]} if test else {}
         _refuse_not_finite(prepared.config, seed, scores, fitted.history)

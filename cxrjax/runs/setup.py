@@ -232,6 +232,7 @@ def recipe(config: ExperimentConfig) -> Recipe:
         momentum=config.momentum,
         augment_bank=config.augment_bank,
         flip=config.flip,
+        loss=config.loss,
     )
 
 

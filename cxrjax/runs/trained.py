@@ -31,6 +31,7 @@ from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder, setup
 from cxrjax.training import bank, inputs, seed_batches, step
+from cxrjax.training.losses import Loss
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class TrainedRun(NamedTuple):
           images: [N, source, source] u8 (AlexNet 256 a side), 0 is black, as a store holds them; a memory map will do.
 
         Returns:
-          [N, S] f32, 0..1, a column for each of `seeds`.
+          [N, S] f32, 0..1, a column for each of `seeds`; of many labels [N, S, K].
 
         Raises:
           ValueError: if `images` has another shape or type.
@@ -80,13 +81,16 @@ class TrainedRun(NamedTuple):
         side = self.net.model.source
         if images.ndim != 3 or images.shape[1:] != (side, side) or images.dtype != np.uint8:
             raise ValueError(f"images must be uint8 [N, {side}, {side}], got {images.dtype} {list(images.shape)}")
-        scores = np.empty((len(images), len(self.seeds)), np.float32)
+        loss, labels = Loss(self.task.is_multilabel), [len(self.task.parts)] * self.task.is_multilabel
+        scores = np.empty((len(images), len(self.seeds), *labels), np.float32)
         for start in range(0, len(images), _BLOCK):
             block = slice(start, start + _BLOCK)
             features = _features(self.net.trunk, images[block])
             for column, seed in enumerate(self.seeds):
                 head = jax.tree.map(lambda x: x[None], self.head(seed))
-                scores[block, column] = step.score_rows(self.net.head, head, features, np.arange(len(images[block])))
+                scores[block, column] = step.score_rows(
+                    self.net.head, loss, head, features, np.arange(len(images[block]))
+                )
         return scores
 
 

@@ -107,8 +107,8 @@ class EpochPlanner:
 
 
 def train_labels(runs: Sequence[SeedData], labels: np.ndarray) -> np.ndarray:
-    """Label with which each seed is trained on each row of the store, [S, N] i32; `labels` [N] are the true ones."""
-    by_seed = np.tile(labels, (len(runs), 1))
+    """Label with which each seed is trained on each row of the store, [S, N(, K)]; `labels` are the true ones."""
+    by_seed = np.repeat(labels[None], len(runs), axis=0)
     for row, run in zip(by_seed, runs, strict=True):
         if run.train_labels is not None:
             row[run.train] = run.train_labels

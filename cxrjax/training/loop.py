@@ -20,11 +20,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 from cxrjax.base import Array, InputError, Variables, devices, files
 from cxrjax.base.numerics import new_key, pinned
 from cxrjax.models.transfer import Network
-from cxrjax.training import inputs, step
+from cxrjax.training import inputs, losses, step
 from cxrjax.training import plan as planning
+from cxrjax.training.losses import BINARY, Loss, Metrics
 from cxrjax.training.optimizer import make_optimizer
 from cxrjax.training.plan import SeedData, Workload
-from cxrjax.training.step import Batch, Metrics, TrainState, Validation
+from cxrjax.training.step import Batch, TrainState, Validation
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Fitted(NamedTuple):
 
     variables: Variables  # head, leaves [S, ...], NumPy
     history: History
-    val_logits: list[np.ndarray]  # of each seed [v, K], after the last epoch
+    val_logits: list[np.ndarray]  # of each seed [v, K], of two classes K = 2, after the last epoch
 
 
 REMEDY = "a smaller --learning_rate, with --overwrite, may help"
@@ -134,7 +135,7 @@ class Trainer:
         filled = [*runs, *[runs[0]] * (devices.padded(len(runs), self.mesh) - len(runs))]
         self.planner = inputs.EpochPlanner(workload, filled, len(runs))
         self.optimizer = make_optimizer(recipe, self.planner.steps * recipe.epochs)
-        self.advance = compile_steps(self.net, self.optimizer)
+        self.advance = compile_steps(self.net, self.optimizer, workload.loss)
         self.head_input = inputs.head_input(workload, runs, self.mesh)
         self.validation = Validation(workload, filled, self.mesh)
         self.train_labels = inputs.train_labels(filled, workload.labels)
@@ -177,7 +178,7 @@ class Trainer:
             left = clock.tick(start)
             if left and start < steps:
                 log.info("step %d of %d, %s of this epoch", start, steps, left)
-        train: Metrics = devices.fetch(functools.reduce(step.merge, parts))
+        train: Metrics = devices.fetch(functools.reduce(losses.merge, parts))
         waited = timer.share()
         _, val = self.validation.evaluate(states.variables)
         return Progress(progress.epochs + 1, states, progress.history.extended(train, val), waited)
@@ -209,14 +210,14 @@ def initial_states(
     return jax.jit(jax.vmap(initial_state), out_shardings=sharding)(seeds)
 
 
-def compile_steps(net: Network, optimizer: optax.GradientTransformation) -> Advance:
+def compile_steps(net: Network, optimizer: optax.GradientTransformation, loss: Loss = BINARY) -> Advance:
     """Compiles several steps of all seeds; the states that go in are given up (donated).
 
     Dense heads: one `lax.scan` under one `vmap`. Batch 64, fc6, 2 idle CPU cores, ms a step and seed: 121 (one seed
     118), with `lax.map` over three seeds 125. A convolution in a scan is up to 9 times slower on CPU (jax#12868), so a
     head that holds some is stepped from Python.
     """
-    one_step = step.make_step(net.head, optimizer)
+    one_step = step.make_step(net.head, optimizer, loss)
 
     def scanned(state: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
         state, sums = jax.lax.scan(one_step, state, batches)
@@ -228,10 +229,10 @@ def compile_steps(net: Network, optimizer: optax.GradientTransformation) -> Adva
 
     def stepped(states: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
         parts = []
-        for t in range(batches.label.shape[1]):
+        for t in range(batches.mask.shape[1]):
             states, sums = single(states, jax.tree.map(lambda x, t=t: x[:, t], batches))
             parts.append(sums)
-        return states, functools.reduce(step.merge, parts)
+        return states, functools.reduce(losses.merge, parts)
 
     return stepped
 
@@ -241,7 +242,7 @@ def _over_seeds(function: Advance) -> Advance:
     vmapped single one round by a slow copy: 335 ms a step against 118."""
 
     def lifted(states: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
-        if batches.label.shape[0] > 1:
+        if batches.mask.shape[0] > 1:
             return jax.vmap(function)(states, batches)
         single = function(*jax.tree.map(lambda x: x[0], (states, batches)))
         return jax.tree.map(lambda x: x[None], single)

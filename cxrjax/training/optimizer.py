@@ -22,6 +22,7 @@ class Recipe:
     augment_bank: int = 0  # augmentations of each image, computed once; 0: a fresh one at every use
     flip: bool = True  # mirrored with probability 1/2
     optimizer: str = "sgd"
+    loss: str = "cross_entropy"  # see `losses.Loss`
 
 
 RECIPES = {"poster": Recipe()}

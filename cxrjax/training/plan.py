@@ -17,6 +17,7 @@ import numpy as np
 
 from cxrjax.base import Array
 from cxrjax.base.numerics import new_key, pinned, typed_key
+from cxrjax.training.losses import Loss
 
 if TYPE_CHECKING:
     from cxrjax.models.transfer import Network
@@ -47,9 +48,14 @@ class Workload(NamedTuple):
 
     net: Network  # trunk and head
     pipeline: Pipeline  # of the store's images
-    labels: np.ndarray  # [N] i32, label of each row of the store; a run may be trained with others, see `SeedData`
+    labels: np.ndarray  # [N] i32 or [N, K] f32, of each row of the store; a run may be trained with others, `SeedData`
     recipe: Recipe
     cache: Cache | None = None  # where the trunk's activations are kept; None: in memory
+
+    @property
+    def loss(self) -> Loss:
+        """What the steps descend: by the recipe, and of many labels if the labels are."""
+        return Loss(self.labels.ndim > 1, self.recipe.loss)
 
 
 class SeedData(NamedTuple):
@@ -58,7 +64,7 @@ class SeedData(NamedTuple):
     seed: int
     train: np.ndarray  # [n] i32, rows of the store
     val: np.ndarray  # [v] i32
-    train_labels: np.ndarray | None = None  # [n] i32, with which `train` is trained; None: the store's
+    train_labels: np.ndarray | None = None  # [n] i32 or [n, K] f32, with which `train` is trained; None: the store's
 
 
 INITIAL_WEIGHTS, ORDER, AUGMENTATION, DROPOUT = range(4)  # purposes of a `stream`

@@ -1,4 +1,4 @@
-"""Loss, one optimiser step and sums, written for one seed; logits, scores and validation, over the seeds' axis S.
+"""One optimiser step, written for one seed; logits, scores and validation, over the seeds' axis S.
 
 `loop` lifts the step over seeds by `jax.vmap`.
 """
@@ -20,6 +20,7 @@ from cxrjax.base.numerics import pinned, typed_key
 from cxrjax.models import pretrained
 from cxrjax.models.transfer import Head
 from cxrjax.training import bank as banks
+from cxrjax.training.losses import BINARY, Loss, Metrics
 from cxrjax.training.plan import SeedData, Workload
 
 CHUNK = 256  # images a call of the head in evaluation, which bounds memory where it holds convolutions
@@ -30,26 +31,8 @@ class Batch(NamedTuple):
     """One step's examples."""
 
     inputs: Array  # what enters the head: [B, crop, crop] u8 pixels, or [B, ...] f32, the trunk's activations
-    label: Array  # [B] i32
+    label: Array  # [B] i32, of many labels [B, K] f32, 1, 0 or NaN
     mask: Array  # [B] bool, False: padding
-
-
-class Metrics(NamedTuple):
-    """Sums over examples; two of them merge by addition."""
-
-    loss_sum: Array  # [] f32, nats
-    correct: Array  # [] i32
-    count: Array  # type: ignore[assignment]  # [] i32; hides tuple.count on purpose
-
-    @property
-    def loss(self) -> Array:
-        """Mean cross-entropy in nats; NaN of no examples."""
-        return self.loss_sum / self.count
-
-    @property
-    def accuracy(self) -> Array:
-        """Share of right decisions, 0..1; NaN of no examples."""
-        return self.correct / self.count
 
 
 class TrainState(NamedTuple):
@@ -70,50 +53,18 @@ class TrainState(NamedTuple):
 Step: TypeAlias = "Callable[[TrainState, Batch], tuple[TrainState, Metrics]]"
 
 
-@pinned()
-def loss(logits: Array, label: Array, mask: Array) -> jax.Array:
-    """Mean cross-entropy of the unmasked examples, in nats; 0 if there are none.
-
-    The last, partial batch is thus averaged over its own size, as Keras and PyTorch do.
-    """
-    each = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-    return jnp.sum(each, where=mask) / jnp.maximum(jnp.sum(mask), 1)
-
-
-@pinned()
-def metrics(logits: Array, label: Array, mask: Array) -> Metrics:
-    """Sums over the unmasked examples of a batch.
-
-    Args:
-      logits: [B, K] f32. The decision is the largest one (for K = 2, a score above 0.5).
-      label: [B] i32, 0..K-1.
-      mask: [B] bool, False: does not count.
-    """
-    each = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-    return Metrics(
-        loss_sum=jnp.sum(each, where=mask),
-        correct=jnp.sum(jnp.argmax(logits, axis=-1) == label, where=mask),
-        count=jnp.sum(jnp.asarray(mask, jnp.int32)),
-    )
-
-
-def merge(a: Metrics, b: Metrics) -> Metrics:
-    """Sums over the examples of both."""
-    return jax.tree.map(jnp.add, a, b)
-
-
 def init(variables: Variables, optimizer: optax.GradientTransformation, dropout_key: jax.Array) -> TrainState:
     """State before the first step; `variables` are the head's."""
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), typed_key(dropout_key), batch_stats)
 
 
-def make_step(head: Head, optimizer: optax.GradientTransformation) -> Step:
+def make_step(head: Head, optimizer: optax.GradientTransformation, loss: Loss = BINARY) -> Step:
     """Builds the step: forward, backward, update. A step without any unmasked example changes no state."""
 
     def objective(params: Params, state: TrainState, batch: Batch, key: jax.Array) -> Any:
         logits, batch_stats = head(state._replace(params=params).variables, batch.inputs, key, batch.mask)
-        return loss(logits, batch.label, batch.mask), (logits, batch_stats)
+        return loss.mean(logits, batch.label, batch.mask), (logits, batch_stats)
 
     @pinned()
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -129,7 +80,7 @@ def make_step(head: Head, optimizer: optax.GradientTransformation) -> Step:
             (state.params, state.opt_state, state.batch_stats),
         )
         new = TrainState(state.step + live, params, opt_state, state.key, batch_stats)
-        return new, metrics(logits, batch.label, batch.mask)
+        return new, loss.sums(logits, batch.label, batch.mask)
 
     return step
 
@@ -157,18 +108,14 @@ def logits(head: Head, variables: Variables, inputs: Array) -> jax.Array:
     return jnp.concatenate(parts, axis=1)
 
 
-def score(logits: Array) -> jax.Array:
-    """Probability of the positive class (1), [..., K] -> [...], 0..1."""
-    return jax.nn.softmax(logits, axis=-1)[..., 1]
-
-
-def score_rows(head: Head, variables: Variables, bank: banks.Bank, rows: np.ndarray) -> np.ndarray:
-    """Probability of the positive class, [n] f32, 0..1, by one network of images of a bank, from slot 0.
+def score_rows(head: Head, loss: Loss, variables: Variables, bank: banks.Bank, rows: np.ndarray) -> np.ndarray:
+    """Scores of images of a bank, from slot 0, by one network, [n] f32, of many labels [n, K], see `Loss.score`.
 
     Calls are filled up to a power of two, so that few programs are compiled.
 
     Args:
       head: see `transfer.Head`.
+      loss: with which it was trained.
       variables: leaves [1, ...].
       bank: what enters the head.
       rows: [n] i32 of the store, at least one.
@@ -176,12 +123,15 @@ def score_rows(head: Head, variables: Variables, bank: banks.Bank, rows: np.ndar
     size = min(CHUNK, 1 << (len(rows) - 1).bit_length())
     filled = np.resize(rows, (1, -(-len(rows) // size) * size))
     variables = jax.device_put(variables)
-    parts = [score(logits(head, variables, x))[0] for x in banks.pieces(bank, filled, size)]
+    parts = [loss.score(logits(head, variables, x))[0] for x in banks.pieces(bank, filled, size)]
     return np.concatenate(parts)[: len(rows)]
 
 
-evaluate = jax.jit(jax.vmap(metrics))
-"""Metrics of each seed: logits [S, V, K], labels [S, V], mask [S, V] -> leaves [S]."""
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate(loss: Loss, logits: Array, label: Array, mask: Array) -> Metrics:
+    """Metrics of each seed: logits [S, V, K], labels [S, V] or [S, V, K], mask [S, V] -> leaves [S]."""
+    sums: Metrics = jax.vmap(loss.sums)(logits, label, mask)
+    return sums
 
 
 class Validation:
@@ -189,7 +139,7 @@ class Validation:
 
     def __init__(self, workload: Workload, runs: Sequence[SeedData], mesh: Mesh) -> None:
         """Runs the trunk over the centre crops of S runs, so many that they fill the mesh."""
-        trunk, self._head, self._mesh = workload.net.trunk, workload.net.head, mesh
+        trunk, self._head, self._loss, self._mesh = workload.net.trunk, workload.net.head, workload.loss, mesh
         sizes = np.array([[len(run.val)] for run in runs])
         self._rows = np.stack([np.resize(run.val, sizes.max()) for run in runs])  # [S, V] of the store, padded
         self._label = devices.put(mesh, workload.labels[self._rows], devices.SEED)
@@ -208,5 +158,7 @@ class Validation:
         """Variables with leaves [S, ...] -> logits [S, V, K] and Metrics leaves [S]."""
         parts = [logits(self._head, variables, piece) for piece in self._held or self._pieces()]
         every = jnp.concatenate(parts, axis=1)
-        fetched: tuple[np.ndarray, Metrics] = devices.fetch((every, evaluate(every, self._label, self._mask)))
+        fetched: tuple[np.ndarray, Metrics] = devices.fetch(
+            (every, evaluate(self._loss, every, self._label, self._mask))
+        )
         return fetched

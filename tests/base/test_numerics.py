@@ -12,7 +12,7 @@ from cxrjax.interpret import dream, objectives, saliency
 from cxrjax.interpret.dream import Ascent
 from cxrjax.interpret.dream_parts import Adam, Spectrum, View
 from cxrjax.models import transfer
-from cxrjax.training import optimizer, plan, step
+from cxrjax.training import losses, optimizer, plan, step
 from tests.models import narrow
 
 SETTINGS = {
@@ -49,7 +49,7 @@ def trained(key):
         pixels = np.random.default_rng(seed).integers(0, 256, (8, 227, 227), np.uint8)
         batch = step.Batch(net.trunk(pixels), label, np.arange(8) < 7)
         state, sums = jax.jit(step.make_step(net.head, sgd))(state, batch)
-    return [state.params, sums, step.score(net.head(state.variables, net.trunk(pixels), None)[0])]
+    return [state.params, sums, losses.BINARY.score(net.head(state.variables, net.trunk(pixels), None)[0])]
 
 
 def explained(key):

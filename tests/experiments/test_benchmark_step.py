@@ -17,7 +17,8 @@ from cxrjax.models import pretrained, registry
 from cxrjax.models.augment import crop_flip
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.training import step as train
-from cxrjax.training.step import Batch, Metrics, TrainState
+from cxrjax.training.losses import Metrics
+from cxrjax.training.step import Batch, TrainState
 from experiments import _benchmark_parts, _ceilings, _timing, benchmark_step
 from tests.conftest import ROOT
 from tests.models import torch_alexnet

@@ -245,7 +245,7 @@ def test_divergence_stops_with_advice_and_keeps_the_curves(nih, tmp_path, capsys
 def test_a_score_that_is_not_finite_at_the_very_end_is_one_line(nih, tmp_path, capsys, monkeypatch):
     """The losses are finite, an image of the training side or of the external set overflows."""
     out = tmp_path / "run"
-    monkeypatch.setattr(step, "score_rows", lambda head, params, bank, rows: np.full(len(rows), np.nan))
+    monkeypatch.setattr(step, "score_rows", lambda head, loss, params, bank, rows: np.full(len(rows), np.nan))
     assert call(p_vs_nf.CONFIG, f"--data_dir={nih}", f"--out={out}", *FAST) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "error: seed 0: scores of training images are not finite; a smaller --learning_rate" in error
