@@ -60,6 +60,8 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "weights_have_seen": ("n", "of", "trained_on"),  # images of the run that are NIH's by their names, as are those
     "external_copies": ("n", "of"),  # images of the external set that took part in the runs, and are left out
     "held_out": ("test",),  # --test: its patients are in no run
+    # --labels: images of all whose labels are of this file, change, are unknown now; for both, training, evaluation
+    "relabelled": ("file", "images", "of", "changed", "unknown", "purpose"),
     "matched": ("used", "n", "of"),  # --match: pairs of a run, of so many positives
     # Notes of a comparison of two runs, a and b.
     "same_settings": (),

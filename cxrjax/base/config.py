@@ -180,6 +180,7 @@ def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
         data_dir=absolute(config.data_dir),
         weights=config.weights if config.weights in ("", "random") else str(Path(config.weights).resolve()),
         external_dir=absolute(config.external_dir),
+        labels=absolute(config.labels),
         test=str(Path(config.test).resolve()) if names_file(config.test) else config.test,
     )
 

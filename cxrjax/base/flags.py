@@ -145,6 +145,17 @@ class SamplingFlags(SizeFlags):
         "draw as many positives as negatives of each stratum of these, anew for each seed: some of view,sex,age,"
         "followup, with commas. Ages by 20 years, follow-up numbers 0, 1-2, 3-9, 10-29, 30 and more",
     )
+    labels: str | None = flag(
+        None,
+        "table of other labels of the same images: columns image and label, NIH's, or image and one a finding; images "
+        "that it does not name keep theirs",
+        path=True,
+    )
+    labels_for: str = flag(
+        "both",
+        "what --labels are for. evaluation: draw, split, validation and test; training: what networks are trained with",
+        choices=("both", "training", "evaluation"),
+    )
     test: str = flag(
         "",
         "hold all images of some patients out of every run's training and validation, and score them by every seed. "

@@ -46,3 +46,9 @@ def targets(labels: pd.Series, task: Task) -> np.ndarray:
         for part in task.parts
     ]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def in_class(labels: pd.Series, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """`targets`, and which images are in a class of the task, or of one of its parts, [N] bool."""
+    label = targets(labels, task)
+    return label, ~np.isnan(label).all(axis=1) if task.is_multilabel else (label == 1) | members(labels, task.negative)

@@ -15,7 +15,7 @@ import pandas as pd
 from cxrjax.base import InputError
 from cxrjax.base.tasks import LabelClass, Task, present
 from cxrjax.data import matching
-from cxrjax.data.classes import members, targets
+from cxrjax.data.classes import in_class
 from cxrjax.storage.store import patient_ids
 
 
@@ -74,18 +74,14 @@ def eligible(table: pd.DataFrame, task: Task, view: str = "all") -> Cohort:
     Raises:
       InputError: if a class, or a class of a part, has no image.
     """
-    label = targets(table["labels"], task)
-    if task.is_multilabel:
-        in_class = ~np.isnan(label).all(axis=1)
-    else:
-        in_class = (label == 1) | members(table["labels"], task.negative)
-    in_class &= np.ones(len(table), bool) if view == "all" else (table["view"] == view).to_numpy(bool)
-    for part, column in zip(task.questions, label[in_class].T.reshape(len(task.questions), -1), strict=True):
+    label, takes_part = in_class(table["labels"], task)
+    takes_part &= np.ones(len(table), bool) if view == "all" else (table["view"] == view).to_numpy(bool)
+    for part, column in zip(task.questions, label[takes_part].T.reshape(len(task.questions), -1), strict=True):
         for side, state_ in ((part.positive, 1), (part.negative, 0)):
             if not (column == state_).any():
                 raise InputError(_no_image(side, table, view))
     order = np.argsort(table["image"].to_numpy(str), kind="stable")
-    index = order[in_class[order]]
+    index = order[takes_part[order]]
     return _of_rows(table, index, label[index])
 
 
@@ -174,7 +170,7 @@ def split(cohort: Cohort, seed: int, val_fraction: float = 0.2, by: str = "patie
     in_val = _share(cohort, np.random.default_rng([seed, _SPLIT]), val_fraction, by)
     result = Split(np.flatnonzero(~in_val).astype(np.int32), np.flatnonzero(in_val).astype(np.int32))
     for side, rows in (("training", result.train), ("validation", result.val)):
-        _require_both(
+        require_both(
             cohort, rows, f"--val_fraction={val_fraction:g} leaves no images of one class for {side}: "
             f"{_sizes(cohort.label)}, split by {by}"
         )  # fmt: skip
@@ -234,7 +230,7 @@ def _share_of_labels(cohort: Cohort, group: np.ndarray, rng: np.random.Generator
     return np.asarray(taken[group])
 
 
-def _require_both(cohort: Cohort, rows: np.ndarray, message: str) -> None:
+def require_both(cohort: Cohort, rows: np.ndarray, message: str) -> None:
     """Raises an InputError with this message if the rows lack a class; of many labels, if there are none."""
     if len(np.unique(cohort.label[rows])) < 2 and (cohort.label.ndim == 1 or not len(rows)):
         raise InputError(message)
@@ -259,7 +255,7 @@ def subset_train_patients(cohort: Cohort, split: Split, patients: int, seed: int
         )
     chosen = np.random.default_rng([seed, _SUBSET_TRAIN]).permutation(available)[:patients]
     train = split.train[np.isin(cohort.patient[split.train], chosen)]
-    _require_both(cohort, train, f"--train_patients={patients} leaves no training image of one class, seed {seed}")
+    require_both(cohort, train, f"--train_patients={patients} leaves no training image of one class, seed {seed}")
     return Split(train, split.val)
 
 

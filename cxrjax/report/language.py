@@ -147,7 +147,7 @@ def _value(key: str, value: str, t: Language) -> str:
         return t.number(100 * float(value), 0)
     if key == "value":
         return f"{float(value):g}".replace(".", t.decimal)
-    if key in ("error", "folder"):
+    if key in ("error", "folder", "file", "test"):
         return printable(value)
     return ", ".join(t.word("name", name) for name in value.split(","))
 

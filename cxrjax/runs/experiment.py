@@ -98,7 +98,7 @@ def run(config: ExperimentConfig) -> Results | FindingsResults:
     config, weights = setup.open_network(config)
     side = setup.model_of(config, weights).source
     with devices.main_process_first():
-        store, about = load(config.data_dir, config.max_bad, side, config)
+        store, about = setup.open_data(config, side)
         external = load(config.external_dir, config.max_bad, side, config) if config.external_dir else None
     return _run(config, Data(store, about, weights), external)
 
@@ -240,8 +240,10 @@ def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
     config, cohorts = prepared.config, prepared.cohorts
     seed_data = []
     for seed, c, split in zip(cohorts.seeds, cohorts.cohorts, cohorts.splits, strict=True):
-        shuffled = cohort.shuffled(c.label[split.train], seed) if config.control == "shuffled_labels" else None
-        seed_data.append(SeedData(seed, c.index[split.train], c.index[split.val], shuffled))
+        train_labels = c.label[split.train]
+        if config.control == "shuffled_labels":
+            train_labels = cohort.shuffled(train_labels, seed)
+        seed_data.append(SeedData(seed, c.index[split.train], c.index[split.val], train_labels))
     labels = classes.targets(prepared.data.store.table["labels"], tasks.get(config.task))
     try:
         yield from seed_batches.train(

@@ -55,6 +55,8 @@ def of_run(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) 
     if config.view == "all" and not config.train_patients and negatives == present[task.negative.name]:
         codes.append(code("all_negatives", n=negatives, negative=task.negative.name))
     codes += _of_split(config, data, seeds)
+    if data.get("relabelled"):
+        codes.append(code("relabelled", file=PurePath(config.labels or "").name, **data["relabelled"]))
     if data.get("external_copies"):
         codes.append(code("external_copies", n=data["external_copies"], of=data["external_images"]))
     if data.get("seen_by_weights"):

@@ -23,7 +23,6 @@ from cxrjax.base import InputError, tasks
 from cxrjax.base.config import ExperimentConfig, arms, moved_to, question, result_path
 from cxrjax.base.tasks import Task
 from cxrjax.data import classes
-from cxrjax.data.load import load
 from cxrjax.metrics import registry, resampled_t
 from cxrjax.runs import notes, run_folder, setup
 from cxrjax.runs.tables import pictures
@@ -132,7 +131,7 @@ def open_images(config: ExperimentConfig, data_sha256: str, side: int, images: p
     Raises:
       InputError: if they are no longer there, or images, labels or patients have changed since.
     """
-    store, about = load(config.data_dir, config.max_bad, side, config)
+    store, about = setup.open_data(config, side)
     row = pd.Series(np.arange(len(store.table)), index=store.table["image"])
     if missing := sorted(set(images["image"]) - set(row.index)):
         raise InputError(
@@ -171,6 +170,7 @@ def count_data(about: About, store: ImageStore, config: ExperimentConfig) -> dic
         "present": classes.count(label_counts(store.table), task.counted),
         "made": about.made,
         "enlarged": about.enlarged,
+        "relabelled": about.relabelled,
         "bad_images": about.bad_images,
         "patients_unknown": int((store.table["patient"] == "").sum()),
         "images": len(store.table),

@@ -27,7 +27,7 @@ from cxrjax.report import pages, report
 
 # Fields that may differ when a run is continued: they change its files, but nothing that was trained.
 # (How a source is read shows in the hash of the data; no external image is trained on.)
-_PLACES = frozenset({"data_dir", "weights", "external_dir"})  # hashes tell what lies in the first two
+_PLACES = frozenset({"data_dir", "weights", "labels", "external_dir"})  # hashes tell what lies in all but the last
 _IGNORED = SOURCE_FLAGS | _PLACES | {"out", "overwrite", "wanted_sensitivity", "prevalence", "lang", "small_ok"}
 _CONFIG, _RESOLVED, _SUMMARY = "config.json", "resolved.json", "summary.json"
 _HOLD_OUT = "hold_out_boxes"  # a flag of earlier versions

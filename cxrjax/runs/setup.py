@@ -15,14 +15,15 @@ import pandas as pd
 
 from cxrjax.base import InputError, devices, tasks
 from cxrjax.base.config import ExperimentConfig, names_file, without_arms
-from cxrjax.data import cohort, copies, held_out, matching
+from cxrjax.data import cohort, copies, held_out, matching, relabel
 from cxrjax.data.cohort import Cohort, Split
+from cxrjax.data.load import load, naming
 from cxrjax.models import pretrained, registry, transfer
 from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder
 from cxrjax.runs.run_folder import Resolved
-from cxrjax.storage.store import ImageStore, hash_rows
+from cxrjax.storage.store import About, ImageStore, hash_rows
 from cxrjax.training import inputs, seed_batches, tf_input
 from cxrjax.training.optimizer import Recipe
 
@@ -84,6 +85,8 @@ def check(config: ExperimentConfig) -> None:
         raise InputError(f"--negatives={config.negatives}: {config.task} {why}")
     if match and is_multilabel:
         raise InputError(f"--match={config.match}: {config.task} takes all labelled images, of which none are drawn")
+    if config.labels_for != "both" and not config.labels:
+        raise InputError(f"--labels_for={config.labels_for} needs --labels: a table of other labels")
     names_file(config.test)  # refuses a share that is none
     if not 0 < config.val_fraction < 1:
         raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
@@ -159,6 +162,22 @@ def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> t
     return external._replace(table=table), int(is_copy.sum())
 
 
+def open_data(config: ExperimentConfig, side: int) -> tuple[ImageStore, About]:
+    """The data of an experiment, with the labels of --labels.
+
+    Args:
+      config: of the experiment.
+      side: width and height of the images in pixels.
+
+    Raises:
+      InputError: see `load.load` and `relabel.replace`.
+    """
+    store, about = load(config.data_dir, config.max_bad, side, config)
+    if not config.labels:
+        return store, about
+    return relabel.replace(store, about, Path(config.labels), naming(config).vocabulary, config.labels_for)
+
+
 def draw(config: ExperimentConfig, store: ImageStore) -> Cohorts:
     """Draws and splits the images of every run, and holds out what none sees.
 
@@ -183,6 +202,10 @@ def draw(config: ExperimentConfig, store: ImageStore) -> Cohorts:
     cohorts = [cohort.draw(table, task, seed, config.negatives, config.view, match) for seed in different]
     cohorts *= len(seeds) // len(cohorts)
     splits = [_split(config, c, seed) for c, seed in zip(cohorts, seeds, strict=True)]
+    if relabel.TRAINING in table:
+        pairs = zip(cohorts, splits, strict=True)
+        trained = [relabel.trained_as(c, s, table[relabel.TRAINING], task) for c, s in pairs]
+        cohorts, splits = [c for c, _ in trained], [s for _, s in trained]
     return Cohorts(seeds, cohorts, splits, test)
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.base.flags import SOURCE_FLAGS
-from cxrjax.data.load import load
 from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import cost, experiment, run_folder, setup
@@ -32,8 +31,8 @@ _NOTHING = cost.Work(0.0, 0.0)
 # Fields in which runs of the same numbers may differ: where files lie (hashes tell what is in them), how the work is
 # spread, what is evaluated besides, and how it is told.
 _FREE = SOURCE_FLAGS | {
-    "name", "data_dir", "weights", "max_bad", "out", "overwrite", "input", "seed_batch", "external_dir", "lang",
-    "prevalence", "wanted_sensitivity", "floors", "small_ok",
+    "name", "data_dir", "labels", "weights", "max_bad", "out", "overwrite", "input", "seed_batch", "external_dir",
+    "lang", "prevalence", "wanted_sensitivity", "floors", "small_ok",
 }  # fmt: skip
 
 
@@ -101,7 +100,7 @@ def open_source(base: ExperimentConfig) -> tuple[ExperimentConfig, Source]:
       InputError: if either is missing or damaged.
     """
     base, weights = setup.open_network(base)
-    store, about = load(base.data_dir, base.max_bad, setup.model_of(base, weights).source, base)
+    store, about = setup.open_data(base, setup.model_of(base, weights).source)
     return base, Source(store, about, weights, setup.weights_digest(weights), setup.ImageHashes(store))
 
 

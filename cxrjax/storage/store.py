@@ -43,6 +43,7 @@ class About(NamedTuple):
     patients: dict[str, Any] = {}  # noqa: RUF012 - the same; `data.patients.Account`: who is known, and by what
     enlarged: dict[str, int] = {}  # noqa: RUF012 - the same; `data.reading.Enlarged`; empty: not known
     flags: list[str] = []  # noqa: RUF012 - the same; words of a command line: how the source was read, see `SourceFlags`
+    relabelled: dict[str, Any] = {}  # noqa: RUF012 - never written; of `--labels`, see `data.relabel`
 
 
 COLUMNS = ("image", "patient", "labels", "view", "age", "sex", "followup", "split")
@@ -232,5 +233,5 @@ def write_tables(
         files.write_text(folder / "bad_images.csv", bad[list(BAD_COLUMNS)].to_csv(index=False))
     if boxes is not None and len(boxes):
         files.write_text(folder / "boxes.csv", boxes[list(BOX_COLUMNS)].to_csv(index=False, float_format="%.6g"))
-    written = {name: value for name, value in about._asdict().items() if name != "bad_images"}
+    written = {name: value for name, value in about._asdict().items() if name not in ("bad_images", "relabelled")}
     files.write_json(folder / "about.json", written)

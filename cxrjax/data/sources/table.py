@@ -140,7 +140,7 @@ def _why_unfit(path: Path, columns: Mapping[str, str], vocabulary: Vocabulary) -
     try:
         raw = delimited.read(path)
         chosen = find_columns(path, list(raw.columns), columns)
-        _require_path(path, raw, chosen)
+        require_path(path, raw, chosen)
         label_columns(path, raw, chosen, vocabulary)
     except AmbiguousColumns:
         return ""
@@ -156,7 +156,7 @@ def _why_unfit(path: Path, columns: Mapping[str, str], vocabulary: Vocabulary) -
     return ""
 
 
-def _require_path(path: Path, raw: pd.DataFrame, chosen: Mapping[str, str]) -> None:
+def require_path(path: Path, raw: pd.DataFrame, chosen: Mapping[str, str]) -> None:
     """Refuses a table without a column of paths."""
     if "path" not in chosen:
         has = ", ".join(filter(None, raw.columns))
@@ -176,7 +176,7 @@ def scan(path: Path, vocabulary: Vocabulary, columns: Mapping[str, str]) -> Sour
     """
     raw = delimited.read(path)
     chosen = find_columns(path, list(raw.columns), columns)
-    _require_path(path, raw, chosen)
+    require_path(path, raw, chosen)
     binary = label_columns(path, raw, chosen, vocabulary)
     has_path = ~raw[chosen["path"]].map(Vocabulary.is_missing)
     rows = raw[has_path].reset_index(drop=True)
@@ -190,7 +190,7 @@ def scan(path: Path, vocabulary: Vocabulary, columns: Mapping[str, str]) -> Sour
     present = {file.name for file in files if file.stamp != "missing"}
     pathless = f"{(~has_path).sum()} rows without a path passed over" if not has_path.all() else ""
     unlisted = told_unlisted([file.path for file in files])
-    notes = (_told_columns(path, raw, chosen, binary), pathless, moved, told_contradictions(problems), unlisted)
+    notes = (told_columns(path, raw, chosen, binary), pathless, moved, told_contradictions(problems), unlisted)
     return Source(
         path, "table", table, files, [], problems, label_counts(table), no_boxes(),
         count_spellings(reading, each, table, present), tuple(note for note in notes if note),
@@ -290,7 +290,7 @@ def count_spellings(
     return reading.spellings((is_used & ~rows["image"].where(is_used).duplicated()).to_numpy(bool))
 
 
-def _told_columns(path: Path, raw: pd.DataFrame, chosen: Mapping[str, str], binary: Mapping[str, str]) -> str:
+def told_columns(path: Path, raw: pd.DataFrame, chosen: Mapping[str, str], binary: Mapping[str, str]) -> str:
     """Which columns were read as what, and which were not."""
     read = [f"{ours} from {theirs!r}" for ours, theirs in chosen.items() if theirs not in binary]
     which = "labels from the 0/1 column(s)" if any(binary.values()) else "labels: which is 1 of"
