@@ -16,7 +16,7 @@ import jax
 
 from cxrjax.models import layers, registry
 from cxrjax.models.model import Window
-from cxrjax.models.staged import Run, Staged, conv, dense
+from cxrjax.models.staged import Run, Staged, conv, dense, dropout
 
 STAGES = registry.ALEXNET.stages
 DROPOUT = registry.ALEXNET.dropout
@@ -81,7 +81,7 @@ class AlexNet(Staged):
         if stage in CONVOLUTIONS[self.variant]:
             return self._convolution(stage, x)
         if stage != STAGES[-1] and self.variant == "torchvision":
-            x = self._dropout(stage, x, run)
+            x = dropout(DROPOUT, stage, x, run)
         return dense(self._width(stage), x, stage, self.dtype)
 
     def activate(self, stage: str, x: jax.Array) -> jax.Array:
@@ -92,7 +92,7 @@ class AlexNet(Staged):
         """Normalisation and pooling of maps; dropout where it follows the dense layer."""
         geometry = CONVOLUTIONS[self.variant].get(stage)
         if geometry is None:
-            return self._dropout(stage, x, run) if self.variant == "caffe" and stage != STAGES[-1] else x
+            return dropout(DROPOUT, stage, x, run) if self.variant == "caffe" and stage != STAGES[-1] else x
         if geometry.normalise:
             x = layers.local_response_norm(x)
         if geometry.pool:
@@ -123,7 +123,3 @@ class AlexNet(Staged):
         geometry = CONVOLUTIONS[self.variant][stage]
         window = Window(geometry.kernel, geometry.stride, geometry.padding)
         return conv(self._width(stage), window, x, stage, self.dtype, geometry.groups, bias=True)
-
-    def _dropout(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
-        out: jax.Array = nn.Dropout(DROPOUT, deterministic=not run.train, name=f"dropout_{stage}")(x)
-        return out

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from cxrjax.models import layers, registry
 from cxrjax.models.model import SAME, Window
-from cxrjax.models.staged import ConvNorm, Run, Staged, dense
+from cxrjax.models.staged import ConvNorm, Run, Staged, dense, dropout
 
 
 class Group(NamedTuple):
@@ -128,8 +128,7 @@ class EfficientNetLite(Staged):
         if stage in ("stem", "top"):
             features, window = (32, STEM) if stage == "stem" else (1280, POINT)
             return _convolve(features // self.divisor, window, self.dtype, stage, x, run)
-        rate = registry.EFFICIENTNET_LITE0.dropout
-        x = nn.Dropout(rate, deterministic=not run.train, name=f"dropout_{stage}")(x)
+        x = dropout(registry.EFFICIENTNET_LITE0.dropout, stage, x, run)
         return dense(self.num_classes, x, stage, self.dtype)
 
     def activate(self, stage: str, x: jax.Array) -> jax.Array:

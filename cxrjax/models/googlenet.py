@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from cxrjax.models import layers, registry
 from cxrjax.models.model import Window
-from cxrjax.models.staged import ConvNorm, Run, Staged, dense
+from cxrjax.models.staged import ConvNorm, Run, Staged, dense, dropout
 
 EPSILON = 1e-3
 POINT, AROUND = Window(1, 1, 0), Window(3, 1, 1)
@@ -72,7 +72,7 @@ class GoogLeNet(Staged):
     def compute(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
         """A convolution, an Inception module, or the dense layer."""
         if stage == registry.GOOGLENET.logits:
-            x = nn.Dropout(registry.GOOGLENET.dropout, deterministic=not run.train, name=f"dropout_{stage}")(x)
+            x = dropout(registry.GOOGLENET.dropout, stage, x, run)
             return dense(self.num_classes, x, stage, self.dtype)
         if stage in CONVOLUTIONS:
             features, window = CONVOLUTIONS[stage]

@@ -104,6 +104,12 @@ def dense(features: int, x: jax.Array, name: str, dtype: jnp.dtype | None) -> ja
     return out
 
 
+def dropout(rate: float, stage: str, x: jax.Array, run: Run) -> jax.Array:
+    """Units of a stage dropped with probability `rate` in training, the others scaled up."""
+    out: jax.Array = nn.Dropout(rate, deterministic=not run.train, name=f"dropout_{stage}")(x)
+    return out
+
+
 def conv(
     features: int, window: Window, x: jax.Array, name: str, dtype: jnp.dtype | None, groups: int = 1, bias: bool = False
 ) -> jax.Array:

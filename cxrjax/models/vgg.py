@@ -10,7 +10,7 @@ import jax
 
 from cxrjax.models import layers, registry
 from cxrjax.models.model import Window
-from cxrjax.models.staged import Run, Staged, conv, dense
+from cxrjax.models.staged import Run, Staged, conv, dense, dropout
 
 CONVOLUTIONS = tuple(stage for stage in registry.VGG16.stages if stage not in registry.VGG16.dense)
 POOLED = 7  # fc6 reads a 7 x 7 map
@@ -34,7 +34,7 @@ class VGG(Staged):
             features = min(512, 64 * 2 ** (int(stage[4]) - 1))  # conv1_ 64, conv2_ 128, ...
             return conv(features // self.divisor, WINDOW, x, stage, self.dtype, bias=True)
         if stage in registry.VGG16.dropped:
-            x = nn.Dropout(registry.VGG16.dropout, deterministic=not run.train, name=f"dropout_{stage}")(x)
+            x = dropout(registry.VGG16.dropout, stage, x, run)
         units = self.num_classes if stage == registry.VGG16.logits else 4096 // self.divisor
         return dense(units, x, stage, self.dtype)
 
