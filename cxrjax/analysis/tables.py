@@ -193,6 +193,16 @@ class Results(NamedTuple):
         """What the run asks."""
         return question(self.config)
 
+    @property
+    def flow(self) -> pd.DataFrame:
+        """`RunTables.flow`."""
+        return self.tables.flow
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """`RunTables.history`."""
+        return self.tables.history
+
 
 class FindingsResults(NamedTuple):
     """What an experiment with many labels found: results of each finding, as of a binary run, and what they share."""
@@ -209,6 +219,11 @@ class FindingsResults(NamedTuple):
     def task(self) -> Task:
         """What the run asks."""
         return tasks.get(self.config.task)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """`RunTables.history`, of all labels together."""
+        return self.findings[0].tables.history
 
 
 def write(folder: Path, tables: RunTables, analysis: Analysis) -> None:

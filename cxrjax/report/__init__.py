@@ -1,8 +1,7 @@
 """Words, numbers, pages and plots; the only matplotlib and Jinja.
 
 Public: `report` (`write`), `sections` (the ordered list, `register`), `pages` (`Section`), `figures`, `cards`,
-`language`. Internal: `overview` (of a run with
-many labels), `rows`.
+`language`. Internal: `rows`.
 """
 
 from cxrjax.base import lazy_modules

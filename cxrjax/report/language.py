@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -138,7 +139,7 @@ def reasons(text: str, t: Language) -> str:
 
 
 def _holds_codes(text: str) -> bool:
-    return text.split(" ")[0] in codes.CODES
+    return re.split("[ ;]", text, maxsplit=1)[0] in codes.CODES
 
 
 def _value(key: str, value: str, t: Language) -> str:

@@ -13,14 +13,13 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from cxrjax.analysis.tables import Results
 from cxrjax.metrics import registry
 from cxrjax.report import rows
 from cxrjax.report.figures import Picture
@@ -28,6 +27,7 @@ from cxrjax.report.language import DASH, Language, reasons
 from cxrjax.report.rows import CARD, Numbers
 
 _TEMPLATES = jinja2.FileSystemLoader([Path(__file__).parent / "templates", Path(__file__).parent / "sections"])
+R = TypeVar("R")
 _WIDTH, _BYTES = 1600, 500_000  # of a picture in a page, at most
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # Within a word an underscore means nothing, so that file names stay readable.
@@ -213,16 +213,16 @@ def embedded(picture: np.ndarray, caption: str, alt: str) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Section:
+class Section(Generic[R]):
     """One section of the report: what it shows, in which words, and the figures in it."""
 
     key: str
     """Its anchor in the page."""
     title: str
     """English; as every message it has its translations in `LANGUAGE.json`, or stays English."""
-    context: Callable[[Results, Language], Mapping[str, Any] | None] = lambda results, t: {}
+    context: Callable[[R, Language], Mapping[str, Any] | None] = lambda results, t: {}
     """Values for the template, numbers written out; None: there is nothing to say, and no section."""
-    figures: Mapping[str, Callable[[Results, Language], Picture | None]] = dataclasses.field(default_factory=dict)
+    figures: Mapping[str, Callable[[R, Language], Picture | None]] = dataclasses.field(default_factory=dict)
     """Name of each figure -> how it is drawn; None where the results do not allow it."""
     template: str = ""
     """Name of a template of this package (NAME.jinja; "": KEY.html.jinja), or a Jinja template's text. Beside what

@@ -10,11 +10,11 @@ from typing import Any
 
 from cxrjax.analysis import tables
 from cxrjax.analysis.tables import FindingsResults, Results
-from cxrjax.base import files
-from cxrjax.report import cards, figures, overview, pages, sections
+from cxrjax.base import files, tasks
+from cxrjax.report import cards, figures, pages, sections
 from cxrjax.report.figures import Drawn
 from cxrjax.report.language import Language, language, note
-from cxrjax.report.sections import comparisons
+from cxrjax.report.sections import comparisons, findings
 
 _SCRIPT = Path(__file__).parent / "templates" / "threshold.js"
 
@@ -25,16 +25,17 @@ def write(folder: Path, results: Results | FindingsResults) -> None:
     Of many labels those of the whole; `run_folder.write_finding` writes each finding's.
     """
     if isinstance(results, FindingsResults):
-        overview.write(folder, results)
-        return
-    tables.write(folder, results.tables, results.analysis)
+        for name, table in (("findings", results.table), ("flow", results.flow)):
+            files.write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.7g"))
+    else:
+        tables.write(folder, results.tables, results.analysis)
+        files.write_bytes(folder / "dream.png", pages.png(results.dream))
     files.write_json(folder / "environment.json", results.environment)
-    files.write_bytes(folder / "dream.png", pages.png(results.dream))
     write_pages(folder, results)
     files.write_json(folder / "summary.json", results.summary)
 
 
-def write_pages(folder: Path, results: Results) -> None:
+def write_pages(folder: Path, results: Results | FindingsResults) -> None:
     """Writes what people read: figures, the report, the model card and the CLAIM checklist."""
     t = language(results.config.lang)
     drawn = {name: figures.save(name, picture) for name, picture in sections.draw_all(results, t).items()}
@@ -44,21 +45,28 @@ def write_pages(folder: Path, results: Results) -> None:
         files.write_text(folder / "figures" / f"{name}.svg", figure.svg)
     files.write_bytes(folder / "learning_curve.png", drawn["learning_curve"].png)
     files.write_text(folder / "report.html", html(results, drawn, t))
+    if isinstance(results, FindingsResults):
+        return
     files.write_text(folder / "model_card.md", cards.model_card(results))
     files.write_text(folder / "claim_2024.md", cards.claim(results))
 
 
-def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
+def html(results: Results | FindingsResults, drawn: Mapping[str, Drawn], t: Language) -> str:
     """The report as one HTML page with its pictures, style and script inside; it fetches nothing.
 
     A policy in its head lets browsers run this script alone, whatever names and labels may hold.
 
     Args:
-      results: Results of one run.
+      results: Results of one run, or of one of its findings.
       drawn: Its figures by name, see `sections.draw_all`; the page does without those that are absent.
       t: Language of its words.
     """
-    task, script = results.task, _SCRIPT.read_text(encoding="utf-8")
+    task, script, whole = results.task, "", None
+    if isinstance(results, FindingsResults):
+        verdict = findings.verdict(results, t)
+    else:
+        verdict, script = comparisons.verdict(results, t), _SCRIPT.read_text(encoding="utf-8")
+        whole = tasks.get(results.config.task) if results.config.finding else None
     common = {
         "results": results,
         "config": results.config,
@@ -73,7 +81,9 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
         "question": t(task.question, positive=t(task.positive.title), negative=t(task.negative.title)),
         "network": results.environment["network"],
         "weights": results.environment["weights"],
-        "verdict": comparisons.verdict(results, t),
+        "subject": task.title if task.is_multilabel else common["positive"],
+        "whole": whole,  # of which these results are one finding
+        "verdict": verdict,
         "notes": [note(text, t) for text in results.summary["notes"]],
         "sections": _sections(results, common, t),
         "script": script,
@@ -82,10 +92,10 @@ def html(results: Results, drawn: Mapping[str, Drawn], t: Language) -> str:
     return str(pages.html("report.html.jinja", t, page))
 
 
-def _sections(results: Results, common: Mapping[str, Any], t: Language) -> list[dict[str, str]]:
+def _sections(results: Results | FindingsResults, common: Mapping[str, Any], t: Language) -> list[dict[str, str]]:
     """Key, title and body (HTML) of each section that has something to say."""
     shown = []
-    for section in sections.SECTIONS:
+    for section in sections.of(results):
         values = section.context(results, t)
         if values is not None:
             title = t(section.title)

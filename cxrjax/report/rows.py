@@ -174,11 +174,15 @@ def undefined(results: Results, data: str, numbers: Numbers, rules: tuple[str, .
     table = table[(table["data"] == data) & table["rule"].isin(rules)]
     names: dict[str, list[str]] = {}
     for row in table.to_dict("records"):
-        texts = [text for text in row["undefined"].split("; ") if text and text not in _OF_ALL_METRICS]
-        if texts and (row["rule"] == "fixed" or rules != ("chosen",) or registry.METRICS[row["metric"]].is_decision):
-            reason = reasons(codes.join(texts), numbers.t)
+        reason = why(row["undefined"], numbers.t)
+        if reason and (row["rule"] == "fixed" or rules != ("chosen",) or registry.METRICS[row["metric"]].is_decision):
             names.setdefault(reason, []).append(numbers.name(row["metric"], results.config.prevalence))
     return [f"{', '.join(dict.fromkeys(listed))}: {reason}." for reason, listed in names.items()]
+
+
+def why(undefined: str, t: Language) -> str:
+    """Reasons in words, but for those that hold for all metrics."""
+    return reasons(codes.join([text for text in undefined.split("; ") if text not in _OF_ALL_METRICS]), t)
 
 
 def outcome(row: Mapping[Any, Any]) -> str:

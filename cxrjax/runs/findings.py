@@ -62,15 +62,15 @@ def table(task: Task, findings: Sequence[Results]) -> pd.DataFrame:
 
 
 def mean_auroc(findings: Sequence[Results]) -> dict[str, Any]:
-    """AUROC averaged over the findings of which every seed has one, over runs: mean, sd, low, high, findings."""
-    of_each = [of_finding.analysis.seeds.set_index("seed")["auroc"] for of_finding in findings]
-    defined = [values for values in of_each if values.notna().all()]
+    """AUROC averaged over the findings of which every seed has one (`findings`), over runs: mean, sd, low, high."""
+    of_each = {of_finding.config.finding: of_finding.analysis.seeds["auroc"].to_numpy() for of_finding in findings}
+    defined = {finding: values for finding, values in of_each.items() if not np.isnan(values).any()}
     if not defined:
-        return {"mean": None, "sd": None, "low": None, "high": None, "findings": 0}
+        return {"mean": None, "sd": None, "low": None, "high": None, "findings": []}
     sizes = findings[0].analysis.seeds[["n_train", "n_val"]].mean()
-    over_runs = resampled_t.over_runs(np.mean([values.to_numpy() for values in defined], axis=0), *sizes)._asdict()
+    over_runs = resampled_t.over_runs(np.mean(list(defined.values()), axis=0), *sizes)._asdict()
     record = {name: None if math.isnan(value) else value for name, value in over_runs.items()}
-    return record | {"findings": len(defined)}
+    return record | {"findings": list(defined)}
 
 
 def _summary(config: ExperimentConfig, facts: Facts, findings: Sequence[Results]) -> dict[str, Any]:

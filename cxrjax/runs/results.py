@@ -254,9 +254,10 @@ def last_line(summary: dict[str, Any]) -> str:
 def _mean_auroc(mean: dict[str, Any], task: Task) -> str:
     """AUROC averaged over findings, ours and as published."""
     sd = "" if mean["sd"] is None else f" ± {mean['sd']:.3f}"
-    published = [f"{p.name} {np.mean(list(p.auroc.values())):.3f}, {p.split}" for p in task.published_aurocs]
+    names, sources = mean["findings"], task.published_aurocs
+    published = [f"{p.name} {np.mean([p.auroc[name] for name in names]):.3f}, {p.split}" for p in sources if names]
     beside = f" ({'; '.join(published)})" if published else ""
-    return f"mean AUROC of {mean['findings']} of {len(task.parts)} findings {decimal(mean['mean'])}{sd}{beside}"
+    return f"mean AUROC of {len(names)} of {len(task.parts)} findings {decimal(mean['mean'])}{sd}{beside}"
 
 
 def _elsewhere(summary: dict[str, Any]) -> str:

@@ -41,6 +41,7 @@ def messages_of_records():
     registered = [question for task in TASKS.values() for question in (task, *task.parts)]
     for task in [*registered, *(pair("Effusion", negative) for negative in ("No Finding", "Mass"))]:
         yield from (task.question, task.positive.title, task.negative.title)
+        yield from (source.split for source in task.published_aurocs)
     for metric in METRICS.values():
         yield from (metric.label, metric.short)
 

@@ -62,7 +62,7 @@ def roc(
         if len(runs):
             labels.append(f"{_set(data, t)}: AUROC {plus_minus(auroc[data], t)}")
             axes.plot([0, 0], [0, runs[:, 0].mean()], color=colour, linewidth=1.9, linestyle=dash)  # up from the corner
-            _spread(axes, runs, colour, dash, labels[-1], thin=data == "internal")
+            spread(axes, runs, colour, dash, labels[-1], thin=data == "internal")
     figures.legend(axes, "lower right")
     return Picture(figure, t("ROC curve, mean over the runs. %(values)s.", values="; ".join(labels) or t("undefined")))
 
@@ -81,7 +81,7 @@ def precision_recall(internal: pd.DataFrame, auprc: Mapping[Any, float], positiv
     axes.axhline(share, color=figures.GREY, linewidth=1, linestyle=":", label=t("share of positives"))
     runs, label = over_seeds(internal, precision_at), t("AUPRC %(value)s", value=plus_minus(auprc, t))
     if len(runs):
-        _spread(axes, runs, _INTERNAL[0], _INTERNAL[2], label, thin=True)
+        spread(axes, runs, _INTERNAL[0], _INTERNAL[2], label, thin=True)
     figures.legend(axes, "lower left")
     alt = t(
         "Precision against recall, mean over the runs: %(values)s; always calling %(positive)s has a precision of "
@@ -109,7 +109,7 @@ def plus_minus(row: Mapping[Any, float], t: Language) -> str:
     return t.number(row["mean"]) + ("" if math.isnan(row["sd"]) else f" ± {t.number(row['sd'])}")
 
 
-def _spread(axes: figures.Axes, runs: np.ndarray, colour: str, dash: str, label: str, thin: bool) -> None:
+def spread(axes: figures.Axes, runs: np.ndarray, colour: str, dash: str, label: str, thin: bool) -> None:
     """Mean and band of curves [S, 101] over `GRID`, and each of them if `thin`."""
     mean = runs.mean(axis=0)
     if thin:
@@ -154,7 +154,7 @@ def calibration(table: pd.DataFrame, positive: str, t: Language) -> Picture:
     return Picture(figure, alt)
 
 
-def learning_curve(history: pd.DataFrame, name: str, t: Language) -> Picture:
+def learning_curve(history: pd.DataFrame, name: str, t: Language, of_loss: bool = False) -> Picture:
     """Accuracy against epoch, training blue and validation green as in the poster: mean over seeds, band of ± 1 SD,
     single seeds thin.
 
@@ -162,28 +162,33 @@ def learning_curve(history: pd.DataFrame, name: str, t: Language) -> Picture:
       history: `RunTables.history`.
       name: The experiment, as people read it.
       t: Language of the texts.
+      of_loss: Loss in place of accuracy.
     """
-    figure, axes = figures.plot(t("%(name)s: learning curve", name=name), t("epoch"), 3.4, t("accuracy (%)"))
+    of_y = t("loss (nats)") if of_loss else t("accuracy (%)")
+    figure, axes = figures.plot(t("%(name)s: learning curve", name=name), t("epoch"), 3.4, of_y)
     last = {}
     for split, colour, dash, label in (
         ("train", figures.BLUE, "--", t("training")),
         ("val", figures.GREEN, "-", t("validation")),
     ):
-        runs = history[history["split"] == split].pivot(index="epoch", columns="seed", values="accuracy") * 100
+        runs = history[history["split"] == split].pivot(
+            index="epoch", columns="seed", values="loss" if of_loss else "accuracy"
+        )
+        runs = runs if of_loss else 100 * runs
         mean, sd = runs.mean(axis=1), runs.std(axis=1).fillna(0)
         alone = "." if len(runs) == 1 else ""  # a line needs two epochs
         axes.plot(runs.index, runs, color=colour, alpha=0.2, linewidth=0.6)
         axes.fill_between(runs.index, mean - sd, mean + sd, color=colour, alpha=0.18, linewidth=0)
         axes.plot(runs.index, mean, color=colour, linewidth=1.8, linestyle=dash, marker=alone, label=label)
-        last[split] = t.share(mean.iloc[-1] / 100)
+        last[split] = t.number(mean.iloc[-1]) if of_loss else t.share(mean.iloc[-1] / 100)
     figures.few_ticks(axes.xaxis, integer=True)
     figures.few_ticks(axes.yaxis, most=6)
-    figures.write_ticks(t, y=axes, digits=0)
-    figures.legend(axes, "lower right")
+    figures.write_ticks(t, y=axes, digits=2 if of_loss else 0)
+    figures.legend(axes, "lower left" if of_loss else "lower right")
     alt = t(
-        "Accuracy against epoch, mean over the runs: after the last of %(epochs)s epochs %(train)s in training and "
+        "%(values)s against epoch, mean over the runs: after the last of %(epochs)s epochs %(train)s in training and "
         "%(val)s in validation.",
-        epochs=t.count(history["epoch"].max()), **last,
+        values=of_y[:1].upper() + of_y[1:], epochs=t.count(history["epoch"].max()), **last,
     )  # fmt: skip
     return Picture(figure, alt)
 

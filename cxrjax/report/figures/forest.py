@@ -15,7 +15,7 @@ from cxrjax.report import figures
 from cxrjax.report.figures import Picture
 from cxrjax.report.language import Language
 
-_ROW = 0.235  # inches
+ROW = 0.235  # inches, a line of a forest plot
 _DOTS = "#777777"
 _PANELS = (("accuracy", "accuracy (%)", 100), ("auroc", "AUROC", 1))  # of tables of runs: metric, its axis, scale
 
@@ -28,6 +28,7 @@ class Mark(NamedTuple):
     high: float
     colour: str = figures.BLUE
     shape: str = "o"
+    is_open: bool = False
 
 
 class Row(NamedTuple):
@@ -40,14 +41,15 @@ class Row(NamedTuple):
     weak: bool = False  # grey and open
 
 
-def _plot(axes: figures.Axes, rows: Sequence[Row], references: Sequence[float]) -> None:
+def plot(axes: figures.Axes, rows: Sequence[Row], references: Sequence[float]) -> None:
     """Rows from the top; a reference for each of a row's marks is a dashed line."""
     for place, row in enumerate(rows):
+        last = len(row.marks) - 1
         for number, mark in enumerate(row.marks):
-            at = place + (0.17 * (2 * number - 1) if len(row.marks) > 1 else 0)
+            at = place + 0.17 * (2 * number - last) / max(last, 1)
             colour = figures.GREY if row.weak else mark.colour
             axes.hlines(at, mark.low, mark.high, color=colour, linewidth=1.3)
-            inside = "#ffffff" if row.weak else colour
+            inside = "#ffffff" if row.weak or mark.is_open else colour
             axes.plot(mark.value, at, color=colour, marker=mark.shape, markersize=4.5, markerfacecolor=inside)
         axes.annotate(
             row.text, (1.03, place), xycoords=("axes fraction", "data"), va="center", fontsize=figures.SMALL,
@@ -75,7 +77,7 @@ def floors(table: pd.DataFrame, network: dict[Any, dict[Any, float]], t: Languag
       t: Language of the texts.
     """
     table = table[table["available"].astype(bool)]
-    height = len(table) * _ROW
+    height = len(table) * ROW
     figure = figures.canvas(2 * height + 1.46, left=1.2, right=0.85)
     figure.subplots_adjust(hspace=0.62 / height)
     texts = []
@@ -83,7 +85,7 @@ def floors(table: pd.DataFrame, network: dict[Any, dict[Any, float]], t: Languag
         factor, digits = (100, 1) if name == "accuracy" else (1, 3)
         axes = figures.axes(figure, 2, place, title)
         shown = [_floor(row, name, network[name], factor, digits, t) for row in table.to_dict("records")]
-        _plot(axes, shown, [network[name]["mean"] * factor])
+        plot(axes, shown, [network[name]["mean"] * factor])
         left, right = axes.get_xlim()
         axes.set_xlim(max(left, -0.03 * factor), min(right, 1.03 * factor))  # of two runs an interval may reach further
         figures.write_ticks(t, axes, digits=0 if factor == 100 else 2)
@@ -116,8 +118,8 @@ def subgroups(table: pd.DataFrame, overall: dict[Any, float], title: str, t: Lan
         rows.extend(_subgroup(group, list(overall), t) for group in groups.to_dict("records"))
     name = t("95 % interval; grey: small group; line: all images")
     right = 0.45 + 0.35 * len(overall)
-    figure, axes = figures.plot(title, name, 0.95 + len(rows) * _ROW, left=1.72, right=right)
-    _plot(axes, rows, list(overall.values()))
+    figure, axes = figures.plot(title, name, 0.95 + len(rows) * ROW, left=1.72, right=right)
+    plot(axes, rows, list(overall.values()))
     figures.write_ticks(t, axes, digits=2)
     texts = "; ".join(f"{row.label} {row.text}".strip() for row in rows)
     return Picture(figure, f"{title}. {texts}.")
@@ -150,8 +152,8 @@ def leakage(table: pd.DataFrame, t: Language) -> Picture:
         mark = Mark(*(100 * by_name[name][column] for column in ("difference", "low", "high")))
         rows.append(Row(t(registry.METRICS[name].short), (mark,), t.signed(mark.value, 1)))
     title, name = t("Split by image minus split by patient"), t("percentage points (AUROC × 100), 95 % interval")
-    figure, axes = figures.plot(title, name, 0.95 + len(rows) * _ROW, left=1.2, right=0.72)
-    _plot(axes, rows, [0])
+    figure, axes = figures.plot(title, name, 0.95 + len(rows) * ROW, left=1.2, right=0.72)
+    plot(axes, rows, [0])
     figures.write_ticks(t, axes, digits=0)
     alt = t(
         "Split by image minus split by patient, in percentage points: %(values)s.",

@@ -1,16 +1,19 @@
-"""The report's sections, in order. To add one, write a module beside these with a `Section` and give it its place in
-`SECTIONS`; from outside, call `register`. The page's contents follow the list.
+"""The report's sections, in order: `SECTIONS` of a run of two classes and of one finding, `OVERVIEW` of a run with many
+labels. To add one, write a module beside these with a `Section` and give it its
+place in a list; from outside, call `register`. The page's contents follow the list.
 """
 
 from __future__ import annotations
 
-from cxrjax.analysis.tables import Results
+from typing import Any
+
+from cxrjax.analysis.tables import FindingsResults, Results
 from cxrjax.report.figures import Picture
 from cxrjax.report.language import Language
 from cxrjax.report.pages import Section
-from cxrjax.report.sections import comparisons, dreams, maps, run, scores
+from cxrjax.report.sections import comparisons, dreams, findings, maps, run, scores
 
-SECTIONS: list[Section] = [
+SECTIONS: list[Section[Any]] = [
     comparisons.PUBLISHED,
     comparisons.RESULT,
     run.FLOW,
@@ -32,10 +35,26 @@ SECTIONS: list[Section] = [
     run.SOURCES,
     run.LIMITS,
 ]
+OVERVIEW: list[Section[Any]] = [
+    findings.FINDINGS,
+    findings.DECISIONS,
+    findings.CURVES,
+    findings.TOGETHER,
+    run.FLOW,
+    run.LEARNING,
+    run.REPRODUCE,
+    run.SOURCES,
+    run.LIMITS,
+]
 
 
-def register(section: Section, after: str | None = None) -> Section:
-    """Adds a section to every report written from now on.
+def of(results: Results | FindingsResults) -> list[Section[Any]]:
+    """The sections of a report, in order."""
+    return OVERVIEW if isinstance(results, FindingsResults) else SECTIONS
+
+
+def register(section: Section[Results], after: str | None = None) -> Section[Results]:
+    """Adds a section to every report of two classes written from now on.
 
     Args:
       section: Its key must be new.
@@ -53,16 +72,16 @@ def register(section: Section, after: str | None = None) -> Section:
     return section
 
 
-def draw(name: str, results: Results, t: Language) -> Picture | None:
+def draw(name: str, results: Results | FindingsResults, t: Language) -> Picture | None:
     """One figure by its name; None where the results do not allow it.
 
     Raises:
       KeyError: if no section has a figure of this name.
     """
-    return {name: draw for section in SECTIONS for name, draw in section.figures.items()}[name](results, t)
+    return {name: draw for section in of(results) for name, draw in section.figures.items()}[name](results, t)
 
 
-def draw_all(results: Results, t: Language) -> dict[str, Picture]:
+def draw_all(results: Results | FindingsResults, t: Language) -> dict[str, Picture]:
     """Every figure that the results allow, by name, in the order of the page."""
-    pictures = {name: draw(results, t) for section in SECTIONS for name, draw in section.figures.items()}
+    pictures = {name: draw(results, t) for section in of(results) for name, draw in section.figures.items()}
     return {name: picture for name, picture in pictures.items() if picture is not None}

@@ -116,8 +116,10 @@ def _subgroups_figure(results: Results, metrics: tuple[str, ...], title: str, t:
     return forest.subgroups(table, overall, title, t) if len(table) else None
 
 
-PUBLISHED = Section("poster", "The poster beside this run", lambda results, t: {} if results.task.published else None)
-RESULT = Section(
+PUBLISHED: Section[Results] = Section(
+    "poster", "The poster beside this run", lambda results, t: {} if results.task.published else None
+)
+RESULT: Section[Results] = Section(
     "result", "Result", lambda results, t: None if results.task.published else {}, template="poster.html.jinja"
 )
 FLOORS = Section("floors", "Floors", figures={"floors": _floors_figure})

@@ -6,31 +6,41 @@ import dataclasses
 from typing import Any
 
 from cxrjax.analysis.curves import shown_errors
-from cxrjax.analysis.tables import Results
+from cxrjax.analysis.tables import FindingsResults, Results
+from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line
 from cxrjax.report import pages, rows
 from cxrjax.report.figures import Picture, curves, scores
 from cxrjax.report.language import Language, printable
 from cxrjax.report.pages import Section
 
-_NO_FLAGS = ("name", "task")  # fields of a configuration that are no flags
+_NO_FLAGS = ("name", "task", "finding")  # fields of a configuration that are no flags
 
 
-def flow(results: Results, t: Language) -> dict[str, Any]:
+def flow(results: Results | FindingsResults, t: Language) -> dict[str, Any]:
     """Stages of the flow in order, each with its counts as lines; which of them part at the end."""
-    positive = results.task.positive.name
-    stages = rows.records(scores.stages_shown(results.tables.flow))
-    boxes = [row | {"counts": scores.counts(row, positive, t)} for row in stages]
+    stages = rows.records(scores.stages_shown(results.flow))
+    boxes = [row | {"counts": scores.counts(row, _positive(results, t), t)} for row in stages]
     data = results.summary["data"]
     return {"data": data, "boxes": boxes, "sides": scores.SIDES, "enlarged": rows.enlarged(data.get("enlarged"), t)}
 
 
-def _flow_figure(results: Results, t: Language) -> Picture:
-    return scores.flow(results.tables.flow, results.task.positive.name, t)
+def _positive(results: Results | FindingsResults, t: Language) -> str:
+    return t("with a finding") if results.task.is_multilabel else results.task.positive.name
 
 
-def _learning_curve(results: Results, t: Language) -> Picture:
-    return curves.learning_curve(results.tables.history, results.task.title, t)
+def _flow_figure(results: Results | FindingsResults, t: Language) -> Picture:
+    return scores.flow(results.flow, _positive(results, t), t)
+
+
+def learning(results: Results | FindingsResults, t: Language) -> dict[str, Any]:
+    """Whether the curve is of many labels, whose loss is shown: accuracy is that of rare findings' negatives."""
+    return {"together": tasks.get(results.config.task).is_multilabel}
+
+
+def _learning_curve(results: Results | FindingsResults, t: Language) -> Picture:
+    task = tasks.get(results.config.task)
+    return curves.learning_curve(results.history, task.title, t, of_loss=task.is_multilabel)
 
 
 def errors(results: Results, t: Language) -> dict[str, Any]:
@@ -44,7 +54,7 @@ def errors(results: Results, t: Language) -> dict[str, Any]:
     return {"kinds": kinds, "pictures": {name: pages.inline(pages.jpeg(x)) for name, x in results.pictures.items()}}
 
 
-def reproduce(results: Results, t: Language) -> dict[str, Any]:
+def reproduce(results: Results | FindingsResults, t: Language) -> dict[str, Any]:
     """The command, every flag, and what the metrics were computed with: machine, versions, hashes, minutes."""
     return {
         "command": printable(command_line(results.config)),
@@ -59,7 +69,7 @@ def flags(config: ExperimentConfig) -> list[tuple[str, Any, bool]]:
     return [(field.name, value, value == field.default) for field, value in values.items()]
 
 
-def facts(results: Results, t: Language) -> list[tuple[str, str]]:
+def facts(results: Results | FindingsResults, t: Language) -> list[tuple[str, str]]:
     """Name and value of what the metrics were computed with: machine, versions, hashes, minutes."""
     environment, weights = dict(results.environment), results.environment["weights"] or {}
     packages = environment.pop("packages")
@@ -74,7 +84,7 @@ def facts(results: Results, t: Language) -> list[tuple[str, str]]:
 
 
 FLOW = Section("flow", "Images and patients", flow, {"flow": _flow_figure})
-LEARNING = Section("learning", "Learning curve", figures={"learning_curve": _learning_curve})
+LEARNING = Section("learning", "Learning curve", learning, {"learning_curve": _learning_curve})
 ERRORS = Section("errors", "Most confident errors", errors)
 EVERY_RUN = Section(
     "runs",
@@ -82,5 +92,5 @@ EVERY_RUN = Section(
     figures={"per_seed": lambda results, t: curves.per_seed(results.analysis.seeds, t)},
 )
 REPRODUCE = Section("reproduce", "How to make this run again", reproduce)
-SOURCES = Section("sources", "Sources")
-LIMITS = Section("limits", "Limits")
+SOURCES: Section[Results | FindingsResults] = Section("sources", "Sources")
+LIMITS: Section[Results | FindingsResults] = Section("limits", "Limits")

@@ -125,4 +125,4 @@ DECISIONS = Section(
     figures={"confusion": lambda results, t: confusion(results, "internal", t)},
 )
 EXPLORE = Section("explore", "Decisions at any threshold", explore)
-ALL_METRICS = Section("metrics", "All metrics")
+ALL_METRICS: Section[Results] = Section("metrics", "All metrics")

@@ -1,0 +1,119 @@
+"""The page of a run with many labels: what it says of each finding, its figures, and the way to each finding's page."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from cxrjax.base import tasks
+from cxrjax.report import figures, report, sections
+from cxrjax.report.language import ENGLISH, language
+from cxrjax.report.sections import findings
+from tests.report import findings_case
+from tests.report.test_figures import texts_drawn
+from tests.report.test_report import Page
+
+
+@pytest.fixture(scope="module")
+def results():
+    return findings_case.results()
+
+
+@pytest.fixture(scope="module", params=["en", "es"])
+def drawn(request, results):
+    """Language, figures and page of one language."""
+    t = language(request.param)
+    found = results._replace(config=dataclasses.replace(results.config, lang=request.param))
+    pictures = sections.draw_all(found, t)
+    saved = {name: figures.save(name, picture) for name, picture in pictures.items()}
+    return t, pictures, saved, Page(report.html(found, saved, t))
+
+
+def test_the_page_has_its_sections_figures_and_links(drawn):
+    t, pictures, _, page = drawn
+    assert [a["id"] for a in page.all("h2")][1:] == [
+        "findings", "thresholds", "small", "together", "flow", "learning", "reproduce", "sources", "limits",
+    ]  # fmt: skip
+    assert set(pictures) == {"aurocs", "roc", "calibration", "together", "flow", "learning_curve"}
+    links = {a["href"] for a in page.all("a") if a["href"].startswith("findings/")}
+    assert links == {f"findings/{name}/report.html" for name in findings_case.FINDINGS}
+    assert page.all("html") == [{"lang": t.code}] and not page.all("script", "link", "iframe")
+    assert "script-src 'none'" in page.all("meta")[1]["content"]
+    assert all(a.get("scope") in ("row", "col") for a in page.all("th"))
+
+
+def test_no_word_of_a_figure_is_cut_or_lies_on_another(drawn, monkeypatch):
+    for name, picture in drawn[1].items():
+        boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(picture.figure, monkeypatch)]
+        for i, (text, box) in enumerate(boxes):
+            edge = picture.figure.bbox
+            assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= edge.width + 1 and box.y1 <= edge.height + 1, (
+                name,
+                text,
+            )
+            covered = [other for other, near in boxes[i + 1 :] if box.padded(-2).overlaps(near.padded(-2))]
+            assert not covered, (name, text, covered)
+
+
+def test_the_answer_has_the_mean_of_what_is_defined(results):
+    """Averages by scikit-learn; published ones of the same findings."""
+    tables = [of_finding.tables.predictions.groupby("seed") for of_finding in results.findings[:2]]
+    aurocs = [roc_auc_score(rows["label"], rows["score"]) for table in tables for _, rows in table]
+    sentence = findings.verdict(results, ENGLISH)
+    assert sentence.startswith(f"AUROC {np.mean(aurocs):.2f}, mean of 2 findings and 3 runs (95 % interval ")
+    assert f"CheXNet {(0.768 + 0.7345) / 2:.2f} (split: random, by patient)" in sentence
+    assert "metadata alone" in sentence and sentence.endswith("hence not in the means: hernia.")
+
+
+def test_an_undefined_finding_has_a_reason_and_no_number(drawn):
+    t, *_, page = drawn
+    text = " ".join(page.text.split())
+    reason = {"en": "Hernia: no positive image", "es": "Hernia: ninguna imagen positiva"}[t.code]
+    assert reason in text and "no_positive_image" not in text
+    assert re.search(rf"Hernia {t('undefined')} –", text)
+
+
+def test_a_run_without_any_auroc_says_so(results):
+    none = {"mean": None, "sd": None, "low": None, "high": None, "findings": []}
+    found = results._replace(summary=results.summary | {"mean_auroc": none})
+    assert findings.verdict(found, ENGLISH).startswith("No finding has an AUROC in every run")
+    assert "Mean of 0" in Page(report.html(found, {}, ENGLISH)).text
+
+
+def test_a_phantom_and_a_control_are_told_first(results):
+    config = dataclasses.replace(results.config, data_dir=None, control="shuffled_labels")
+    sentence = findings.verdict(results._replace(config=config), ENGLISH)
+    assert sentence.startswith("On drawn phantoms, not on patients: As a control, trained on shuffled labels: AUROC 0.")
+
+
+def test_findings_that_come_together_are_counted_once_an_image(results):
+    labels = ["Pneumonia|Infiltration", "Pneumonia", "Hernia|-Pneumonia", "Infiltration|?", "No Finding"]
+    images = pd.DataFrame({"image": [f"{i}.png" for i in range(5)], "labels": labels})
+    each = [f._replace(tables=f.tables._replace(images=images)) for f in results.findings]
+    counts = findings.together(results._replace(findings=each))
+    assert counts.tolist() == [[2, 1, 0], [1, 2, 0], [0, 0, 1]]
+
+
+def test_a_task_without_published_numbers_has_no_column_of_them(results, monkeypatch):
+    monkeypatch.setitem(tasks.TASKS, "three", dataclasses.replace(findings_case.TASK, published_aurocs=()))
+    text = Page(report.html(results, {}, ENGLISH)).text
+    assert "CheXNet" not in text and "Published" not in findings.verdict(results, ENGLISH)
+
+
+def test_a_finding_s_page_leads_back(results):
+    page = Page(report.html(results.findings[0], {}, ENGLISH))
+    assert "../../report.html" in [a["href"] for a in page.all("a")]
+    assert "Three findings: all 3 findings" in page.text
+    assert "Loss of all findings together" in page.text
+
+
+def test_files(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(sections, "draw_all", lambda results, t: {"learning_curve": None})
+    monkeypatch.setattr(report.figures, "save", lambda name, picture: figures.Drawn(b"", "", "", "a curve"))
+    report.write(tmp_path, results)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"report.html", "findings.csv", "flow.csv", "summary.json", "environment.json", "figures"} <= names
+    assert pd.read_csv(tmp_path / "findings.csv")["finding"].tolist() == list(findings_case.FINDINGS)
