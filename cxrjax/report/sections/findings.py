@@ -146,8 +146,6 @@ def findings(results: FindingsResults, t: Language) -> dict[str, Any]:
 
 def split_name(results: FindingsResults, t: Language) -> str:
     """How this run's validation images were chosen."""
-    if results.config.split_by == "official":
-        return t("the data's own")
     by_image = results.config.split_by == "image" or results.summary["data"]["patients_unknown"]
     return t("random, by image") if by_image else t("random, by patient")
 
