@@ -300,3 +300,4 @@ register(
         ),
     )
 )  # fmt: skip
+register(dataclasses.replace(pair("Tuberculosis", _NOTHING), name="tuberculosis", title="Tuberculosis"))

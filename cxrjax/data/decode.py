@@ -25,6 +25,7 @@ class Reduction(NamedTuple):
     fit: str = "stretch"  # stretch: the whole image, without its aspect; pad: with black; crop: the central square
     filter: str = "bilinear"  # Pillow's anti-aliased bilinear, or box (area)
     range: str = "robust"  # what becomes black and white of more than 8 bits, see `grey.limits`; full: all values
+    borders: str = "keep"  # crop: black rows and columns at the edges are cut off; the source says which, no flag
 
     @classmethod
     def recorded(cls, made: Mapping[str, Any], size: int) -> Reduction:
@@ -68,6 +69,7 @@ _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixe
 _BYTES, _DEEP_BYTES = 6, 14  # that a pixel takes while it is decoded, with its copies
 _memory = Budget(300_000_000)  # of all threads: the largest images go one at a time, NIH's never wait
 _ZEROS = bytes(64)  # coded data hold no such run; WebP has no end marker
+_BLACK = 5  # of 255: the most that a pixel of a black border has
 _MISSING = 128  # what libjpeg makes of pixels that it has no data for
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "box": Image.Resampling.BOX}
 
@@ -102,7 +104,7 @@ def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Dec
     Args:
       content: of the file.
       name: of the file; its suffix tells a DICOM file without preamble, unless it begins as an image.
-      reduction: size, fit, filter and range.
+      reduction: size, fit, filter, range and borders.
 
     Raises:
       InputError: saying what is wrong, without naming the file: empty, of no known format, truncated, a checksum that
@@ -201,6 +203,8 @@ def _reduce(image: Image.Image, reduction: Reduction) -> np.ndarray:
     """[size, size] u8 of an image in mode L, RGB, or F with values 0..255."""
     if image.mode == "RGB":
         image = image.convert("L")
+    if reduction.borders == "crop":
+        image = _without_borders(image)
     size, method = (reduction.size, reduction.size), _FILTERS[reduction.filter]
     if reduction.fit == "pad":
         image = ImageOps.pad(image, size, method, color=0)
@@ -210,6 +214,13 @@ def _reduce(image: Image.Image, reduction: Reduction) -> np.ndarray:
         image = image.resize(size, method)
     values = np.asarray(image)
     return values if values.dtype == np.uint8 else np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _without_borders(image: Image.Image) -> Image.Image:
+    """Without rows and columns at the edges that are black throughout; one that is all black stays."""
+    is_shown = np.asarray(image) > _BLACK
+    rows, columns = (np.flatnonzero(is_shown.any(axis=axis)) for axis in (1, 0))
+    return image.crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)) if len(rows) else image
 
 
 def _plain(error: Exception) -> str:

@@ -23,7 +23,7 @@ from cxrjax.data.decode import Reduction
 from cxrjax.data.labels import Spelling
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.prepare import prepare
-from cxrjax.data.sources import ARCHIVES, OTHER_ARCHIVES, Source, folder, nih, table
+from cxrjax.data.sources import ARCHIVES, OTHER_ARCHIVES, Source, folder, nih, table, tuberculosis
 from cxrjax.data.sources.image_files import why_no_image
 from cxrjax.data.vocabulary import key
 from cxrjax.storage.store import About, ImageStore, is_store, label_counts, open_store, read_about
@@ -114,9 +114,9 @@ def cache_dir() -> Path:
 def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immutable
     """Tells what a source is and lists what is there, without decoding an image.
 
-    In this order: an NIH folder (`Data_Entry_2017*.csv`), a folder with one table of images (columns path and label,
-    or path and one column a finding), class folders, any folder with images, which then have no label; or such a
-    table, or one image file.
+    In this order: an NIH folder (`Data_Entry_2017*.csv`), Shenzhen's or Montgomery's (`CXR_png/CHNCXR_0001_0.png`), a
+    folder with one table of images (columns path and label, or path and one column a finding), class folders, any
+    folder with images, which then have no label; or such a table, or one image file.
 
     Raises:
       InputError: if it is missing or none of these, or something in it is not understood.
@@ -147,6 +147,8 @@ def _find(place: Path, naming: Naming) -> Source:
         raise InputError(f"{place} does not exist")
     if nih.find_table(place):
         return nih.scan(place, vocabulary)
+    if tuberculosis.film_folders(place):
+        return tuberculosis.scan(place, vocabulary)
     classes = folder.class_folders(place, vocabulary)
     chosen, note, beside = table.choose(place, columns, vocabulary, classes)
     if chosen:
@@ -213,7 +215,7 @@ def _of_size(place: Path, size: int | None) -> tuple[ImageStore, About]:
     if size is None or size == side:
         return store, about
     wanted = Reduction.recorded(about.made, size)
-    pairs = zip(Reduction._fields, wanted, Reduction(), strict=True)
+    pairs = list(zip(Reduction._fields, wanted, Reduction(), strict=True))[:-1]  # borders follow from the source
     words = [
         program("prepare"),
         f"--source={shlex.quote(about.source) if about.made else 'ORIGINALS'}",

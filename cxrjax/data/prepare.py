@@ -72,6 +72,7 @@ def prepare(
         something else, or an interrupted store of other settings.
     """
     started = time.monotonic()
+    reduction = reduction._replace(borders=source.borders)
     out = out.resolve()  # a link to a folder on another disk means that disk
     _refuse(out, overwrite)
     existed = is_store(out)
@@ -151,7 +152,8 @@ def _provenance(reduction: Reduction) -> dict[str, object]:
     for name in ("pillow", "pydicom"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-    return {**reduction._asdict(), "versions": versions}
+    kept = {name: value for name, value in reduction._asdict().items() if (name, value) != ("borders", "keep")}
+    return {**kept, "versions": versions}
 
 
 def _place(folder: Path, out: Path) -> None:

@@ -79,6 +79,7 @@ class Source(NamedTuple):
     folders: tuple[str, ...] = ()  # a row of the table each: place of the folder that names its class; () where none do
     patients: tuple[str, ...] = ()  # a row of the table each: whose it is by the user's pattern, or ""; () without one
     meanings: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # sex, view -> `attributes.fold_meanings`
+    borders: str = "keep"  # crop: its films have black borders, see `decode.Reduction`
     flags: tuple[str, ...] = ()  # words of a command line that say how it was read, see `flags.SourceFlags`
 
 
