@@ -107,7 +107,7 @@ def setting(net: transfer.Network, batch: int, seeds: int, steps: int) -> Settin
     labels = rng.integers(0, CLASSES, count, dtype=np.int32)
     rows = np.arange(count, dtype=np.int32)
     plans = [planning.epoch(jax.random.key(seed), 0, rows, batch, steps, model.offsets) for seed in range(seeds)]
-    plan = Plan(*(np.stack([np.asarray(x) for x in leaves]) for leaves in zip(*plans, strict=True)))
+    plan = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *plans)
     return Setting(net, batch, seeds, steps, images, labels, plan)
 
 
@@ -175,7 +175,7 @@ def work(part: str, chosen: Setting) -> Work:
 def _trunk(chosen: Setting) -> Callable[[], Any]:
     """Crop, flip, normalise and frozen layers over a batch; the batches of one seed."""
     net, pipeline = chosen.net, inputs.Resident(jnp.asarray(chosen.images), chosen.model.crop)
-    plan = Plan(*(leaf[0] for leaf in chosen.plan))
+    plan = jax.tree.map(lambda leaf: leaf[0], chosen.plan)
     return lambda: [net.trunk(pixels) for pixels in pipeline.batches(plan)]
 
 
@@ -218,7 +218,7 @@ def _advancing(net: transfer.Network, chosen: Setting, activations: Callable[[],
 def _activations(net: transfer.Network, pipeline: Pipeline, plan: Plan) -> jax.Array:
     """What enters the head for all seeds and steps, [S, T, B, ...], the trunk run batch by batch as in training."""
     seeds, steps = plan.index.shape[:2]
-    flat = Plan(*(leaf.reshape(-1, *leaf.shape[2:]) for leaf in plan))
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), plan)
     stacked = jnp.stack([net.trunk(pixels) for pixels in pipeline.batches(flat)])
     return stacked.reshape(seeds, steps, *stacked.shape[1:])
 

@@ -54,6 +54,7 @@ CODES: Mapping[str, tuple[str, ...]] = {
     # Of the listed images of both classes; each class by its name.
     "partly_present": ("n", "of", "positive", "others_n", "others_of", "others"),
     "all_negatives": ("n", "negative"),  # all enter every run, so that the SD covers no draw of them
+    "oversampled": (),  # training images of the rarer class are repeated until both classes are equally many
     "patients_on_both_sides": ("by", "share"),  # of validation images, 0..1, by which split
     "patients_unknown": ("n", "of"),  # images whose patient nothing tells, so that some may be on both sides
     "split_off": ("wanted", "share", "largest"),  # of the images, 0..1; images of the largest patient

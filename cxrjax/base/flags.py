@@ -103,6 +103,20 @@ class RecipeFlags:
     momentum: float = flag(0.0, "of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999)
     augment_bank: int = flag(0, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
     flip: bool = flag(True, "mirror training images left to right with probability 1/2")
+    rotation: float = flag(
+        0.0, "turn training images by up to so many degrees either way, about the centre", lower=0.0, upper=180.0
+    )
+    scale: float = flag(
+        0.0, "enlarge or reduce training images by up to this share, 0.1: to 0.9 to 1.1 times", lower=0.0, upper=0.9
+    )
+    brightness: float = flag(
+        0.0, "multiply the greys of training images by 1 - x to 1 + x, 0.2: 0.8 to 1.2", lower=0.0, upper=1.0
+    )
+    clahe: bool = flag(
+        False,
+        "equalise every image that the network sees, in training and outside, by contrast-limited adaptive histogram "
+        "equalisation (8 x 8 tiles, limit 2)",
+    )
     loss: str = flag(
         "cross_entropy",
         "of the two classes, or summed over the sigmoids of many labels. class_weights: each class weighs as the other "
@@ -127,7 +141,14 @@ class SamplingFlags(SizeFlags):
 
     negatives: str = flag(
         "auto",
-        "negatives drawn for each run: a number, or auto for round(positives * 800 / 593), the poster's ratio",
+        "negatives drawn for each run: a number, all, or auto, which --sampling decides",
+    )
+    sampling: str = flag(
+        "undersample",
+        "undersample: of the negatives --negatives are drawn, auto round(positives * 800 / 593), the poster's ratio; "
+        "all: every negative; oversample: every negative, or --negatives, and in training images of the rarer class "
+        "are repeated until both classes are equally many",
+        choices=("undersample", "all", "oversample"),
     )
     val_fraction: float = flag(0.2, "share of the images used for validation, above 0 and below 1", lower=0, upper=1)
     split_by: str = flag(

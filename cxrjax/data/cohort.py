@@ -35,7 +35,7 @@ class Split(NamedTuple):
     val: np.ndarray  # [n_val] i32
 
 
-# Purposes of the random draws: `default_rng([seed, purpose])`.
+# Purposes of the random draws: `default_rng([seed, purpose])`; `plan.oversample` has the next.
 _DRAW_NEGATIVES, _SPLIT, _SHUFFLE_LABELS, _SUBSET_TRAIN, _MATCH, _HOLD_OUT = range(6)
 
 
@@ -43,7 +43,7 @@ def wanted_negatives(negatives: str, positives: int, available: int, ratio: tupl
     """Number of negatives of one run.
 
     Args:
-      negatives: a number, taken exactly, or "auto", which keeps the ratio, at most as many as there are.
+      negatives: a number, taken exactly, "all", or "auto", which keeps the ratio, at most as many as there are.
       positives: number of positive images.
       available: number of negatives to draw from.
       ratio: so many negatives (the first) for so many positives, `Task.negatives_per_positives`.
@@ -51,10 +51,12 @@ def wanted_negatives(negatives: str, positives: int, available: int, ratio: tupl
     Raises:
       InputError: if it is neither, below 1, or more than there are.
     """
+    if negatives == "all":
+        return available
     if negatives == "auto":
         return min(round(positives * ratio[0] / ratio[1]), available)
     if not negatives.isdecimal() or int(negatives) < 1:
-        raise InputError(f"--negatives must be auto or a whole number above 0, got {negatives!r}")
+        raise InputError(f"--negatives must be auto, all or a whole number above 0, got {negatives!r}")
     if int(negatives) > available:
         raise InputError(f"--negatives={negatives} asks for more negatives than there are: {available}")
     return int(negatives)

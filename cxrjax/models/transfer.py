@@ -14,8 +14,7 @@ import numpy as np
 
 from cxrjax.base import Array, Params, Variables, devices
 from cxrjax.base.numerics import new_key, pinned
-from cxrjax.models import pretrained, registry
-from cxrjax.models.augment import normalise
+from cxrjax.models import augment, pretrained, registry
 from cxrjax.models.model import Activation, Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.storage import checkpoint
@@ -63,7 +62,7 @@ def forward(
       ValueError: if there is no such stage, or `start` comes after `stop`.
     """
     start, stop = start or model.stages[0], stop or model.logits
-    inputs = normalise(x, model.preprocessing) if start == model.stages[0] else jnp.asarray(x)
+    inputs = augment.normalise(x, model.preprocessing) if start == model.stages[0] else jnp.asarray(x)
     network, batch_stats = model.build(start, stop), dict(variables.get("batch_stats", {}))
     if batch_mask is None or not batch_stats:
         output, activations = network.apply(variables, inputs, train, taps, rngs=rngs)
@@ -84,11 +83,17 @@ class Trunk(NamedTuple):
     shape: tuple[int, ...]  # of one image's output
     dtype: np.dtype  # of the output
     identity: str  # changes with what the output depends on; "": no stages, the pixels pass as they are
+    clahe: bool = False  # whether images are equalised first, see `augment.clahe`
+
+    def prepared(self, pixels: Array) -> Array:
+        """Images [B, crop, crop] u8 as the first stage sees them, of an augmented one before it is varied."""
+        return augment.clahe(pixels) if self.clahe else pixels
 
     @pinned()
-    def __call__(self, pixels: Array) -> jax.Array:
-        """Activations [B, *shape] of pixels [B, crop, crop] u8."""
-        return self.run(self.variables, pixels)
+    def __call__(self, pixels: Array, amounts: Mapping[str, Array] = MappingProxyType({})) -> jax.Array:
+        """Activations [B, *shape] of pixels [B, crop, crop] u8, varied by amounts [B], see `augment.vary`."""
+        images = self.prepared(pixels)
+        return self.run(self.variables, augment.vary(images, dict(amounts)) if amounts else images)
 
 
 Head: TypeAlias = "Callable[[Variables, Array, jax.Array | None, Array | None], tuple[jax.Array, Params]]"
@@ -142,6 +147,7 @@ def build_transfer_model(
     dtype: str = "float32",
     image_size: int = 0,
     batch_norm: str = "frozen",
+    clahe: bool = False,
 ) -> Network:
     """Cuts a network into trunk and head, and fills in what weights there are.
 
@@ -155,6 +161,7 @@ def build_transfer_model(
       image_size: pixels a side of the crop, see `Model.resized`; 0: the network's.
       batch_norm: of the head in training, "frozen": it takes the running statistics, as the trunk does; "train": each
         batch's.
+      clahe: every image is equalised first, see `augment.clahe`.
 
     Raises:
       InputError: if the network has no stage `retrain_from`; if a frozen stage is missing in the weights or does not
@@ -172,7 +179,7 @@ def build_transfer_model(
         given = pretrained.match(given, shapes, absent, model.stages)
     return Network(
         model,
-        _trunk(model, weights, model.before(start)),
+        _trunk(model, weights, model.before(start), clahe),
         RetrainedHead(model, start, batch_norm),
         functools.partial(_initial, model, start, given),
         tuple(name for name in shapes["params"] if name not in given.get("params", {})),
@@ -227,11 +234,11 @@ def seed_axes(net: Network) -> dict[str, dict[str, int | None]]:
     }
 
 
-def _trunk(model: Model, weights: Weights | None, stop: str | None) -> Trunk:
+def _trunk(model: Model, weights: Weights | None, stop: str | None, clahe: bool) -> Trunk:
     """The frozen stages, the last of them `stop`, as a compiled function; of none, the pixels as they are."""
     pixels = (model.crop, model.crop)
     if stop is None:
-        return Trunk(model, lambda _, images: jnp.asarray(images), {}, pixels, np.dtype(np.uint8), "")
+        return Trunk(model, lambda _, images: jnp.asarray(images), {}, pixels, np.dtype(np.uint8), "", clahe)
     if weights:
         variables = pretrained.match(weights.variables, model.variable_shapes(stop=stop), others=model.stages)
         variables = jax.tree.map(jnp.asarray, variables)
@@ -245,8 +252,9 @@ def _trunk(model: Model, weights: Weights | None, stop: str | None) -> Trunk:
     shape = jax.eval_shape(lambda: run(variables, jnp.zeros((1, *pixels), jnp.uint8))).shape
     options = dict(model.options)
     identity = f"{digest(variables)} {model.name} {options} {stop} {model.preprocessing} {model.crop} {model.dtype}"
+    identity += " clahe" if clahe else ""
     compiled = jax.jit(run, compiler_options=devices.convolution_options())
-    return Trunk(model, compiled, variables, shape[1:], np.dtype(model.dtype), identity)
+    return Trunk(model, compiled, variables, shape[1:], np.dtype(model.dtype), identity, clahe)
 
 
 def digest(variables: Variables) -> str:

@@ -57,7 +57,7 @@ class Work(NamedTuple):
 class Sizes(NamedTuple):
     """Images of an experiment."""
 
-    train: np.ndarray  # [S] of each run
+    train: np.ndarray  # [S] of each run, as often as an epoch uses them
     val: np.ndarray  # [S]
     distinct_train: int  # over all runs
     distinct: int  # training and validation, over all runs

@@ -31,7 +31,7 @@ from cxrjax.runs.setup import Cohorts
 from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts, patient_ids
 from cxrjax.training import bank, inputs, loop, seed_batches, step
 from cxrjax.training.losses import Loss
-from cxrjax.training.plan import Pipeline, SeedData, Workload
+from cxrjax.training.plan import Pipeline, Workload
 
 log = logging.getLogger(__name__)
 
@@ -237,18 +237,12 @@ def _log_cohorts(config: ExperimentConfig, table: pd.DataFrame, cohorts: Cohorts
 
 def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
     """Trained networks, one after the other; if a loss is no longer finite, the learning curves are kept."""
-    config, cohorts = prepared.config, prepared.cohorts
-    seed_data = []
-    for seed, c, split in zip(cohorts.seeds, cohorts.cohorts, cohorts.splits, strict=True):
-        train_labels = c.label[split.train]
-        if config.control == "shuffled_labels":
-            train_labels = cohort.shuffled(train_labels, seed)
-        seed_data.append(SeedData(seed, c.index[split.train], c.index[split.val], train_labels))
+    config = prepared.config
     labels = classes.targets(prepared.data.store.table["labels"], tasks.get(config.task))
     try:
         yield from seed_batches.train(
             Workload(prepared.net, prepared.pipeline, labels, setup.recipe(config), prepared.cache),
-            seed_data, prepared.resolved.seed_batch, folder / "checkpoints",
+            setup.seed_data(config, prepared.cohorts), prepared.resolved.seed_batch, folder / "checkpoints",
         )  # fmt: skip
     except loop.Diverged as error:
         told = _keep_curves(folder, error.progress.history, error.first_seed)

@@ -80,6 +80,7 @@ def select_images(
         raise InputError(f"{run.folder}: no image with {run.task.positive.title} is left to be explained")
     image, patient = (store.table[column].to_numpy(str)[rows] for column in ("image", "patient"))
     pixels = np.stack([np.asarray(store.images[row][model.middle, model.middle]) for row in rows])
+    pixels = np.asarray(run.net.trunk.prepared(pixels))
     places = {seed: pd.Index(image).get_indexer(names) for seed, names in chosen.items()}
     lungs = Regions(LUNGS, image, patient, localisation.crop_masks(lung_masks, model.crop))
     regions = _box_regions(boxes, model.source, lungs, notes)

@@ -54,6 +54,8 @@ def of_run(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) 
     negatives = int((seeds["n_train"] + seeds["n_val"] - seeds["positives_train"] - seeds["positives_val"]).iloc[0])
     if config.view == "all" and not config.train_patients and negatives == present[task.negative.name]:
         codes.append(code("all_negatives", n=negatives, negative=task.negative.name))
+    if config.sampling == "oversample":
+        codes.append(code("oversampled"))
     codes += _of_split(config, data, seeds)
     if data.get("relabelled"):
         codes.append(code("relabelled", file=PurePath(config.labels or "").name, **data["relabelled"]))

@@ -25,7 +25,9 @@ from cxrjax.runs import run_folder
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.storage.store import About, ImageStore, hash_rows
 from cxrjax.training import inputs, seed_batches, tf_input
+from cxrjax.training import plan as planning
 from cxrjax.training.optimizer import Recipe
+from cxrjax.training.plan import SeedData
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +82,12 @@ def check(config: ExperimentConfig) -> None:
       InputError: naming flag, rule and value.
     """
     is_multilabel, match = tasks.get(config.task).is_multilabel, matching.variables(config.match)
-    if config.negatives != "auto" and (is_multilabel or match):
-        why = "takes all labelled images" if is_multilabel else f"--match={config.match} draws as many as positives"
-        raise InputError(f"--negatives={config.negatives}: {config.task} {why}")
+    for name, default in (("negatives", "auto"), ("sampling", "undersample")):
+        if getattr(config, name) != default and (is_multilabel or match):
+            why = "takes all labelled images" if is_multilabel else f"--match={config.match} draws as many as positives"
+            raise InputError(f"--{name}={getattr(config, name)}: {config.task} {why}")
+    if config.sampling == "all" and config.negatives not in ("auto", "all"):
+        raise InputError(f"--sampling=all takes every negative, so --negatives must be auto, got {config.negatives}")
     if match and is_multilabel:
         raise InputError(f"--match={config.match}: {config.task} takes all labelled images, of which none are drawn")
     if config.labels_for != "both" and not config.labels:
@@ -182,7 +187,7 @@ def draw(config: ExperimentConfig, store: ImageStore) -> Cohorts:
     """Draws and splits the images of every run, and holds out what none sees.
 
     Args:
-      config: task, seeds, negatives, view, split and who is held out.
+      config: task, seeds, negatives, sampling, view, split and who is held out.
       store: of the images.
 
     Raises:
@@ -199,7 +204,9 @@ def draw(config: ExperimentConfig, store: ImageStore) -> Cohorts:
             cohort.refuse_small(held_out_images.label, task, f"--test={config.test}")
     different = seeds[:1] if task.is_multilabel else seeds  # of many labels all images take part in every run
     match = matching.variables(config.match)
-    cohorts = [cohort.draw(table, task, seed, config.negatives, config.view, match) for seed in different]
+    is_all = config.negatives == "auto" and config.sampling != "undersample"
+    negatives = "all" if is_all else config.negatives
+    cohorts = [cohort.draw(table, task, seed, negatives, config.view, match) for seed in different]
     cohorts *= len(seeds) // len(cohorts)
     splits = [_split(config, c, seed) for c, seed in zip(cohorts, seeds, strict=True)]
     if relabel.TRAINING in table:
@@ -207,6 +214,18 @@ def draw(config: ExperimentConfig, store: ImageStore) -> Cohorts:
         trained = [relabel.trained_as(c, s, table[relabel.TRAINING], task) for c, s in pairs]
         cohorts, splits = [c for c, _ in trained], [s for _, s in trained]
     return Cohorts(seeds, cohorts, splits, test)
+
+
+def seed_data(config: ExperimentConfig, cohorts: Cohorts) -> list[SeedData]:
+    """What each run is trained and validated on: with shuffled labels and repeated images, if that is asked for."""
+    runs = []
+    for seed, c, split in zip(cohorts.seeds, cohorts.cohorts, cohorts.splits, strict=True):
+        rows, labels = c.index[split.train], c.label[split.train]
+        if config.control == "shuffled_labels":
+            labels = cohort.shuffled(labels, seed)
+        places = planning.oversample(labels, seed) if config.sampling == "oversample" else slice(None)
+        runs.append(SeedData(seed, rows[places], c.index[split.val], labels[places]))
+    return runs
 
 
 def split_name(config: ExperimentConfig, unknown: int, images: int) -> str:
@@ -243,20 +262,14 @@ def build(config: ExperimentConfig, weights: Weights | None) -> transfer.Network
         dtype=config.dtype,
         image_size=config.image_size,
         batch_norm=config.batch_norm,
+        clahe=config.clahe,
     )
 
 
 def recipe(config: ExperimentConfig) -> Recipe:
     """How long and how to train."""
-    return Recipe(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        momentum=config.momentum,
-        augment_bank=config.augment_bank,
-        flip=config.flip,
-        loss=config.loss,
-    )
+    names = {field.name for field in dataclasses.fields(Recipe)} & vars(config).keys()
+    return Recipe(**{name: getattr(config, name) for name in names})
 
 
 def device() -> str:

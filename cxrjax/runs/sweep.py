@@ -114,7 +114,7 @@ def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
     cohorts = setup.draw(config, source.store)
     train, val = cohorts.train, cohorts.val
     sizes = cost.Sizes(
-        np.array([len(rows) for rows in train]),
+        np.array([len(run.train) for run in setup.seed_data(config, cohorts)]),
         np.array([len(rows) for rows in val]),
         len(np.unique(np.concatenate(train))),
         len(np.unique(np.concatenate(train + val))),

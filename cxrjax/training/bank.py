@@ -20,7 +20,7 @@ from cxrjax.models.model import Model
 from cxrjax.models.transfer import Trunk
 from cxrjax.storage import array_cache
 from cxrjax.training import plan as planning
-from cxrjax.training.plan import Pipeline, Plan
+from cxrjax.training.plan import PLAIN, Pipeline, Plan, Variation
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +45,20 @@ class Slots(NamedTuple):
     """The augmentations of each image that a bank holds."""
 
     number: int  # K of `plan.bank`; 0: the centre crop alone
-    flip: bool = True  # False: none is mirrored
+    variation: Variation = PLAIN
 
     def __str__(self) -> str:
         """Part of a folder's name in the cache, and what the log says."""
         if not self.number:
             return "centre crops"
-        return f"bank of {self.number}" if self.flip else f"bank of {self.number}, none flipped"
+        parts = [f"bank of {self.number}", *([] if self.variation.flip else ["none flipped"])]
+        return ", ".join([*parts, *(f"{name} {limit!r}" for name, limit in self.variation.limits)])
 
     def plan(self, rows: np.ndarray, model: Model) -> Plan:
         """Plan of rows [n] for a network's crop, leaves [n, K, ...]."""
         if not self.number:
             return planning.centre(rows, 1, model.centre)
-        return planning.bank(rows, self.number, model.offsets, self.flip)
+        return planning.bank(rows, self.number, model.offsets, self.variation)
 
 
 CENTRE = Slots(0)
@@ -125,12 +126,13 @@ def _compute(
     count, each_slots = plan.mask.shape
     each = max(1, BATCH // each_slots)  # images a trunk call
     calls = planning.steps_per_epoch(count, each)
-    batched = Plan(
-        *(np.resize(x, (calls * each, *x.shape[1:])).reshape(calls, each * each_slots, *x.shape[2:]) for x in plan)
+    batched: Plan = jax.tree.map(
+        lambda x: np.resize(x, (calls * each, *x.shape[1:])).reshape(calls, each * each_slots, *x.shape[2:]), plan
     )
     clock = files.Clock(count)
     for call, pixels in enumerate(pipeline.batches(batched)):
-        out = np.asarray(trunk(pixels)).reshape(each, each_slots, *trunk.shape)
+        amounts = {name: values[call] for name, values in batched.amounts.items()}
+        out = np.asarray(trunk(pixels, amounts)).reshape(each, each_slots, *trunk.shape)
         yield out[: count - call * each]
         done = min((call + 1) * each, count)
         left = clock.tick(done)

@@ -17,11 +17,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cxrjax.base import Array, devices
 from cxrjax.base.numerics import new_key
-from cxrjax.models.augment import crop_flip
+from cxrjax.models.augment import AUGMENTATIONS, crop_flip
 from cxrjax.models.transfer import Trunk
 from cxrjax.training import bank, tf_input
 from cxrjax.training import plan as planning
-from cxrjax.training.plan import Pipeline, Plan, SeedData, Workload
+from cxrjax.training.optimizer import Recipe
+from cxrjax.training.plan import Pipeline, Plan, SeedData, Variation, Workload
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,12 @@ def default_pipeline() -> str:
         return "tfdata"
     log.info('--input=auto: TensorFlow is not installed (`pip install "cxrjax[tf]"`), so the input is resident')
     return "resident"
+
+
+def variation(recipe: Recipe) -> Variation:
+    """What a recipe says of training images: of each of `AUGMENTATIONS` its field is the limit, 0 is off."""
+    limits = ((name, float(getattr(recipe, name))) for name in AUGMENTATIONS)
+    return Variation(recipe.flip, tuple((name, limit) for name, limit in limits if limit))
 
 
 class InputTimer:
@@ -101,9 +108,10 @@ class EpochPlanner:
     def plan(self, epoch: int) -> Plan:
         """Leaves [S, T, B, ...] in NumPy."""
         draw = jax.vmap(planning.draw, (0, None, 0, 0, None, None, None, None))
-        roots, slots, flip = jax.vmap(new_key)(self.seeds), self._recipe.augment_bank or None, self._recipe.flip
-        plan = draw(roots, np.int32(epoch), self._rows, self._sizes, self.steps, self._offsets, slots, flip)
-        return Plan(*map(np.asarray, plan))
+        roots, slots, varied = jax.vmap(new_key)(self.seeds), self._recipe.augment_bank or None, variation(self._recipe)
+        plan = draw(roots, np.int32(epoch), self._rows, self._sizes, self.steps, self._offsets, slots, varied)
+        in_numpy: Plan = jax.tree.map(np.asarray, plan)
+        return in_numpy
 
 
 def train_labels(runs: Sequence[SeedData], labels: np.ndarray) -> np.ndarray:
@@ -141,7 +149,7 @@ class FreshInput(NamedTuple):
     def segments(self, plan: Plan, timer: InputTimer) -> Iterator[jax.Array]:
         """As `BankInput.segments`; `timer` counts how long the trunk waits for the pipeline."""
         seeds, steps, size = plan.index.shape[:3]
-        by_step = Plan(*(np.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]) for x in plan))  # [T * S, B, ...]
+        by_step = jax.tree.map(lambda x: np.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), plan)  # [T * S, B, ...]
         # Every device takes its share of each batch, whatever its place in the mesh; of a batch that does not divide,
         # all.
         axes = ((devices.SEED, devices.DATA),) if size % self.mesh.size == 0 else ()
@@ -150,8 +158,10 @@ class FreshInput(NamedTuple):
         def busy() -> bool:
             return bool(pending) and not pending[-1].is_ready()  # type: ignore[attr-defined]  # missing in jax's stubs
 
-        for pixels in timer.wrap(self.pipeline.batches(by_step), busy):
-            pending.append(self.trunk(devices.put(self.mesh, pixels, *axes)))
+        for call, pixels in enumerate(timer.wrap(self.pipeline.batches(by_step), busy)):
+            amounts = {name: values[call] for name, values in by_step.amounts.items()}
+            placed = jax.tree.map(lambda x: devices.put(self.mesh, x, *axes), (pixels, amounts))
+            pending.append(self.trunk(*placed))
             if len(pending) == seeds * min(SEGMENT, steps):
                 yield _stack(pending, seeds, self.mesh)
                 pending.clear()
@@ -167,7 +177,7 @@ def head_input(workload: Workload, runs: Sequence[SeedData], mesh: Mesh) -> Bank
         everywhere = trunk._replace(variables=jax.tree.map(lambda x: devices.put(mesh, x), trunk.variables))
         return FreshInput(everywhere, pipeline, mesh)
     rows = np.unique(np.concatenate([run.train for run in runs]))
-    filled = bank.build(trunk, pipeline, rows, bank.Slots(recipe.augment_bank, recipe.flip), len(labels), cache)
+    filled = bank.build(trunk, pipeline, rows, bank.Slots(recipe.augment_bank, variation(recipe)), len(labels), cache)
     # On an accelerator, where it fits, the bank is resident; a CPU reads the memory map, which it need not copy.
     if jax.default_backend() != "cpu" and jax.process_count() == 1:
         filled = bank.on_device(filled, devices.memory() // BANK_SHARE)

@@ -21,6 +21,9 @@ class Recipe:
     momentum: float = 0.0  # 0 to below 1
     augment_bank: int = 0  # augmentations of each image, computed once; 0: a fresh one at every use
     flip: bool = True  # mirrored with probability 1/2
+    rotation: float = 0.0  # limits of `augment.AUGMENTATIONS`
+    scale: float = 0.0
+    brightness: float = 0.0
     optimizer: str = "sgd"
     loss: str = "cross_entropy"  # see `losses.Loss`
 

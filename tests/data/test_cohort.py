@@ -237,3 +237,8 @@ def test_a_finding_that_no_image_has_is_refused():
     table = pd.DataFrame({"image": ["a", "b"], "labels": ["Mass", "Effusion"], "patient": ["1", "2"], "view": "PA"})
     with pytest.raises(InputError, match="no image of hernia"):
         cohort.eligible(table, tasks.multilabel("t", "t", "t", ("Mass", "Hernia")))
+
+
+def test_all_negatives_take_part():
+    everyone, drawn = (cohort.draw(table(), NF, 0, negatives).label for negatives in ("all", "auto"))
+    assert ((1 - everyone).sum(), (1 - drawn).sum()) == (240, 81)  # round(60 * 800 / 593)

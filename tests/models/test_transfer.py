@@ -96,3 +96,14 @@ def test_one_label_of_many_is_a_network_of_two_classes():
         assert logits.shape == (4, 2)
         np.testing.assert_allclose(jax.nn.softmax(logits)[:, 1], jax.nn.sigmoid(many[:, k]), atol=1e-6)
         assert transfer.layers(binary, convert(head)).keys() == transfer.layers(net, head).keys()
+
+
+def test_a_trunk_equalises_first_then_varies(complete, pixels):
+    plain, equalised = (transfer.build_transfer_model(complete, "fc6", clahe=on).trunk for on in (False, True))
+    assert plain.identity != equalised.identity
+    amounts = {"rotation": np.array([4, -7], np.float32), "brightness": np.array([0.1, -0.2], np.float32)}
+    expected = augment.vary(augment.clahe(pixels), amounts)
+    np.testing.assert_array_equal(equalised(pixels, amounts), plain(expected))
+    np.testing.assert_array_equal(equalised(pixels), plain(equalised.prepared(pixels)))
+    whole = transfer.build_transfer_model(None, "all", clahe=True).trunk
+    np.testing.assert_array_equal(whole(pixels, amounts), expected)

@@ -32,7 +32,7 @@ RUNS = {
     "control": {"control": "shuffled_labels"},
     "random": {"weights": "random"},
     "all layers": {"weights": "random", "retrain_from": "conv1"},
-    "last layer": {"retrain_from": "fc8", "augment_bank": 4, "flip": False},
+    "last layer": {"retrain_from": "fc8", "augment_bank": 4, "flip": False, "clahe": True, "rotation": 5.0},
     "some": {"train_patients": 30, "negatives": "50", "view": "PA", "task": "p_vs_np", "name": "p_vs_np"},
 }
 

@@ -14,7 +14,7 @@ from cxrjax import load_run
 from cxrjax.base import InputError
 from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
-from cxrjax.runs import trained
+from cxrjax.runs import setup, trained
 from cxrjax.storage import checkpoint
 from cxrjax.storage.store import open_store
 from cxrjax.training import seed_batches
@@ -166,3 +166,20 @@ def test_a_run_is_read_as_its_configuration_says(opened, small_run):
     assert dataclasses.asdict(opened.config) == json.loads((small_run / "config.json").read_text())
     assert {kind: set(stages) for kind, stages in opened.head(3).items()} == {"params": {"fc8"}}
     assert "load_run" in dir(cxrjax)
+
+
+def test_equalised_varied_and_oversampled_runs_score_as_they_were_scored(run_small, small_store):
+    """Equalised in training and in use; every image is in the tables once, however often it was trained on."""
+    store = open_store(small_store)
+    folder = run_small(seeds=1, clahe=True, rotation=10.0, brightness=0.2, sampling="oversample")
+    run = load_run(folder)
+    assert worst(run, store.images, store.table) < CLOSE
+    plain = run._replace(net=run.net._replace(trunk=run.net.trunk._replace(clahe=False)))
+    assert worst(plain, store.images, store.table) > CLOSE
+    trained_on = pd.read_csv(folder / "training_predictions.csv")
+    assert not trained_on["image"].duplicated().any()
+    (seed_data,) = setup.seed_data(run.config, setup.draw(run.config, store))
+    rows, uses = np.unique(seed_data.train, return_counts=True)
+    assert sorted(store.table["image"].iloc[rows]) == sorted(trained_on["image"])
+    label = trained_on.set_index("image")["label"][store.table["image"].iloc[rows]]
+    assert uses[label == 1].sum() == uses[label == 0].sum() == max(label.sum(), (1 - label).sum())

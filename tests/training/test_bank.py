@@ -123,3 +123,19 @@ def test_another_compiler_or_convolution_library_is_another_entry(noise, pipelin
     bank.build(TRUNK, counting, ROWS, bank.Slots(1), len(noise), cache)
     bank.build(TRUNK, counting, ROWS, bank.Slots(1), len(noise), cache)
     assert len(counting.rows) == 3
+
+
+def test_other_amounts_are_other_entries(noise, pipeline, tmp_path):
+    """By every digit of a limit, and the images are varied."""
+    counting, cache = Counting(pipeline), cached(tmp_path, noise)
+    limits = [(), (("rotation", 10.0),), (("rotation", 10.0000001),), (("scale", 10.0),), (("rotation", 10.0),)]
+    features = []
+    for limit in limits:
+        slots = bank.Slots(3, planning.Variation(limits=limit))
+        filled = bank.build(TRUNK, counting, ROWS, slots, len(noise), cache)
+        features.append(bank.gather(filled, ROWS, np.zeros_like(ROWS)))
+    assert len(counting.rows) == 4
+    np.testing.assert_array_equal(features[1], features[4])
+    assert np.abs(features[0] - features[1]).max() > 1
+    assert str(bank.Slots(3)) == "bank of 3"  # names folders of before
+    assert str(bank.Slots(3, planning.Variation(flip=False))) == "bank of 3, none flipped"

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from cxrjax.models import pretrained, registry, transfer
+from cxrjax.models import augment, pretrained, registry, transfer
 from cxrjax.storage import checkpoint
 from cxrjax.training import inputs, loop, seed_batches, step
 from cxrjax.training.optimizer import Recipe
@@ -132,7 +132,7 @@ def test_step_equals_pytorch():
 
     module = resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=2)
     torch_networks.load(module)
-    pixels = transfer.normalise(batch.inputs[batch.mask], model.preprocessing)
+    pixels = augment.normalise(batch.inputs[batch.mask], model.preprocessing)
     logits = module.train()(torch.from_numpy(np.moveaxis(np.asarray(pixels), -1, 1).copy()))
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(batch.label[batch.mask]))
     loss.backward()

@@ -213,3 +213,20 @@ def test_over_a_thousand_arrays_come_back_in_their_order(monkeypatch):
     )  # fmt: skip
     back = loop.Trainer.restore(trainer, loop.Progress(1, states, history).pack())
     assert [int(x[0, 0]) for x in back.states.params.values()] == list(range(1001))
+
+
+@pytest.mark.parametrize("bank", [0, 2])
+def test_varied_and_repeated_images_train_alike_alone_and_by_either_pipeline(resident, images, labels, runs, bank):
+    """Seed i of S is seed i alone, tf.data is resident; amounts and repetitions are seen by training."""
+    recipe = replace(RECIPE, augment_bank=bank, rotation=10.0, scale=0.1, brightness=0.2)
+    repeated = [run._replace(train=np.concatenate([run.train, run.train[: 5 * i]])) for i, run in enumerate(runs)]
+    together = loop.fit(Workload(NET, resident, labels, recipe), repeated)
+    alone = loop.fit(Workload(NET, resident, labels, recipe), repeated[2:])
+    same(together, alone, slice(2, 3))
+    streamed = loop.fit(Workload(NET, tf_input.TfData(images, 227), labels, recipe), repeated)
+    same(streamed, together, tolerance=0)
+    for other in (
+        loop.fit(Workload(NET, resident, labels, recipe), runs[2:]),
+        loop.fit(Workload(NET, resident, labels, replace(recipe, rotation=0.0)), repeated[2:]),
+    ):
+        assert np.abs(other.history.train_loss - alone.history.train_loss).max() > 1e-4

@@ -9,7 +9,7 @@ KEY = jax.random.key(7)
 
 
 def as_numpy(p):
-    return plan.Plan(*map(np.asarray, p))
+    return jax.tree.map(np.asarray, p)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,7 @@ def test_augmentation_depends_on_seed_epoch_and_row_alone():
 
 def test_more_padding_steps_change_nothing_else():
     short, long = (as_numpy(plan.epoch(KEY, 0, ROWS, 64, steps, 30)) for steps in (11, 15))
-    for a, b in zip(short, long, strict=True):
-        np.testing.assert_array_equal(a[short.mask], b[long.mask])
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[short.mask], b[long.mask]), short, long)
 
 
 def test_images_that_do_not_fit_are_refused():
@@ -117,15 +116,94 @@ def test_offsets_are_the_networks():
 def test_jit_and_eager_agree():
     with jax.disable_jit():
         eager = as_numpy(plan.epoch(KEY, 1, ROWS[:20], 8, 3, 30))
-    for a, b in zip(eager, as_numpy(plan.epoch(KEY, 1, ROWS[:20], 8, 3, 30)), strict=True):
-        np.testing.assert_array_equal(a, b)
+    jax.tree.map(np.testing.assert_array_equal, eager, as_numpy(plan.epoch(KEY, 1, ROWS[:20], 8, 3, 30)))
 
 
 @pytest.mark.parametrize("slots", [None, 4])
 def test_without_flip_nothing_else_changes(slots):
-    on, off = (as_numpy(plan.epoch(KEY, 1, ROWS, 64, 11, 30, slots, flip)) for flip in (True, False))
+    on, off = (as_numpy(plan.epoch(KEY, 1, ROWS, 64, 11, 30, slots, plan.Variation(flip))) for flip in (True, False))
     assert on.flip[on.mask].any()
     assert not off.flip.any()
     for name in ("index", "offset", "slot", "mask"):
         np.testing.assert_array_equal(getattr(on, name), getattr(off, name))
-    assert not as_numpy(plan.bank(ROWS, 4, 30, flip=False)).flip.any()
+    assert not as_numpy(plan.bank(ROWS, 4, 30, plan.Variation(flip=False))).flip.any()
+
+
+VARIED = plan.Variation(limits=(("rotation", 10.0), ("brightness", 0.2)))
+
+
+@pytest.mark.parametrize("slots", [None, 4])
+def test_amounts_are_uniform_within_their_limits_and_change_nothing_else(slots):
+    plain, varied = (as_numpy(plan.epoch(KEY, 1, ROWS, 64, 12, 30, slots, v)) for v in (plan.PLAIN, VARIED))
+    jax.tree.map(np.testing.assert_array_equal, plain, varied._replace(amounts={}))
+    for name, limit in VARIED.limits:
+        shares = varied.amounts[name][varied.mask] / limit
+        assert abs(np.quantile(shares, [0, 0.25, 0.5, 0.75, 1]) - [-1, -0.5, 0, 0.5, 1]).max() < 0.1
+    drawn = np.stack([varied.amounts[name][varied.mask] for name, _ in VARIED.limits])
+    assert abs(np.corrcoef(drawn)[0, 1]) < 0.15
+    alone = as_numpy(plan.epoch(KEY, 1, ROWS, 64, 12, 30, slots, plan.Variation(limits=VARIED.limits[1:])))
+    np.testing.assert_array_equal(alone.amounts["brightness"], varied.amounts["brightness"])
+
+
+def test_amounts_change_with_epoch_seed_and_image_and_are_a_banks_slots():
+    first, others = (
+        [as_numpy(plan.epoch(jax.random.key(seed), e, ROWS, 64, 12, 30, None, VARIED)) for seed, e in pairs]
+        for pairs in ([(7, 0)], [(7, 1), (8, 0)])
+    )
+    angles = [p.amounts["rotation"][p.mask][np.argsort(p.index[p.mask])] for p in first + others]
+    assert len(np.unique(angles)) > 0.99 * 3 * len(ROWS)
+    entries = as_numpy(plan.bank(ROWS, 8, 30, VARIED))
+    for name, limit in VARIED.limits:  # one in each of 8 strata
+        strata = np.floor((entries.amounts[name] / limit + 1) * 4).astype(int)
+        np.testing.assert_array_equal(np.sort(strata, axis=1), np.tile(np.arange(8), (len(ROWS), 1)))
+    p = as_numpy(plan.epoch(KEY, 2, ROWS, 64, 11, 30, 8, VARIED))
+    drawn = entries.amounts["rotation"][p.index[p.mask] - ROWS[0], p.slot[p.mask]]
+    np.testing.assert_array_equal(p.amounts["rotation"][p.mask], drawn)
+
+
+@pytest.mark.parametrize("slots", [None, 16])
+def test_a_repeated_image_has_other_augmentations_and_its_first_use_stays(slots):
+    repeated = np.concatenate([ROWS[:40], ROWS[:15], ROWS[:15], ROWS[3:4]])
+    once, often = (
+        as_numpy(plan.epoch(KEY, 4, rows, 8, 10, 30, slots, VARIED)) for rows in (ROWS[:40], repeated[::-1].copy())
+    )
+    assert sorted(often.index[often.mask]) == sorted(repeated)
+
+    def uses(p, row):
+        here = p.mask & (p.index == row)
+        drawn = np.column_stack([p.offset[here], p.flip[here], p.amounts["rotation"][here]])
+        return {tuple(values) for values in drawn}
+
+    for row in ROWS[:40]:
+        assert uses(once, row) <= uses(often, row)
+    distinct = [len(uses(often, row)) for row in ROWS[:15]]
+    assert sum(distinct) > 46 - (2 if slots is None else 12)  # two uses may draw one slot of 16
+    if slots is None:  # else amounts do not tell uses apart
+        angles, first = (list(p.amounts["rotation"][p.mask]) for p in (often, once))
+        assert sorted(first, key=angles.index) == first
+    # A use's place in the order is its own: the first 15 stand apart from their repetitions.
+    assert (np.diff(often.index[often.mask]) == 0).mean() < 0.2
+
+
+def test_padding_uses_no_row():
+    """Padding holds row 0: an image in row 0 keeps its first use."""
+    a, b = (as_numpy(plan.epoch(KEY, 0, np.arange(5, dtype=np.int32), 4, steps, 30)) for steps in (2, 9))
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(x[a.mask], y[b.mask]), a, b)
+
+
+def test_oversampling_uses_each_image_and_evens_the_classes():
+    """As imbalanced-learn's RandomOverSampler counts, but each image of the rarer class as often as any other."""
+    rng = np.random.default_rng(0)
+    for seed, (positives, negatives) in enumerate([(3, 20), (20, 3), (7, 7), (1, 50), (13, 40)]):
+        label = rng.permutation(np.repeat([1, 0], [positives, negatives])).astype(np.int32)
+        places = plan.oversample(label, seed)
+        uses = np.bincount(places, minlength=len(label))
+        most = max(positives, negatives)
+        assert np.bincount(label[places]).tolist() == [most, most]
+        np.testing.assert_array_equal(places[: len(label)], np.arange(len(label)))
+        for side in (0, 1):
+            assert np.ptp(uses[label == side]) <= 1
+        assert uses[label == (positives < negatives)].max() == -(-most // min(positives, negatives))
+    many = [tuple(plan.oversample(label, seed)) for seed in range(5)]
+    assert len(set(many)) == 5  # the rest falls to other images
+    assert many[3] == tuple(plan.oversample(label, 3))
