@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import importlib
 import logging
+import math
 import os
 import re
 import signal
@@ -186,6 +187,9 @@ def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, 
         flags.DEFINE_integer(name, default, text, rules.get("lower"), rules.get("upper"), flag_values=values)
     elif isinstance(default, float) or rules.get("kind") is float:
         flags.DEFINE_float(name, default, text, rules.get("lower"), rules.get("upper"), flag_values=values)
+        # NaN is within any bounds.
+        finite = "must be a finite number"
+        flags.register_validator(name, lambda x: x is None or math.isfinite(x), finite, flag_values=values)
     else:
         flags.DEFINE_string(name, default, text, flag_values=values)
 

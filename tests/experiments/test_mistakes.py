@@ -36,6 +36,7 @@ MISTAKES = [
     ),
     ("chestxray14", f"{_FAST} --sampling=oversample", "--sampling=oversample: chestxray14 takes all labelled images"),
     ("p_vs_nf", f"{_FAST} --rotation=181", "rotation"),
+    ("p_vs_nf", f"{_FAST} --rotation=nan", "--rotation=nan: must be a finite number"),
     ("p_vs_nf", f"{_FAST} --external_dir=nowhere", "nowhere does not exist"),
     ("p_vs_nf", f"{_FAST} --retrain_from=conv1 --augment_bank=1", "needs a frozen trunk"),
     ("p_vs_nf", f"{_FAST} --model=vgg19", "model must be one of alexnet, alexnet-caffe, "),
