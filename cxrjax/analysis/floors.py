@@ -22,6 +22,8 @@ from cxrjax.metrics import registry, resampled_t
 
 TRAINED = ("shuffled_labels", "random_trunk")  # arms that --floors trains
 _NAMED, _MEASURED = ("view", "sex"), ("age", "followup")
+_METADATA = {"film": ("view", "sex", "age"), "metadata": ("view", "sex", "age", "followup")}  # what a film shows; all
+_ENOUGH = 10  # runs, as the poster's; see `claim`
 _TESTED = ("difference", "difference_low", "difference_high", "p")
 
 
@@ -39,25 +41,42 @@ def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFram
       ValueError: an arm has other seeds than the run.
     """
     floors: dict[str, tuple[pd.DataFrame | None, str]] = {"majority": (majority(tables), code("majority_of_training"))}
-    used = informative(tables.images)
-    floors["metadata"] = (
-        (metadata(tables, used), code("metadata", used=",".join(used))) if used else (None, code("no_metadata"))
-    )
+    varying = informative(tables.images)
+    for name, allowed in _METADATA.items():
+        used = [column for column in varying if column in allowed]
+        note = code("metadata", used=",".join(used)) if used else code(f"no_{name}")
+        floors[name] = metadata(tables, used) if used else None, note
     for name in TRAINED:
         floors[name] = (arms[name].predictions, "") if name in arms else (None, code("not_trained"))
     sizes = (tables.seeds["n_train"].mean(), tables.seeds["n_val"].mean())
-    of_network = {"floor": "network", "available": True, "note": "", "beaten": None}
+    of_network = {"floor": "network", "available": True, "note": "", "beaten": None, "claim": ""}
     rows: list[dict[str, object]] = [of_network | _spread(network)]
     for name, (predictions, note) in floors.items():
-        row = {"floor": name, "available": predictions is not None, "note": note, "beaten": None, "undefined": ""}
+        row = {"floor": name, "available": predictions is not None, "note": note, "beaten": None, "claim": ""}
+        row["undefined"] = ""
         if predictions is not None:
             row |= _beside(network, _of_seeds(predictions, name, network.index), *sizes)
         rows.append(row)
     names = registry.shown_in(registry.FLOORS)
     columns = [name + end for name in names for end in ("", "_sd")]
     columns += [f"{name}_{end}" for name in names for end in _TESTED]
-    every = ["floor", "available", "note", *columns, "beaten", "undefined"]
+    every = ["floor", "available", "note", *columns, "beaten", "claim", "undefined"]
     return pd.DataFrame(rows, columns=every).astype({"beaten": object})
+
+
+def claim(test: resampled_t.Comparison, runs: int, n_train: float, n_val: float) -> str:
+    """What the interval of network minus floor supports.
+
+    Returns:
+      better, worse; undecided: the interval holds 0; few_runs: so it does, but that of ten runs with the same spread
+      and mean would not; "": there is no interval.
+    """
+    if np.isnan(test.low):
+        return ""
+    if test.low > 0 or test.high < 0:
+        return "better" if test.low > 0 else "worse"
+    now, then = (resampled_t.half_width(n, n_train, n_val) for n in (runs, max(runs, _ENOUGH)))
+    return "few_runs" if abs(test.difference) > (test.high - test.low) / 2 * then / now else "undecided"
 
 
 def _of_seeds(predictions: pd.DataFrame, name: str, seeds: pd.Index) -> pd.DataFrame:
@@ -79,18 +98,20 @@ def _spread(seeds: pd.DataFrame) -> dict[str, object]:
 
 
 def _beside(network: pd.DataFrame, floor: pd.DataFrame, n_train: float, n_val: float) -> dict[str, object]:
-    """A floor's row: its metrics, network minus floor, and whether the network is above it beyond chance."""
+    """A floor's row: its metrics, network minus floor, and what is to be said of that."""
     row = _spread(floor)
     why = [str(row["undefined"])]
-    above: dict[str, bool | None] = {}
+    claims = {}
     for name in registry.shown_in(registry.FLOORS):
         test = resampled_t.compare_runs(floor[name].to_numpy(), network[name].to_numpy(), n_train, n_val)
         values = (test.difference, test.low, test.high, test.p)
         row |= {f"{name}_{end}": value for end, value in zip(_TESTED, values, strict=True)}
         why.append(codes.tag(test.reason, metric=f"{name}_difference"))
-        above[name] = None if np.isnan(test.low) else test.low > 0
-    beaten = above["accuracy"] if floor["auroc"].isna().all() else above["auroc"]
-    return row | {"beaten": beaten, "undefined": codes.join(why)}
+        runs = int((network[name] - floor[name]).notna().sum())
+        claims[name] = claim(test, runs, n_train, n_val)
+    supported = claims["accuracy" if floor["auroc"].isna().all() else "auroc"]
+    beaten = supported == "better" if supported else None
+    return row | {"beaten": beaten, "claim": supported, "undefined": codes.join(why)}
 
 
 def majority(tables: RunTables) -> pd.DataFrame:

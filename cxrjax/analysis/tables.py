@@ -64,11 +64,12 @@ class Analysis(NamedTuple):
         registered metric: mean, sd, low, high over seeds (Nadeau & Bengio; low and high for internal alone), pooled
         over all seeds' scores with pooled_low and pooled_high (by resampling patients), undefined (codes of why one of
         these is NaN, and in how many seeds the metric is, which mean and sd leave out; or "").
-      floors: What the network must beat on the same splits, a row each: floor (network, majority, metadata,
-        shuffled_labels, random_trunk), available (bool), note (code of why not, or of what it used); of each metric of
-        `registry.FLOORS` the mean, _sd, and of network minus floor _difference, _difference_low, _difference_high, _p;
-        beaten (bool: of AUROC, or of accuracy where the floor has no AUROC, the interval lies above 0; None where there
-        is no interval); undefined (codes of why one is NaN, each with its metric, or ""). The network has no difference
+      floors: What the network must beat on the same splits, a row each: floor (network, majority, film: view, sex and
+        age, metadata: these and the follow-up number, shuffled_labels, random_trunk), available (bool), note (code of
+        why not, or of what it used); of each metric of `registry.FLOORS` the mean, _sd, and of network minus floor
+        _difference, _difference_low, _difference_high, _p; beaten (bool: of AUROC, or of accuracy where the floor has
+        no AUROC, the interval lies above 0; None where there is no interval); claim (what that interval supports, see
+        `floors.claim`); undefined (codes of why one is NaN, each with its metric, or ""). The network has no difference
         from itself, and what is not available no number.
       leakage: --split_by=both: metric (contaminated_share and those of `registry.MAIN`), patient, image (means of the
         two splits), difference (image - patient), low, high, p, undefined (codes of why one is NaN, or "").
@@ -131,7 +132,7 @@ TABLES = {  # field of `RunTables` or `Analysis` -> its file
     "external_seeds": Table("external", "seed n"),
     "test_seeds": Table("test", "seed n"),
     "metrics": Table("metrics", "data* rule* metric* mean sd low high pooled pooled_low pooled_high undefined*"),
-    "floors": Table("floors", "floor* available note* beaten undefined*"),
+    "floors": Table("floors", "floor* available note* beaten claim* undefined*"),
     "leakage": Table("leakage", "metric* patient image difference low high p undefined*"),
     "subgroups": Table("subgroups", "variable* group* images patients positives small undefined*"),
     "operating": Table("operating", "data* seed threshold true_pos false_pos false_neg true_neg"),

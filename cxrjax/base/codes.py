@@ -47,6 +47,7 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "majority_of_training": (),  # the more frequent class of each seed's training images
     "metadata": ("used",),  # of view, sex, age, followup: those that vary, parted by commas
     "no_metadata": (),  # the source tells no view, age, sex or follow-up number that varies
+    "no_film": (),  # the source tells no view, age or sex that varies
     "not_trained": (),  # --floors trains it
     # Notes of a run.
     "shuffled_labels": (),  # a control: only chance and mistakes can be found

@@ -270,9 +270,11 @@ def _elsewhere(summary: dict[str, Any]) -> str:
 
 
 def _floor(summary: dict[str, Any]) -> str:
-    """What view, age, sex and follow-up number alone reach; empty where they are not known."""
-    floor = summary["floors"]["metadata"]
-    return f" (metadata alone {decimal(floor['auroc'])})" if floor["available"] else ""
+    """What view, sex and age alone reach, and with the follow-up number; empty where they are not known."""
+    names = {"film": "view, sex, age alone", "metadata": "all metadata"}
+    floors = {title: summary["floors"].get(name, {}) for name, title in names.items()}
+    reached = [f"{title} {decimal(floor['auroc'])}" for title, floor in floors.items() if floor.get("available")]
+    return f" ({', '.join(reached)})" if reached else ""
 
 
 def decimal(value: float | None) -> str:

@@ -21,7 +21,7 @@ def test_every_promised_column_is_there(analysed):
         "metrics": "data rule metric mean sd low high pooled pooled_low pooled_high undefined",
         "floors": "floor available note accuracy accuracy_sd auroc auroc_sd accuracy_difference "
         "accuracy_difference_low accuracy_difference_high accuracy_p auroc_difference auroc_difference_low "
-        "auroc_difference_high auroc_p beaten undefined",
+        "auroc_difference_high auroc_p beaten claim undefined",
         "leakage": "metric patient image difference low high p undefined",
         "subgroups": "variable group images patients positives small accuracy accuracy_low accuracy_high sensitivity "
         "sensitivity_low sensitivity_high specificity specificity_low specificity_high auroc auroc_low auroc_high "
@@ -98,7 +98,7 @@ def test_a_run_with_nothing_beside_it():
     found = analyse.analyse(config, tables, arms)
     assert found.external_seeds is None and found.leakage is None
     assert set(found.metrics["data"]) == set(found.operating["data"]) == set(found.calibration["data"]) == {"internal"}
-    assert list(found.floors["available"]) == [True, True, True, False, False]
+    assert list(found.floors["available"]) == [True, True, True, True, False, False]
 
 
 def test_one_seed_has_metrics_but_nothing_over_seeds():
@@ -186,7 +186,7 @@ def test_every_nan_has_its_reason(case, kept):
         for columns, reason in (([name, f"{name}_sd"], name), ([f"{name}_difference_low"], f"{name}_difference")):
             for row in rows[rows["floor"] != "network"].to_dict("records"):
                 assert not np.isnan([row[column] for column in columns]).any() or f"metric={reason}" in row["undefined"]
-    assert set(analysis.floors[~analysis.floors["available"]]["note"]) <= {"no_metadata", "not_trained"}
+    assert set(analysis.floors[~analysis.floors["available"]]["note"]) <= {"no_metadata", "no_film", "not_trained"}
     leakage = analysis.leakage.set_index("metric")
     assert (leakage["undefined"] != "")[leakage.isna().any(axis=1)].all()
     assert leakage.loc["contaminated_share", "undefined"] == "unknown_patients; follows_from_splits"

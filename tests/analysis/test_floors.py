@@ -40,9 +40,52 @@ def network(tables):
 
 
 def test_rows_and_what_they_used(analysed):
-    assert list(analysed.floors["floor"]) == ["network", "majority", "metadata", "shuffled_labels", "random_trunk"]
+    assert list(analysed.floors["floor"]) == [
+        "network", "majority", "film", "metadata", "shuffled_labels", "random_trunk",
+    ]  # fmt: skip
     assert analysed.floors["available"].all()
     assert row_of(analysed.floors, "metadata")["note"] == "metadata used=view,sex,age,followup"
+    assert row_of(analysed.floors, "film")["note"] == "metadata used=view,sex,age"
+
+
+def test_what_a_film_shows_has_no_follow_up_number(case):
+    """Which alone tells the class here."""
+    label = case.tables.images["labels"].str.contains("Pneumonia")
+    tables = case.tables._replace(images=case.tables.images.assign(**BARE | {"view": "PA", "followup": 9 * label}))
+    table = floors.table(tables, {}, network(tables))
+    assert row_of(table, "metadata")["auroc"] > 0.99
+    assert row_of(table, "film")["note"] == "no_film" and not row_of(table, "film")["available"]
+    mixed = tables._replace(images=tables.images.assign(view=np.where(tables.images.index % 2, "AP", "PA")))
+    assert row_of(floors.table(mixed, {}, network(mixed)), "film")["auroc"] < 0.7
+
+
+@pytest.mark.parametrize(
+    ("differences", "claim"),
+    [
+        ([0.2, 0.21, 0.22, 0.19], "better"),
+        ([-0.2, -0.21, -0.22, -0.19], "worse"),
+        ([0.2, 0.05, 0.12], "few_runs"),  # ± 0.25, of ten runs ± 0.10
+        ([-0.2, -0.05, -0.12], "few_runs"),
+        ([0.2, -0.2, 0.02], "undecided"),
+        ([0.01, -0.01, 0.02, 0.0, 0.01, -0.02, 0.0, 0.0, 0.01, -0.01, 0.02, 0.01], "undecided"),
+        ([0.2], ""),
+        ([0.2, 0.2], ""),
+    ],
+)
+def test_the_claim_is_what_the_interval_supports(differences, claim):
+    test = resampled_t.compare_runs(np.zeros(len(differences)), np.array(differences), 400, 100)
+    assert floors.claim(test, len(differences), 400, 100) == claim
+
+
+def test_few_runs_would_be_enough_as_ten_of_the_same_spread():
+    """Ten runs of the same mean and SD have an interval that leaves out 0, which the formula foretells to its end."""
+    few, runs = np.array([0.2, 0.05, 0.12]), 10
+    many = np.resize([-1.0, 1.0], runs)
+    many = few.mean() + many / many.std(ddof=1) * few.std(ddof=1)
+    three, ten = (resampled_t.compare_runs(np.zeros(len(x)), x, 400, 100) for x in (few, many))
+    ratio = resampled_t.half_width(10, 400, 100) / resampled_t.half_width(3, 400, 100)
+    assert ten.high - ten.low == pytest.approx((three.high - three.low) * ratio)
+    assert three.low < 0 < ten.low
 
 
 def test_an_arm_stands_beside_the_network_by_the_corrected_t(case, analysed):
@@ -134,7 +177,7 @@ def test_a_source_that_tells_nothing_has_no_metadata():
 
 def test_what_was_not_trained_is_not_available(case):
     found = floors.table(case.tables, {"random_trunk": case.arms["random_trunk"]}, network(case.tables))
-    assert list(found["available"]) == [True, True, True, False, True]
+    assert list(found["available"]) == [True, True, True, True, False, True]
     assert row_of(found, "shuffled_labels")["note"] == "not_trained"
 
 

@@ -139,7 +139,7 @@ def test_alternative_texts_tell_the_numbers(pictures):
     auroc = found.metrics.query("data == 'internal' and rule == 'fixed' and metric == 'auroc'").iloc[0]
     assert f"validation: AUROC {auroc['mean']:.3f} ± {auroc['sd']:.3f}; external: AUROC" in pictures["roc"].alt
     metadata = found.floors.set_index("floor").loc["metadata"]
-    assert f"metadata alone {metadata['auroc']:.3f}" in pictures["floors"].alt
+    assert f"all metadata {metadata['auroc']:.3f}" in pictures["floors"].alt
     assert "train" not in pictures["flow"].alt.replace("training", "")
     assert all(len(picture.alt) > 60 for picture in pictures.values())
 

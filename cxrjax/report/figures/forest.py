@@ -78,7 +78,7 @@ def floors(table: pd.DataFrame, network: dict[Any, dict[Any, float]], t: Languag
     """
     table = table[table["available"].astype(bool)]
     height = len(table) * ROW
-    figure = figures.canvas(2 * height + 1.46, left=1.2, right=0.85)
+    figure = figures.canvas(2 * height + 1.46, left=1.45, right=0.85)
     figure.subplots_adjust(hspace=0.62 / height)
     texts = []
     for place, (name, title) in enumerate((("auroc", "AUROC"), ("accuracy", t("Accuracy (%)"))), 1):

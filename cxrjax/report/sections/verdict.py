@@ -1,0 +1,152 @@
+"""The answer in a few sentences: the report's first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from cxrjax.analysis.tables import Results
+from cxrjax.base import codes
+from cxrjax.base.tasks import Published
+from cxrjax.metrics import registry
+from cxrjax.report import rows
+from cxrjax.report.language import DASH, Language
+
+_FIRST = ("film", "metadata", "majority")  # the first sentence has the first of these floors that there is
+_TWO_DIGITS = 0.005  # ends of an interval nearer to 0 have three
+
+
+def verdict(results: Results, t: Language) -> str:
+    """What the network reaches, beside what a film's view, sex and age alone do, in the words that the interval allows.
+
+    Then the follow-up number, other floors, and accuracy beside the published one.
+    """
+    network, *others = results.analysis.floors.to_dict("records")
+    floors = {row["floor"]: row for row in others if row["available"]}
+    first = next((name for name in _FIRST if name in floors), "")
+    begun = "" if not math.isnan(network["auroc"]) else t("AUROC is undefined in these images")
+    sentences = [_context(results, begun or _first(results, network, floors.pop(first, None), floors, t), t)]
+    if first == "film" and (row := floors.pop("metadata", None)) and "followup" in _used(row):
+        values = {"value": _two(row["auroc"], t), "claim": _claim(row, results, t)}
+        sentences.append(t("With the follow-up number, which no film shows, they reach %(value)s; %(claim)s", **values))
+    sentences += [_beside(row, results, t) for row in floors.values() if row["claim"] not in ("better", "")]
+    if names := [_name(row, t) for row in floors.values() if row["claim"] == "better" and row["floor"] != "majority"]:
+        sentences.append(t("It is better than %(floors)s, too", floors=t.listed(names)))
+    return " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in [*sentences, _accuracy(results, t)])
+
+
+def _context(results: Results, sentence: str, t: Language) -> str:
+    """What must be known of the run before the sentence is read."""
+    if results.config.control == "shuffled_labels":
+        sentence = t("as a control, trained on shuffled labels: %(values)s", values=sentence)
+    if results.config.data_dir is None:
+        sentence = t("on drawn phantoms, not on patients: %(values)s", values=sentence)
+    return sentence
+
+
+def _first(
+    results: Results, network: dict[Any, Any], floor: dict[Any, Any] | None, others: dict[str, Any], t: Language
+) -> str:
+    """AUROC and the floor that counts most; chance where that one is not beaten, but chance is."""
+    estimate, runs = rows.estimates(results)["auroc"], len(results.analysis.seeds)
+    sentence = t.plural(
+        "AUROC %(auroc)s in %(n)s run", "AUROC %(auroc)s (mean of %(n)s runs)", runs, auroc=_two(network["auroc"], t)
+    )
+    if floor is None or not floor["claim"]:
+        low, high = (
+            _two(estimate[end], t) for end in (("pooled_low", "pooled_high") if runs == 1 else ("low", "high"))
+        )
+        if (ends := t.interval(low, high)) != DASH:
+            sentence += t(", 95 %% interval %(ends)s", ends=ends)
+    if floor is None:
+        return sentence
+    parts = [sentence, _reaches(floor, t), _claim(floor, results, t)]
+    chance = others.get("majority")
+    if floor["claim"] != "better" and chance and chance["claim"] == "better":
+        parts.append(t("better than chance, though: by %(difference)s", difference=_difference(chance, "auroc", t)))
+    return "; ".join(parts)
+
+
+def _reaches(row: dict[Any, Any], t: Language) -> str:
+    if not (used := _used(row)):
+        return t("%(floor)s reaches %(value)s", floor=_name(row, t), value=_two(row["auroc"], t))
+    names = t.listed([t.word("name", name) for name in used])
+    return t.plural(
+        "%(floor)s alone reaches %(value)s", "%(floor)s alone reach %(value)s", len(used), floor=names,
+        value=_two(row["auroc"], t),
+    )  # fmt: skip
+
+
+def _beside(row: dict[Any, Any], results: Results, t: Language) -> str:
+    """A floor of which no more can be said than this."""
+    metric = _metric(row)
+    value = t.share(row[metric]) if metric == "accuracy" else _two(row[metric], t)
+    return f"{_name(row, t)} ({t(registry.METRICS[metric].label)} {value}): {_claim(row, results, t)}"
+
+
+def _claim(row: dict[Any, Any], results: Results, t: Language) -> str:
+    """What the interval of network minus floor supports."""
+    metric = _metric(row)
+    worse = row["claim"] == "worse"
+    return t.word(
+        "claim", row["claim"] or "none", runs=t.count(len(results.analysis.seeds)),
+        difference=_difference(row, metric, t, signed=row["claim"] not in ("better", "worse"), turned=worse),
+    )  # fmt: skip
+
+
+def _difference(row: dict[Any, Any], metric: str, t: Language, signed: bool = False, turned: bool = False) -> str:
+    """`0.25 (95 % interval 0.18 to 0.32)`; turned: floor minus network."""
+    value, low, high = (row[f"{metric}_difference{end}"] for end in ("", "_low", "_high"))
+    if turned:
+        value, low, high = -value, -high, -low
+    scale, digits = (100, 1) if metric == "accuracy" else (1, 2)
+    ends = [abs(end) for end in (low, high) if not math.isnan(end)]
+    digits += metric != "accuracy" and any(end < _TWO_DIGITS for end in ends)
+    written = [(t.signed if signed else t.number)(scale * x, digits) for x in (value, low, high)]
+    if not ends:
+        return written[0]
+    return t("%(value)s (95 %% interval %(low)s to %(high)s)", value=written[0], low=written[1], high=written[2])
+
+
+def _metric(row: dict[Any, Any]) -> str:
+    return "accuracy" if math.isnan(row["auroc"]) else "auroc"
+
+
+def _used(row: dict[Any, Any]) -> list[str]:
+    """Of view, sex, age and followup those that the floor has."""
+    return [name for _, values in codes.parse(row["note"]) for name in values.get("used", "").split(",") if name]
+
+
+def _two(value: float, t: Language) -> str:
+    return t.number(value, 2)
+
+
+def _name(row: dict[Any, Any], t: Language) -> str:
+    return t.word("verdict_floor", row["floor"])
+
+
+def _accuracy(results: Results, t: Language) -> str:
+    """How many images are called rightly, with its interval, and the published number."""
+    row = rows.estimates(results)["accuracy"]
+    runs, published = len(results.analysis.seeds), results.task.published
+    low, high = ("pooled_low", "pooled_high") if runs == 1 else ("low", "high")
+    sentence = t(
+        "at a threshold of %(half)s it calls %(accuracy)s of the validation images rightly (95 %% interval %(low)s to "
+        "%(high)s)",
+        half=t.number(0.5, 1), accuracy=t.share(row["mean"]), low=t.percent(row[low]), high=t.percent(row[high]),
+    )  # fmt: skip
+    comparable = published and {"accuracy", "accuracy_sd"} <= set(published.percent)
+    return f"{sentence}, {_place(published, row, t)}" if published and comparable else sentence
+
+
+def _place(published: Published, row: Mapping[Any, Any], t: Language) -> str:
+    """Where the published mean lies as seen from the interval."""
+    accuracy, sd = published.percent["accuracy"], published.percent["accuracy_sd"]
+    if row["high"] * 100 < accuracy:
+        place = "below"
+    elif row["low"] * 100 > accuracy:
+        place = "above"
+    else:
+        place = "unknown" if math.isnan(row["low"]) else "near"
+    return t.word("published", place, accuracy=t.count(accuracy), sd=t.count(sd))
