@@ -65,7 +65,7 @@ def test_the_answer_has_the_mean_of_what_is_defined(results):
     sentence = findings.verdict(results, ENGLISH)
     assert sentence.startswith(f"AUROC {np.mean(aurocs):.2f}, mean of 2 findings and 3 runs (95 % interval ")
     assert f"CheXNet {(0.768 + 0.7345) / 2:.2f} (split: random, by patient)" in sentence
-    assert "metadata alone" in sentence and sentence.endswith("hence not in the means: hernia.")
+    assert "all metadata" in sentence and sentence.endswith("hence not in the means: hernia.")
 
 
 def test_an_undefined_finding_has_a_reason_and_no_number(drawn):
