@@ -78,7 +78,7 @@ def _of_split(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFram
     if config.match:
         pairs = int((seeds["n_train"] + seeds["n_val"]).iloc[0]) // 2
         codes.append(code("matched", used=config.match, n=pairs, of=data["present"][question(config).positive.name]))
-    if not config.train_patients:
+    if not config.train_patients and config.labels_for == "both":  # else training has lost images
         images, val = (seeds[["n_train", "n_val"]].sum(axis=1).mean(), seeds["n_val"].mean())
         wanted = config.val_fraction * images
         if abs(val - wanted) > max(_FAR_OFF * wanted, _FAR_OFF_IMAGES):

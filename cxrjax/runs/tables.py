@@ -163,7 +163,7 @@ def flow(config: ExperimentConfig, about: About, table: pd.DataFrame, cohorts: C
     downloaded), unreadable, unlabelled, other_view (than --view), other_class (neither positive nor negative in the
     task: NP with findings where the negatives are NF), eligible, held_out (of the patients of --test), unmatched (left
     over by --match), not_drawn (negatives left over by the draw), drawn, train_excluded (of patients whom
-    --train_patients leaves out), train, val. From unmatched on means over runs.
+    --train_patients leaves out, or that --labels put in no class), train, val. From unmatched on means over runs.
 
     Images, positives and negatives of a stage are those of the stage before less the excluded between them; train and
     val are drawn less train_excluded. Patients do not add up: one may be in several. NaN is what a source does not say:
