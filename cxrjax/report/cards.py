@@ -13,22 +13,23 @@ from typing import Any
 import pandas as pd
 
 from cxrjax.analysis import map_tests, scores, subgroups
-from cxrjax.analysis.tables import Results, RunTables
+from cxrjax.analysis.tables import FindingsResults, Results, RunTables
+from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line, program, run_path
-from cxrjax.base.tasks import LabelClass
+from cxrjax.base.tasks import LabelClass, Task
 from cxrjax.report import pages, rows
 from cxrjax.report.figures.scores import stages_shown
 from cxrjax.report.language import DASH, ENGLISH, note
 from cxrjax.report.rows import CARD
-from cxrjax.report.sections import dreams
+from cxrjax.report.sections import dreams, findings
 
 
-def model_card(results: Results) -> str:
+def model_card(results: Results | FindingsResults) -> str:
     """The run's `model_card.md`."""
     return pages.markdown("model_card.md.jinja", _facts(results))
 
 
-def claim(results: Results) -> str:
+def claim(results: Results | FindingsResults) -> str:
     """The run's `claim_2024.md`: each item once, with a status of `reported`, `partly`, `a person must fill in` or
     `not applicable`."""
     return pages.markdown("claim_2024.md.jinja", _facts(results))
@@ -43,8 +44,9 @@ def loading(config: ExperimentConfig, source: int) -> str:
     )
 
 
-def _facts(results: Results) -> dict[str, Any]:
+def _facts(of_run: Results | FindingsResults) -> dict[str, Any]:
     """What both templates draw on; numbers are text already."""
+    results = _as_one(of_run) if isinstance(of_run, FindingsResults) else of_run
     config, tables, analysis, task = results.config, results.tables, results.analysis, results.task
     contaminated = tables.seeds["contaminated_share"].mean()  # NaN where patients are unknown
     known_patients = not results.summary["data"]["patients_unknown"]
@@ -52,7 +54,12 @@ def _facts(results: Results) -> dict[str, Any]:
     return results._asdict() | {
         "results": results,
         "task": task,
-        "rules": {side.name: rule_in_words(side) for side in (task.positive, task.negative)},
+        "findings": findings.table(of_run, CARD.t) if isinstance(of_run, FindingsResults) else [],
+        "mean_auroc": mean_auroc(of_run) if isinstance(of_run, FindingsResults) else DASH,
+        "classes": classes(task),
+        "outputs": outputs(config),
+        "draw": draw(config),
+        "loss": loss(config),
         "command": command_line(config),
         "loading": loading(config, results.environment["network"]["source"]),
         "predict": program("predict"),
@@ -75,6 +82,72 @@ def _facts(results: Results) -> dict[str, Any]:
         "dreams": [] if results.dreams is None else dreams.rows(results.dreams),
         "verdicts": [] if results.maps is None else map_tests.verdicts(results.maps.focus),
     }
+
+
+def _as_one(results: FindingsResults) -> Results:
+    """What its findings share as if it asked one question: whether any of them is present."""
+    first, each = results.findings[0], [of_finding.tables for of_finding in results.findings]
+    sides = {
+        name: pd.concat([getattr(tables, name) for tables in each])
+        .groupby(["seed", "image", "patient"], as_index=False, sort=False)
+        .max()
+        for name in ("training", "predictions")
+    }
+    images = pd.concat([tables.images for tables in each]).drop_duplicates("image")
+    positives = {
+        f"positives_{side}": first.tables.seeds["seed"].map(sides[name].groupby("seed")["label"].sum())
+        for side, name in (("train", "training"), ("val", "predictions"))
+    }
+    seeds = first.tables.seeds.assign(**positives)
+    tables = first.tables._replace(**sides, images=images, seeds=seeds, flow=results.flow)
+    return first._replace(config=results.config, summary=results.summary, tables=tables)
+
+
+def mean_auroc(results: FindingsResults) -> str:
+    """AUROC averaged over the findings, mean ± SD over runs, with its interval."""
+    mean = findings.table(results, CARD.t)[0]
+    ends = CARD.interval("auroc", mean["low"], mean["high"])
+    return CARD.mean_sd("auroc", mean["auroc"], mean["sd"]) + ("" if ends == DASH else f" ({ends})")
+
+
+def classes(task: Task) -> pages.Markup:
+    """Which images are positive and which negative."""
+    if task.is_multilabel:
+        return pages.Markup(
+            "of each finding, positive where the label names it, negative where the label is there and does not"
+        )
+    positive, negative = rule_in_words(task.positive), rule_in_words(task.negative)
+    return pages.Markup(f"positive where the label {positive}; negative where it {negative}")
+
+
+def outputs(config: ExperimentConfig) -> str:
+    """What the last layer gives."""
+    task = tasks.get(config.task)
+    if not task.is_multilabel:
+        return "two outputs and softmax"
+    of_finding = f", of which that of {config.finding} is meant here" if config.finding else ""
+    return f"{task.outputs} outputs, each with a sigmoid{of_finding}"
+
+
+def draw(config: ExperimentConfig) -> str:
+    """Which of the images of the classes take part."""
+    task = tasks.get(config.task)
+    if task.is_multilabel:
+        return "all images with a label, the same in each run"
+    if config.match:
+        return f"as many positives as negatives of each stratum of {config.match}, drawn anew for each run"
+    negatives = f"{config.negatives} negatives"
+    if config.negatives == "auto":
+        negatives = "as many negatives as keep the ratio {} to {}, at most all".format(*task.negatives_per_positives)
+    return f"all positives, and {negatives}, drawn anew for each run"
+
+
+def loss(config: ExperimentConfig) -> str:
+    """What training descends."""
+    weights = {"class_weights": ", the rarer class weighing more", "w_cel": ", weighed by the classes of each batch"}
+    is_multilabel = tasks.get(config.task).is_multilabel
+    entropy = "binary cross-entropy, summed over the findings" if is_multilabel else "cross-entropy"
+    return entropy + weights.get(config.loss, "")
 
 
 def _named(floors: list[dict[Any, Any]], *outcomes: str) -> list[str]:

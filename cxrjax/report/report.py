@@ -46,8 +46,6 @@ def write_pages(folder: Path, results: Results | FindingsResults) -> None:
         files.write_text(folder / "figures" / f"{name}.svg", figure.svg)
     files.write_bytes(folder / "learning_curve.png", drawn["learning_curve"].png)
     files.write_text(folder / "report.html", html(results, drawn, t))
-    if isinstance(results, FindingsResults):
-        return
     files.write_text(folder / "model_card.md", cards.model_card(results))
     files.write_text(folder / "claim_2024.md", cards.claim(results))
 

@@ -9,10 +9,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from cxrjax.base import tasks
-from cxrjax.report import figures, report, sections
+from cxrjax.report import cards, report, sections
+from cxrjax.report.figures import Drawn
 from cxrjax.report.language import ENGLISH, language
 from cxrjax.report.sections import findings
 from tests.report import findings_case
+from tests.report.test_cards import items, table_shapes
 from tests.report.test_figures import texts_drawn
 from tests.report.test_report import Page
 
@@ -23,37 +25,37 @@ def results():
 
 
 @pytest.fixture(scope="module", params=["en", "es"])
-def drawn(request, results):
-    """Language, figures and page of one language."""
+def page(request, results):
+    """Language and page without figures."""
     t = language(request.param)
-    found = results._replace(config=dataclasses.replace(results.config, lang=request.param))
-    pictures = sections.draw_all(found, t)
-    saved = {name: figures.save(name, picture) for name, picture in pictures.items()}
-    return t, pictures, saved, Page(report.html(found, saved, t))
+    return t, Page(report.html(results._replace(config=dataclasses.replace(results.config, lang=t.code)), {}, t))
 
 
-def test_the_page_has_its_sections_figures_and_links(drawn):
-    t, pictures, _, page = drawn
-    assert [a["id"] for a in page.all("h2")][1:] == [
+def test_the_page_has_its_sections_and_links(page):
+    t, text = page
+    assert [a["id"] for a in text.all("h2")][1:] == [
         "findings", "thresholds", "small", "together", "flow", "learning", "reproduce", "sources", "limits",
     ]  # fmt: skip
-    assert set(pictures) == {"aurocs", "roc", "calibration", "together", "flow", "learning_curve"}
-    links = {a["href"] for a in page.all("a") if a["href"].startswith("findings/")}
+    links = {a["href"] for a in text.all("a") if a["href"].startswith("findings/")}
     assert links == {f"findings/{name}/report.html" for name in findings_case.FINDINGS}
-    assert page.all("html") == [{"lang": t.code}] and not page.all("script", "link", "iframe")
-    assert "script-src 'none'" in page.all("meta")[1]["content"]
-    assert all(a.get("scope") in ("row", "col") for a in page.all("th"))
+    assert text.all("html") == [{"lang": t.code}] and not text.all("script", "link", "iframe")
+    assert "script-src 'none'" in text.all("meta")[1]["content"]
+    assert all(a.get("scope") in ("row", "col") for a in text.all("th"))
 
 
-def test_no_word_of_a_figure_is_cut_or_lies_on_another(drawn, monkeypatch):
-    for name, picture in drawn[1].items():
+def test_figures_are_in_the_page_and_no_word_of_them_is_cut_or_lies_on_another(results, monkeypatch):
+    """In Spanish, whose words are longer."""
+    t = language("es")
+    pictures = sections.draw_all(results, t)
+    page = Page(report.html(results, {name: Drawn(b"", "", "<svg></svg>", x.alt) for name, x in pictures.items()}, t))
+    shown = [a["id"].removeprefix("figure-") for a in page.all("figure")]
+    assert shown == ["aurocs", "roc", "calibration", "together", "learning_curve"] and {*shown, "flow"} == set(pictures)
+    for name, picture in pictures.items():
         boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(picture.figure, monkeypatch)]
         for i, (text, box) in enumerate(boxes):
             edge = picture.figure.bbox
-            assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= edge.width + 1 and box.y1 <= edge.height + 1, (
-                name,
-                text,
-            )
+            inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= edge.width + 1 and box.y1 <= edge.height + 1
+            assert inside, (name, text)
             covered = [other for other, near in boxes[i + 1 :] if box.padded(-2).overlaps(near.padded(-2))]
             assert not covered, (name, text, covered)
 
@@ -68,9 +70,8 @@ def test_the_answer_has_the_mean_of_what_is_defined(results):
     assert "all metadata" in sentence and sentence.endswith("hence not in the means: hernia.")
 
 
-def test_an_undefined_finding_has_a_reason_and_no_number(drawn):
-    t, *_, page = drawn
-    text = " ".join(page.text.split())
+def test_an_undefined_finding_has_a_reason_and_no_number(page):
+    t, text = page[0], " ".join(page[1].text.split())
     reason = {"en": "Hernia: no positive image", "es": "Hernia: ninguna imagen positiva"}[t.code]
     assert reason in text and "no_positive_image" not in text
     assert re.search(rf"Hernia {t('undefined')} –", text)
@@ -112,8 +113,27 @@ def test_a_finding_s_page_leads_back(results):
 
 def test_files(results, tmp_path, monkeypatch):
     monkeypatch.setattr(sections, "draw_all", lambda results, t: {"learning_curve": None})
-    monkeypatch.setattr(report.figures, "save", lambda name, picture: figures.Drawn(b"", "", "", "a curve"))
+    monkeypatch.setattr(report.figures, "save", lambda name, picture: Drawn(b"", "", "", "a curve"))
     report.write(tmp_path, results)
     names = {path.name for path in tmp_path.iterdir()}
     assert {"report.html", "findings.csv", "flow.csv", "summary.json", "environment.json", "figures"} <= names
     assert pd.read_csv(tmp_path / "findings.csv")["finding"].tolist() == list(findings_case.FINDINGS)
+
+
+def test_cards_of_the_whole_and_of_a_finding(results):
+    """Tables are whole, all 44 items are there, and no word speaks of two outputs, a draw of negatives, or of pneumonia
+    alone."""
+    for found in (results, results.findings[1]):
+        card, claim = cards.model_card(found), cards.claim(found)
+        assert list(items(claim)) == list(range(1, 45))
+        for text in (card, claim):
+            assert table_shapes(text) == {0} and "nan" not in re.findall(r"\w+", text)
+            assert "3 outputs, each with a sigmoid" in text and "softmax" not in text
+            assert "all images with a label" in text and "keep the ratio" not in text
+            assert "binary cross-entropy, summed over the findings" in text
+    mean = results.summary["mean_auroc"]
+    told = f"{mean['mean']:.3f} ± {mean['sd']:.3f} ({mean['low']:.3f} to {mean['high']:.3f})"
+    assert told in cards.model_card(results)
+    assert "| Hernia | 37 | 0 | – | – | 0.916 |" in cards.model_card(results)
+    assert "each of 3 findings" in items(cards.claim(results))[4][2]
+    assert "that of Infiltration" in cards.model_card(results.findings[1])

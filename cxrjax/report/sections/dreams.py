@@ -30,7 +30,8 @@ def _pictures(results: Results, record: DreamRecord, t: Language) -> list[dict[s
     task, seeds = results.task, record.transfer["dreamt_by"].unique().tolist()
     network = results.environment["network"]
     values = {
-        "positive": t(task.positive.title), "short": task.positive.name, "other": task.negative.name,
+        "positive": t(task.positive.title), "short": task.positive.name,
+        "other": t("the same output, lowered") if results.config.finding else task.negative.name,
         "seeds": ", ".join(map(str, seeds)), "n": t.count(len(seeds)), "layer": network["retrained"][0],
     }  # fmt: skip
     frozen = bool(network["frozen"])
