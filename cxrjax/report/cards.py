@@ -15,7 +15,7 @@ import pandas as pd
 from cxrjax.analysis import map_tests, scores, subgroups
 from cxrjax.analysis.tables import FindingsResults, Results, RunTables
 from cxrjax.base import tasks
-from cxrjax.base.config import ExperimentConfig, command_line, program, run_path
+from cxrjax.base.config import ExperimentConfig, command_line, program, result_path
 from cxrjax.base.tasks import LabelClass, Task
 from cxrjax.report import pages, rows
 from cxrjax.report.figures.scores import stages_shown
@@ -37,10 +37,12 @@ def claim(results: Results | FindingsResults) -> str:
 
 def loading(config: ExperimentConfig, source: int) -> str:
     """Lines of Python that score images of `source` pixels a side with the run's networks."""
+    of_all = tasks.get(config.task).is_multilabel and not config.finding
+    shape = "[N, seeds, findings]" if of_all else "[N, seeds]"
     return (
         "from cxrjax import load_run\n\n"
-        f"run = load_run({str(run_path(config))!r})  # this folder, wherever it lies now\n"
-        f"scores = run(images)  # uint8 [N, {source}, {source}] -> [N, seeds], 0..1"
+        f"run = load_run({str(result_path(config))!r})  # this folder, wherever it lies now\n"
+        f"scores = run(images)  # uint8 [N, {source}, {source}] -> {shape}, 0..1"
     )
 
 

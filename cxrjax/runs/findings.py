@@ -16,7 +16,7 @@ from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
 from cxrjax.metrics import resampled_t
-from cxrjax.runs import results, setup
+from cxrjax.runs import notes, results, setup
 from cxrjax.runs.results import Facts
 
 
@@ -90,7 +90,7 @@ def _summary(config: ExperimentConfig, facts: Facts, findings: Sequence[Results]
             }
             for of_finding in findings
         },
-        "notes": list(dict.fromkeys(note for of_finding in findings for note in of_finding.summary["notes"])),
+        "notes": notes.of_run(config, data, findings[0].analysis.seeds),
     }
 
 

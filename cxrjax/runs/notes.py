@@ -52,7 +52,8 @@ def of_run(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) 
         other_counts = {"others_n": present[others], "others_of": listed[others], "others": others}
         codes.append(code("partly_present", **counts, **other_counts))
     negatives = int((seeds["n_train"] + seeds["n_val"] - seeds["positives_train"] - seeds["positives_val"]).iloc[0])
-    if config.view == "all" and not config.train_patients and negatives == present[task.negative.name]:
+    drawn = not task.is_multilabel and config.view == "all" and not config.train_patients
+    if drawn and negatives == present[task.negative.name]:
         codes.append(code("all_negatives", n=negatives, negative=task.negative.name))
     if config.sampling == "oversample":
         codes.append(code("oversampled"))

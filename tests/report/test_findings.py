@@ -77,6 +77,14 @@ def test_an_undefined_finding_has_a_reason_and_no_number(page):
     assert re.search(rf"Hernia {t('undefined')} –", text)
 
 
+def test_a_note_is_there_once_not_once_a_finding(results):
+    assert results.summary["notes"] == [
+        "partly_present n=95 of=105 positive=any others_n=153 others_of=163 others=none"
+    ]
+    text = Page(report.html(results, {}, ENGLISH)).text
+    assert "95 of the 105 listed any-finding images and 153 of 163 no-finding images are present" in text
+
+
 def test_a_run_without_any_auroc_says_so(results):
     none = {"mean": None, "sd": None, "low": None, "high": None, "findings": []}
     found = results._replace(summary=results.summary | {"mean_auroc": none})
@@ -109,6 +117,7 @@ def test_a_finding_s_page_leads_back(results):
     assert "../../report.html" in [a["href"] for a in page.all("a")]
     assert "Three findings: all 3 findings" in page.text
     assert "Loss of all findings together" in page.text
+    assert "Judged at its best epoch" not in page.text and "best epoch" not in page.text  # of all findings
 
 
 def test_files(results, tmp_path, monkeypatch):
