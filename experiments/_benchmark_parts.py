@@ -21,7 +21,7 @@ from cxrjax.models.transfer import RetrainedHead
 from cxrjax.training import inputs, loop
 from cxrjax.training import plan as planning
 from cxrjax.training import step as training_step
-from cxrjax.training.optimizer import RECIPES, make_optimizer
+from cxrjax.training.optimizer import Recipe, make_optimizer
 from cxrjax.training.plan import Pipeline, Plan
 from cxrjax.training.step import Batch
 
@@ -29,7 +29,7 @@ from ._ceilings import Count
 from ._timing import Work
 
 CLASSES = 2
-RATE = RECIPES["poster"].learning_rate
+RATE = Recipe().learning_rate
 OF_SEEDS = ("head", "step", "evaluation")  # parts whose work grows with the number of seeds
 
 
@@ -153,7 +153,7 @@ def _programs(part: str, chosen: Setting) -> list[tuple[Any, int]]:
         return [*((program, 1) for program in trunk), (head.lower(variables, activations), seeds)]
     label: Any = jax.ShapeDtypeStruct((batch,), jnp.int32)
     mask: Any = jax.ShapeDtypeStruct((batch,), jnp.bool_)
-    optimizer = make_optimizer(RECIPES["poster"], chosen.steps)
+    optimizer = make_optimizer(Recipe())
     initial = functools.partial(training_step.init, optimizer=optimizer, dropout_key=jax.random.key(0))
     step = jax.jit(training_step.make_step(net.head, optimizer), compiler_options=options)
     lowered = step.lower(jax.eval_shape(initial, variables), Batch(activations, label, mask))
@@ -201,7 +201,7 @@ def _step(chosen: Setting) -> Callable[[], Any]:
 
 def _advancing(net: transfer.Network, chosen: Setting, activations: Callable[[], jax.Array]) -> Callable[[], Any]:
     """The trainer's compiled steps, each call going on from where the last one came to."""
-    optimizer = make_optimizer(RECIPES["poster"], chosen.steps)
+    optimizer = make_optimizer(Recipe())
     advance = loop.compile_steps(net, optimizer)
     labels, mask = jnp.asarray(chosen.labels[chosen.plan.index]), jnp.asarray(chosen.plan.mask)
 

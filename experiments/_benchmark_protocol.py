@@ -20,7 +20,7 @@ import numpy as np
 
 from cxrjax.models.model import Model
 from cxrjax.training import inputs, loop
-from cxrjax.training.optimizer import RECIPES
+from cxrjax.training.optimizer import Recipe
 from cxrjax.training.plan import SeedData, Workload
 
 from ._benchmark_parts import Setting
@@ -92,9 +92,7 @@ def _fit(chosen: Setting, sizes: Sizes, on_epoch: Callable[[loop.Progress], None
         SeedData(seed, np.sort(order[: sizes.train]), np.sort(order[sizes.train :]))
         for seed, order in enumerate(orders)
     ]
-    recipe = dataclasses.replace(
-        RECIPES["poster"], epochs=sizes.measured + 1, batch_size=chosen.batch, augment_bank=sizes.slots
-    )
+    recipe = dataclasses.replace(Recipe(), epochs=sizes.measured + 1, batch_size=chosen.batch, augment_bank=sizes.slots)
     loop.fit(Workload(chosen.net, pipeline, labels, recipe), runs, on_epoch=on_epoch)
 
 

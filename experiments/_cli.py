@@ -147,7 +147,9 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
             given[field.name] = _expanded(f"--{field.name}=", given[field.name], separator)
     if arguments:
         given[arguments] = tuple(_expanded("", word) for word in rest)
-    return dataclasses.replace(config, **given)
+    config = dataclasses.replace(config, **given)
+    preset = {name: value for name, value in getattr(config, "preset", {}).items() if name in names}
+    return dataclasses.replace(config, **{k: v for k, v in preset.items() if not values[k].present})
 
 
 def _expanded(flag_name: str, value: str | None, separator: str | bool = True) -> str | None:

@@ -90,42 +90,6 @@ class NetworkFlags:
     )
 
 
-LOSSES = ("cross_entropy", "class_weights", "w_cel")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RecipeFlags:
-    """How a network is trained; the defaults are the poster's."""
-
-    epochs: int = flag(120, "passes over the training images", lower=1)
-    batch_size: int = flag(64, "images a step", lower=1)
-    learning_rate: float = flag(0.001, "of stochastic gradient descent", lower=0.0)
-    momentum: float = flag(0.0, "of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999)
-    augment_bank: int = flag(0, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
-    flip: bool = flag(True, "mirror training images left to right with probability 1/2")
-    rotation: float = flag(
-        0.0, "turn training images by up to so many degrees either way, about the centre", lower=0.0, upper=180.0
-    )
-    scale: float = flag(
-        0.0, "enlarge or reduce training images by up to this share, 0.1: to 0.9 to 1.1 times", lower=0.0, upper=0.9
-    )
-    brightness: float = flag(
-        0.0, "multiply the greys of training images by 1 - x to 1 + x, 0.2: 0.8 to 1.2", lower=0.0, upper=1.0
-    )
-    clahe: bool = flag(
-        False,
-        "equalise every image that the network sees, in training and outside, by contrast-limited adaptive histogram "
-        "equalisation (8 x 8 tiles, limit 2)",
-    )
-    loss: str = flag(
-        "cross_entropy",
-        "of the two classes, or summed over the sigmoids of many labels. class_weights: each class weighs as the other "
-        "one's share of the training images (CheXNet); w_cel: positives and negatives weigh alike, by all labels of a "
-        "batch together (Wang et al. 2017)",
-        choices=LOSSES,
-    )
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SizeFlags:
     """How few images may take part, of every program that trains."""
@@ -198,13 +162,15 @@ def flags_of(config: Any) -> list[dataclasses.Field[Any]]:
 def flag_words(config: Any) -> list[str]:
     """The flags that are not at their defaults, each as a word of a command line, of any dataclass with `flag` fields.
 
+    Defaults are those of its `preset` (flag -> value), if it has such a property, before those of its fields.
+
     >>> flag_words(SourceFlags(columns="sex=gender:m=M:w=F", masks="keep"))
     ['--masks=keep', '--columns=sex=gender:m=M:w=F']
     """
-    words = []
+    words, preset = [], getattr(config, "preset", {})
     for field in flags_of(config):
         value = getattr(config, field.name)
-        if value == field.default:
+        if value == preset.get(field.name, field.default):
             continue
         if isinstance(value, bool):
             words.append(f"--{field.name}" if value else f"--no{field.name}")

@@ -25,12 +25,13 @@ import numpy as np
 
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.numerics import new_key
+from cxrjax.base.recipes import Recipe
 from cxrjax.models import transfer
 from cxrjax.models.model import Model
 from cxrjax.models.registry import ALEXNET
 from cxrjax.training import loop, step
 from cxrjax.training import plan as planning
-from cxrjax.training.optimizer import RECIPES, make_optimizer
+from cxrjax.training.optimizer import make_optimizer
 from cxrjax.training.step import Batch
 
 START_SECONDS = 30.0  # of a run, whatever its size: data, compilation, evaluation, deep dream, report
@@ -67,7 +68,7 @@ def measure(model: Model = ALEXNET) -> Speed:
     """Times both kinds of stages; some 10 seconds on 2 CPU cores, most of them compilation."""
     net = transfer.build_transfer_model(None, model.retrain_from, model=model)
     pixels = jnp.zeros((_BATCH, model.crop, model.crop), jnp.uint8)
-    optimizer = make_optimizer(RECIPES["poster"], _STEPS)
+    optimizer = make_optimizer(Recipe())
     advance = loop.compile_steps(net, optimizer)
     state = loop.initial_states(net, optimizer, np.zeros(1, np.uint32))
     shape = (1, _STEPS, _BATCH)
@@ -167,7 +168,7 @@ def head_flops(model: Model, retrain_from: str, batch: int) -> float:
 @functools.cache
 def step_flops(model: Model, retrain_from: str, batch: int) -> float:
     """FLOPs of one training step of one seed's head, its inputs ready."""
-    optimizer = make_optimizer(RECIPES["poster"], 1)
+    optimizer = make_optimizer(Recipe())
     initial = functools.partial(step.init, optimizer=optimizer, dropout_key=new_key(0))
     states = jax.eval_shape(initial, model.variable_shapes(retrain_from))
     label: Any = jax.ShapeDtypeStruct((batch,), jnp.int32)

@@ -13,8 +13,9 @@ import jaxlib
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import InputError, devices, tasks
+from cxrjax.base import InputError, devices, recipes, tasks
 from cxrjax.base.config import ExperimentConfig, names_file, without_arms
+from cxrjax.base.recipes import Recipe
 from cxrjax.data import cohort, copies, held_out, matching, relabel
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.data.load import load, naming
@@ -26,7 +27,6 @@ from cxrjax.runs.run_folder import Resolved
 from cxrjax.storage.store import About, ImageStore, hash_rows
 from cxrjax.training import inputs, seed_batches, tf_input
 from cxrjax.training import plan as planning
-from cxrjax.training.optimizer import Recipe
 from cxrjax.training.plan import SeedData
 
 log = logging.getLogger(__name__)
@@ -95,8 +95,7 @@ def check(config: ExperimentConfig) -> None:
     names_file(config.test)  # refuses a share that is none
     if not 0 < config.val_fraction < 1:
         raise InputError(f"--val_fraction must be above 0 and below 1, got {config.val_fraction:g}")
-    if config.learning_rate <= 0:
-        raise InputError(f"--learning_rate must be above 0, got {config.learning_rate:g}")
+    recipes.check(config)
     if config.image_size and config.image_size < 224:
         raise InputError(f"--image_size must be 0 or from 224 to 512, got {config.image_size}")
     places = {Path(place).resolve() for place in (config.data_dir, config.external_dir) if place}
@@ -128,6 +127,12 @@ def open_network(config: ExperimentConfig) -> tuple[ExperimentConfig, Weights | 
         )
     if config.batch_norm == "train" and "batch_stats" not in model.variable_shapes(start):
         raise InputError(f"--batch_norm=train: {model.label} has no BatchNorm from {start} on")
+    retrained = set(model.between(start, model.logits)) - {model.logits}
+    if config.trunk_factor != 1 and not retrained.intersection(weights.params if weights else ()):
+        raise InputError(
+            f"--trunk_factor={config.trunk_factor:g}: no retrained stage starts from pretrained weights "
+            f"(--retrain_from={start}, --weights={place})"
+        )
     return dataclasses.replace(config, model=model.name, weights=place, retrain_from=start), weights
 
 
@@ -268,8 +273,7 @@ def build(config: ExperimentConfig, weights: Weights | None) -> transfer.Network
 
 def recipe(config: ExperimentConfig) -> Recipe:
     """How long and how to train."""
-    names = {field.name for field in dataclasses.fields(Recipe)} & vars(config).keys()
-    return Recipe(**{name: getattr(config, name) for name in names})
+    return Recipe(**{field.name: getattr(config, field.name) for field in dataclasses.fields(Recipe)})
 
 
 def device() -> str:

@@ -31,7 +31,8 @@ _NOTHING = cost.Work(0.0, 0.0)
 # Fields in which runs of the same numbers may differ: where files lie (hashes tell what is in them), how the work is
 # spread, what is evaluated besides, and how it is told.
 _FREE = SOURCE_FLAGS | {
-    "name", "data_dir", "labels", "weights", "max_bad", "out", "overwrite", "input", "seed_batch", "external_dir",
+    "name", "recipe", "data_dir", "labels", "weights", "max_bad", "out", "overwrite", "input", "seed_batch",
+    "external_dir",
     "lang", "prevalence", "wanted_sensitivity", "floors", "small_ok",
 }  # fmt: skip
 

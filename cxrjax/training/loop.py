@@ -25,7 +25,7 @@ from cxrjax.training import plan as planning
 from cxrjax.training.losses import BINARY, Loss, Metrics
 from cxrjax.training.optimizer import make_optimizer
 from cxrjax.training.plan import SeedData, Workload
-from cxrjax.training.step import Batch, TrainState, Validation
+from cxrjax.training.step import Batch, Constants, TrainState, Validation
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Progress(NamedTuple):
 
     def pack(self) -> Any:
         """As a tree of plain arrays in memory of the host, for a checkpoint; `Trainer.restore` reads it."""
-        states = self.states._replace(key=jax.random.key_data(self.states.key))
+        states = self.states._replace(key=jax.random.key_data(self.states.key), constants=Constants())
         leaves = _first(devices.fetch(jax.tree.leaves(states)), len(self.history.val_loss))
         named = {f"{i:03d}": leaf for i, leaf in enumerate(leaves)}
         return {"states": named, "history": self.history._asdict()}
@@ -134,7 +134,8 @@ class Trainer:
         self.mesh = devices.mesh(len(runs), recipe.batch_size)
         filled = [*runs, *[runs[0]] * (devices.padded(len(runs), self.mesh) - len(runs))]
         self.planner = inputs.EpochPlanner(workload, filled, len(runs))
-        self.optimizer = make_optimizer(recipe, self.planner.steps * recipe.epochs)
+        self.optimizer = make_optimizer(recipe, self.net.fresh)
+        self._constants = _constants(workload, filled)
         self.advance = compile_steps(self.net, self.optimizer, workload.loss)
         self.head_input = inputs.head_input(workload, runs, self.mesh)
         self.validation = Validation(workload, filled, self.mesh)
@@ -146,7 +147,7 @@ class Trainer:
         over_seeds = NamedSharding(self.mesh, PartitionSpec(devices.SEED))
         states = initial_states(self.net, self.optimizer, self.planner.seeds, over_seeds)
         nothing = np.zeros((len(self.runs), 0), np.float32)
-        return Progress(0, states, History(*[nothing] * 4))
+        return Progress(0, self._with_constants(states), History(*[nothing] * 4))
 
     @pinned()
     def restore(self, packed: Any) -> Progress:
@@ -159,7 +160,13 @@ class Trainer:
         states = jax.tree.unflatten(jax.tree.structure(example), leaves)
         history = History(**packed["history"])
         states = states._replace(key=jax.random.wrap_key_data(states.key))
-        return Progress(history.val_loss.shape[1], states, history)
+        return Progress(history.val_loss.shape[1], self._with_constants(states), history)
+
+    def _with_constants(self, states: TrainState) -> TrainState:
+        """States whose constants are arrays of their own, since states are donated."""
+        return states._replace(
+            constants=jax.tree.map(lambda x: devices.put(self.mesh, x, devices.SEED), self._constants)
+        )
 
     @pinned()
     def run_epoch(self, progress: Progress) -> Progress:
@@ -194,6 +201,16 @@ class Trainer:
                 fault = f"above {MAX_LOSS:g}" if np.isfinite(curves[:, -1]).all() else "not finite"
                 seeds = [run.seed for run, is_bad in zip(self.runs, bad, strict=True) if is_bad]
                 raise Diverged(progress, self.runs[0].seed, seeds, loss, fault)
+
+
+def _constants(workload: Workload, runs: Sequence[SeedData]) -> Constants:
+    """Leaves [S, ...]: a seed counts the steps that its own images need, so that it is as if it were alone."""
+    recipe, labels = workload.recipe, workload.labels
+    steps = [recipe.epochs * planning.steps_per_epoch(len(run.train), recipe.batch_size) for run in runs]
+    if workload.loss.name != "class_weights":
+        return Constants(np.array(steps, np.int32))
+    trained = [labels[run.train] if run.train_labels is None else run.train_labels for run in runs]
+    return Constants(np.array(steps, np.int32), np.stack([losses.class_weights(label) for label in trained]))
 
 
 @pinned()

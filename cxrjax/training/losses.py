@@ -11,8 +11,8 @@ import numpy as np
 import optax
 
 from cxrjax.base import Array, InputError
-from cxrjax.base.flags import LOSSES
 from cxrjax.base.numerics import pinned
+from cxrjax.base.recipes import LOSSES
 
 
 class Metrics(NamedTuple):

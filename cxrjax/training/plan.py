@@ -22,9 +22,9 @@ from cxrjax.base.numerics import new_key, pinned, typed_key
 from cxrjax.training.losses import Loss
 
 if TYPE_CHECKING:
+    from cxrjax.base.recipes import Recipe
     from cxrjax.models.transfer import Network
     from cxrjax.training.bank import Cache
-    from cxrjax.training.optimizer import Recipe
 
 
 class Plan(NamedTuple):

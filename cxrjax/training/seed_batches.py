@@ -17,10 +17,11 @@ import numpy as np
 
 from cxrjax.base import devices
 from cxrjax.base.numerics import new_key
+from cxrjax.base.recipes import Recipe
 from cxrjax.models.transfer import Network
 from cxrjax.storage import checkpoint
 from cxrjax.training import inputs, loop
-from cxrjax.training.optimizer import Recipe, make_optimizer
+from cxrjax.training.optimizer import make_optimizer
 from cxrjax.training.plan import SeedData, Workload
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def bytes_per_seed(net: Network, recipe: Recipe) -> int:
     0.73 GB for batches of 64 from fc6. Five seeds were seen to peak at 5.2 GB on CPU, 1.2 GB of it whatever the seeds.
     """
     variables = jax.eval_shape(net.initial, new_key(0))
-    opt_state = jax.eval_shape(make_optimizer(recipe, 1).init, variables["params"])
+    opt_state = jax.eval_shape(make_optimizer(recipe).init, variables["params"])
     size, opt_size = (sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree)) for tree in (variables, opt_state))
     example = recipe.batch_size * int(np.prod(net.trunk.shape)) * net.trunk.dtype.itemsize
     return 3 * size + opt_size + 2 * inputs.SEGMENT * example

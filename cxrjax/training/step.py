@@ -35,6 +35,13 @@ class Batch(NamedTuple):
     mask: Array  # [B] bool, False: padding
 
 
+class Constants(NamedTuple):
+    """What is the same in all steps of one seed."""
+
+    total_steps: Array | None = None  # [] i32, of its whole training, for schedules
+    class_weights: Array | None = None  # of `losses.class_weights`, for that loss
+
+
 class TrainState(NamedTuple):
     """Everything that training one seed carries from step to step."""
 
@@ -43,6 +50,7 @@ class TrainState(NamedTuple):
     opt_state: Any
     key: Array  # [] typed PRNG key of dropout; step t uses fold_in(key, t)
     batch_stats: Params  # of the head: running statistics of BatchNorm, empty where there is none
+    constants: Constants = Constants()
 
     @property
     def variables(self) -> Variables:
@@ -62,16 +70,21 @@ def init(variables: Variables, optimizer: optax.GradientTransformation, dropout_
 def make_step(head: Head, optimizer: optax.GradientTransformation, loss: Loss = BINARY) -> Step:
     """Builds the step: forward, backward, update. A step without any unmasked example changes no state."""
 
+    optimizer = optax.with_extra_args_support(optimizer)
+
     def objective(params: Params, state: TrainState, batch: Batch, key: jax.Array) -> Any:
         logits, batch_stats = head(state._replace(params=params).variables, batch.inputs, key, batch.mask)
-        return loss.mean(logits, batch.label, batch.mask), (logits, batch_stats)
+        mean = loss.mean(logits, batch.label, batch.mask, state.constants.class_weights)
+        return mean, (logits, batch_stats)
 
     @pinned()
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         differentiated = jax.value_and_grad(objective, has_aux=True)
         (_, (logits, batch_stats)), gradient = differentiated(state.params, state, batch, key)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        updates, opt_state = optimizer.update(
+            gradient, state.opt_state, state.params, step=state.step, total_steps=state.constants.total_steps
+        )
         live = jnp.any(batch.mask)
         # A select, not a branch: it fuses into the update, and under vmap a branch would become one anyway.
         params, opt_state, batch_stats = jax.tree.map(
@@ -79,7 +92,7 @@ def make_step(head: Head, optimizer: optax.GradientTransformation, loss: Loss = 
             (optax.apply_updates(state.params, updates), opt_state, batch_stats),
             (state.params, state.opt_state, state.batch_stats),
         )
-        new = TrainState(state.step + live, params, opt_state, state.key, batch_stats)
+        new = TrainState(state.step + live, params, opt_state, state.key, batch_stats, state.constants)
         return new, loss.sums(logits, batch.label, batch.mask)
 
     return step

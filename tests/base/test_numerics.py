@@ -42,7 +42,7 @@ def trained(key):
     """Two steps of a narrow head with dropout, of the labels that NumPy makes unless told otherwise."""
     net = transfer.build_transfer_model(None, "fc6", model=narrow.ALEXNET)
     variables = net.initial(plan.stream(key(), plan.INITIAL_WEIGHTS))
-    sgd = optimizer.make_optimizer(optimizer.Recipe(), 2)
+    sgd = optimizer.make_optimizer(optimizer.Recipe())
     state = step.init(variables, sgd, plan.stream(key(), plan.DROPOUT))
     label = np.arange(8) % 2
     for seed in (0, 1):

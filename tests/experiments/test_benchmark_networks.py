@@ -84,7 +84,7 @@ def test_pytorch_takes_the_same_steps(torch_builds_it, narrow, batch_norm):
     (learner,), pixels = theirs.learners(), theirs.pixels(0, 0)
     learner.optimiser.param_groups[0]["lr"] = rate
     got = [float(_torch_reference.step(theirs.program, learner, pixels, theirs.labels[0, 0])) for _ in range(2)]
-    optimizer = make_optimizer(Recipe(learning_rate=rate), 2)
+    optimizer = make_optimizer(Recipe(learning_rate=rate))
     advance = loop.compile_steps(net, optimizer)
     state = loop.initial_states(net, optimizer, np.zeros(1, np.uint32))
     labels, mask = chosen.labels[chosen.plan.index], jnp.asarray(chosen.plan.mask)

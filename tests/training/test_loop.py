@@ -209,7 +209,7 @@ def test_over_a_thousand_arrays_come_back_in_their_order(monkeypatch):
     monkeypatch.setattr(loop, "initial_states", lambda *_: states)
     trainer = types.SimpleNamespace(
         net=None, optimizer=None, planner=types.SimpleNamespace(seeds=np.arange(1)), runs=[None],
-        mesh=devices.mesh(1, 8),
+        mesh=devices.mesh(1, 8), _with_constants=lambda states: states,
     )  # fmt: skip
     back = loop.Trainer.restore(trainer, loop.Progress(1, states, history).pack())
     assert [int(x[0, 0]) for x in back.states.params.values()] == list(range(1001))

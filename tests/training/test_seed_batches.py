@@ -29,7 +29,7 @@ def net(dense=True):
 
 
 def test_an_optimiser_with_two_moments_takes_two_copies_more(monkeypatch):
-    monkeypatch.setattr(seed_batches, "make_optimizer", lambda recipe, steps: optax.scale_by_adam())
+    monkeypatch.setattr(seed_batches, "make_optimizer", lambda recipe: optax.scale_by_adam())
     step_count = 4  # bytes
     assert seed_batches.bytes_per_seed(net(), RECIPE) == 5 * 10_000_000 + step_count + 2 * 16 * 64 * 1024 * 4
 

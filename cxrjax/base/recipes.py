@@ -1,0 +1,113 @@
+"""Recipes: how long and how to train, as flags, and named sets of them. Nothing is imported but the standard library.
+
+To add one, add an entry to `RECIPES`; to add what recipes say, a field to `Recipe`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from cxrjax.base import InputError
+from cxrjax.base.flags import flag
+
+LOSSES = ("cross_entropy", "class_weights", "w_cel")
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("constant", "step", "cosine")
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "poster": {},
+    # Lakhani & Sundaram 2017, Radiology 284:574. Momentum is the default of what they trained with (Caffe by DIGITS).
+    "lakhani": {"momentum": 0.9, "schedule": "step"},
+    # Rajpurkar et al. 2017, arXiv:1711.05225: Adam, all layers. They divide the rate by 10 where the validation loss
+    # stops falling and keep the best epoch; here the rate stays and the last epoch counts, so that validation images
+    # choose nothing.
+    "chexnet": {"optimizer": "adamw", "batch_size": 16, "retrain_from": "all"},
+    "finetune": {
+        "optimizer": "adamw", "schedule": "cosine", "warmup_epochs": 1, "weight_decay": 0.01, "clip_norm": 1.0,
+        "trunk_factor": 0.1, "retrain_from": "all",
+    },
+}  # fmt: skip
+"""Name -> the flags in which it differs from the defaults, which are the poster's; other topics' flags, too."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained; the defaults are the poster's."""
+
+    recipe: str = flag(
+        "poster", "sets other flags, which may be given beside it: " + "; ".join(
+            f"{name} {' '.join(f'--{flag_name}={value}' for flag_name, value in fields.items()) or '(the defaults)'}"
+            for name, fields in RECIPES.items()
+        ),
+        choices=tuple(RECIPES),
+    )  # fmt: skip
+    epochs: int = flag(120, "passes over the training images", lower=1)
+    batch_size: int = flag(64, "images a step", lower=1)
+    optimizer: str = flag(
+        "sgd", "sgd: stochastic gradient descent; adamw: Adam with decoupled weight decay", choices=OPTIMIZERS
+    )
+    learning_rate: float = flag(0.001, "of the optimiser, above 0", lower=0.0)
+    momentum: float = flag(0.0, "of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999)
+    schedule: str = flag(
+        "constant",
+        "of the learning rate. step: divided by 10 after each third of the steps; cosine: falls to 0 by half a cosine",
+        choices=SCHEDULES,
+    )
+    warmup_epochs: int = flag(0, "the rate first rises linearly for so many epochs", lower=0)
+    weight_decay: float = flag(
+        0.0,
+        "of weights; biases, BatchNorm's scale and shift are spared. sgd: added to the gradient (L2); adamw: taken "
+        "off the weights times the learning rate",
+        lower=0.0,
+    )
+    clip_norm: float = flag(0.0, "largest norm of a step's whole gradient, which is scaled to it; 0: any", lower=0.0)
+    trunk_factor: float = flag(
+        1.0,
+        "factor of the learning rate in retrained stages that start from pretrained weights; those that start from "
+        "random ones have the rate itself",
+        lower=0.0,
+    )
+    loss: str = flag(
+        "cross_entropy",
+        "of the two classes, or summed over the sigmoids of many labels. class_weights: each class weighs as the other "
+        "one's share of the training images (CheXNet); w_cel: positives and negatives weigh alike, by all labels of a "
+        "batch together (Wang et al. 2017)",
+        choices=LOSSES,
+    )
+    augment_bank: int = flag(0, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
+    flip: bool = flag(True, "mirror training images left to right with probability 1/2")
+    rotation: float = flag(
+        0.0, "turn training images by up to so many degrees either way, about the centre", lower=0.0, upper=180.0
+    )
+    scale: float = flag(
+        0.0, "enlarge or reduce training images by up to this share, 0.1: to 0.9 to 1.1 times", lower=0.0, upper=0.9
+    )
+    brightness: float = flag(
+        0.0, "multiply the greys of training images by 1 - x to 1 + x, 0.2: 0.8 to 1.2", lower=0.0, upper=1.0
+    )
+    clahe: bool = flag(
+        False,
+        "equalise every image that the network sees, in training and outside, by contrast-limited adaptive histogram "
+        "equalisation (8 x 8 tiles, limit 2)",
+    )
+
+    @property
+    def preset(self) -> Mapping[str, Any]:
+        """What the flags of its recipe are unless they are given."""
+        return RECIPES[self.recipe]
+
+
+def check(recipe: Recipe) -> None:
+    """Refuses what contradicts itself.
+
+    Raises:
+      InputError: naming flag, rule and value.
+    """
+    if recipe.learning_rate <= 0:
+        raise InputError(f"--learning_rate must be above 0, got {recipe.learning_rate:g}")
+    if recipe.momentum and recipe.optimizer != "sgd":
+        raise InputError(f"--momentum={recipe.momentum:g} is of --optimizer=sgd, not of {recipe.optimizer}")
+    if recipe.warmup_epochs >= recipe.epochs:
+        raise InputError(f"--warmup_epochs must be below --epochs={recipe.epochs}, got {recipe.warmup_epochs}")
