@@ -84,7 +84,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "scale": Augmentation(matrix=lambda share: ((1 / (1 + share), 0.0), (0.0, 1 / (1 + share)))),
     "brightness": Augmentation(values=lambda image, share: image * (1 + share)),
 }
-"""By the name of the flag that limits the amount. To add one, add it here, and the flag to `base.flags.RecipeFlags`."""
+"""By the name of the flag that limits the amount. To add one, add it here, and the flag to `base.recipes.Recipe`."""
 
 
 @jax.jit

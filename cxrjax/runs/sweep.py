@@ -32,8 +32,7 @@ _NOTHING = cost.Work(0.0, 0.0)
 # spread, what is evaluated besides, and how it is told.
 _FREE = SOURCE_FLAGS | {
     "name", "recipe", "data_dir", "labels", "weights", "max_bad", "out", "overwrite", "input", "seed_batch",
-    "external_dir",
-    "lang", "prevalence", "wanted_sensitivity", "floors", "small_ok",
+    "external_dir", "lang", "prevalence", "wanted_sensitivity", "floors", "small_ok",
 }  # fmt: skip
 
 

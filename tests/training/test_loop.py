@@ -230,3 +230,55 @@ def test_varied_and_repeated_images_train_alike_alone_and_by_either_pipeline(res
         loop.fit(Workload(NET, resident, labels, replace(recipe, rotation=0.0)), repeated[2:]),
     ):
         assert np.abs(other.history.train_loss - alone.history.train_loss).max() > 1e-4
+
+
+FINETUNE = replace(RECIPE, optimizer="adamw", momentum=0.0, learning_rate=0.01, schedule="cosine", warmup_epochs=1)
+
+
+@pytest.fixture(scope="module")
+def many(labels):
+    """Three labels of each image: with the first the second is absent, the third mostly unknown."""
+    third = np.where(np.arange(len(labels)) % 3, np.nan, labels)
+    return np.stack([labels, 1 - labels, third], axis=1).astype(np.float32)
+
+
+def _many_initial(key):
+    return {"params": {"fc8": {"kernel": 0.1 * jax.random.normal(key, (196, 3)), "bias": jnp.zeros(3)}}}
+
+
+def _many_head(variables, x, key, mask):
+    layer = variables["params"]["fc8"]
+    return x @ layer["kernel"] + layer["bias"].reshape(1, 3), {}
+
+
+MANY_NET = NET._replace(head=_many_head, initial=_many_initial)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_seed_i_equals_seed_i_alone_on_a_schedule_with_many_labels(resident, many, runs, dense):
+    """The last seed has 15 steps, the others 21 and 18: each goes through its whole schedule."""
+    recipe = replace(FINETUNE, loss="class_weights")
+    workload = Workload(MANY_NET._replace(dense=dense), resident, many, recipe)
+    together = loop.fit(workload, runs)
+    for i in (0, 2):
+        alone = loop.fit(workload, [runs[i]])
+        same(together, alone, slice(i, i + 1))
+        np.testing.assert_allclose(together.val_logits[i], alone.val_logits[0], atol=1e-4)
+    assert together.val_logits[0].shape == (len(runs[0].val), 3)
+
+
+def test_many_labels_are_learned(resident, many, runs):
+    fitted = loop.fit(Workload(MANY_NET, resident, many, replace(FINETUNE, epochs=25)), runs[:1])
+    assert fitted.history.train_loss[0, -1] < 0.7 * fitted.history.train_loss[0, 0]
+    known = ~np.isnan(many[runs[0].val])
+    right = (fitted.val_logits[0] > 0) == (many[runs[0].val] == 1)
+    assert fitted.history.val_accuracy[0, -1] == pytest.approx(right[known].mean())
+
+
+def test_resumed_schedule_equals_uninterrupted(resident, labels, runs):
+    workload, packed = Workload(NET, resident, labels, replace(FINETUNE, loss="class_weights")), []
+    whole = loop.fit(workload, runs, on_epoch=lambda progress: packed.append(progress.pack()))
+    resumed = loop.fit(workload, runs, packed[0])
+    same(resumed, whole, tolerance=0)
+    for a, b in zip(jax.tree.leaves(resumed.variables), jax.tree.leaves(whole.variables), strict=True):
+        np.testing.assert_array_equal(a, b)
