@@ -102,17 +102,18 @@ def _evaluate(runs: Mapping[int, Images], thresholds: Mapping[int, float], preva
     return pd.DataFrame.from_dict(jax.device_get(values), orient="index", dtype=float)[list(registry.METRICS)]
 
 
-def auroc_intervals(key: jax.Array, sets: Sequence[Scored]) -> list[pd.DataFrame]:
+def auroc_intervals(key: jax.Array, sets: Sequence[Scored], cells: int | None = None) -> list[pd.DataFrame]:
     """Of each set, by seed: auroc_low and auroc_high by resampling patients, delong_low and delong_high, all 95 %, and
     undefined (codes of why they are NaN).
 
     Args:
       key: typed PRNG key.
       sets: all in one call, since one program serves them.
+      cells: see `bootstrap.intervals`.
     """
     runs = [images for scored in sets for images in scored.runs.values()]
     auroc = registry.Evaluation((registry.METRICS["auroc"],))
-    drawn = iter(bootstrap.intervals(key, auroc, runs))
+    drawn = iter(bootstrap.intervals(key, auroc, runs, cells=cells))
     tables = []
     for scored in sets:
         rows = {}
@@ -208,14 +209,16 @@ def why_no_spread(values: np.ndarray) -> str:
     return codes.join([left_out, codes.code("one_seed") if len(values) - missing == 1 else ""])
 
 
-def pooled_intervals(key: jax.Array, sets: Sequence[Scored], prevalence: float) -> list[dict[str, Estimate]]:
+def pooled_intervals(
+    key: jax.Array, sets: Sequence[Scored], prevalence: float, cells: int | None = None
+) -> list[dict[str, Estimate]]:
     """Of each set the metrics of all seeds' scores together, with 95 % intervals by resampling patients.
 
     A patient's images come as often as the patient is drawn, whichever seeds scored them: rows of one image are not
     taken for several images. `_key` names the estimates.
     """
     both = _BothRules(registry.Evaluation(prevalence=prevalence))
-    return bootstrap.intervals(key, both, [_pooled(scored) for scored in sets])
+    return bootstrap.intervals(key, both, [_pooled(scored) for scored in sets], cells=cells)
 
 
 def _pooled(scored: Scored) -> Images:

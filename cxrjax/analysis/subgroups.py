@@ -19,7 +19,9 @@ FOLLOWUPS = {"0 or unknown": 0, "1-5": 1, "6-20": 6, "21+": 21}  # a source that
 IMAGES = {"1": 1, "2": 2, "3-5": 3, "6-10": 6, "11+": 11}  # of one patient
 
 
-def table(key: jax.Array, predictions: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+def table(
+    key: jax.Array, predictions: pd.DataFrame, images: pd.DataFrame, cells: int | None = None
+) -> pd.DataFrame:
     """`Analysis.subgroups`: rows of all seeds together, at threshold 0.5, intervals by resampling the group's patients.
 
     A variable of which all images are in one group is left out.
@@ -28,6 +30,7 @@ def table(key: jax.Array, predictions: pd.DataFrame, images: pd.DataFrame) -> pd
       key: typed PRNG key.
       predictions: `RunTables.predictions`.
       images: `RunTables.images`; a patient's images are counted here.
+      cells: see `bootstrap.intervals`.
     """
     member = groups(images).loc[predictions["image"]].reset_index(drop=True)
     parts = {
@@ -40,7 +43,7 @@ def table(key: jax.Array, predictions: pd.DataFrame, images: pd.DataFrame) -> pd
     names = registry.shown_in(registry.SUBGROUPS)
     evaluation = registry.Evaluation(tuple(registry.METRICS[name] for name in names))
     runs = [scores.images_of(part) for part in parts.values()]
-    estimates = bootstrap.intervals(key, evaluation, runs) if runs else []
+    estimates = bootstrap.intervals(key, evaluation, runs, cells=cells) if runs else []
     rows = [
         {"variable": variable, "group": group, **_counts(part), **_metrics(part, of_part)}
         for ((variable, group), part), of_part in zip(parts.items(), estimates, strict=True)

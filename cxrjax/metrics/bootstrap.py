@@ -32,6 +32,7 @@ from cxrjax.base import Array
 from cxrjax.base.codes import code
 from cxrjax.base.numerics import pinned, typed_key
 from cxrjax.metrics import arguments, registry
+from cxrjax.metrics.cells import condense, left_out_and_drawn, multiplicities
 from cxrjax.metrics.resampled_t import Estimate
 
 DRAWS = 2000
@@ -62,19 +63,11 @@ class Draws(NamedTuple):
 Limits: TypeAlias = "tuple[float, float, str]"  # low, high, and the code of why they are NaN
 
 
-def multiplicities(rng: np.random.Generator, patients: int, draws: int) -> np.ndarray:
-    """How often each patient is drawn, [draws, patients] i32, rows of sum `patients`; further draws change no former.
-
-    By NumPy: a JAX program with random numbers inside compiles for almost a second more.
-    """
-    rows = np.arange(draws)[:, None] * patients
-    drawn = rng.integers(0, patients, (draws, patients)) + rows
-    return np.bincount(drawn.ravel(), minlength=draws * patients).reshape(draws, patients).astype(np.int32)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _resample(evaluate: Evaluate, images: Images, weight: Array, times: Array) -> dict[str, jax.Array]:
-    """Each metric [D + P + 1]: of D draws, without each of P patients, and of the images as they are.
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _resample(
+    evaluate: Evaluate, images: Images, weight: Array, times: Array, jackknife: bool = True
+) -> dict[str, jax.Array]:
+    """Each metric [D + P + 1]: of D draws, without each of P patients (`jackknife`), and of the images as they are.
 
     One program for the three, since the metrics take seconds to compile. As many at once as memory should hold, in
     pieces of one size, the last one filled with repetitions: `lax.map` with `batch_size` would compile once more for
@@ -85,15 +78,17 @@ def _resample(evaluate: Evaluate, images: Images, weight: Array, times: Array) -
       images: patient is [N] i32, column of `times`.
       weight: [N], 0 where padded.
       times: [D, P], see `multiplicities`.
+      jackknife: False: [D + 1], nobody is left out.
     """
     draws, slots = times.shape
+    first = draws if jackknife else draws - slots
 
     def at(number: jax.Array) -> dict[str, jax.Array]:
-        others = jnp.where(jnp.arange(slots) == number - draws, 0, 1)  # behind the last patient: all
+        others = jnp.where(jnp.arange(slots) == number - first, 0, 1)  # behind the last patient: all
         counted = jnp.where(number < draws, times[jnp.minimum(number, draws - 1)], others)
         return evaluate(images.label, images.score, weight * counted[images.patient])
 
-    count = draws + slots + 1
+    count = first + slots + 1
     pieces = -(-count // max(1, min(count, _ELEMENTS // images.patient.size)))
     size = -(-count // pieces)
     numbers = jnp.minimum(jnp.arange(pieces * size), count - 1).reshape(pieces, size)
@@ -181,6 +176,7 @@ def intervals(
     draws: int = DRAWS,
     level: float = 0.95,
     methods: Mapping[str, str] | None = None,
+    cells: int | None = None,
 ) -> list[dict[str, Estimate]]:
     """Each run's metrics with intervals for other patients like these: name -> `Estimate`, one dict a run.
 
@@ -195,6 +191,8 @@ def intervals(
       draws: of patients.
       level: share of such intervals that are to hold the true value.
       methods: metric -> one of `METHODS`, bca for all others; None: those of the registered metrics.
+      cells: for large sets: draws are of rows of `cells.condense`, and what that moves a metric itself is taken back.
+        None: of the images as they are.
 
     Raises:
       ValueError: a run has no image, a label that is neither 0 nor 1, a score that is not finite, or its patients or
@@ -206,17 +204,39 @@ def intervals(
         methods = {name: metric.interval for name, metric in registry.METRICS.items()}
     seed = np.asarray(jax.random.key_data(typed_key(key))).tolist()
     estimates = []
-    for i, (images, (width, slots)) in enumerate(zip(runs, _rooms(runs), strict=True)):
-        padded, weight, patients = _pad(images, width)
-        times = np.zeros((draws, slots), np.int32)
-        times[:, :patients] = multiplicities(np.random.default_rng([*seed, i]), patients, draws)
-        values = jax.device_get(_resample(evaluate, padded, weight, times))
-        of_run = {}
-        for name, value in values.items():
-            drawn, without = np.asarray(value[:draws], float), np.asarray(value[draws : draws + patients], float)
-            of_run[name] = _estimate(Draws(float(value[-1]), drawn, without), methods.get(name, "bca"), level)
-        estimates.append(of_run)
+    for i, (values, (width, slots)) in enumerate(zip(runs, _rooms(runs), strict=True)):
+        drawn = _of_images(evaluate, values, (width, slots), (*seed, i), 0 if cells else draws)
+        if cells:
+            drawn = _of_cells(evaluate, values, cells, (*seed, i), draws, drawn)
+        estimates.append({name: _estimate(of, methods.get(name, "bca"), level) for name, of in drawn.items()})
     return estimates
+
+
+def _of_images(
+    evaluate: Evaluate, images: Images, room: tuple[int, int], seed: tuple[int, ...], draws: int
+) -> dict[str, Draws]:
+    """Every metric, in draws of patients and without each of them; of no draws the metric alone."""
+    padded, weight, patients = _pad(images, room[0])
+    times = np.zeros((max(draws, 1), room[1]), np.int32)
+    times[:, :patients] = multiplicities(np.random.default_rng(seed), patients, draws) if draws else 1
+    values = jax.device_get(_resample(evaluate, padded, weight, times, bool(draws)))
+    return {
+        name: Draws(float(value[-1]), *np.split(np.asarray(value[: draws + patients], float), [draws]))
+        for name, value in values.items()
+    }
+
+
+def _of_cells(
+    evaluate: Evaluate, images: Images, cells: int, seed: tuple[int, ...], draws: int, whole: dict[str, Draws]
+) -> dict[str, Draws]:
+    """The same of a large set; `whole` has the metrics of the images themselves."""
+    rows = condense(images.label, images.score, images.patient, cells)
+    times = (rows.images @ left_out_and_drawn(seed, rows.images.shape[1], draws)).T
+    width = _room(2 * cells, _LEAST[0]) if len(rows.label) <= 2 * cells else _room(len(rows.label), _LEAST[0])
+    padded, weight, columns = _pad(Images(rows.label, rows.score, np.arange(len(rows.label))), width)
+    values = jax.device_get(_resample(evaluate, padded, weight, np.pad(times, [(0, 0), (0, width - columns)]), False))
+    shifted = {name: np.asarray(value[:-1], float) + (whole[name].value - value[-2]) for name, value in values.items()}
+    return {name: Draws(whole[name].value, value[:draws], value[draws:-1]) for name, value in shifted.items()}
 
 
 def _rooms(runs: Sequence[Images]) -> list[tuple[int, int]]:
