@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, tasks
 
 from . import _terminal
 
@@ -25,6 +25,18 @@ class Shown(NamedTuple):
     markdown: str
     figure: Figure | None  # None where no row is done
     last: str  # a line
+
+
+def binary(name: str) -> tasks.Task:
+    """The task of two classes of this name.
+
+    Raises:
+      InputError: if there is none, or it has many labels.
+    """
+    task = tasks.get(name)
+    if task.is_multilabel:
+        raise InputError(f"--task={name} has many labels; this table is of one question: --task='FINDING vs rest'")
+    return task
 
 
 def choose(names: str, rows: Sequence[str]) -> tuple[str, ...]:

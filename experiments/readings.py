@@ -30,7 +30,6 @@ import functools
 
 from cxrjax.base.config import experiment_of
 from cxrjax.base.flags import NetworkFlags, SizeFlags, SourceFlags, flag
-from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep
 
@@ -39,7 +38,7 @@ from . import _cli, _sweep
 class ReadingsConfig(SizeFlags, NetworkFlags, SourceFlags):
     """The flags of this program."""
 
-    task: str = flag("p_vs_nf", "experiment whose readings are compared", choices=tuple(TASKS))
+    task: str = flag("p_vs_nf", "question whose readings are compared, of two classes, as experiments.train takes it")
     data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom", path=True)
     seeds: int = flag(10, "runs of each row", lower=1)
     epochs: int = flag(30, "passes over the training images", lower=1)
@@ -55,6 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     """Runs from the command line."""
     with _cli.one_line_for_mistakes("; the same command continues"):
         config = _cli.parse(ReadingsConfig(), __doc__ or "", argv)
+        task = _sweep.binary(config.task)
         _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
         planned = sweep.plan_rows(rows, source, reuse)
         plan = [row for row in planned if row.row.name in chosen or row.status == sweep.DONE]
         del source
-        show = functools.partial(_readings.show, TASKS[config.task], info)
+        show = functools.partial(_readings.show, task, info)
         _sweep.run(plan, _sweep.make_folder(config.out), "readings", show)
 
 

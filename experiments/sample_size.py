@@ -24,7 +24,6 @@ import functools
 
 from cxrjax.base.config import experiment_of
 from cxrjax.base.flags import NetworkFlags, SizeFlags, SourceFlags, flag
-from cxrjax.base.tasks import TASKS
 
 from . import _cli, _sweep
 
@@ -33,7 +32,7 @@ from . import _cli, _sweep
 class SampleSizeConfig(SizeFlags, NetworkFlags, SourceFlags):
     """The flags of this program."""
 
-    task: str = flag("p_vs_nf", "experiment that is run at each size", choices=tuple(TASKS))
+    task: str = flag("p_vs_nf", "question that is run at each size, of two classes, as experiments.train takes it")
     data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom", path=True)
     sizes: str = flag(
         "1/16,1/8,1/4,1/2,all",
@@ -51,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     """Runs from the command line."""
     with _cli.one_line_for_mistakes("; the same command continues"):
         config = _cli.parse(SampleSizeConfig(), __doc__ or "", argv)
+        task = _sweep.binary(config.task)
         _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         design = _sample_size.design(base, source, config.sizes, config.fix)
         plan = sweep.plan_rows(design.rows, source, reuse)
         del source
-        show = functools.partial(_sample_size.show, TASKS[config.task], config.fix, design)
+        show = functools.partial(_sample_size.show, task, config.fix, design)
         _sweep.run(plan, _sweep.make_folder(config.out), "sample_size", show)
 
 

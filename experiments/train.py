@@ -41,14 +41,23 @@ def experiment(flags: TrainConfig) -> ExperimentConfig:
     Raises:
       InputError: if they name no question, or two.
     """
-    if flags.task and (flags.positive or flags.negative):
-        raise InputError(f"--task={flags.task} and --positive or --negative are two questions; give one of them")
-    if not flags.task and not flags.positive:
-        raise InputError("--task, or --positive and --negative must be given (--help lists the flags)")
-    task = flags.task or f"{_spelled(flags.positive)} vs {_spelled(flags.negative or tasks.REST)}"
+    task = named(flags.task, flags.positive, flags.negative)
     tasks.get(task)
     names = [field.name for field in dataclasses.fields(ExperimentConfig) if field.name != "task"]
     return ExperimentConfig(task=task, **{name: getattr(flags, name) for name in names})
+
+
+def named(task: str, positive: str, negative: str) -> str:
+    """Name of the task that three flags ask for.
+
+    Raises:
+      InputError: if they name no question, or two.
+    """
+    if task and (positive or negative):
+        raise InputError(f"--task={task} and --positive or --negative are two questions; give one of them")
+    if not task and not positive:
+        raise InputError("--task, or --positive and --negative must be given (--help lists the flags)")
+    return task or f"{_spelled(positive)} vs {_spelled(negative or tasks.REST)}"
 
 
 def _spelled(finding: str) -> str:

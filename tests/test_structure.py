@@ -42,6 +42,7 @@ _HELP = {
     "convert_weights": ("--source", "--file", "--out", "--sha256", "--overwrite"),
     "deep_dream": ("--run", "--octaves", "--fourier_iterations"),
     "describe": ("--data_dir", "--out", "--seed", "--max_bad", "replaced"),
+    "evaluate": ("--predictions", "--positive", "--logits"),
     "p_vs_nf": ("--augment_bank", "--retrain_from"),
     "p_vs_np": ("--augment_bank", "--retrain_from"),
     "predict": ("--run", "--accept_anything", "not a medical device"),

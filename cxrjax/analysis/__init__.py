@@ -1,7 +1,8 @@
 """A run's tables -> every metric, interval and comparison of its report.
 
-Public: `analyse` (all of it), `tables` (records, columns, reading and writing), `comparison` (of two runs), and what
-each table is made by: `scores`, `curves`, `floors`, `subgroups`, `localisation`, `map_tests`, `agreement`.
+Public: `analyse` (all of it), `tables` (records, columns, reading and writing), `comparison` (of two runs),
+`evaluation` (of any model's scores), and what each table is made by: `scores`, `curves`, `floors`, `subgroups`,
+`localisation`, `map_tests`, `agreement`.
 """
 
 from cxrjax.base import lazy_modules

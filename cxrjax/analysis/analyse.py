@@ -10,6 +10,7 @@ from cxrjax.analysis import curves, floors, scores, subgroups
 from cxrjax.analysis.tables import SCORED_BY_ALL, Analysis, RunTables
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.numerics import new_key
+from cxrjax.metrics.cells import cells_for
 
 _SEEDS, _POOLED, _SUBGROUPS = 0, 1, 2  # seeds of the bootstraps
 
@@ -32,9 +33,9 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
     thresholds = scores.thresholds(tables.training, config.wanted_sensitivity)
     sets = {"internal": tables.predictions} | tables.scored_by_all
     scored = {name: scores.score(rows, thresholds, config.prevalence) for name, rows in sets.items()}
-    every = list(scored.values())
-    intervals = dict(zip(sets, scores.auroc_intervals(new_key(_SEEDS), every), strict=True))
-    pooled = scores.pooled_intervals(new_key(_POOLED), every, config.prevalence)
+    every, cells = list(scored.values()), cells_for(max(map(len, sets.values())))
+    intervals = dict(zip(sets, scores.auroc_intervals(new_key(_SEEDS), every, cells), strict=True))
+    pooled = scores.pooled_intervals(new_key(_POOLED), every, config.prevalence, cells)
     internal = scored["internal"]
     others = {name: scores.of_all(scored[name], intervals[name]) for name in tables.scored_by_all}
     sizes = (tables.seeds["n_train"].mean(), tables.seeds["n_val"].mean())
@@ -46,7 +47,7 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
         metrics=scores.over_seeds(scored, pooled, *sizes),
         floors=floors.table(tables, arms, internal.fixed),
         leakage=None if by_image is None else floors.leakage(tables, by_image),
-        subgroups=subgroups.table(new_key(_SUBGROUPS), tables.predictions, tables.images),
+        subgroups=subgroups.table(new_key(_SUBGROUPS), tables.predictions, tables.images, cells),
         operating=pd.concat([curves.operating(data, rows) for data, rows in sets.items()], ignore_index=True),
         calibration=pd.concat([curves.reliability(data, rows) for data, rows in sets.items()], ignore_index=True),
         errors=curves.errors(tables.predictions, tables.images),

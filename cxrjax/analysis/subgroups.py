@@ -19,9 +19,7 @@ FOLLOWUPS = {"0 or unknown": 0, "1-5": 1, "6-20": 6, "21+": 21}  # a source that
 IMAGES = {"1": 1, "2": 2, "3-5": 3, "6-10": 6, "11+": 11}  # of one patient
 
 
-def table(
-    key: jax.Array, predictions: pd.DataFrame, images: pd.DataFrame, cells: int | None = None
-) -> pd.DataFrame:
+def table(key: jax.Array, predictions: pd.DataFrame, images: pd.DataFrame, cells: int | None = None) -> pd.DataFrame:
     """`Analysis.subgroups`: rows of all seeds together, at threshold 0.5, intervals by resampling the group's patients.
 
     A variable of which all images are in one group is left out.

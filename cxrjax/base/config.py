@@ -75,11 +75,15 @@ class ExperimentConfig(SamplingFlags, Recipe, NetworkFlags, SourceFlags):
     )
 
 
+ANY = "train"  # name of the program that runs any task
+_PRESETS = ("p_vs_nf", "p_vs_np", "chestxray14")  # tasks with a program of their name
+
+
 def experiment_of(flags: Any) -> ExperimentConfig:
     """The experiment of a program that runs several: of its `task`, with those of its flags that an experiment has."""
     names = {field.name for field in dataclasses.fields(ExperimentConfig)}
     shared = {field.name: getattr(flags, field.name) for field in dataclasses.fields(flags) if field.name in names}
-    return ExperimentConfig(name=flags.task, **shared)
+    return ExperimentConfig(name=flags.task if flags.task in _PRESETS else ANY, **shared)
 
 
 SHUFFLED_LABELS, RANDOM_TRUNK, SPLIT_BY_IMAGE = "shuffled_labels", "random_trunk", "split_by_image"  # arms
@@ -97,7 +101,6 @@ def questions(config: ExperimentConfig) -> list[ExperimentConfig]:
 
 
 WAYS_TO_TEST = OFFICIAL, BOXES = "official", "boxes"  # --test, beside a share and a file
-ANY = "train"  # name of the program that runs any task
 
 
 def run_path(config: ExperimentConfig) -> Path:

@@ -1,6 +1,6 @@
 """Metrics of scores and labels, and their uncertainty: JAX, NumPy and SciPy alone.
 
-Public: `registry` (all metrics at once, `register`), `discrimination`, `calibration`, `bootstrap`, `delong`,
+Public: `registry` (all metrics at once, `register`), `discrimination`, `calibration`, `bootstrap`, `cells`, `delong`,
 `resampled_t`. Internal: `arguments` (what they take).
 """
 

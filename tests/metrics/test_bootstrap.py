@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxrjax.metrics import bootstrap, delong, discrimination, registry
+from cxrjax.metrics import bootstrap, cells, delong, discrimination, registry
 from cxrjax.metrics.bootstrap import Draws, Images
 
 
@@ -36,7 +36,7 @@ def make(seed, patients=40, images=70):
 
 
 def draw(patients, draws):
-    return bootstrap.multiplicities(np.random.default_rng(0), patients, draws)
+    return cells.multiplicities(np.random.default_rng(0), patients, draws)
 
 
 def test_patients_are_drawn_with_replacement():
@@ -271,7 +271,7 @@ def simulated(sets, patients, draws, figures, auroc=0.85):
 
     def times(rng, count):
         """Of each set of a piece; room for either count, so that one program serves both."""
-        drawn = bootstrap.multiplicities(rng, count, piece * draws).reshape(piece, draws, count)
+        drawn = cells.multiplicities(rng, count, piece * draws).reshape(piece, draws, count)
         return np.pad(drawn, [(0, 0), (0, 0), (0, images - count)])
 
     @jax.jit

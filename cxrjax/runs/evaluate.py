@@ -1,0 +1,106 @@
+"""Scores of any model -> a folder with every figure of them: tables of each question, summary.json, report.html."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cxrjax.analysis import evaluation
+from cxrjax.analysis.evaluation import Evaluation
+from cxrjax.base import InputError, files
+from cxrjax.base.flags import SourceFlags
+from cxrjax.base.tasks import Task
+from cxrjax.data import classes, predictions
+from cxrjax.report import evaluation_page
+
+log = logging.getLogger(__name__)
+
+_IMAGES = ["image", "patient", "labels", "view", "age", "sex", "followup"]
+
+
+def run(path: Path, data_dir: str, flags: SourceFlags, task: Task, logits: bool, prevalence: float) -> list[Evaluation]:
+    """The evaluations of a table of scores against the labels that a source lists.
+
+    Raises:
+      InputError: see `data.predictions`; or no scored image is in a class of the task.
+    """
+    scores = predictions.read(path, task.questions, logits)
+    rows = predictions.joined(scores, predictions.listed(data_dir, flags), str(path))
+    asked = [part for part in task.questions if part.positive.finding in scores]
+    evaluations = [_evaluate(part, rows, prevalence) for part in asked]
+    if not any(evaluations):
+        raise InputError(f"{path}: no matched image is in a class of {task.title}")
+    return [found for found in evaluations if found]
+
+
+def _evaluate(task: Task, rows: pd.DataFrame, prevalence: float) -> Evaluation | None:
+    """One question; None, which is told, where no image is in a class of it."""
+    label, belongs = classes.in_class(rows["labels"], task)
+    if not belongs.any():
+        log.warning("%s: no image is in a class of it", task.title)
+        return None
+    used = rows[belongs].reset_index(drop=True)
+    scored = used[["image", "patient"]].assign(label=label[belongs], score=used[f"score {task.positive.finding}"])
+    scored.insert(0, "seed", 0)
+    return evaluation.evaluate(task, scored, used[_IMAGES], prevalence)
+
+
+def table(task: Task, evaluations: Sequence[Evaluation]) -> pd.DataFrame:
+    """A row a question: finding, images, patients, positives, auroc with its interval, some metrics, and published
+    AUROCs of it under their names."""
+    names = ("auprc", "sensitivity", "specificity", "ece", "calibration_slope")
+    rows = []
+    for found in evaluations:
+        finding, once = found.task.positive.finding, found.predictions
+        row: dict[str, Any] = {
+            "finding": finding,
+            "images": len(once),
+            "patients": once["patient"].nunique(),
+            "positives": int(once["label"].sum()),
+            "auroc": found.value("auroc"),
+            "auroc_low": found.value("auroc", "low"),
+            "auroc_high": found.value("auroc", "high"),
+            **{name: found.value(name) for name in names},
+        }
+        rows.append(row | {source.name: source.auroc.get(finding, np.nan) for source in task.published_aurocs})
+    return pd.DataFrame(rows)
+
+
+def write(folder: Path, path: Path, data_dir: str, task: Task, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """Writes the folder; returns what summary.json holds.
+
+    Args:
+      folder: made if need be; files of an earlier evaluation are replaced.
+      path: of the scores.
+      data_dir: of the labels.
+      task: that was asked.
+      evaluations: see `run`.
+    """
+    findings = table(task, evaluations)
+    for found in evaluations:
+        place = folder / "findings" / found.task.positive.finding
+        place.mkdir(parents=True, exist_ok=True)
+        for name, rows in found._asdict().items():
+            if name != "task":
+                files.write_text(place / f"{name}.csv", rows.to_csv(index=False, float_format="%.7g"))
+    files.write_text(folder / "findings.csv", findings.to_csv(index=False, float_format="%.7g"))
+    summary = {
+        "task": task.name,
+        "scores": str(path),
+        "scores_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "data": data_dir,
+        "mean_auroc": float(findings["auroc"].mean()),
+        "findings": {
+            row["finding"]: {name: None if pd.isna(value) else value for name, value in row.items()}
+            for row in findings.to_dict("records")
+        },
+    }
+    files.write_text(folder / "report.html", evaluation_page.html(task, summary, findings, evaluations))
+    files.write_json(folder / "summary.json", summary)
+    return summary
