@@ -2,11 +2,11 @@
 
   python -m experiments.evaluate --predictions=CSV --data_dir=NIH_FOLDER
 
-The CSV (also .gz) has a column of images and a column of scores from 0 to 1 for each finding (Effusion,
-prob_Pleural Thickening, ...), or with --positive and --negative, or --task=p_vs_nf, one that is called score or the
-like. What was read as what is told, and how many rows fit an image. Labels come from the table of --data_dir,
-whether or not an image is on disk; none is decoded. Into --out go report.html, findings.csv, summary.json, and of each finding
-metrics, subgroups, calibration, decisions and errors as CSV files.
+The CSV (also .gz) has a column of images and a column of scores from 0 to 1 for each finding (Effusion, prob_Pleural
+Thickening, ...), or with --positive and --negative, or --task=p_vs_nf, one that is called score or the like. What was
+read as what is told, and how many rows fit an image. Labels come from the table of --data_dir, whether or not an
+image is on disk; none is decoded. Into --out go report.html, findings.csv, summary.json, and of each finding metrics,
+subgroups, calibration, decisions and errors as CSV files.
 
 A CheXNet's 14 scores of 22,433 NIH images take about a minute: AUROCs with intervals by 2,000 draws of patients.
 """

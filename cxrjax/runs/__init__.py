@@ -2,7 +2,8 @@
 
 Public: `experiment` (`run`), `setup` (draw, build, resolve), `run_folder`, `tables`, `results` (a finished run once
 more), `findings` (of a task of many labels), `trained` (`load_run`, `TrainedRun`, `predict`),
-`evaluate` (any model's scores), `describe`, `dreams`, `maps`, `explained`, `sweep`, `sweep_tables`, `cost`. Internal: `dream_pages`, `notes`.
+`evaluate` (any model's scores), `describe`, `dreams`, `maps`, `explained`, `sweep`, `sweep_tables`, `cost`.
+Internal: `dream_pages`, `notes`.
 """
 
 from cxrjax.base import lazy_modules
