@@ -37,7 +37,7 @@ class Evaluation(NamedTuple):
 
     def value(self, metric: str, column: str = "value") -> float:
         """A metric, or an end of its interval."""
-        return float(self.metrics.set_index("metric").loc[metric, column])
+        return float(self.metrics.set_index("metric")[column].to_dict()[metric])
 
 
 def evaluate(task: Task, predictions: pd.DataFrame, images: pd.DataFrame, prevalence: float) -> Evaluation:

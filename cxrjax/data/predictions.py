@@ -83,9 +83,8 @@ def _cells(path: Path, name: str, cells: pd.Series, logits: bool) -> np.ndarray:
     wrong = ~np.isfinite(values) if logits else ~values.between(0, 1)
     if wrong.any():
         rule = "finite log odds" if logits else "scores from 0 to 1 (--logits: log odds)"
-        raise InputError(
-            f"{path}, line {wrong.idxmax()}: column {name!r} must hold {rule}, got {cells[wrong.idxmax()]!r}"
-        )
+        line, cell = cells.index[wrong][0], cells[wrong].iloc[0]
+        raise InputError(f"{path}, line {line}: column {name!r} must hold {rule}, got {cell!r}")
     numbers = values.to_numpy(float)
     return np.asarray(1 / (1 + np.exp(-numbers)) if logits else numbers)
 
