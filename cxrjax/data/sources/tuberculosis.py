@@ -35,7 +35,7 @@ def film_folders(folder: Path) -> list[Path]:
 
 
 def read_person(reading: str) -> tuple[str, str]:
-    """Sex, F or M, and age as `sources.years` takes it; "" where a reading does not say.
+    """Sex, F or M, and age as `years` takes it; "" where a reading does not say.
 
     >>> read_person("male 63yrs\\nnormal"), read_person("Patient's Sex: F\\nPatient's Age: 032Y\\nnormal")
     (('M', '63Y'), ('F', '032Y'))
