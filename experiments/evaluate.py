@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
 
         devices.start(cache_dir() / "programs")
         evaluations = evaluate.run(path, config.data_dir, config, task, config.logits, config.prevalence)
-        evaluate.write(out, path, config.data_dir, task, evaluations)
+        evaluate.write(out, path, config.data_dir, task, evaluations, config.prevalence)
         table = evaluate.table(task, evaluations)[
             ["finding", "images", "positives", "auroc", "auroc_low", "auroc_high"]
         ]

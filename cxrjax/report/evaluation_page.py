@@ -33,7 +33,7 @@ def html(task: Task, summary: Mapping[str, Any], findings: pd.DataFrame, evaluat
         "summary": summary,
         "rows": findings.to_dict("records"),
         "lead": _lead(task, findings),
-        "parts": [_part(found) for found in evaluations],
+        "parts": [_part(found, summary["prevalence"]) for found in evaluations],
     }
     return str(pages.html("evaluation.html.jinja", ENGLISH, values))
 
@@ -54,7 +54,7 @@ def _lead(task: Task, findings: pd.DataFrame) -> str:
     return f"Mean AUROC {mean} over {findings['auroc'].notna().sum()} findings{beside}."
 
 
-def _part(found: Evaluation) -> dict[str, Any]:
+def _part(found: Evaluation, prevalence: float) -> dict[str, Any]:
     finding, auroc = found.task.positive.finding, found.value("auroc")
     drawn = {}
     if not math.isnan(auroc):
@@ -66,7 +66,7 @@ def _part(found: Evaluation) -> dict[str, Any]:
         "pictures": [figures.save(f"{name}_{finding}", picture).inline for name, picture in drawn.items()],
         "metrics": [
             {
-                "name": _NUMBERS.name(row["metric"], 0.013),
+                "name": _NUMBERS.name(row["metric"], prevalence),
                 "value": _NUMBERS.value(row["metric"], row["value"]),
                 "interval": _NUMBERS.interval(row["metric"], row["low"], row["high"]),
                 "why": reasons(row["undefined"], ENGLISH),

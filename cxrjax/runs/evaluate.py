@@ -72,7 +72,9 @@ def table(task: Task, evaluations: Sequence[Evaluation]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write(folder: Path, path: Path, data_dir: str, task: Task, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+def write(
+    folder: Path, path: Path, data_dir: str, task: Task, evaluations: Sequence[Evaluation], prevalence: float
+) -> dict[str, Any]:
     """Writes the folder; returns what summary.json holds.
 
     Args:
@@ -81,6 +83,7 @@ def write(folder: Path, path: Path, data_dir: str, task: Task, evaluations: Sequ
       data_dir: of the labels.
       task: that was asked.
       evaluations: see `run`.
+      prevalence: for which they were made.
     """
     findings = table(task, evaluations)
     for found in evaluations:
@@ -95,6 +98,7 @@ def write(folder: Path, path: Path, data_dir: str, task: Task, evaluations: Sequ
         "scores": str(path),
         "scores_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "data": data_dir,
+        "prevalence": prevalence,
         "mean_auroc": float(findings["auroc"].mean()),
         "findings": {
             row["finding"]: {name: None if pd.isna(value) else value for name, value in row.items()}

@@ -52,7 +52,8 @@ def table(nih):
 def test_aurocs_are_those_of_scikit_learn_and_what_is_undefined_is_said(nih, table, tmp_path, capsys):
     table.to_csv(tmp_path / "scores.csv", index=False)
     out = tmp_path / "out"
-    assert call("evaluate", f"--predictions={tmp_path / 'scores.csv'}", f"--data_dir={nih}", f"--out={out}") == 0
+    words = [f"--predictions={tmp_path / 'scores.csv'}", f"--data_dir={nih}", f"--out={out}", "--prevalence=0.07"]
+    assert call("evaluate", *words) == 0
     told = capsys.readouterr().err
     assert "111 rows scored, 110 matched, 1 unmatched (unlisted.png, ...)" in told
     assert "Pleural_Thickening from 'Pleural Thickening'" in told and "not read: note" in told
@@ -67,6 +68,7 @@ def test_aurocs_are_those_of_scikit_learn_and_what_is_undefined_is_said(nih, tab
     assert json.loads((out / "summary.json").read_text())["findings"]["Hernia"]["auroc"] is None
     assert "no_positive_image" in pd.read_csv(out / "findings" / "Hernia" / "metrics.csv")["undefined"].tolist()
     page = (out / "report.html").read_text()
+    assert "PPV at a prevalence of 7" in page and "1.3" not in page.split("prevalence of ")[1][:5]
     assert "not trained here" in page and "http" not in page.split("</style>")[1].replace("http://www.w3.org", "")
 
 
