@@ -176,7 +176,15 @@ def test_real_runs_of_two_sizes(small_store, tmp_path, capsys, monkeypatch):
     """Nothing made up: fc8 of random weights, one epoch; the table has what results.csv has."""
     monkeypatch.setattr(cost, "measure", lambda model: cost.Speed(1e11, 1e11))
     out = tmp_path / "out"
-    flags = ("--weights=random", "--retrain_from=fc8", "--seeds=2", "--epochs=1", "--augment_bank=1", "--sizes=8,all")
+    flags = (
+        "--weights=random",
+        "--retrain_from=fc8",
+        "--seeds=2",
+        "--epochs=1",
+        "--augment_bank=1",
+        "--sizes=8,all",
+        "--small_ok",
+    )
     program.main([f"--data_dir={small_store}", f"--out={out}", *flags])
     assert capsys.readouterr().out.splitlines()[-1].startswith("P vs NF: 8 training patients: accuracy ")
     table = pd.read_csv(out / "sample_size.csv").set_index("row")
