@@ -56,6 +56,8 @@ MISTAKES = [
     ("p_vs_nf", f"{_FAST} --labels_for=training", "--labels_for=training needs --labels: a table of other labels"),
     ("p_vs_nf", f"{_FAST} --match=view --negatives=9", "--match=view draws as many as positives"),
     ("p_vs_nf", f"{_FAST} --nosmall_ok", "fewer than 20 of a class; --small_ok takes them"),
+    ("evaluate", "", "--predictions and --data_dir must be given"),
+    ("evaluate", "--predictions=nowhere.csv --data_dir={store}", "--predictions=nowhere.csv must be a file"),
     ("train", _FAST, "--task, or --positive and --negative must be given"),
     ("train", f"{_FAST} --task=p_vs_nf --positive=Mass", "are two questions"),
     ("train", f"{_FAST} --task=p_vs_xx", "the task must be one of p_vs_nf, "),
@@ -200,6 +202,7 @@ def test_a_home_folder_is_meant_by_its_sign_in_every_path(home, monkeypatch):
 
 def test_every_flag_that_names_a_place_is_a_path():
     names = {"data_dir", "external_dir", "weights", "out", "run", "masks", "source", "file", "reuse", "test", "labels"}
+    names |= {"predictions"}
     for program in command.questions():
         module = importlib.import_module(f"experiments.{program}")
         for config in (value for value in vars(module).values() if dataclasses.is_dataclass(value)):

@@ -194,11 +194,14 @@ def check_dream(net, variables, stage):
 
 
 def check_map(net, variables, images, method):
-    energy = saliency.METHODS[method](jax.random.key(0), net, variables, images, objectives.log_odds(net))
-    assert energy.shape == images.shape
-    assert np.isfinite(energy).all()
-    assert float(energy.min()) >= 0
-    assert float(energy.max()) > 0  # where the last map is one cell, everywhere the same
+    odds, key = objectives.log_odds(net), jax.random.key(0)
+    for_and_against = [saliency.METHODS[method](key, net, variables, images, way) for way in (odds, -odds)]
+    for energy in for_and_against:
+        assert energy.shape == images.shape
+        assert np.isfinite(energy).all()
+        assert float(energy.min()) >= 0
+    # Grad-CAM keeps what speaks for a class: of two opposed ones something speaks for one.
+    assert max(float(energy.max()) for energy in for_and_against) > 0
 
 
 def test_a_network_with_batch_norm_dreams_and_is_explained():

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cxrjax import load_run
+from cxrjax.base import tasks
 from cxrjax.data.decode import Reduction, decode
 from cxrjax.metrics import discrimination
 from cxrjax.runs import trained as predict
@@ -139,6 +140,7 @@ class OneSeed:
 
     seeds = (0,)
     reduction = Reduction()
+    task = tasks.get("p_vs_nf")
 
     def __call__(self, images):
         return images[:, :1, 0].astype(np.float32) / 255

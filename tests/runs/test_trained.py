@@ -70,7 +70,7 @@ def test_scores_are_those_of_the_run(opened, small_store):
 @pytest.mark.parametrize("retrain_from", ["conv1", "fc6"])
 def test_scores_with_weights_from_a_checkpoint(run_small, small_store, weights, retrain_from):
     store = open_store(small_store)
-    made = run_small(weights=weights, retrain_from=retrain_from, seeds=1, batch_size=32)
+    made = run_small(model="", weights=weights, retrain_from=retrain_from, seeds=1, batch_size=32)
     assert worst(load_run(made), store.images, store.table) < CLOSE
 
 
