@@ -76,15 +76,20 @@ def test_figures_are_there_for_what_the_results_hold(pictures):
 def test_no_text_is_cut_and_none_lies_on_another(pictures, code, monkeypatch):
     drawn = pictures if code == "en" else sections.draw_all(report_case.results(), language(code))
     for name, picture in drawn.items():
-        boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(picture.figure, monkeypatch)]
-        assert len(boxes) > 8
-        for i, (text, box) in enumerate(boxes):
-            edge = picture.figure.bbox
-            inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= edge.width + 1 and box.y1 <= edge.height + 1
-            assert inside, (name, text)
-            # A box holds room for letters that reach below the line: two pixels of it may touch another's.
-            covered = [other for other, near in boxes[i + 1 :] if box.padded(-2).overlaps(near.padded(-2))]
-            assert not covered, (name, text, covered)
+        assert len(check_texts(name, picture, monkeypatch)) > 8
+
+
+def check_texts(name, picture, monkeypatch):
+    """Every text of a figure lies inside it, and none on another; gives them with their boxes."""
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(picture.figure, monkeypatch)]
+    for i, (text, box) in enumerate(boxes):
+        edge = picture.figure.bbox
+        inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= edge.width + 1 and box.y1 <= edge.height + 1
+        assert inside, (name, text)
+        # A box holds room for letters that reach below the line: two pixels of it may touch another's.
+        covered = [other for other, near in boxes[i + 1 :] if box.padded(-2).overlaps(near.padded(-2))]
+        assert not covered, (name, text, covered)
+    return boxes
 
 
 def texts_drawn(figure, monkeypatch):

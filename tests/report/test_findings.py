@@ -15,7 +15,7 @@ from cxrjax.report.language import ENGLISH, language
 from cxrjax.report.sections import findings
 from tests.report import findings_case
 from tests.report.test_cards import items, table_shapes
-from tests.report.test_figures import texts_drawn
+from tests.report.test_figures import check_texts
 from tests.report.test_report import Page
 
 
@@ -51,13 +51,7 @@ def test_figures_are_in_the_page_and_no_word_of_them_is_cut_or_lies_on_another(r
     shown = [a["id"].removeprefix("figure-") for a in page.all("figure")]
     assert shown == ["aurocs", "roc", "calibration", "together", "learning_curve"] and {*shown, "flow"} == set(pictures)
     for name, picture in pictures.items():
-        boxes = [(text.get_text(), text.get_window_extent()) for text in texts_drawn(picture.figure, monkeypatch)]
-        for i, (text, box) in enumerate(boxes):
-            edge = picture.figure.bbox
-            inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= edge.width + 1 and box.y1 <= edge.height + 1
-            assert inside, (name, text)
-            covered = [other for other, near in boxes[i + 1 :] if box.padded(-2).overlaps(near.padded(-2))]
-            assert not covered, (name, text, covered)
+        check_texts(name, picture, monkeypatch)
 
 
 def test_the_answer_has_the_mean_of_what_is_defined(results):
