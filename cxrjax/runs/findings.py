@@ -16,7 +16,7 @@ from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Task
 from cxrjax.metrics import resampled_t
-from cxrjax.runs import notes, results, setup
+from cxrjax.runs import draws, notes, results
 from cxrjax.runs.results import Facts
 
 
@@ -82,7 +82,7 @@ def _summary(config: ExperimentConfig, facts: Facts, findings: Sequence[Results]
         "task": config.task,
         "minutes": round(facts.minutes, 2),
         "data": data,
-        "split_by": setup.split_name(config, data["patients_unknown"], data["images"]),
+        "split_by": draws.split_name(config, data["patients_unknown"], data["images"]),
         "mean_auroc": mean_auroc(findings),
         "findings": {
             of_finding.config.finding: {

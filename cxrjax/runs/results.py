@@ -24,7 +24,7 @@ from cxrjax.base.config import ExperimentConfig, arms, moved_to, question, resul
 from cxrjax.base.tasks import Task
 from cxrjax.data import classes
 from cxrjax.metrics import registry, resampled_t
-from cxrjax.runs import notes, run_folder, setup
+from cxrjax.runs import draws, notes, run_folder, setup
 from cxrjax.runs.tables import pictures
 from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts, patient_ids
 
@@ -139,7 +139,7 @@ def open_images(config: ExperimentConfig, data_sha256: str, side: int, images: p
         )
     rows, test = np.sort(row[images["image"]].to_numpy()), np.zeros(0, int)
     if config.train_patients or config.test or config.finding:  # not all that take part are in the tables
-        cohorts = setup.draw(config, store)
+        cohorts = draws.draw(config, store)
         rows, test = cohorts.rows, cohorts.test
     if setup.data_digest(hash_rows(store.images, rows), store.table, test) != data_sha256:
         raise InputError(f"images, labels or patients in {about.source} are not those that the run was trained on")
@@ -197,7 +197,7 @@ def summarise(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis
         "runs": len(analysis.seeds),
         "minutes": round(minutes, 2),
         "data": data,
-        "split_by": setup.split_name(config, data["patients_unknown"], data["images"]),
+        "split_by": draws.split_name(config, data["patients_unknown"], data["images"]),
         "control": config.control,
         "internal": _figures(analysis, "internal") | {"best_epoch_accuracy": _record(best)},
         # Here runs share all images, so only training differs: no interval for new images follows from it.

@@ -20,7 +20,7 @@ from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.base.flags import SOURCE_FLAGS
 from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
-from cxrjax.runs import cost, experiment, run_folder, setup
+from cxrjax.runs import cost, draws, experiment, run_folder, setup
 from cxrjax.storage.store import About, ImageStore
 from cxrjax.training import seed_batches
 
@@ -111,10 +111,10 @@ def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
       InputError: if the run would be refused.
     """
     setup.check(config)
-    cohorts = setup.draw(config, source.store)
+    cohorts = draws.draw(config, source.store)
     train, val = cohorts.train, cohorts.val
     sizes = cost.Sizes(
-        np.array([len(run.train) for run in setup.seed_data(config, cohorts)]),
+        np.array([len(run.train) for run in draws.seed_data(config, cohorts)]),
         np.array([len(rows) for rows in val]),
         len(np.unique(np.concatenate(train))),
         len(np.unique(np.concatenate(train + val))),

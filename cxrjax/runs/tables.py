@@ -19,7 +19,7 @@ from cxrjax.data import classes, cohort
 from cxrjax.models import transfer
 from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
-from cxrjax.runs.setup import Cohorts
+from cxrjax.runs.draws import Cohorts
 from cxrjax.storage.store import About, ImageStore, patient_ids
 from cxrjax.training.loop import History
 

@@ -16,7 +16,7 @@ from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.data import cohort
 from cxrjax.runs import tables as made_tables
-from cxrjax.runs.setup import Cohorts
+from cxrjax.runs.draws import Cohorts
 from cxrjax.storage.store import About
 
 CONFIG = ExperimentConfig("p_vs_nf", "p_vs_nf", seeds=4, first_seed=3, epochs=5)

@@ -9,7 +9,7 @@ from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import TASKS
 from cxrjax.metrics import resampled_t
-from cxrjax.runs import cost, setup, sweep
+from cxrjax.runs import cost, draws, sweep
 from experiments import _sample_size as sample_size
 from experiments import sample_size as program
 from experiments._sample_size import Design, Size
@@ -62,7 +62,7 @@ def test_the_design_draws_as_the_runs_will(base, source):
     """Patients nested and of the number asked for, validation the same, steps as with all patients."""
     design = sample_size.design(base, source, "5,8,all", "steps")
     assert [row.name for row in design.rows] == ["patients_00005", "patients_00008", "all"]
-    made = [setup.draw(row.config, source.store) for row in design.rows]
+    made = [draws.draw(row.config, source.store) for row in design.rows]
     for seed in range(2):
         trained = [set(one.cohorts[seed].patient[one.splits[seed].train]) for one in made]
         assert [len(patients) for patients in trained[:2]] == [5, 8]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.metrics import registry
-from cxrjax.runs import run_folder, setup, sweep
+from cxrjax.runs import draws, run_folder, setup, sweep
 
 RESOLVED = run_folder.Resolved("resident", 1, device="one", weights_sha256="w", data_sha256="d")
 
@@ -42,7 +42,7 @@ def fake_run(config, accuracy=0.7):
     """In the place of `experiment.run`: draws and splits as it does, makes up figures; seeds differ by a hundredth."""
     setup.check(config)
     config, source = sweep.open_source(config)
-    cohorts = setup.draw(config, source.store)
+    cohorts = draws.draw(config, source.store)
     dry = sweep.dry_run(config, source)
     resolved = run_folder.Resolved("resident", 1, setup.device(), dry.weights_sha256, dry.data_sha256)
     table = results(

@@ -8,7 +8,7 @@ import pytest
 from cxrjax.base import tasks
 from cxrjax.data import cohort
 from cxrjax.runs import tables
-from cxrjax.runs.setup import Cohorts
+from cxrjax.runs.draws import Cohorts
 from cxrjax.storage.store import About, label_counts
 from tests.analysis import run_tables
 

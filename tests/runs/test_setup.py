@@ -7,7 +7,7 @@ import pytest
 
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.runs import setup
+from cxrjax.runs import draws, setup
 from cxrjax.storage.store import ImageStore
 from tests.data.test_matching import table
 
@@ -22,7 +22,7 @@ def store():
 
 
 def draw(store, **fields):
-    return setup.draw(dataclasses.replace(CONFIG, **fields), store)
+    return draws.draw(dataclasses.replace(CONFIG, **fields), store)
 
 
 @pytest.mark.parametrize("fields", [{"test": "official"}, {"test": "0.2"}, {"test": "0.2", "match": "view"}])

@@ -9,6 +9,7 @@ from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.models.registry import ALEXNET
 from cxrjax.runs import cost, experiment, run_folder, setup, sweep
+from cxrjax.runs.prepared import Data, prepare
 from cxrjax.training import seed_batches
 from tests.runs.handmade import fake_run
 
@@ -56,9 +57,9 @@ def last(outcomes):
 
 
 def test_what_a_configuration_meets(base, source):
-    """As `experiment.prepare` has it: sizes, patients and hashes; nothing is written."""
+    """As `prepared.prepare` has it: sizes, patients and hashes; nothing is written."""
     dry = sweep.dry_run(base, source)
-    prepared = experiment.prepare(base, experiment.Data(*source[:3]))
+    prepared = prepare(base, Data(*source[:3]))
     made = prepared.cohorts
     for i, (c, s) in enumerate(zip(made.cohorts, made.splits, strict=True)):
         assert (dry.sizes.train[i], dry.sizes.val[i]) == (len(s.train), len(s.val))

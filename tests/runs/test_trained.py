@@ -14,7 +14,7 @@ from cxrjax import load_run
 from cxrjax.base import InputError
 from cxrjax.models import pretrained, registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
-from cxrjax.runs import setup, trained
+from cxrjax.runs import draws, trained
 from cxrjax.storage import checkpoint
 from cxrjax.storage.store import open_store
 from cxrjax.training import seed_batches
@@ -178,7 +178,7 @@ def test_equalised_varied_and_oversampled_runs_score_as_they_were_scored(run_sma
     assert worst(plain, store.images, store.table) > CLOSE
     trained_on = pd.read_csv(folder / "training_predictions.csv")
     assert not trained_on["image"].duplicated().any()
-    (seed_data,) = setup.seed_data(run.config, setup.draw(run.config, store))
+    (seed_data,) = draws.seed_data(run.config, draws.draw(run.config, store))
     rows, uses = np.unique(seed_data.train, return_counts=True)
     assert sorted(store.table["image"].iloc[rows]) == sorted(trained_on["image"])
     label = trained_on.set_index("image")["label"][store.table["image"].iloc[rows]]

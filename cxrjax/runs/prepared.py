@@ -1,0 +1,106 @@
+"""An experiment ready for training: images drawn, network built, what the user left open resolved, all of it logged."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from cxrjax.base import tasks
+from cxrjax.base.config import ExperimentConfig, without_arms
+from cxrjax.data import classes, cohort
+from cxrjax.data.load import cache_dir
+from cxrjax.models import transfer
+from cxrjax.models.pretrained import Weights
+from cxrjax.runs import draws, setup
+from cxrjax.runs.draws import Cohorts
+from cxrjax.runs.run_folder import Resolved
+from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts, patient_ids
+from cxrjax.training import bank, inputs
+from cxrjax.training.plan import Pipeline
+
+log = logging.getLogger(__name__)
+
+_NAMED = 10  # images that were left out and are named in the log
+
+
+class Data(NamedTuple):
+    """What an experiment and its arms share."""
+
+    store: ImageStore
+    about: About
+    weights: Weights | None
+
+
+class Prepared(NamedTuple):
+    """An experiment before training."""
+
+    config: ExperimentConfig
+    data: Data
+    cohorts: Cohorts
+    net: transfer.Network
+    resolved: Resolved
+    cache: bank.Cache  # of activations
+    pipeline: Pipeline
+
+    def pipeline_of(self, store: ImageStore) -> Pipeline:
+        """The images of another store, read as those of this one."""
+        return inputs.make_pipeline(self.resolved.input, store.images, self.net.model.crop)
+
+
+def prepare(config: ExperimentConfig, data: Data) -> Prepared:
+    """Draws cohorts and splits, builds the network and resolves what the user left open; logs what there is."""
+    _log_data(config, data)
+    cohorts = draws.draw(config, data.store)
+    _log_cohorts(config, data.store.table, cohorts)
+    net = setup.build(config, data.weights)
+    log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
+    hashes = hash_rows(data.store.images, cohorts.rows)
+    data_sha256 = setup.data_digest(hashes, data.store.table, cohorts.test)
+    resolved = setup.resolve(config, net, setup.weights_digest(data.weights), data_sha256)
+    log.info("input: %s; seeds side by side: %d", resolved.input, resolved.seed_batch)
+    pipeline = inputs.make_pipeline(resolved.input, data.store.images, net.model.crop)
+    return Prepared(config, data, cohorts, net, resolved, activation_cache(hashes), pipeline)
+
+
+def _log_data(config: ExperimentConfig, data: Data) -> None:
+    counted, about = tasks.get(config.task).counted, data.about
+    listed, present = (classes.count(images, counted) for images in (about.listed, label_counts(data.store.table)))
+    log.info(
+        "data: %s; present %s; missing %s",
+        about.source,
+        ", ".join(f"{n} {name}" for name, n in present.items()),
+        ", ".join(f"{listed[name] - n} {name}" for name, n in present.items()),
+    )
+    for name, reason in list(about.bad_images.items())[:_NAMED]:
+        log.warning("left out %s: %s", name, reason)
+    if len(about.bad_images) > _NAMED:
+        log.warning("and %d more, listed in bad_images.csv of the store", len(about.bad_images) - _NAMED)
+
+
+def _log_cohorts(config: ExperimentConfig, table: pd.DataFrame, cohorts: Cohorts) -> None:
+    task, first = tasks.get(config.task), cohorts.cohorts[0]
+    by = draws.split_name(without_arms(config), first.unknown, len(first.index))
+    if task.is_multilabel:
+        split = cohorts.splits[0]
+        sides = (np.nansum(first.label[rows], axis=0) for rows in (split.train, split.val))
+        counts = [f"{t.positive.finding} {a:.0f} + {b:.0f}" for t, a, b in zip(task.parts, *sides, strict=True)]
+        drawn = f"{len(first.index)} images a run; training + validation, first run: {', '.join(counts)}"
+    else:
+        positives, others = first.label.sum(), (1 - first.label).sum()
+        drawn = f"{positives} {task.positive.name}, {others} {task.negative.name} a run"
+    sizes = len(cohorts.splits[0].train), len(cohorts.splits[0].val)
+    log.info("%s: %s; %d training, %d validation images in the first run, split by %s", config.name, drawn, *sizes, by)
+    if config.test:
+        patients = len(np.unique(patient_ids(table.iloc[cohorts.test])))
+        log.info("held out by --test=%s: %d images of %d patients", config.test, len(cohorts.test), patients)
+    if config.match:
+        left = len(cohort.eligible(table, task, config.view).index) - len(cohorts.test) - len(first.index)
+        log.info("matched by %s: %d images of the first run are left without a match", config.match, left)
+
+
+def activation_cache(hashes: dict[int, bytes]) -> bank.Cache:
+    """Of images by their SHA-256, see `ImageHashes.of`."""
+    return bank.Cache(cache_dir() / "activations", hashes)
