@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from cxrjax.analysis import curves, floors, scores, subgroups
+from cxrjax.analysis import curves, ensemble, floors, scores, subgroups
 from cxrjax.analysis.tables import SCORED_BY_ALL, Analysis, RunTables
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.numerics import new_key
 from cxrjax.metrics.cells import cells_for
 
-_SEEDS, _POOLED, _SUBGROUPS = 0, 1, 2  # seeds of the bootstraps
+_SEEDS, _POOLED, _SUBGROUPS, _ENSEMBLE = range(4)  # seeds of the bootstraps
 
 
 def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunTables]) -> Analysis:
@@ -44,6 +44,7 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
         seeds=scores.of_seeds(tables.seeds, tables.training, internal, intervals["internal"]),
         external_seeds=others.get("external"),
         test_seeds=others.get("test"),
+        ensemble=ensemble.table(new_key(_ENSEMBLE), tables.scored_by_all, others, config.prevalence),
         metrics=scores.over_seeds(scored, pooled, *sizes),
         floors=floors.table(tables, arms, internal.fixed),
         leakage=None if by_image is None else floors.leakage(tables, by_image),

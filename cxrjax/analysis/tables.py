@@ -81,6 +81,10 @@ class Analysis(NamedTuple):
         and the images of each kind; an image is called positive if its score lies above.
       calibration: Reliability, pooled: data, bin_low, bin_high, images and patients (each once), score (mean),
         positives (share), low, high (Wilson, of as many as there are patients); all four NaN where there is no image.
+      ensemble: Of external and test, and each registered metric at 0.5: single (mean over the networks), ensemble (of
+        their mean log odds, `ensemble.mean_log_odds`) with _low and _high; of those of `registry.FLOORS` gain (ensemble
+        minus single) with gain_low and gain_high (both 95 %, by resampling patients); undefined (codes of why a figure
+        or an end is NaN, or ""). None of one seed.
       errors: Validation images by how wrong they are on average, worst first: kind (false positive, false negative),
         score (mean over the seeds that validated it), seeds (how many), and what `RunTables.images` says.
     """
@@ -95,6 +99,7 @@ class Analysis(NamedTuple):
     calibration: pd.DataFrame
     errors: pd.DataFrame
     test_seeds: pd.DataFrame | None = None
+    ensemble: pd.DataFrame | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +140,9 @@ TABLES = {  # field of `RunTables` or `Analysis` -> its file
     "floors": Table("floors", "floor* available note* beaten claim* undefined*"),
     "leakage": Table("leakage", "metric* patient image difference low high p undefined*"),
     "subgroups": Table("subgroups", "variable* group* images patients positives small undefined*"),
+    "ensemble": Table(
+        "ensemble", "data* metric* single ensemble ensemble_low ensemble_high gain gain_low gain_high undefined*"
+    ),
     "operating": Table("operating", "data* seed threshold true_pos false_pos false_neg true_neg"),
     "calibration": Table("calibration", "data* bin_low bin_high images patients score positives low high"),
     "errors": Table("errors", "kind* image* patient* labels* view* age sex* label score seeds"),

@@ -50,7 +50,8 @@ def html(template: str, language: Language, values: Mapping[str, Any]) -> Markup
     Texts in `{% trans %}` and `_()` come out in the language. Filters: `percent` 0.445 -> 44.5, `share` 0.445 -> 44.5
     %, `decimal` 0.8181 -> 0.818, `signed` 0.8181 -> +0.818, `count` 1234 -> 1,234, each a dash for None and NaN;
     `unbroken` keeps ± and % on the line of their numbers. Functions: `numbers` (see `Numbers`), `word`, `reasons`,
-    `shown_in`, `ends`, and of `rows` `outcome`, `records`, `metrics` and `undefined`.
+    `shown_in`, `ends`, and of `rows` `outcome`, `records`, `metrics`, `undefined` and
+    `ensemble`.
 
     Raises:
       jinja2.UndefinedError: the template needs a value that it does not get.
@@ -97,6 +98,7 @@ def _environment(numbers: Numbers, **settings: Any) -> jinja2.Environment:
         "records": rows.records,
         "metrics": functools.partial(rows.metrics, numbers=numbers),
         "undefined": functools.partial(rows.undefined, numbers=numbers),
+        "ensemble": functools.partial(rows.ensemble, numbers=numbers),
         "shown_in": registry.shown_in,
         "ends": numbers.t.interval,
     }

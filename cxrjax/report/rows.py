@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -146,7 +146,7 @@ def metrics(results: Results, data: str, rule: str, numbers: Numbers) -> dict[st
 
     Args:
       results: Results of one run.
-      data: internal or external; an external set that is not there has no row.
+      data: internal, external or test; a set that is not there has no row.
       rule: fixed (threshold 0.5) or chosen (each run's own), which has rows of decisions only.
       numbers: How they are written.
     """
@@ -172,12 +172,44 @@ def undefined(results: Results, data: str, numbers: Numbers, rules: tuple[str, .
     """
     table = results.analysis.metrics
     table = table[(table["data"] == data) & table["rule"].isin(rules)]
+    if rules == ("chosen",):
+        table = table[[registry.METRICS[name].is_decision for name in table["metric"]]]
+    return _by_reason(table, results.config.prevalence, numbers)
+
+
+def _by_reason(table: pd.DataFrame, prevalence: float, numbers: Numbers) -> list[str]:
     names: dict[str, list[str]] = {}
-    for row in table.to_dict("records"):
-        reason = why(row["undefined"], numbers.t)
-        if reason and (row["rule"] == "fixed" or rules != ("chosen",) or registry.METRICS[row["metric"]].is_decision):
-            names.setdefault(reason, []).append(numbers.name(row["metric"], results.config.prevalence))
+    for metric, undefined in zip(table["metric"], table["undefined"], strict=True):
+        if reason := why(undefined, numbers.t):
+            names.setdefault(reason, []).append(numbers.name(metric, prevalence))
     return [f"{', '.join(dict.fromkeys(listed))}: {reason}." for reason, listed in names.items()]
+
+
+class Ensemble(NamedTuple):
+    """`Analysis.ensemble` of one set, written out: name, single, ensemble, interval, gain, gain_interval of a row."""
+
+    rows: Sequence[tuple[str, ...]]
+    undefined: list[str]
+
+
+def ensemble(results: Results, data: str, numbers: Numbers) -> Ensemble:
+    """A row for each metric of a set; none where there is no ensemble of it."""
+    table, prevalence = results.analysis.ensemble, results.config.prevalence
+    if table is None:
+        return Ensemble([], [])
+    table = table[table["data"] == data]
+    written = [
+        (
+            numbers.name(row["metric"], prevalence),
+            numbers.value(row["metric"], row["single"]),
+            numbers.value(row["metric"], row["ensemble"]),
+            numbers.interval(row["metric"], row["ensemble_low"], row["ensemble_high"]),
+            numbers.difference(row["metric"], row["gain"]) if row["gain"] == row["gain"] else DASH,
+            numbers.difference_interval(row["metric"], row["gain_low"], row["gain_high"]),
+        )
+        for row in records(table)
+    ]
+    return Ensemble(written, _by_reason(table, prevalence, numbers))
 
 
 def why(undefined: str, t: Language) -> str:

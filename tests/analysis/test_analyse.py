@@ -26,6 +26,7 @@ def test_every_promised_column_is_there(analysed):
         "subgroups": "variable group images patients positives small accuracy accuracy_low accuracy_high sensitivity "
         "sensitivity_low sensitivity_high specificity specificity_low specificity_high auroc auroc_low auroc_high "
         "undefined",
+        "ensemble": "data metric single ensemble ensemble_low ensemble_high gain gain_low gain_high undefined",
         "operating": "data seed threshold true_pos false_pos false_neg true_neg",
         "calibration": "data bin_low bin_high images patients score positives low high",
         "errors": "kind image patient labels view age sex label score seeds",
@@ -49,6 +50,9 @@ def test_held_out_images_are_scored_like_external_ones(case, analysed):
         analysed.external_seeds.drop(columns=["auroc_low", "auroc_high"]),
     )
     assert set(again.metrics["data"]) == {"internal", "external", "test"}
+    one, other = (again.ensemble[again.ensemble["data"] == data] for data in ("external", "test"))
+    columns = ["metric", "single", "ensemble", "gain"]
+    pd.testing.assert_frame_equal(one[columns].reset_index(drop=True), other[columns].reset_index(drop=True))
     kept = again.metrics[again.metrics["data"] == "internal"].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, analysed.metrics[analysed.metrics["data"] == "internal"].reset_index(drop=True))
 
@@ -156,7 +160,7 @@ def test_every_nan_has_its_reason(case, kept):
     last = predictions["seed"] == chosen[-1]
     predictions.loc[last & (predictions["label"] == 1), "score"] = 0.1
     external = part(tables.external)
-    external = external[(external["seed"] != chosen[-1]) | (external["label"] == 0)]  # of the last seed one class
+    external = external[external["label"] == 0]  # one class
     run = tables._replace(
         seeds=part(tables.seeds), predictions=predictions, training=part(tables.training), external=external
     )
@@ -178,6 +182,9 @@ def test_every_nan_has_its_reason(case, kept):
     assert len(undefined) and (undefined["undefined"] != "").all()
     internal = analysis.metrics[(analysis.metrics["data"] == "internal") & analysis.metrics["mean"].notna()]
     assert (internal["undefined"].str.contains("one_seed")).all() == (len(chosen) == 1)
+    if kept is None:
+        of_ensemble = analysis.ensemble[["single", "ensemble", "ensemble_low", "ensemble_high"]].isna().any(axis=1)
+        assert of_ensemble.any() and (analysis.ensemble["undefined"] != "")[of_ensemble].all()
     shares = [name + end for name in registry.shown_in(registry.SUBGROUPS) for end in ("", "_low", "_high")]
     of_groups = analysis.subgroups[analysis.subgroups[shares].isna().any(axis=1)]
     assert (of_groups["undefined"] != "").all()

@@ -11,7 +11,7 @@ from tests.analysis import run_tables
 FILES = {
     "results.csv", "history.csv", "predictions.csv", "training_predictions.csv", "images.csv", "flow.csv",
     "external_predictions.csv", "external.csv", "metrics.csv", "floors.csv", "leakage.csv", "subgroups.csv",
-    "operating.csv", "calibration.csv", "errors.csv",
+    "operating.csv", "calibration.csv", "errors.csv", "ensemble.csv",
 }  # fmt: skip
 
 
@@ -48,9 +48,9 @@ def test_text_stays_text(case, analysed, tmp_path):
 
 def test_what_was_not_made_has_no_file(analysed, tmp_path):
     small = run_tables.small_case()
-    tables.write(tmp_path, small.tables, analysed._replace(external_seeds=None, leakage=None))
+    tables.write(tmp_path, small.tables, analysed._replace(external_seeds=None, ensemble=None, leakage=None))
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == FILES - {"external_predictions.csv", "external.csv", "leakage.csv"}
+    assert names == FILES - {"external_predictions.csv", "external.csv", "ensemble.csv", "leakage.csv"}
     assert tables.read(tmp_path).external is None
 
 

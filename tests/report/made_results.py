@@ -90,7 +90,7 @@ def results(alone: bool = False, seeds: int = 4, **fields: Any) -> Results:
 def _alone(tables: RunTables, found: Analysis) -> tuple[RunTables, Analysis]:
     inside = found.metrics[found.metrics["data"] == "internal"]
     tested = floors.table(tables, {}, found.seeds.set_index("seed"))
-    found = found._replace(external_seeds=None, metrics=inside, floors=tested, leakage=None)
+    found = found._replace(external_seeds=None, ensemble=None, metrics=inside, floors=tested, leakage=None)
     return tables._replace(external=None), found
 
 

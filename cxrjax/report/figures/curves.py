@@ -15,8 +15,11 @@ from cxrjax.report.figures import Picture
 from cxrjax.report.language import Language
 
 GRID = np.linspace(0, 1, 101)  # where curves of several seeds are averaged
-# Colour, marker and dash of a set of images.
-_INTERNAL, _EXTERNAL = (figures.BLUE, "o", "-"), (figures.VERMILION, "s", "--")
+_STYLES = {  # colour, marker and dash of a set of images
+    "internal": (figures.BLUE, "o", "-"),
+    "external": (figures.VERMILION, "s", "--"),
+    "test": (figures.GREEN, "^", "-."),
+}
 
 
 def roc_at(label: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -43,24 +46,21 @@ def over_seeds(scores: pd.DataFrame, curve: Callable[[np.ndarray, np.ndarray], n
     return np.array(runs).reshape(-1, len(GRID))
 
 
-def roc(
-    internal: pd.DataFrame, external: pd.DataFrame | None, auroc: Mapping[Any, Mapping[Any, float]], t: Language
-) -> Picture:
-    """ROC: seeds thin, mean and band of ± 1 SD; the external set's mean beside it.
+def roc(sets: Mapping[str, pd.DataFrame], auroc: Mapping[Any, Mapping[Any, float]], t: Language) -> Picture:
+    """ROC: seeds thin, mean and band of ± 1 SD; the mean of sets that every seed scored whole beside it.
 
     Args:
-      internal: `RunTables.predictions`.
-      external: `RunTables.external`.
-      auroc: Of internal and external: mean and sd over seeds.
+      sets: By name, internal (`RunTables.predictions`) and those of `RunTables.scored_by_all`.
+      auroc: Of each: mean and sd over seeds.
       t: Language of the texts.
     """
     figure, axes = _square(t("ROC"), t("1 − specificity"), t("sensitivity"), t)
     axes.plot([0, 1], [0, 1], color=figures.GREY, linewidth=1, linestyle=":", label=t("chance"))
     labels = []
-    for data, scores, (colour, _, dash) in (("internal", internal, _INTERNAL), ("external", external, _EXTERNAL)):
-        runs = over_seeds(scores, roc_at) if scores is not None else np.empty((0, 1))
+    for data, scores in sets.items():
+        (colour, _, dash), runs = _STYLES[data], over_seeds(scores, roc_at)
         if len(runs):
-            labels.append(f"{_set(data, t)}: AUROC {plus_minus(auroc[data], t)}")
+            labels.append(f"{t.word('set', data)}: AUROC {plus_minus(auroc[data], t)}")
             axes.plot([0, 0], [0, runs[:, 0].mean()], color=colour, linewidth=1.9, linestyle=dash)  # up from the corner
             spread(axes, runs, colour, dash, labels[-1], thin=data == "internal")
     figures.legend(axes, "lower right")
@@ -81,7 +81,7 @@ def precision_recall(internal: pd.DataFrame, auprc: Mapping[Any, float], positiv
     axes.axhline(share, color=figures.GREY, linewidth=1, linestyle=":", label=t("share of positives"))
     runs, label = over_seeds(internal, precision_at), t("AUPRC %(value)s", value=plus_minus(auprc, t))
     if len(runs):
-        spread(axes, runs, _INTERNAL[0], _INTERNAL[2], label, thin=True)
+        spread(axes, runs, figures.BLUE, "-", label, thin=True)
     figures.legend(axes, "lower left")
     alt = t(
         "Precision against recall, mean over the runs: %(values)s; always calling %(positive)s has a precision of "
@@ -98,10 +98,6 @@ def _square(title: str, x: str, y: str, t: Language) -> tuple[figures.Figure, fi
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=ticks, yticks=ticks)
     figures.write_ticks(t, axes, axes)
     return figure, axes
-
-
-def _set(data: str, t: Language) -> str:
-    return t("validation") if data == "internal" else t("external")
 
 
 def plus_minus(row: Mapping[Any, float], t: Language) -> str:
@@ -133,19 +129,19 @@ def calibration(table: pd.DataFrame, positive: str, t: Language) -> Picture:
     figure, axes = _square(t("Calibration"), t("score (mean of the bin)"), share, t)
     axes.plot([0, 1], [0, 1], color=figures.GREY, linewidth=1, linestyle=":", label=t("perfect"))
     texts = []
-    for data, (colour, mark, dash) in (("internal", _INTERNAL), ("external", _EXTERNAL)):
+    for data, (colour, mark, dash) in _STYLES.items():
         bins = table[(table["data"] == data) & (table["images"] > 0)]
         if len(bins):
             bars = np.stack([bins["positives"] - bins["low"], bins["high"] - bins["positives"]]).clip(0)
             axes.errorbar(
                 bins["score"], bins["positives"], yerr=bars, color=colour, marker=mark, markersize=4.5, linewidth=1.3,
-                linestyle=dash, elinewidth=1, label=_set(data, t),
+                linestyle=dash, elinewidth=1, label=t.word("set", data),
             )  # fmt: skip
             ends = [
                 f"{t.number(row['score'], 2)} → {t.number(row['positives'], 2)}"
                 for row in bins.iloc[[0, -1]].to_dict("records")
             ]
-            texts.append(f"{_set(data, t)}: {', '.join(ends)}")
+            texts.append(f"{t.word('set', data)}: {', '.join(ends)}")
     figures.legend(axes, "upper left")
     alt = t(
         "Mean score and share with %(positive)s in the lowest and the highest bin. %(values)s.",

@@ -26,6 +26,7 @@ SECTIONS: list[Section[Any]] = [
     comparisons.FLOORS,
     comparisons.LEAKAGE,
     comparisons.SUBGROUPS,
+    comparisons.HELD_OUT,
     comparisons.EXTERNAL,
     run.ERRORS,
     dreams.DREAMS,

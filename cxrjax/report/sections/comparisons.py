@@ -1,6 +1,8 @@
-"""What the run is compared with: published numbers, floors, a split by image, groups of its images, an external set."""
+"""What the run is compared with: published numbers, floors, a split by image, groups of its images, other sets."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from cxrjax.analysis.tables import Results
 from cxrjax.report import rows
@@ -43,12 +45,27 @@ SUBGROUPS = Section(
         ),
     },
 )
-EXTERNAL = Section(
-    "external",
-    "External set",
-    lambda results, t: {"enlarged": rows.enlarged(results.summary["data"].get("external_enlarged"), t)},
-    figures={
-        "scores_external": lambda results, t: scores.histogram(results, "external", t),
-        "confusion_external": lambda results, t: scores.confusion(results, "external", t),
-    },
+
+
+def _figures_of(data: str) -> dict[str, Callable[[Results, Language], Picture | None]]:
+    return {
+        f"scores_{data}": lambda results, t: scores.histogram(results, data, t),
+        f"confusion_{data}": lambda results, t: scores.confusion(results, data, t),
+    }
+
+
+def _external(results: Results, t: Language) -> dict[str, str | None]:
+    enlarged = rows.enlarged(results.summary["data"].get("external_enlarged"), t)
+    return {"data": "external", "source": results.config.external_dir, "enlarged": enlarged}
+
+
+def _held_out(results: Results, t: Language) -> dict[str, str] | None:
+    if results.tables.test is None:
+        return None
+    return {"data": "test", "source": f"--test={results.config.test}", "enlarged": ""}
+
+
+EXTERNAL = Section("external", "External set", _external, figures=_figures_of("external"))
+HELD_OUT = Section(
+    "held_out", "Held-out images", _held_out, figures=_figures_of("test"), template="external.html.jinja"
 )

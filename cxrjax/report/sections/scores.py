@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxrjax.analysis.tables import Results
+from cxrjax.analysis.tables import SCORED_BY_ALL, Results
 from cxrjax.metrics import registry
 from cxrjax.report import rows
 from cxrjax.report.figures import Picture, curves, scores
@@ -17,7 +17,7 @@ from cxrjax.report.pages import Section
 
 def _roc(results: Results, t: Language) -> Picture:
     auroc = {data: values["auroc"] for data, values in _by_set(results).items()}
-    return curves.roc(results.tables.predictions, results.tables.external, auroc, t)
+    return curves.roc({"internal": results.tables.predictions} | results.tables.scored_by_all, auroc, t)
 
 
 def _precision_recall(results: Results, t: Language) -> Picture:
@@ -26,8 +26,8 @@ def _precision_recall(results: Results, t: Language) -> Picture:
 
 
 def _by_set(results: Results) -> dict[str, dict[str, dict[Any, Any]]]:
-    """Estimates at threshold 0.5 of the internal set and, if there is one, the external set."""
-    return {data: values for data in ("internal", "external") if (values := rows.estimates(results, data))}
+    """Estimates at threshold 0.5 of the internal set and of those that every seed scored whole."""
+    return {data: values for data in ("internal", *SCORED_BY_ALL) if (values := rows.estimates(results, data))}
 
 
 def _calibration(results: Results, t: Language) -> Picture:
@@ -35,7 +35,7 @@ def _calibration(results: Results, t: Language) -> Picture:
 
 
 def histogram(results: Results, data: str, t: Language) -> Picture | None:
-    """Scores by class of the internal or the external set; None where there is none."""
+    """Scores by class of a set (internal, external, test); None where there is none."""
     if (scored := scored_by(results, data)) is None:
         return None
     predictions, thresholds = scored
@@ -45,7 +45,7 @@ def histogram(results: Results, data: str, t: Language) -> Picture | None:
 
 
 def confusion(results: Results, data: str, t: Language) -> Picture | None:
-    """Confusion matrices of the internal or the external set at both thresholds; None where there is none."""
+    """Confusion matrices of a set (internal, external, test) at both thresholds; None where there is none."""
     if (scored := scored_by(results, data)) is None:
         return None
     matrices = {
@@ -57,11 +57,9 @@ def confusion(results: Results, data: str, t: Language) -> Picture | None:
 
 def scored_by(results: Results, data: str) -> tuple[pd.DataFrame, pd.Series] | None:
     """Predictions of a set, and the chosen threshold of each seed; None where there is no such set."""
-    tables, analysis = results.tables, results.analysis
-    predictions, seeds = (
-        (tables.predictions, analysis.seeds) if data == "internal" else (tables.external, analysis.external_seeds)
-    )
-    return None if predictions is None or seeds is None else (predictions, seeds.set_index("seed")["threshold"])
+    predictions = ({"internal": results.tables.predictions} | results.tables.scored_by_all).get(data)
+    thresholds = results.analysis.seeds.set_index("seed")["threshold"]
+    return None if predictions is None else (predictions, thresholds)
 
 
 def _classes(results: Results, t: Language) -> tuple[str, str]:
