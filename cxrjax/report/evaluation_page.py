@@ -58,7 +58,9 @@ def _part(found: Evaluation, prevalence: float) -> dict[str, Any]:
     finding, auroc = found.task.positive.finding, found.value("auroc")
     drawn = {}
     if not math.isnan(auroc):
-        drawn["roc"] = curves.roc({"internal": found.predictions}, {"internal": {"mean": auroc, "sd": math.nan}}, ENGLISH)
+        drawn["roc"] = curves.roc(
+            {"internal": found.predictions}, {"internal": {"mean": auroc, "sd": math.nan}}, ENGLISH
+        )
     drawn["calibration"] = curves.calibration(found.calibration, found.task.positive.title, ENGLISH)
     return {
         "finding": finding,
