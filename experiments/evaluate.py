@@ -17,21 +17,16 @@ import dataclasses
 from pathlib import Path
 
 from cxrjax.base import InputError, tasks
-from cxrjax.base.flags import SourceFlags, flag
+from cxrjax.base.flags import ScoresFlags, flag
 
 from . import _cli, _terminal, train
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateConfig(SourceFlags):
+class EvaluateConfig(ScoresFlags):
     """The flags of this program."""
 
     predictions: str | None = flag(None, "CSV file of scores", path=True)
-    data_dir: str | None = flag(None, "data whose table has the labels: as experiments.train takes them", path=True)
-    task: str = flag("", f"the question: {', '.join(tasks.TASKS)}; none: chestxray14, or that of --positive")
-    positive: str = flag("", "finding that the scores tell")
-    negative: str = flag("", "what it is told from: a finding, No Finding, or rest (the default)")
-    logits: bool = flag(False, "the scores are log odds")
     prevalence: float = flag(0.013, "share of positives for which PPV and NPV are given, too", lower=0, upper=1)
     out: str = flag("runs/evaluate", "folder for the report and its tables, which replace earlier ones", path=True)
 
@@ -43,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
         if not config.predictions or not config.data_dir:
             raise InputError("--predictions and --data_dir must be given (--help lists the flags)")
         path, out = Path(config.predictions), Path(config.out)
-        task = _task(config)
+        task = asked(config)
         if not path.is_file():
             raise InputError(f"--predictions={path} must be a file")
         if out.exists() and not out.is_dir():
@@ -65,10 +60,15 @@ def main(argv: list[str] | None = None) -> None:
         _terminal.show(f"report: {out / 'report.html'}")
 
 
-def _task(config: EvaluateConfig) -> tasks.Task:
-    if not config.task and not config.positive and not config.negative:
+def asked(flags: ScoresFlags) -> tasks.Task:
+    """The question that the flags name; without one the 14 findings.
+
+    Raises:
+      InputError: see `train.named`.
+    """
+    if not flags.task and not flags.positive and not flags.negative:
         return tasks.get("chestxray14")
-    return tasks.get(train.named(config.task, config.positive, config.negative))
+    return tasks.get(train.named(flags.task, flags.positive, flags.negative))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,22 @@
-"""Two finished runs side by side: do their metrics differ by more than chance?"""
+"""Two finished runs, or two sets of scores, side by side: do their metrics differ by more than chance?"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from cxrjax.analysis import scores
 from cxrjax.analysis.tables import COMPARISON
 from cxrjax.base import InputError, tasks
 from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.metrics import delong, registry, resampled_t
+from cxrjax.base.numerics import new_key
+from cxrjax.metrics import bootstrap, delong, registry, resampled_t
+from cxrjax.metrics.cells import cells_for
 
 DELONG = "auroc_delong"  # row of AUROC by DeLong's test in every seed
 _IRRELEVANT = {"out", "overwrite", "seed_batch", "input", "lang", "max_bad"}  # fields that change no metric
@@ -28,12 +32,12 @@ class Run(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Tests of two runs.
+    """Tests of two runs, or of two sets of scores.
 
     Attributes:
-      metrics: A row for each of `registry.MAIN`: metric, a, b (means over seeds), difference (b - a), low, high,
-        statistic (t), p, seeds (pairs), reason (code of why one of them is NaN). Behind them `DELONG`, if there is a
-        row in `delong`.
+      metrics: A row for each of `registry.MAIN`, of scores for each registered metric: metric, a, b (means over
+        seeds), difference (b - a), low, high, statistic (t), p, seeds (pairs), reason (code of why one of them is NaN).
+        Behind them `DELONG` (statistic z), if there is a row in `delong`.
       delong: A row for each seed that validated the same images in both runs: seed, a, b (AUROC), difference, low,
         high, statistic (z), p, reason.
       notes: codes of what a reader must know: how the runs differ, and what follows for the tests
@@ -66,12 +70,60 @@ def compare(a: Run, b: Run) -> Comparison:
         both = ~np.isnan(x + y)
         means = (x[both].mean(), y[both].mean()) if both.any() else (np.nan, np.nan)
         rows.append({"metric": name, "a": means[0], "b": means[1], **test._asdict(), "seeds": int(both.sum())})
-    paired = _paired(a, b, seeds)
+    pairs = {seed: _aligned(*(run.predictions[run.predictions["seed"] == seed] for run in (a, b))) for seed in seeds}
+    counts = [run.predictions["seed"].value_counts() for run in (a, b)]
+    paired = _paired({s: pair for s, pair in pairs.items() if len(pair[0]) == counts[0][s] == counts[1][s]})
     if len(paired):
         rows.append(_together(paired))
     return Comparison(pd.DataFrame(rows)[COMPARISON.columns], paired, _notes(a, b, seeds, paired))
 
 
+def compare_scores(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
+    """Two sets of scores of any models, on the images that both have.
+
+    AUROC by DeLong's paired test, by patient; every registered metric by resampling patients, which are the same in
+    both sets in each draw. Where there are several seeds, a and b are means over them.
+
+    Args:
+      a: seed, image, patient, label, score; a set of one seed stands beside each seed of the other.
+      b: likewise.
+
+    Raises:
+      InputError: they have no seed or no image in common, or say different things of one.
+    """
+    _refuse_differing(a, b)
+    x, y = (sorted(map(int, side["seed"].unique())) for side in (a, b))
+    common = y if len(x) == 1 else x if len(y) == 1 else sorted(set(x) & set(y))
+    pairs = {
+        seed: _aligned(
+            a if len(x) == 1 else a[a["seed"] == seed],
+            b if len(y) == 1 else b[b["seed"] == seed],
+        )
+        for seed in common
+    }
+    if not pairs or not all(len(pair[0]) for pair in pairs.values()):
+        raise InputError("the two sets of scores must have seeds and, in each, images in common")
+    images = [(scores.images_of(first), scores.images_of(second)) for first, second in pairs.values()]
+    cells = cells_for(max(len(first) for first, _ in pairs.values()))
+    estimates = bootstrap.differences(new_key(_SCORES), registry.Evaluation(), images, cells=cells)
+    means = [
+        scores.at_half(pd.concat(pair[side].assign(seed=seed) for seed, pair in pairs.items())).mean(skipna=False)
+        for side in (0, 1)
+    ]
+    rows: list[dict[str, Any]] = [
+        {"metric": name, "a": means[0][name], "b": means[1][name], "seeds": len(pairs), "reason": estimate.reason}
+        | {"difference": estimate.value, "low": estimate.low, "high": estimate.high}
+        for name, estimate in ((name, estimates[name]) for name in registry.METRICS)
+    ]
+    paired = _paired(pairs)
+    rows.append(_together(paired) if len(paired) > 1 else {"metric": DELONG, "seeds": 1, **paired.iloc[0].drop("seed")})
+    every = pd.concat(first for first, _ in pairs.values()).drop_duplicates("image")
+    counts = {"n": len(every), "positives": int(every["label"].sum()), "patients": every["patient"].nunique()}
+    table = pd.DataFrame(rows).reindex(columns=COMPARISON.columns)
+    return Comparison(table, paired, [code("common_images", **counts)])
+
+
+_SCORES = 0  # seed of the bootstrap
 _TEST = ("difference", "low", "high", "statistic", "p")
 
 
@@ -84,27 +136,37 @@ def _refuse(a: Run, b: Run) -> None:
             f"the runs must have seeds in common, got {_range(a.seeds.index)} and {_range(b.seeds.index)} "
             "(--first_seed, --seeds)"
         )
-    images = [run.predictions.drop_duplicates("image").set_index("image")[["patient", "label"]] for run in (a, b)]
-    common = images[0].index.intersection(images[1].index)
-    if not len(common) and a.data != b.data:
+    common = _refuse_differing(a.predictions, b.predictions)
+    if not common and a.data != b.data:
         raise InputError("the runs validated no image in common: they are of different data and cannot be compared")
+
+
+def _refuse_differing(a: pd.DataFrame, b: pd.DataFrame) -> int:
+    """How many images are in both, of which both must say the same."""
+    images = [side.drop_duplicates("image").set_index("image")[["patient", "label"]] for side in (a, b)]
+    common = images[0].index.intersection(images[1].index)
     differing = (images[0].loc[common] != images[1].loc[common]).any(axis=1)
     if differing.any():
         raise InputError(
             f"the runs are of different data: of {differing.sum()} images, {common[differing][0]} among them, they say "
             "another label or patient"
         )
+    return len(common)
 
 
-def _paired(a: Run, b: Run, seeds: pd.Index) -> pd.DataFrame:
-    """DeLong's test in each seed whose validation images are the same in both."""
+def _aligned(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of the images that both have, in one order."""
+    names = a["image"][a["image"].isin(b["image"])]
+    x, y = (side.set_index("image").loc[names].reset_index() for side in (a, b))
+    return x, y
+
+
+def _paired(pairs: Mapping[int, tuple[pd.DataFrame, pd.DataFrame]]) -> pd.DataFrame:
+    """`Comparison.delong` of each seed's scores of the same images."""
     rows = []
-    for seed in seeds:
-        sides = [run.predictions[run.predictions["seed"] == seed].set_index("image") for run in (a, b)]
-        if set(sides[0].index) != set(sides[1].index):
-            continue
-        label, patient = sides[0]["label"].to_numpy(), sides[0]["patient"].to_numpy(str)
-        x, y = (side.loc[sides[0].index, "score"].to_numpy(float) for side in sides)
+    for seed, (a, b) in pairs.items():
+        label, patient = a["label"].to_numpy(), a["patient"].to_numpy(str)
+        x, y = (side["score"].to_numpy(float) for side in (a, b))
         areas = {name: delong.interval(label, score, patient).value for name, score in (("a", x), ("b", y))}
         rows.append({"seed": seed, **areas, **delong.compare(label, x, y, patient)._asdict()})
     return pd.DataFrame(rows, columns=["seed", "a", "b", *_TEST, "reason"])

@@ -28,8 +28,8 @@ from scipy import stats
 
 from cxrjax.analysis.localisation import BASELINES, COLUMNS, METRICS, TRAINED, check_once, expected
 from cxrjax.base import codes
-from cxrjax.metrics import bootstrap
-from cxrjax.metrics.bootstrap import Draws
+from cxrjax.metrics import bootstrap, limits
+from cxrjax.metrics.limits import Draws
 from cxrjax.metrics.resampled_t import Estimate
 
 SMALL = 10  # patients; an interval of fewer says little
@@ -230,7 +230,7 @@ def interval(
     times = _times(patients, draws)
     drawn, without = (times @ sums) / (times @ images), (sums.sum() - sums) / (len(value) - images)
     draws_of = Draws(round(mean, _DIGITS), drawn.round(_DIGITS), without.round(_DIGITS))
-    low, high, reason = bootstrap.bca(draws_of, level)
+    low, high, reason = limits.bca(draws_of, level)
     if reason:
         error = math.sqrt(float(np.sum(influence**2)) / (patients * (patients - 1)))
         half = float(stats.t.ppf((1 + level) / 2, patients - 1)) * error

@@ -72,6 +72,7 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "other_images": (),  # other draws, views or prepared data take part
     "seeds_validate_other_images": ("n", "of"),  # such a pair shares its seed alone; DeLong's test says nothing of it
     "delong_significant": ("n", "of"),  # seeds with p < 0.05
+    "common_images": ("n", "positives", "patients"),  # of two sets of scores
     # Notes of maps.
     "lungs_of_masks": ("folder",),  # where the lungs come from
     "lungs_drawn": (),  # by the phantom

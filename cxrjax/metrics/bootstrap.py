@@ -19,24 +19,21 @@ images in place of patients covers 0.85. ECE has no interval: chance raises it o
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special, stats
 
 from cxrjax.base import Array
-from cxrjax.base.codes import code
 from cxrjax.base.numerics import pinned, typed_key
-from cxrjax.metrics import arguments, registry
+from cxrjax.metrics import arguments, limits, registry
 from cxrjax.metrics.cells import condense, left_out_and_drawn, multiplicities
+from cxrjax.metrics.limits import Draws
 from cxrjax.metrics.resampled_t import Estimate
 
 DRAWS = 2000
-_LIMIT = 0.05  # share of draws beyond which no interval is given; AUROC 0.99: 0.6 coverage where 5 to 10 % are at 1
 _LEAST = (256, 128)  # images and patients that any run is padded to
 # Draws x images worked on at once: 1 MB an array, which fits a cache; with 16 MB it takes twice as long.
 _ELEMENTS = 2**18
@@ -50,17 +47,6 @@ class Images(NamedTuple):
     label: np.ndarray  # [n], 0 or 1, 1 is positive
     score: np.ndarray  # [n], or [..., n] if the metrics take several scores of the same images; finite
     patient: np.ndarray  # [n], any names
-
-
-class Draws(NamedTuple):
-    """A metric of one run, with others' images."""
-
-    value: float  # of the images as they are
-    replicates: np.ndarray  # [D] of each draw of patients
-    jackknife: np.ndarray  # [P] without each patient
-
-
-Limits: TypeAlias = "tuple[float, float, str]"  # low, high, and the code of why they are NaN
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
@@ -96,78 +82,6 @@ def _resample(
     return {name: value.reshape(-1)[:count] for name, value in values.items()}
 
 
-def logit_normal(draws: Draws, level: float) -> Limits:
-    """expit(logit(value) ± z sd(logit(replicates))), for shares that hardly reach 0 or 1."""
-    if not 0 < draws.value < 1:
-        return math.nan, math.nan, code("end_of_range", value=f"{draws.value:g}")
-    inside = draws.replicates[(draws.replicates > 0) & (draws.replicates < 1)]
-    if reason := _obstacle(draws.replicates, inside, "extreme_in_draws"):
-        return math.nan, math.nan, reason
-    half = float(stats.norm.ppf((1 + level) / 2)) * special.logit(inside).std(ddof=1)
-    low, high = special.expit(special.logit(draws.value) + np.array([-half, half]))
-    return float(low), float(high), ""
-
-
-def normal(draws: Draws, level: float) -> Limits:
-    """value ± z sd(replicates), for metrics without bounds."""
-    defined = draws.replicates[np.isfinite(draws.replicates)]
-    if reason := _obstacle(draws.replicates, defined, "undefined_in_draws"):
-        return math.nan, math.nan, reason
-    half = float(stats.norm.ppf((1 + level) / 2) * defined.std(ddof=1))
-    return draws.value - half, draws.value + half, ""
-
-
-def bca(draws: Draws, level: float) -> Limits:
-    """Bias-corrected and accelerated quantiles of the replicates (Efron 1987, JASA 82), whatever the metric's range.
-
-    Half of the replicates equal to the value count as below it. Student's t for the few patients, as in the expanded
-    percentile interval (Hesterberg 2015, American Statistician 69).
-    """
-    defined = np.sort(draws.replicates[np.isfinite(draws.replicates)])
-    if reason := _obstacle(draws.replicates, defined, "undefined_in_draws"):
-        return math.nan, math.nan, reason
-    influence = draws.jackknife.mean() - draws.jackknife
-    if not np.isfinite(influence).all():
-        return math.nan, math.nan, code("undefined_without_a_patient")
-    spread = float(np.sum(influence**2))
-    if spread <= 1e-12:  # float32's rounding, squared
-        return math.nan, math.nan, code("same_without_any_patient")
-    acceleration = float(np.sum(influence**3)) / (6 * spread**1.5)
-    below = float((defined < draws.value).mean() + (defined <= draws.value).mean()) / 2
-    skewed = code("too_skewed", share=f"{1 - below:.4g}")
-    if below in (0.0, 1.0):
-        return math.nan, math.nan, skewed
-    patients = len(influence)
-    z = math.sqrt(patients / (patients - 1)) * float(stats.t.ppf((1 + level) / 2, patients - 1))
-    shifted = float(stats.norm.ppf(below)) + np.array([-z, z])
-    at = stats.norm.cdf(stats.norm.ppf(below) + shifted / (1 - acceleration * shifted))
-    # An end beyond the draws is not known from them; the pole of the correction lies further out still.
-    if not (1 / len(defined) <= at[0] < at[1] <= 1 - 1 / len(defined)):
-        return math.nan, math.nan, skewed
-    low, high = np.quantile(defined, at)
-    return float(low), float(high), ""
-
-
-def no_interval(draws: Draws, level: float) -> Limits:
-    """No interval: resampling itself moves the metric."""
-    return math.nan, math.nan, code("raised_by_resampling")
-
-
-def _obstacle(replicates: np.ndarray, used: np.ndarray, otherwise: str) -> str:
-    share = 1 - len(used) / len(replicates)
-    if share > _LIMIT:
-        return code(otherwise, share=f"{share:.4g}")
-    return code("same_in_every_draw") if np.ptp(used) <= 1e-6 else ""  # float32's rounding
-
-
-METHODS: Mapping[str, Callable[[Draws, float], Limits]] = {  # of `Metric.interval`
-    "bca": bca,
-    "logit": logit_normal,
-    "normal": normal,
-    "none": no_interval,
-}
-
-
 @pinned(x64=True, nan=True)
 def intervals(
     key: jax.Array,
@@ -190,7 +104,7 @@ def intervals(
       runs: padded to the longest in turn.
       draws: of patients.
       level: share of such intervals that are to hold the true value.
-      methods: metric -> one of `METHODS`, bca for all others; None: those of the registered metrics.
+      methods: metric -> one of `limits.METHODS`, bca for all others; None: those of the registered metrics.
       cells: for large sets: draws are of rows of `cells.condense`, and what that moves a metric itself is taken back.
         None: of the images as they are.
 
@@ -203,20 +117,77 @@ def intervals(
     if methods is None:
         methods = {name: metric.interval for name, metric in registry.METRICS.items()}
     seed = np.asarray(jax.random.key_data(typed_key(key))).tolist()
+    patients = [int(images.patient.max()) + 1 for images in runs]
+    rooms = _rooms([len(images.label) for images in runs], patients)
     estimates = []
-    for i, (values, (width, slots)) in enumerate(zip(runs, _rooms(runs), strict=True)):
-        drawn = _of_images(evaluate, values, (width, slots), (*seed, i), 0 if cells else draws)
-        if cells:
-            drawn = _of_cells(evaluate, values, cells, (*seed, i), draws, drawn)
-        estimates.append({name: _estimate(of, methods.get(name, "bca"), level) for name, of in drawn.items()})
+    for i, (values, number, room) in enumerate(zip(runs, patients, rooms, strict=True)):
+        drawn = _draw(evaluate, values, number, room, (*seed, i), draws, cells)
+        estimates.append({name: limits.estimate(of, methods.get(name, "bca"), level) for name, of in drawn.items()})
     return estimates
 
 
+@pinned(x64=True, nan=True)
+def differences(
+    key: jax.Array,
+    evaluate: Evaluate,
+    pairs: Sequence[tuple[Images, Images]],
+    draws: int = DRAWS,
+    level: float = 0.95,
+    cells: int | None = None,
+) -> dict[str, Estimate]:
+    """Each metric of b minus that of a, mean over pairs (a, b), with BCa intervals for other patients like these.
+
+    A draw is of the patients of all pairs, and the same for both sides of each; else as `intervals`. A metric that
+    resampling itself moves has no interval.
+
+    Args:
+      key, evaluate, draws, level, cells: see `intervals`.
+      pairs: two scores of the same images each, such as one a seed.
+
+    Raises:
+      ValueError: see `intervals`.
+    """
+    arguments.quantile(level)
+    sides = [_checked(images) for pair in pairs for images in pair]
+    names = arguments.patients(np.concatenate([images.patient for pair in pairs for images in pair]))
+    numbers = np.split(names, np.cumsum([len(images.label) for images in sides])[:-1])
+    patients, seed = int(names.max()) + 1, np.asarray(jax.random.key_data(typed_key(key))).tolist()
+    rooms = _rooms([len(images.label) for images in sides], [patients] * len(sides))
+    drawn = [
+        _draw(evaluate, images._replace(patient=number), patients, room, (*seed, 0), draws, cells)
+        for images, number, room in zip(sides, numbers, rooms, strict=True)
+    ]
+    estimates = {}
+    for name in drawn[0]:
+        each = [
+            Draws(b.value - a.value, b.replicates - a.replicates, b.jackknife - a.jackknife)
+            for a, b in zip((of[name] for of in drawn[::2]), (of[name] for of in drawn[1::2]), strict=True)
+        ]
+        value, *resampled = (np.mean(part, axis=0) for part in zip(*each, strict=True))
+        moved = name in registry.METRICS and registry.METRICS[name].interval == "none"
+        estimates[name] = limits.estimate(Draws(float(value), *resampled), "none" if moved else "bca", level)
+    return estimates
+
+
+def _draw(
+    evaluate: Evaluate,
+    images: Images,
+    patients: int,
+    room: tuple[int, int],
+    seed: tuple[int, ...],
+    draws: int,
+    cells: int | None,
+) -> dict[str, Draws]:
+    """Every metric of one run and of its draws; of many images by cells."""
+    drawn = _of_images(evaluate, images, patients, room, seed, 0 if cells else draws)
+    return _of_cells(evaluate, images, patients, cells, seed, draws, drawn) if cells else drawn
+
+
 def _of_images(
-    evaluate: Evaluate, images: Images, room: tuple[int, int], seed: tuple[int, ...], draws: int
+    evaluate: Evaluate, images: Images, patients: int, room: tuple[int, int], seed: tuple[int, ...], draws: int
 ) -> dict[str, Draws]:
     """Every metric, in draws of patients and without each of them; of no draws the metric alone."""
-    padded, weight, patients = _pad(images, room[0])
+    padded, weight = _pad(images, room[0])
     times = np.zeros((max(draws, 1), room[1]), np.int32)
     times[:, :patients] = multiplicities(np.random.default_rng(seed), patients, draws) if draws else 1
     values = jax.device_get(_resample(evaluate, padded, weight, times, bool(draws)))
@@ -227,30 +198,36 @@ def _of_images(
 
 
 def _of_cells(
-    evaluate: Evaluate, images: Images, cells: int, seed: tuple[int, ...], draws: int, whole: dict[str, Draws]
+    evaluate: Evaluate,
+    images: Images,
+    patients: int,
+    cells: int,
+    seed: tuple[int, ...],
+    draws: int,
+    whole: dict[str, Draws],
 ) -> dict[str, Draws]:
     """The same of a large set; `whole` has the metrics of the images themselves."""
-    rows = condense(images.label, images.score, images.patient, cells)
+    rows = condense(images.label, images.score, images.patient, cells, patients)
     times = (rows.images @ left_out_and_drawn(seed, rows.images.shape[1], draws)).T
     width = _room(2 * cells, _LEAST[0]) if len(rows.label) <= 2 * cells else _room(len(rows.label), _LEAST[0])
-    padded, weight, columns = _pad(Images(rows.label, rows.score, np.arange(len(rows.label))), width)
+    columns = len(rows.label)
+    padded, weight = _pad(Images(rows.label, rows.score, np.arange(columns)), width)
     values = jax.device_get(_resample(evaluate, padded, weight, np.pad(times, [(0, 0), (0, width - columns)]), False))
     shifted = {name: np.asarray(value[:-1], float) + (whole[name].value - value[-2]) for name, value in values.items()}
     return {name: Draws(whole[name].value, value[:draws], value[draws:-1]) for name, value in shifted.items()}
 
 
-def _rooms(runs: Sequence[Images]) -> list[tuple[int, int]]:
-    """Images and patients that each run is padded to: as the largest needs, or an eighth of it, or a 64th, ...
+def _rooms(images: Sequence[int], patients: Sequence[int]) -> list[tuple[int, int]]:
+    """Images and patients that each run of so many is padded to: as the largest needs, an eighth of it, a 64th, ...
 
     A shape costs seconds to compile, padding time to compute; so small runs beside a large one get a program of their
     own only where it is much the smaller.
     """
-    sizes = [(len(images.label), len(np.unique(images.patient))) for images in runs]
-    width, slots = (_room(max(size), least) for size, least in zip(zip(*sizes, strict=True), _LEAST, strict=True))
+    width, slots = _room(max(images), _LEAST[0]), _room(max(patients), _LEAST[1])
     rooms = []
-    for n, patients in sizes:
+    for n, number in zip(images, patients, strict=True):
         part = 1
-        while width // (8 * part) >= max(n, _LEAST[0]) and max(slots // (8 * part), _LEAST[1]) >= patients:
+        while width // (8 * part) >= max(n, _LEAST[0]) and max(slots // (8 * part), _LEAST[1]) >= number:
             part *= 8
         rooms.append((width // part, max(slots // part, _LEAST[1])))
     return rooms
@@ -264,16 +241,8 @@ def _room(count: int, least: int) -> int:
     return -(-count // step) * step
 
 
-def _estimate(draws: Draws, method: str, level: float) -> Estimate:
-    if math.isnan(draws.value):
-        return Estimate(math.nan, math.nan, math.nan, code("undefined"))
-    if len(draws.jackknife) < 2:
-        return Estimate(draws.value, math.nan, math.nan, code("one_patient"))
-    return Estimate(draws.value, *METHODS[method](draws, level))
-
-
-def _pad(images: Images, width: int) -> tuple[Images, np.ndarray, int]:
-    """Images of `width`, their weights and how many patients they are of."""
+def _pad(images: Images, width: int) -> tuple[Images, np.ndarray]:
+    """Images of `width`, and their weights."""
     n = len(images.label)
     tail = (0, width - n)
     padded = Images(
@@ -281,7 +250,7 @@ def _pad(images: Images, width: int) -> tuple[Images, np.ndarray, int]:
         np.pad(images.score, [(0, 0)] * (images.score.ndim - 1) + [tail]),
         np.pad(images.patient.astype(np.int32), tail),
     )
-    return padded, (np.arange(width) < n).astype(np.float32), int(images.patient.max()) + 1
+    return padded, (np.arange(width) < n).astype(np.float32)
 
 
 def _checked(images: Images) -> Images:

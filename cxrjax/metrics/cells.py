@@ -34,7 +34,9 @@ def cells_for(images: int) -> int | None:
     return CELLS if images > _LARGE else None
 
 
-def condense(label: np.ndarray, score: np.ndarray, patient: np.ndarray, cells: int = CELLS) -> Rows:
+def condense(
+    label: np.ndarray, score: np.ndarray, patient: np.ndarray, cells: int = CELLS, patients: int | None = None
+) -> Rows:
     """Rows of a set.
 
     Args:
@@ -42,6 +44,7 @@ def condense(label: np.ndarray, score: np.ndarray, patient: np.ndarray, cells: i
       score: [n], or [..., n]: the first row is put into cells, all others must take few values.
       patient: [n], numbers from 0.
       cells: between quantiles.
+      patients: how many there are; None: those that have images.
     """
     first, *others = np.atleast_2d(score.reshape(-1, len(label))).astype(np.float32)
     tenths = np.linspace(0, 1, calibration.BINS + 1, dtype=np.float32)[1:-1]
@@ -54,7 +57,7 @@ def condense(label: np.ndarray, score: np.ndarray, patient: np.ndarray, cells: i
     means = np.bincount(member, first.astype(float)) / count
     rows = np.array(score, np.float32)[..., place]
     rows.reshape(-1, len(place))[0] = means
-    shape = (len(place), int(patient.max()) + 1)
+    shape = (len(place), patients or int(patient.max()) + 1)
     return Rows(
         label[place], rows, sparse.csr_matrix((np.ones(len(member), np.float32), (member, patient)), shape=shape)
     )

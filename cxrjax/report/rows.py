@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cxrjax.analysis.comparison import Comparison
+from cxrjax.analysis.comparison import DELONG, Comparison
 from cxrjax.analysis.tables import Results
 from cxrjax.base import codes
 from cxrjax.metrics import registry
@@ -238,15 +238,17 @@ def text(value: object) -> str:
 
 
 def comparison(compared: Comparison, a: str, b: str) -> str:
-    """Two runs side by side, for a terminal: shares in percent, other metrics as they are.
+    """Two runs, or sets of scores, side by side, for a terminal: shares in percent, other metrics as they are.
 
     Args:
-      compared: Tests of the two runs.
+      compared: Tests of the two.
       a: Name of the one.
       b: Name of the other.
     """
     shown, lines = [], []
-    for row in compared.metrics.to_dict("records"):
+    rows = compared.metrics
+    statistic = "z" if rows["statistic"][rows["metric"] == DELONG].notna().any() else "t"
+    for row in rows.to_dict("records"):
         name = str(row["metric"])
         ends = [_terminal(row[end], name, "+") for end in ("low", "high")]
         shown.append(
@@ -256,7 +258,7 @@ def comparison(compared: Comparison, a: str, b: str) -> str:
                 "b": _terminal(row["b"], name),
                 "b - a": _terminal(row["difference"], name, "+"),
                 "95 % interval": "-" if ends == ["-", "-"] else " to ".join(ends),
-                "t": "-" if math.isnan(row["statistic"]) else f"{row['statistic']:.2f}",
+                statistic: "-" if math.isnan(row["statistic"]) else f"{row['statistic']:.2f}",
                 "p": "-" if math.isnan(row["p"]) else f"{row['p']:.2g}",
                 "seeds": row["seeds"],
             }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,42 +12,29 @@ import pandas as pd
 
 from cxrjax.analysis import evaluation
 from cxrjax.analysis.evaluation import Evaluation
-from cxrjax.base import InputError, files
+from cxrjax.analysis.tables import TABLES
+from cxrjax.base import files
 from cxrjax.base.flags import SourceFlags
 from cxrjax.base.tasks import Task
-from cxrjax.data import classes, predictions
+from cxrjax.data import predictions
 from cxrjax.report import evaluation_page
+from cxrjax.runs import score_sets
 
-log = logging.getLogger(__name__)
-
-_IMAGES = ["image", "patient", "labels", "view", "age", "sex", "followup"]
+_IMAGES = TABLES["images"].columns
 
 
 def run(path: Path, data_dir: str, flags: SourceFlags, task: Task, logits: bool, prevalence: float) -> list[Evaluation]:
     """The evaluations of a table of scores against the labels that a source lists.
 
     Raises:
-      InputError: see `data.predictions`; or no scored image is in a class of the task.
+      InputError: see `score_sets.read`.
     """
-    scores = predictions.read(path, task.questions, logits)
-    rows = predictions.joined(scores, predictions.listed(data_dir, flags), str(path))
-    asked = [part for part in task.questions if part.positive.finding in scores]
-    evaluations = [_evaluate(part, rows, prevalence) for part in asked]
-    if not any(evaluations):
-        raise InputError(f"{path}: no matched image is in a class of {task.title}")
-    return [found for found in evaluations if found]
-
-
-def _evaluate(task: Task, rows: pd.DataFrame, prevalence: float) -> Evaluation | None:
-    """One question; None, which is told, where no image is in a class of it."""
-    label, belongs = classes.in_class(rows["labels"], task)
-    if not belongs.any():
-        log.warning("%s: no image is in a class of it", task.title)
-        return None
-    used = rows[belongs].reset_index(drop=True)
-    scored = used[["image", "patient"]].assign(label=label[belongs], score=used[f"score {task.positive.finding}"])
-    scored.insert(0, "seed", 0)
-    return evaluation.evaluate(task, scored, used[_IMAGES], prevalence)
+    sets = score_sets.read(path, task, predictions.listed(data_dir, flags), logits)
+    return [
+        evaluation.evaluate(part, scored[TABLES["predictions"].columns], scored[_IMAGES], prevalence)
+        for part in task.questions
+        if (scored := sets.get(part.positive.finding)) is not None
+    ]
 
 
 def table(task: Task, evaluations: Sequence[Evaluation]) -> pd.DataFrame:

@@ -132,6 +132,41 @@ def test_a_run_beside_itself_does_not_differ(runs):
     assert made.notes[0] == "same_settings"
 
 
+def of_one_seed(case):
+    """Scores of all images of two seeds, by another model; names in another order, one unknown."""
+    images = case.tables.predictions.query("seed in (3, 4)").drop_duplicates("image").sample(frac=1, random_state=0)
+    return images.assign(seed=0, score=(0.6 * images["label"] + np.linspace(0, 1, len(images))) / 1.6)
+
+
+def test_scores_of_any_model_stand_beside_each_seed(case):
+    runs, other = case.tables.predictions.query("seed in (3, 4)"), of_one_seed(case)
+    made = comparison.compare_scores(runs, other)
+    assert list(made.metrics["metric"]) == [*registry.METRICS, "auroc_delong"]
+    for row in made.delong.to_dict("records"):
+        a = runs[runs["seed"] == row["seed"]]
+        b = other.set_index("image").loc[a["image"]]
+        test = delong.compare(*(x.to_numpy() for x in (a["label"], a["score"], b["score"])), a["patient"].to_numpy(str))
+        assert (row["difference"], row["p"]) == pytest.approx((test.difference, test.p), rel=1e-4)
+    drawn, together = made.metrics.set_index("metric").loc[["auroc", "auroc_delong"]].to_dict("records")
+    assert drawn["difference"] == pytest.approx(together["difference"], abs=1e-5)
+    assert drawn["low"] < drawn["difference"] < drawn["high"]
+    back = comparison.compare_scores(other, runs).metrics
+    np.testing.assert_allclose(back["difference"], -made.metrics["difference"], atol=1e-6)
+    name, counts = codes.parse(made.notes[0])[0]
+    assert (name, int(counts["n"]), int(counts["positives"])) == ("common_images", len(other), other["label"].sum())
+
+
+def test_two_sets_of_scores_have_one_test_of_delong(case):
+    rows = case.tables.predictions.query("seed == 3")
+    made = comparison.compare_scores(rows, of_one_seed(case))
+    last = made.metrics.iloc[-1]
+    assert tuple(last[["difference", "low", "p"]]) == tuple(made.delong.iloc[0][["difference", "low", "p"]])
+    with pytest.raises(InputError, match="images in common"):
+        comparison.compare_scores(rows, rows.assign(image="other " + rows["image"]))
+    with pytest.raises(InputError, match="they say another label or patient"):
+        comparison.compare_scores(rows, rows.assign(label=1 - rows["label"]))
+
+
 def relabelled(run):
     return run._replace(predictions=run.predictions.assign(label=1 - run.predictions["label"]))
 

@@ -72,6 +72,25 @@ def test_aurocs_are_those_of_scikit_learn_and_what_is_undefined_is_said(nih, tab
     assert "not trained here" in page and "http" not in page.split("</style>")[1].replace("http://www.w3.org", "")
 
 
+def test_two_tables_are_compared_on_the_images_that_both_score(nih, table, tmp_path, capsys):
+    table.to_csv(tmp_path / "a.csv", index=False)
+    worse = table[5:].assign(prob_Effusion=table["prob_Effusion"][5:].to_numpy()[::-1]).drop(columns="Hernia score")
+    worse.to_csv(tmp_path / "b.csv", index=False)
+    out = tmp_path / "compared.csv"
+    assert call("compare", tmp_path / "a.csv", tmp_path / "b.csv", f"--data_dir={nih}", f"--out={out}") == 0
+    told = capsys.readouterr()
+    assert "a.csv: 111 rows scored, 110 matched" in told.err and "b.csv: 106 rows scored, 105 matched" in told.err
+    assert "On the 105 images that both have scores of" in told.out
+    rows = pd.read_csv(out).set_index(["finding", "metric"])
+    assert set(rows.index.levels[0]) == {"Effusion", "Pleural_Thickening"}
+    effusion = pd.read_csv(nih / "Data_Entry_2017_v2020.csv")["Finding Labels"][5:110].str.contains("Effusion")
+    areas = [roc_auc_score(effusion, side["prob_Effusion"][:105]) for side in (table[5:], worse)]
+    row = rows.loc[("Effusion", "auroc")]
+    assert (row["a"], row["b"], row["difference"]) == pytest.approx((*areas, areas[1] - areas[0]), abs=1e-6)
+    assert row["low"] < row["difference"] < row["high"] < 0
+    assert rows.loc[("Pleural_Thickening", "auroc_delong"), "difference"] == 0
+
+
 def test_one_question_takes_a_column_of_scores_and_log_odds(tmp_path):
     (tmp_path / "scores.csv").write_text("image,logit\na.png,0\nb.png,-2\n")
     part = tasks.get("p_vs_nf")

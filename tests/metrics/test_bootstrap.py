@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxrjax.metrics import bootstrap, cells, delong, discrimination, registry
-from cxrjax.metrics.bootstrap import Draws, Images
+from cxrjax.metrics import bootstrap, cells, delong, discrimination, limits, registry
+from cxrjax.metrics.bootstrap import Images
+from cxrjax.metrics.limits import Draws
 
 
 def key():
@@ -74,7 +75,7 @@ def test_resampling_agrees_with_a_loop_over_rows():
 
 def test_runs_much_smaller_than_the_largest_are_padded_less():
     def sizes(*runs):
-        return bootstrap._rooms([Images(np.zeros(n), np.zeros(n), np.arange(n) % p) for n, p in runs])
+        return bootstrap._rooms(*zip(*((n, min(n, p)) for n, p in runs), strict=True))
 
     assert sizes((10, 5), (200, 128)) == [(256, 128)] * 2
     assert sizes((300, 130)) == [(320, 160)]
@@ -131,7 +132,7 @@ def test_bca_agrees_with_scipy_on_the_same_draws():
     reference = stats.bootstrap((values,), np.mean, n_resamples=4_000, method="BCa", rng=np.random.default_rng(1))
     without = (values.sum() - values) / (len(values) - 1)
     draws = Draws(values.mean(), reference.bootstrap_distribution, without)
-    got = bootstrap.bca(draws, 0.95)
+    got = limits.bca(draws, 0.95)
     assert got[:2] == pytest.approx(tuple(reference.confidence_interval), abs=1e-4)
     assert got[:2] != pytest.approx(tuple(np.quantile(reference.bootstrap_distribution, [0.025, 0.975])), abs=1e-4)
 
@@ -142,21 +143,21 @@ def test_methods_by_hand():
     half = 1.959964 * np.log(replicates / (1 - replicates)).std(ddof=1)
     middle = math.log(0.7 / 0.3)
     expected = tuple(1 / (1 + math.exp(-x)) for x in (middle - half, middle + half))
-    assert bootstrap.logit_normal(draws, 0.95)[:2] == pytest.approx(expected)
+    assert limits.logit_normal(draws, 0.95)[:2] == pytest.approx(expected)
     half = 1.959964 * math.sqrt(0.025)
-    assert bootstrap.normal(draws, 0.95)[:2] == pytest.approx((0.7 - half, 0.7 + half))
+    assert limits.normal(draws, 0.95)[:2] == pytest.approx((0.7 - half, 0.7 + half))
 
 
 def test_half_of_the_draws_equal_to_the_figure_count_as_below_it():
     """Shares of few images take few values: here bias and acceleration are 0, and the quantiles are plain ones."""
     draws = Draws(0.7, np.repeat([0.6, 0.7, 0.8], [250, 500, 250]), np.linspace(0.68, 0.72, 50))
-    assert bootstrap.bca(draws, 0.95) == (0.6, 0.8, "")
+    assert limits.bca(draws, 0.95) == (0.6, 0.8, "")
 
 
 def test_few_patients_widen_bca():
     rng = np.random.default_rng(0)
     replicates = rng.normal(0.7, 0.05, 4_000)
-    wide, narrow = (bootstrap.bca(Draws(0.7, replicates, rng.normal(0.7, 0.01, n)), 0.95) for n in (10, 1_000))
+    wide, narrow = (limits.bca(Draws(0.7, replicates, rng.normal(0.7, 0.01, n)), 0.95) for n in (10, 1_000))
     assert wide[0] < narrow[0] - 0.01
     assert wide[1] > narrow[1] + 0.01
 
@@ -167,16 +168,16 @@ EVEN, AROUND = np.linspace(0.6, 0.8, 1_000), np.linspace(0.68, 0.72, 50)
 @pytest.mark.parametrize(
     ("method", "draws", "reason"),
     [
-        (bootstrap.logit_normal, Draws(1.0, EVEN, AROUND), "end_of_range value=1"),
-        (bootstrap.logit_normal, Draws(0.7, np.append(EVEN, np.ones(80)), AROUND), "extreme_in_draws share=0.074"),
-        (bootstrap.logit_normal, Draws(0.7, 0 * EVEN + 0.7, AROUND), "same_in_every_draw"),
-        (bootstrap.normal, Draws(0.7, np.append(EVEN, [math.nan] * 80), AROUND), "undefined_in_draws share=0.074"),
-        (bootstrap.bca, Draws(0.7, np.append(EVEN, [math.nan] * 80), AROUND), "undefined_in_draws share=0.074"),
-        (bootstrap.bca, Draws(0.7, EVEN, np.append(AROUND, math.nan)), "undefined_without_a_patient"),
-        (bootstrap.bca, Draws(0.7, EVEN, 0 * AROUND + 0.7), "same_without_any_patient"),
-        (bootstrap.bca, Draws(0.61, EVEN, AROUND), "too_skewed share=0.95"),
-        (bootstrap.bca, Draws(0.5, EVEN, AROUND), "too_skewed share=1"),
-        (bootstrap.no_interval, Draws(0.7, EVEN, AROUND), "raised_by_resampling"),
+        (limits.logit_normal, Draws(1.0, EVEN, AROUND), "end_of_range value=1"),
+        (limits.logit_normal, Draws(0.7, np.append(EVEN, np.ones(80)), AROUND), "extreme_in_draws share=0.074"),
+        (limits.logit_normal, Draws(0.7, 0 * EVEN + 0.7, AROUND), "same_in_every_draw"),
+        (limits.normal, Draws(0.7, np.append(EVEN, [math.nan] * 80), AROUND), "undefined_in_draws share=0.074"),
+        (limits.bca, Draws(0.7, np.append(EVEN, [math.nan] * 80), AROUND), "undefined_in_draws share=0.074"),
+        (limits.bca, Draws(0.7, EVEN, np.append(AROUND, math.nan)), "undefined_without_a_patient"),
+        (limits.bca, Draws(0.7, EVEN, 0 * AROUND + 0.7), "same_without_any_patient"),
+        (limits.bca, Draws(0.61, EVEN, AROUND), "too_skewed share=0.95"),
+        (limits.bca, Draws(0.5, EVEN, AROUND), "too_skewed share=1"),
+        (limits.no_interval, Draws(0.7, EVEN, AROUND), "raised_by_resampling"),
     ],
 )
 def test_no_interval_is_nan_with_a_reason(method, draws, reason):
@@ -187,7 +188,7 @@ def test_no_interval_is_nan_with_a_reason(method, draws, reason):
 
 def test_some_undefined_draws_are_left_out():
     some = Draws(0.7, np.append(EVEN, [math.nan] * 20), AROUND)
-    for method in (bootstrap.logit_normal, bootstrap.normal, bootstrap.bca):
+    for method in (limits.logit_normal, limits.normal, limits.bca):
         assert method(some, 0.95) == pytest.approx(method(Draws(0.7, EVEN, AROUND), 0.95))
 
 
@@ -204,6 +205,43 @@ def test_figures_may_take_several_scores_of_the_same_images():
     one = bootstrap.intervals(key(), auroc, [images], draws=200, methods={})[0]["auroc"]
     assert found["mean"][:3] == pytest.approx(one[:3], rel=1e-4)  # equal ranks
     assert (found["difference"].value, found["difference"].reason) == (0, "same_in_every_draw")
+
+
+def test_a_difference_of_one_pair_is_that_of_a_metric_of_both_scores():
+    """By patient and with the same draws on both sides: else the interval would be some times as wide."""
+    images, other = make(0), make(0).score + np.random.default_rng(1).normal(0, 0.2, 70)
+
+    def difference(label, score, weight):
+        first, second = jax.vmap(discrimination.auroc, (None, 0, None))(label, score, weight)
+        return {"auroc": second - first}
+
+    both = images._replace(score=np.stack([images.score, other]))
+    expected = bootstrap.intervals(key(), difference, [both], draws=200, methods={})[0]["auroc"]
+    got = bootstrap.differences(key(), auroc, [(images, images._replace(score=other))], draws=200)["auroc"]
+    assert got[:3] == pytest.approx(expected[:3], abs=1e-6)
+    many = bootstrap.differences(key(), auroc, [(images, images._replace(score=other))], draws=200, cells=256)
+    assert many["auroc"][:3] == pytest.approx(expected[:3], abs=2e-3)  # the jackknife is by groups
+
+
+def test_a_difference_over_pairs_draws_all_their_patients_together():
+    """Against draws by hand: a patient of two pairs counts in both as often, and one of neither pair's in none."""
+    rng, pairs = np.random.default_rng(3), []
+    for people in (np.arange(25), np.arange(5, 30)):
+        patient = np.repeat(people, 3)
+        label = (rng.random(75) < 0.4).astype(int)
+        pairs.append(tuple(Images(label, label + rng.normal(0, sd, 75), patient) for sd in (1.5, 0.7)))
+    got = bootstrap.differences(key(), auroc, pairs, draws=200)["auroc"]
+
+    def by_hand(times):
+        areas = [[roc_auc_score(x.label, x.score, sample_weight=times[x.patient]) for x in pair] for pair in pairs]
+        return np.mean([b - a for a, b in areas])
+
+    seed = [*np.asarray(jax.random.key_data(key())).tolist(), 0]
+    drawn = np.array([by_hand(times) for times in cells.multiplicities(np.random.default_rng(seed), 30, 200)])
+    draws = Draws(by_hand(np.ones(30)), drawn, np.array([by_hand(times) for times in 1 - np.eye(30)]))
+    assert got[:3] == pytest.approx((draws.value, *limits.bca(draws, 0.95)[:2]), abs=1e-5)
+    ece = bootstrap.differences(key(), registry.Evaluation((registry.METRICS["ece"],)), [(make(0), make(0))], draws=9)
+    assert ece["ece"].reason == "raised_by_resampling"
 
 
 @pytest.mark.parametrize(
@@ -248,7 +286,7 @@ def binormal(rng, sets, patients, auroc, share=0.43, images=3, correlation=0.5):
     return label.reshape(sets, -1).astype(np.int32), score.reshape(sets, -1).astype(np.float32)
 
 
-METHODS = {"auroc": bootstrap.logit_normal, "specificity": bootstrap.bca}
+METHODS = {"auroc": limits.logit_normal, "specificity": limits.bca}
 
 
 def replicates(figures, label, score, weight, patient, times):
@@ -290,7 +328,7 @@ def simulated(sets, patients, draws, figures, auroc=0.85):
         for s in range(piece):
             own = {n: Draws(float(v[s]), drawn[n][s], without[n][s]) for n, v in value.items()}
             ends = {name: METHODS[name](own[name], 0.95) for name in own}
-            ends["naive"] = bootstrap.logit_normal(own["auroc"]._replace(replicates=naive["auroc"][s]), 0.95)
+            ends["naive"] = limits.logit_normal(own["auroc"]._replace(replicates=naive["auroc"][s]), 0.95)
             ends["delong"] = delong.interval(label[i + s], score[i + s], by_patient)[1:]
             ends["naive delong"] = delong.interval(label[i + s], score[i + s])[1:]
             held.append({name: low <= true.get(name, auroc) <= high for name, (low, high, _) in ends.items()})
