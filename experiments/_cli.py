@@ -52,13 +52,13 @@ def main(
         log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
+        from cxrjax.report.terminal import last_lines
         from cxrjax.runs import experiment
-        from cxrjax.runs.results import last_line
 
         devices.start(cache_dir() / "programs")
         results = experiment.run(parsed)
         if devices.is_first():
-            _terminal.show(f"report: {run_path(parsed) / 'report.html'}\n{last_line(results.summary)}")
+            _terminal.show(f"report: {run_path(parsed) / 'report.html'}\n{last_lines(results.summary)}")
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
-"""What do the networks of a finished run say of these images?
+"""What do the networks of a finished run, or of several as one, say of these images?
 
   python -m experiments.predict --run=runs/p_vs_nf IMAGE_OR_FOLDER ... > scores.csv
+  python -m experiments.predict --ensemble=runs/both IMAGE_OR_FOLDER ... > scores.csv
 
 Research software, not a medical device: no output of it may be used to care for a patient.
 
@@ -9,6 +10,8 @@ CSV has a row an image: image; score, probability of the run's positive class, m
 (empty for one seed); decision, 1 (positive) where the score is above --threshold, else 0; refused, empty or the reason.
 Of a run with many labels: image; findings, those above --threshold; the score of each finding, by its name; refused.
 One finding alone, as of a run of two classes: --run=OUT/findings/NAME.
+With --ensemble=FOLDER of experiments.ensemble the score is expit of the mean of the log odds of all networks of its
+runs, sd is over these networks, and the columns are the same.
 
 Refused is what cannot be read and, unless --accept_anything, what is no radiograph by the rules of
 cxrjax/data/screening.py: a side below 128 pixels, more than 10 % of the pixels in colour, blank or nearly so, few grey
@@ -34,11 +37,12 @@ class PredictConfig:
     """The flags of this program, and its arguments."""
 
     run: str | None = flag(None, "folder of a finished run", path=True)
+    ensemble: str | None = flag(None, "folder that experiments.ensemble wrote, in place of --run", path=True)
     out: str | None = flag(None, "CSV file, replaced if there is one; none: standard output", path=True)
     threshold: str = flag(
         "0.5",
         "score above which the decision is positive: a number, 0.5 as in the poster, or chosen: the one that the run "
-        "chose on its training images for its --wanted_sensitivity",
+        "chose on its training images for its --wanted_sensitivity; of an ensemble the mean over its networks",
     )
     accept_anything: bool = flag(False, "score what is no radiograph by these rules, too")
     weights: str | None = flag(
@@ -51,23 +55,36 @@ def main(argv: list[str] | None = None) -> None:
     """Runs from the command line."""
     with _cli.one_line_for_mistakes():
         config = _cli.parse(PredictConfig(), __doc__ or "", argv, arguments="images")
-        if not config.run or not config.images:
-            raise InputError("--run and at least one image or folder must be given (--help lists the flags)")
+        _check(config)
         _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
-        from cxrjax.runs import trained
+        from cxrjax.runs import ensemble, predict, trained
 
         threshold = _threshold(config.threshold)
-        images = trained.gather(config.images)
+        images = predict.gather(config.images)
         _refuse(config.out, [image for image in images if isinstance(image, Path)])
         devices.start(cache_dir() / "programs")
-        run = trained.load_run(config.run, config.weights)
-        table = trained.predict(run, images, run.threshold if threshold is None else threshold, config.accept_anything)
+        if config.ensemble:
+            runs = ensemble.load(Path(config.ensemble))
+        else:
+            runs = [trained.load_run(config.run or "", config.weights)]
+        used = predict.chosen_threshold(runs) if threshold is None else threshold
+        table = predict.predict(runs, images, used, config.accept_anything)
         _write(config.out, table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
         refused = int((table["refused"] != "").sum())
         counts = f"{len(table) - refused} predicted, {refused} refused"
         _terminal.show(f"{counts}; research software, not a medical device", sys.stderr)
+
+
+def _check(config: PredictConfig) -> None:
+    """Refuses flags that do not go together."""
+    if config.run and config.ensemble:
+        raise InputError("give --run or --ensemble, not both")
+    if not (config.run or config.ensemble) or not config.images:
+        raise InputError("--run or --ensemble and at least one image or folder must be given (--help lists the flags)")
+    if config.ensemble and config.weights:
+        raise InputError("--weights goes with --run; the runs of an ensemble have weights of their own")
 
 
 def _threshold(text: str) -> float | None:

@@ -43,8 +43,8 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.analysis.tables import FindingsResults
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
-        from cxrjax.report import report
-        from cxrjax.runs import findings, results
+        from cxrjax.report import report, terminal
+        from cxrjax.runs import findings
 
         devices.start(cache_dir() / "programs")
         folder = Path(config.run)
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         for of_finding in reopened.findings if isinstance(reopened, FindingsResults) else ():
             report.write(folder / "findings" / of_finding.config.finding, of_finding)
         report.write(folder, reopened)
-        _terminal.show(f"report: {folder / 'report.html'}\n{results.last_line(reopened.summary)}")
+        _terminal.show(f"report: {folder / 'report.html'}\n{terminal.last_lines(reopened.summary)}")
 
 
 if __name__ == "__main__":

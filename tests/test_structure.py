@@ -42,6 +42,7 @@ _HELP = {
     "convert_weights": ("--source", "--file", "--out", "--sha256", "--overwrite"),
     "deep_dream": ("--run", "--octaves", "--fourier_iterations"),
     "describe": ("--data_dir", "--out", "--seed", "--max_bad", "replaced"),
+    "ensemble": ("--runs", "--out", "log odds"),
     "evaluate": ("--predictions", "--positive", "--logits"),
     "p_vs_nf": ("--augment_bank", "--retrain_from"),
     "p_vs_np": ("--augment_bank", "--retrain_from"),

@@ -86,7 +86,7 @@ def _summary(config: ExperimentConfig, facts: Facts, findings: Sequence[Results]
         "mean_auroc": mean_auroc(findings),
         "findings": {
             of_finding.config.finding: {
-                name: of_finding.summary[name] for name in ("internal", "external", "test", "floors")
+                name: of_finding.summary[name] for name in ("internal", "external", "test", "ensemble", "floors")
             }
             for of_finding in findings
         },

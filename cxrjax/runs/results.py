@@ -1,6 +1,6 @@
 """A run's results: its tables analysed and summed up, fresh from training or out of a finished run's folder.
 
-summary.json has them in one file, `last_line` in one line.
+summary.json has them in one file, `report.terminal.last_lines` in a line or two.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from PIL import Image
 from cxrjax.analysis import analyse, comparison, curves, scores
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.tables import Analysis, Results, RunTables
-from cxrjax.base import InputError, tasks
+from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, arms, moved_to, question, result_path
-from cxrjax.base.tasks import Task
 from cxrjax.data import classes
 from cxrjax.metrics import registry, resampled_t
 from cxrjax.runs import draws, notes, run_folder, setup
@@ -203,6 +202,7 @@ def summarise(config: ExperimentConfig, data: dict[str, Any], analysis: Analysis
         # Here runs share all images, so only training differs: no interval for new images follows from it.
         "external": None if analysis.external_seeds is None else _figures(analysis, "external"),
         "test": None if analysis.test_seeds is None else _figures(analysis, "test"),
+        "ensemble": None if analysis.ensemble is None else _ensembles(analysis.ensemble),
         "floors": {row["floor"]: _record(row) for row in floors.to_dict("records")},
         "leakage": None
         if analysis.leakage is None
@@ -218,6 +218,14 @@ def _figures(analysis: Analysis, data: str) -> dict[str, dict[str, Any]]:
     return {row["metric"]: _record(row, ("data", "rule", "metric")) for row in chosen.to_dict("records")}
 
 
+def _ensembles(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """`Analysis.ensemble` by set and metric."""
+    return {
+        str(data): {row["metric"]: _record(row, ("data", "metric")) for row in rows.to_dict("records")}
+        for data, rows in table.groupby("data", sort=False)
+    }
+
+
 def _record(row: Mapping[Any, Any], without: tuple[str, ...] = ("floor", "metric")) -> dict[str, Any]:
     """A row of a table as JSON knows it."""
     return {
@@ -225,58 +233,3 @@ def _record(row: Mapping[Any, Any], without: tuple[str, ...] = ("floor", "metric
         for name, value in row.items()
         if name not in without
     }
-
-
-def last_line(summary: dict[str, Any]) -> str:
-    """The summary a person wants, e.g. `P vs NF: accuracy 83.1 ± 3.0 % (poster 83 ± 7), FP 7.4 %, ...`."""
-    task = tasks.get(summary["task"])
-    runs = f"{summary['runs']} seed{'s' if summary['runs'] > 1 else ''}, {summary['minutes']:.0f} min"
-    if task.is_multilabel:
-        return f"{task.title}: {_mean_auroc(summary['mean_auroc'], task)}, {runs}"
-    inside = summary["internal"]
-
-    def percent(name: str) -> str:
-        mean, sd = inside[name]["mean"], inside[name]["sd"]
-        return f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}") + " %"
-
-    beside = ""
-    if task.published:
-        percents = task.published.percent
-        beside = f" ({task.published.name} {percents['accuracy']} ± {percents['accuracy_sd']})"
-    return (
-        f"{task.title}: accuracy {percent('accuracy')}{beside}, "
-        f"FP {100 * inside['fp_share']['mean']:.1f} %, FN {100 * inside['fn_share']['mean']:.1f} %, "
-        f"AUROC {decimal(inside['auroc']['mean'])}{_floor(summary)}, {_elsewhere(summary)}"
-        f"{runs}"
-    )
-
-
-def _mean_auroc(mean: dict[str, Any], task: Task) -> str:
-    """AUROC averaged over findings, ours and as published."""
-    sd = "" if mean["sd"] is None else f" ± {mean['sd']:.3f}"
-    names, sources = mean["findings"], task.published_aurocs
-    published = [f"{p.name} {np.mean([p.auroc[name] for name in names]):.3f}, {p.split}" for p in sources if names]
-    beside = f" ({'; '.join(published)})" if published else ""
-    return f"mean AUROC of {len(names)} of {len(task.parts)} findings {decimal(mean['mean'])}{sd}{beside}"
-
-
-def _elsewhere(summary: dict[str, Any]) -> str:
-    """Figures of the external and the held-out set beside the internal ones; empty if there is no such set."""
-    sets = {name: summary[name] for name in run_files.SCORED_BY_ALL if summary.get(name)}
-    return "".join(
-        f"{name}: accuracy {100 * outside['accuracy']['mean']:.1f} %, AUROC {decimal(outside['auroc']['mean'])}, "
-        for name, outside in sets.items()
-    )
-
-
-def _floor(summary: dict[str, Any]) -> str:
-    """What view, sex and age alone reach, and with the follow-up number; empty where they are not known."""
-    names = {"film": "view, sex, age alone", "metadata": "all metadata"}
-    floors = {title: summary["floors"].get(name, {}) for name, title in names.items()}
-    reached = [f"{title} {decimal(floor['auroc'])}" for title, floor in floors.items() if floor.get("available")]
-    return f" ({', '.join(reached)})" if reached else ""
-
-
-def decimal(value: float | None) -> str:
-    """A figure with three digits."""
-    return "undefined" if value is None else f"{value:.3f}"

@@ -1,42 +1,32 @@
 """A finished run, ready for use: `run = load_run("runs/p_vs_nf")`, then `scores = run(images)`.
 
-`predict` scores image files instead, and refuses what is no radiograph.
+`predict.predict` scores image files instead, and refuses what is no radiograph.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import json
-import logging
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 
 from cxrjax.analysis.tables import read_table
 from cxrjax.base import InputError, Variables, tasks
 from cxrjax.base.config import ExperimentConfig, question
 from cxrjax.base.tasks import Task
-from cxrjax.data import decode, reading
 from cxrjax.data.decode import Reduction
-from cxrjax.data.sources import Bad, Entry, printable
-from cxrjax.data.sources.image_files import count_passed_over, images_under
 from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder, setup
 from cxrjax.training import bank, inputs, seed_batches, step
 from cxrjax.training.losses import Loss
 
-log = logging.getLogger(__name__)
-
-COLUMNS = ("image", "score", "sd", "decision", "refused")  # of `predict`
-_BLOCK = 1024  # images whose pixels and activations are held at once: 67 MB and, from fc6, 38 MB
+BLOCK = 1024  # images whose pixels and activations are held at once: 67 MB and, from fc6, 38 MB
 
 
 class TrainedRun(NamedTuple):
@@ -83,8 +73,8 @@ class TrainedRun(NamedTuple):
             raise ValueError(f"images must be uint8 [N, {side}, {side}], got {images.dtype} {list(images.shape)}")
         loss, labels = Loss(self.task.is_multilabel), [len(self.task.parts)] * self.task.is_multilabel
         scores = np.empty((len(images), len(self.seeds), *labels), np.float32)
-        for start in range(0, len(images), _BLOCK):
-            block = slice(start, start + _BLOCK)
+        for start in range(0, len(images), BLOCK):
+            block = slice(start, start + BLOCK)
             features = _features(self.net.trunk, images[block])
             for column, seed in enumerate(self.seeds):
                 head = jax.tree.map(lambda x: x[None], self.head(seed))
@@ -184,107 +174,3 @@ def _features(trunk: transfer.Trunk, images: np.ndarray) -> bank.Bank:
     """What enters the head of [n, source, source] u8, exactly as in validation."""
     pipeline = inputs.Resident(jnp.asarray(images), trunk.model.crop)
     return bank.build(trunk, pipeline, np.arange(len(images)), bank.CENTRE, len(images))
-
-
-def gather(places: Iterable[str | Path]) -> list[Path | Bad]:
-    """Image files by name or, of folders, all below in the order of their names; folders that cannot be read as faults.
-
-    Raises:
-      InputError: if a place is missing, or a folder holds no image.
-    """
-    paths: list[Path | Bad] = []
-    for place in map(Path, places):
-        if not os.path.lexists(place):
-            raise InputError(f"{printable(str(place))} does not exist")
-        images, faults = images_under(place) if place.is_dir() else ([place], [])
-        passed_over = count_passed_over(faults)
-        if passed_over:
-            log.warning("%s: %s", printable(str(place)), passed_over)
-        faults = [fault for fault in faults if not fault.passed_over]
-        if not images and not faults:
-            raise InputError(f"{printable(str(place))} holds no image (PNG, JPEG, TIFF, BMP, DICOM)")
-        paths += [*faults, *images]
-    return paths
-
-
-def predict(
-    run: TrainedRun,
-    images: list[Path | Bad],
-    threshold: float | np.ndarray = 0.5,
-    accept_anything: bool = False,
-    workers: int = 0,
-) -> pd.DataFrame:
-    """Scores image files.
-
-    Args:
-      run: see `load_run`.
-      images: see `gather`; reduced as the run's own were.
-      threshold: decision is 1, positive, where the score is above; of many labels [] or [K].
-      accept_anything: only what cannot be read is refused, not what breaks the rules of `data.screening`.
-      workers: threads that decode; 0: one a core.
-
-    Returns:
-      A row an image, in order: image, score (mean over seeds, 0..1), sd (over seeds, n - 1; NaN of one seed), decision
-      (1 or 0), refused ("" or the reason; then the other three are missing). Of many labels: image, findings (those
-      whose score is above the threshold, `Effusion|Mass`), the score of each, by its name, refused.
-    """
-    items = _decode(images, run.reduction, accept_anything, workers or os.cpu_count() or 1)
-    parts = []
-    while block := list(itertools.islice(items, _BLOCK)):
-        parts.append(_score(run, block, threshold))
-    return pd.concat(parts, ignore_index=True) if parts else _score(run, [], threshold)
-
-
-def _decode(
-    images: list[Path | Bad], reduction: Reduction, accept_anything: bool, workers: int
-) -> Iterator[tuple[str, np.ndarray | None, str]]:
-    """In order, in threads: of each image its name, its pixels [size, size] u8 or None, and why there are none."""
-    items = (x if isinstance(x, Bad) else Entry(printable(str(x)), str(x), "", x, 0) for x in images)
-    for item, decoded in reading.decoded(items, reduction, workers):
-        if isinstance(item, Bad):
-            yield printable(item.image), None, item.reason
-        elif isinstance(item, Entry):
-            try:
-                if not isinstance(decoded, decode.Decoded):
-                    raise decoded or InputError("was not read")
-                if decoded.doubt and not accept_anything:
-                    raise InputError(decoded.doubt.reason)
-                for note in decoded.notes:
-                    log.warning("%s: %s", item.image, note)
-                yield item.image, decoded.pixels, ""
-            except InputError as error:
-                yield item.image, None, " ".join(str(error).split())
-
-
-def _score(
-    run: TrainedRun, block: list[tuple[str, np.ndarray | None, str]], threshold: float | np.ndarray
-) -> pd.DataFrame:
-    """Rows of images that are at hand."""
-    if run.task.is_multilabel:
-        return _score_labels(run, block, threshold)
-    table = pd.DataFrame({"image": [image for image, _, _ in block], "score": np.nan, "sd": np.nan})
-    table["decision"] = pd.array([pd.NA] * len(block), dtype="Int64")
-    table["refused"] = [reason for _, _, reason in block]
-    pixels = [pixels for _, pixels, _ in block if pixels is not None]
-    if pixels:
-        good = [pixels is not None for _, pixels, _ in block]
-        scores = run(np.stack(pixels)).astype(np.float64)
-        table.loc[good, "score"] = scores.mean(axis=1)
-        table.loc[good, "sd"] = scores.std(axis=1, ddof=1) if len(run.seeds) > 1 else np.nan
-        table.loc[good, "decision"] = (scores.mean(axis=1) > threshold).astype(int)
-    return table
-
-
-def _score_labels(
-    run: TrainedRun, block: list[tuple[str, np.ndarray | None, str]], threshold: float | np.ndarray
-) -> pd.DataFrame:
-    """As `_score`, of many labels."""
-    findings = [part.positive.finding for part in run.task.parts]
-    scores, called = np.full((len(block), len(findings)), np.nan), np.full(len(block), "", object)
-    good = np.array([pixels is not None for _, pixels, _ in block], bool)
-    if good.any():
-        scores[good] = run(np.stack([pixels for _, pixels, _ in block if pixels is not None])).mean(axis=1)
-        called = np.array(["|".join(np.array(findings)[row]) for row in scores > threshold], object)
-    images, reasons = [image for image, _, _ in block], [reason for _, _, reason in block]
-    columns = dict(zip(findings, scores.T, strict=True))
-    return pd.DataFrame({"image": images, "findings": called, **columns, "refused": reasons})

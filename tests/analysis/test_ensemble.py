@@ -58,32 +58,40 @@ def test_one_network_does_not_decide_alone():
 
 
 def test_gain_is_that_of_a_plain_bootstrap_by_patient(case):
-    """The same draws; patients have several images."""
+    """The same draws; patients have several images. Of one run, and of two whose networks are one and three."""
     predictions = case.tables.external
     rows = table(predictions).set_index("metric")
     images = ensemble.images_of(predictions)
-    singles = images.score.astype(float)
-    whole = expit(logit(singles).mean(axis=0))
+    compared = ensemble.compare(new_key(3), images, {"a": 1, "b": 3}).set_index(["scored_by", "metric"])
+    odds = logit(images.score.astype(float))
     names, number = np.unique(images.patient, return_inverse=True)
     assert len(names) < len(number)
     seed = np.asarray(jax.random.key_data(new_key(3))).tolist()
     times = bootstrap.multiplicities(np.random.default_rng([*seed, 0]), len(names), 300)
 
-    def gains(weight):
-        def both(score):
-            right = accuracy_score(images.label, score > 0.5, sample_weight=weight)
-            return np.array([roc_auc_score(images.label, score, sample_weight=weight), right])
+    def figures(odds, weight):
+        right = accuracy_score(images.label, odds > 0, sample_weight=weight)
+        return np.array([roc_auc_score(images.label, odds, sample_weight=weight), right])
 
-        return both(whole) - np.mean([both(score) for score in singles], axis=0)
+    def gains(weight):
+        fewer = [np.mean([figures(of, weight) for of in odds], axis=0)]
+        fewer += [figures(odds[0], weight), figures(odds[1:].mean(axis=0), weight)]
+        return figures(odds.mean(axis=0), weight) - np.array(fewer)
 
     draws = np.array([gains(row[number]) for row in times])
     value = gains(np.ones(len(number)))
     for k, name in enumerate(("auroc", "accuracy")):
-        row, half = rows.loc[name], 1.959964 * draws[:, k].std(ddof=1)
-        assert row["gain"] == pytest.approx(value[k], abs=1e-6)
-        # 300 of the 2,000 draws: the SD's own error is some 4 %.
-        assert [row["gain_low"], row["gain_high"]] == pytest.approx([value[k] - half, value[k] + half], abs=0.15 * half)
-        assert row["ensemble_low"] < row["ensemble"] < row["ensemble_high"] and row["undefined"] == ""
+        told = [rows.loc[name], *(compared.loc[part, name] for part in ("single", "a", "b"))]
+        for row, part in zip(told, (0, 0, 1, 2), strict=True):
+            middle, half = value[part, k], 1.959964 * draws[:, part, k].std(ddof=1)
+            assert row["gain"] == pytest.approx(middle, abs=1e-6)
+            # 300 of the 2,000 draws: the SD's own error is some 4 %.
+            assert [row["gain_low"], row["gain_high"]] == pytest.approx([middle - half, middle + half], abs=0.15 * half)
+            assert row["undefined"] == ""
+        whole = compared.loc["ensemble", name]
+        ends = ["ensemble_low", "ensemble", "ensemble_high"]
+        assert rows.loc[name, ends].tolist() == pytest.approx(whole[["low", "value", "high"]].tolist(), abs=1e-6)
+        assert whole["low"] < whole["value"] < whole["high"] and np.isnan(whole["gain"])
 
 
 def test_one_seed_or_no_set_is_no_ensemble(case):

@@ -14,7 +14,7 @@ from cxrjax.data.decode import Reduction
 from cxrjax.data.phrases import Unread, Vocabulary
 from cxrjax.data.prepare import prepare
 from cxrjax.data.sources import folder, image_files
-from cxrjax.runs import trained
+from cxrjax.runs import predict
 from cxrjax.storage import store
 from tests.data.dicom_files import dicom
 
@@ -70,7 +70,7 @@ def test_files_are_read_whatever_their_names_and_what_is_passed_over_is_listed_b
     }
     assert not store.read_about(tmp_path / "out").bad_images
     with caplog.at_level(logging.WARNING):
-        assert len(trained.gather([root])) == 6
+        assert len(predict.gather([root])) == 6
     assert "files passed over: 1 (is " in caplog.text
 
 

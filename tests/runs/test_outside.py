@@ -11,7 +11,7 @@ from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import LabelClass, Task
 from cxrjax.metrics import registry as metrics
 from cxrjax.models import registry
-from cxrjax.report import sections
+from cxrjax.report import sections, terminal
 from cxrjax.report.pages import Section
 from cxrjax.runs import experiment, results, run_folder
 from experiments import deep_dream, predict, prepare, where_it_looks
@@ -73,7 +73,7 @@ def run(tmp_path_factory):
 
 
 def test_the_report_speaks_of_the_task_alone(run):
-    assert results.last_line(results.reopen(run).summary).startswith("Cat vs Dog: accuracy ")
+    assert terminal.last_lines(results.reopen(run).summary).startswith("Cat vs Dog: accuracy ")
     page = (run / "report.html").read_text()
     assert CATS_AND_DOGS.question in page
     for name in ("report.html", "summary.json", "flow.csv", "model_card.md", "claim_2024.md"):

@@ -14,7 +14,7 @@ from cxrjax import load_run
 from cxrjax.base import tasks
 from cxrjax.data.decode import Reduction, decode
 from cxrjax.metrics import discrimination
-from cxrjax.runs import trained as predict
+from cxrjax.runs import predict
 from experiments import _cli
 from experiments import predict as program
 from tests.data.dicom_files import dicom, written
@@ -123,7 +123,7 @@ def test_files_are_reduced_as_the_runs_own_were(small_run, small_phantom, tmp_pa
     loaded = load_run(run)
     assert loaded.reduction == Reduction(256, "pad", "box", "full")  # the only range before it was recorded
     pixels = decode((tmp_path / "wide.png").read_bytes(), "wide.png", loaded.reduction).pixels
-    score = predict.predict(loaded, [tmp_path / "wide.png"])["score"].item()
+    score = predict.predict([loaded], [tmp_path / "wide.png"])["score"].item()
     assert score == pytest.approx(loaded(pixels[None]).mean(), abs=1e-6)
     assert load_run(small_run).reduction == Reduction()
 
@@ -148,9 +148,9 @@ class OneSeed:
 
 def test_blocks_keep_the_order_and_one_seed_has_no_sd(folder, small_phantom, monkeypatch):
     paths = predict.gather([folder / "sub", folder, folder / "a.png"])
-    whole = predict.predict(OneSeed(), paths)
+    whole = predict.predict([OneSeed()], paths)
     monkeypatch.setattr(predict, "_BLOCK", 2)
-    pd.testing.assert_frame_equal(predict.predict(OneSeed(), paths), whole)
+    pd.testing.assert_frame_equal(predict.predict([OneSeed()], paths), whole)
     assert [paths.index(path) for path in paths if path.name == "c.png"] == [0, 0]
     good = whole[whole["refused"] == ""]
     corners = small_phantom.images[[2, 0, 1, 2, 0], 0, 0] / 255
@@ -161,7 +161,7 @@ def test_blocks_keep_the_order_and_one_seed_has_no_sd(folder, small_phantom, mon
 def test_a_folder_that_cannot_be_read_is_a_row(monkeypatch, folder):
     fault = predict.Bad("locked", "locked", "folder cannot be read: Permission denied")
     monkeypatch.setattr(predict, "images_under", lambda place: ([], [fault]))
-    table = predict.predict(OneSeed(), predict.gather([folder]))
+    table = predict.predict([OneSeed()], predict.gather([folder]))
     assert table[["image", "refused"]].to_numpy().tolist() == [["locked", "folder cannot be read: Permission denied"]]
 
 
