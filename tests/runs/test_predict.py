@@ -149,7 +149,7 @@ class OneSeed:
 def test_blocks_keep_the_order_and_one_seed_has_no_sd(folder, small_phantom, monkeypatch):
     paths = predict.gather([folder / "sub", folder, folder / "a.png"])
     whole = predict.predict([OneSeed()], paths)
-    monkeypatch.setattr(predict, "_BLOCK", 2)
+    monkeypatch.setattr(predict, "BLOCK", 2)
     pd.testing.assert_frame_equal(predict.predict([OneSeed()], paths), whole)
     assert [paths.index(path) for path in paths if path.name == "c.png"] == [0, 0]
     good = whole[whole["refused"] == ""]
