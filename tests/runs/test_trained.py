@@ -80,7 +80,7 @@ def test_blocks_and_filled_calls_change_nothing(opened, small_phantom, monkeypat
     assert (whole.shape, whole.dtype) == ((3, 2), np.float32)
     assert np.ptp(whole, axis=0).min() > 50 * CLOSE  # the images differ, and so do the seeds
     assert np.abs(whole[:, 0] - whole[:, 1]).min() > 0
-    monkeypatch.setattr(trained, "_BLOCK", 2)
+    monkeypatch.setattr(trained, "BLOCK", 2)
     np.testing.assert_allclose(run(images), whole, atol=CLOSE)
     assert run(images[:0]).shape == (0, 2)
 
