@@ -1,9 +1,10 @@
 """Every registered network against PyTorch (live, and by the golden file without it), its own parts, and its uses.
 
 Tolerance of logits: the largest difference may be 1e-4 of the largest logit; float32 sums in another order differ by
-some 1e-6 of it. Gradients are compared whole in float64, see `torch_networks.gradient`, where the image is small (XLA's
-float64 convolutions are slow on CPU), and at the networks' sizes in float32, 99 of 100 pixels. Of a network's parts,
-which are the same sums in the same order, 1e-5.
+some 1e-6 of it. Gradients are compared whole in float64, to 1e-6, where the image is small (XLA's float64 convolutions
+are slow on CPU), and at the networks' sizes in float32: there a unit close to 0 is on in one of them and off in the
+other, PyTorch's own float32 gradient differs from its float64 one by up to 6 % of the largest, so half of the pixels
+shall differ by at most 1e-4, 99 of 100 by 5e-3. Of a network's parts, which are the same sums in the same order, 1e-5.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def test_golden_gradient(name):
     inputs = normalise(torch_networks.random_images(SIZE), model.preprocessing)
     got = gradient(model, variables_of(model), inputs)
     with np.load(FILE) as golden:
-        assert relative(torch_alexnet.sample(got), golden[f"{name}/gradient"]) <= 1e-3
+        assert relative(torch_alexnet.sample(got), golden[f"{name}/gradient"]) <= 1e-6
 
 
 @pytest.mark.slow
@@ -117,8 +118,9 @@ def test_equals_pytorch(name, tmp_path):
         inputs = np.asarray(normalise(images, model.preprocessing))
         assert relative(run(model, variables, images).output, torch_networks.forward(module, inputs)) <= 1e-4
         got, want = _gradient(network, variables, inputs[:2]), torch_networks.gradient(module, inputs[:2])
-        own = np.quantile(np.abs(torch_networks.gradient(module, inputs[:2], np.float32) - want), 0.99)
-        assert np.quantile(np.abs(np.asarray(got) - want), 0.99) <= max(1e-3 * np.abs(want).max(), 2 * own)
+        half, most = np.quantile(np.abs(np.asarray(got) - want), (0.5, 0.99)) / np.abs(want).max()
+        assert half <= 1e-4
+        assert most <= 5e-3
 
 
 def cut_case(name, train, stages=None):
