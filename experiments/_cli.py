@@ -196,6 +196,21 @@ def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, 
         flags.DEFINE_string(name, default, text, flag_values=values)
 
 
+def counts(name: str, text: str) -> tuple[int, ...]:
+    """The numbers of a flag, each once.
+
+    >>> counts("seeds", "1,10")
+    (1, 10)
+
+    Raises:
+      InputError: if there is none, or one is not a whole number above 0.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise InputError(f"--{name} must be whole numbers above 0 with commas between them, got {text!r}")
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
 def log_to_stderr() -> None:
     """Progress of this package on standard error, plain lines with the time of day."""
     handler = logging.StreamHandler()

@@ -17,7 +17,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cxrjax.base import InputError
 from cxrjax.base.flags import NetworkFlags, flag
 
 from . import _cli, _terminal, _timing
@@ -72,7 +71,7 @@ def run(config: BenchmarkConfig) -> str:
     Raises:
       InputError: naming what is wrong with a flag.
     """
-    batches, seeds = counts("batch_sizes", config.batch_sizes), counts("seeds", config.seeds)
+    batches, seeds = _cli.counts("batch_sizes", config.batch_sizes), _cli.counts("seeds", config.seeds)
     folder = _timing.make_folder(config.out)
     _timing.prepare_environment(config.compare)
     from cxrjax.base import files
@@ -105,21 +104,6 @@ def run(config: BenchmarkConfig) -> str:
     files.write_json(folder / "benchmark.json", results)
     files.write_text(folder / "benchmark.md", table)
     return f"{table}\nwrote {folder / 'benchmark.json'} and benchmark.md\n"
-
-
-def counts(name: str, text: str) -> tuple[int, ...]:
-    """The numbers of a flag, each once.
-
-    >>> counts("seeds", "1,10")
-    (1, 10)
-
-    Raises:
-      InputError: if there is none, or one is not a whole number above 0.
-    """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise InputError(f"--{name} must be whole numbers above 0 with commas between them, got {text!r}")
-    return tuple(dict.fromkeys(int(word) for word in words))
 
 
 def _others(config: BenchmarkConfig) -> dict[str, Other]:

@@ -44,6 +44,11 @@ class PredictConfig:
         "score above which the decision is positive: a number, 0.5 as in the poster, or chosen: the one that the run "
         "chose on its training images for its --wanted_sensitivity; of an ensemble the mean over its networks",
     )
+    recalibration: str | None = flag(
+        None,
+        "file of experiments.recalibrate: scores become those of its hospital, and --threshold=chosen is its threshold",
+        path=True,
+    )
     accept_anything: bool = flag(False, "score what is no radiograph by these rules, too")
     weights: str | None = flag(
         None, "where the weights that the run was trained from lie now; none: where they lay", path=True
@@ -59,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
-        from cxrjax.runs import ensemble, predict, trained
+        from cxrjax.runs import ensemble, predict, recalibrate, trained
 
         threshold = _threshold(config.threshold)
         images = predict.gather(config.images)
@@ -69,8 +74,13 @@ def main(argv: list[str] | None = None) -> None:
             runs = ensemble.load(Path(config.ensemble))
         else:
             runs = [trained.load_run(config.run or "", config.weights)]
-        used = predict.chosen_threshold(runs) if threshold is None else threshold
-        table = predict.predict(runs, images, used, config.accept_anything)
+        if config.recalibration:
+            moved = recalibrate.read(Path(config.recalibration), runs[0])
+            used = moved.threshold if threshold is None else threshold
+            table = predict.predict(runs, images, used, config.accept_anything, recalibrate=moved)
+        else:
+            used = predict.chosen_threshold(runs) if threshold is None else threshold
+            table = predict.predict(runs, images, used, config.accept_anything)
         _write(config.out, table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
         refused = int((table["refused"] != "").sum())
         counts = f"{len(table) - refused} predicted, {refused} refused"
@@ -83,6 +93,8 @@ def _check(config: PredictConfig) -> None:
         raise InputError("give --run or --ensemble, not both")
     if not (config.run or config.ensemble) or not config.images:
         raise InputError("--run or --ensemble and at least one image or folder must be given (--help lists the flags)")
+    if config.ensemble and config.recalibration:
+        raise InputError("--recalibration goes with --run; it was made for the networks of one run")
     if config.ensemble and config.weights:
         raise InputError("--weights goes with --run; the runs of an ensemble have weights of their own")
 

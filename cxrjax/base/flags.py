@@ -70,6 +70,21 @@ class ScoresFlags(SourceFlags):
     logits: bool = flag(False, "the scores are log odds")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LocalFlags(SourceFlags):
+    """Labelled images of another hospital."""
+
+    data_dir: str | None = flag(
+        None, "local images, as experiments.train takes them; none: --labels has them", path=True
+    )
+    labels: str | None = flag(
+        None,
+        "class folders or a table of images with their labels; beside --data_dir a table of other labels by image name",
+        path=True,
+    )
+    max_bad: float = flag(0.01, "share of images that may be unreadable and are left out", lower=0, upper=1)
+
+
 SOURCE_FLAGS = frozenset(field.name for field in dataclasses.fields(SourceFlags))
 
 

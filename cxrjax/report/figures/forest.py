@@ -162,6 +162,31 @@ def leakage(table: pd.DataFrame, t: Language) -> Picture:
     return Picture(figure, alt)
 
 
+def gains(table: pd.DataFrame, metric: str, t: Language) -> Picture:
+    """What recalibration by n local images adds to a share, in percentage points, with intervals; two marks a row.
+
+    Args:
+      table: see `recalibration.gains`.
+      metric: a share that both rules have.
+      t: Language of the texts.
+    """
+    styles = {"threshold": (figures.VERMILION, "s"), "platt": (figures.BLUE, "o")}
+    rows = []
+    for n, of_n in table[table["metric"] == metric].groupby("n"):
+        marks = [
+            Mark(*(100 * row[name] for name in ("difference", "low", "high")), *styles[row["rule"]])
+            for row in of_n.to_dict("records")
+        ]
+        text = " / ".join(t.signed(mark.value, 1) for mark in marks)
+        rows.append(Row(t("%(n)s images", n=t.count(float(str(n)))), tuple(marks), text))
+    title = t("%(metric)s gained: ■ threshold, ● Platt scaling", metric=registry.METRICS[metric].label)
+    name = t("percentage points, 95 % interval")
+    figure, axes = figures.plot(title, name, 0.95 + len(rows) * 1.6 * ROW, left=1.2, right=1.0)
+    plot(axes, rows, [0])
+    figures.write_ticks(t, axes, digits=0)
+    return Picture(figure, f"{title}: " + ", ".join(f"{row.label} {row.text}" for row in rows))
+
+
 def readings(rows: Sequence[pd.Series], runs: Sequence[pd.DataFrame], task: Task) -> figures.Figure:
     """Forest plot: mean and 95 % interval of accuracy and AUROC of each row, single runs as dots, the published band.
 
