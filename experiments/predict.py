@@ -25,11 +25,15 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cxrjax.base import InputError
 from cxrjax.base.flags import flag
 
 from . import _cli, _terminal
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.data.load import cache_dir
         from cxrjax.runs import ensemble, predict, recalibrate, trained
 
-        threshold = _threshold(config.threshold)
+        threshold: float | np.ndarray | None = _threshold(config.threshold)
         images = predict.gather(config.images)
         _refuse(config.out, [image for image in images if isinstance(image, Path)])
         devices.start(cache_dir() / "programs")
@@ -74,13 +78,10 @@ def main(argv: list[str] | None = None) -> None:
             runs = ensemble.load(Path(config.ensemble))
         else:
             runs = [trained.load_run(config.run or "", config.weights)]
-        if config.recalibration:
-            moved = recalibrate.read(Path(config.recalibration), runs[0])
-            used = moved.threshold if threshold is None else threshold
-            table = predict.predict(runs, images, used, config.accept_anything, recalibrate=moved)
-        else:
-            used = predict.chosen_threshold(runs) if threshold is None else threshold
-            table = predict.predict(runs, images, used, config.accept_anything)
+        moved = recalibrate.read(Path(config.recalibration), runs[0]) if config.recalibration else None
+        if threshold is None:
+            threshold = moved.threshold if moved else predict.chosen_threshold(runs)
+        table = predict.predict(runs, images, threshold, config.accept_anything, recalibrate=moved)
         _write(config.out, table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
         refused = int((table["refused"] != "").sum())
         counts = f"{len(table) - refused} predicted, {refused} refused"

@@ -49,6 +49,7 @@ _HELP = {
     "predict": ("--run", "--accept_anything", "not a medical device"),
     "prepare": ("--source", "--patient_regex"),
     "readings": ("--task", "--reuse", "no_flip"),
+    "recalibrate": ("--run", "--labels", "--n", "CLASS_FOLDERS"),
     "report": ("--run", "--lang", "--wanted_sensitivity"),
     "sample_size": ("--sizes", "--fix", "--reuse"),
     "train": ("--positive", "--negative", "--task", "chestxray14"),

@@ -105,15 +105,11 @@ def compare_scores(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
         raise InputError("the two sets of scores must have seeds and, in each, images in common")
     images = [(scores.images_of(first), scores.images_of(second)) for first, second in pairs.values()]
     cells = cells_for(max(len(first) for first, _ in pairs.values()))
-    estimates = bootstrap.differences(new_key(_SCORES), registry.Evaluation(), images, cells=cells)
-    means = [
-        scores.at_half(pd.concat(pair[side].assign(seed=seed) for seed, pair in pairs.items())).mean(skipna=False)
-        for side in (0, 1)
-    ]
+    differences = bootstrap.differences(new_key(_SCORES), registry.Evaluation(), images, cells=cells)
     rows: list[dict[str, Any]] = [
-        {"metric": name, "a": means[0][name], "b": means[1][name], "seeds": len(pairs), "reason": estimate.reason}
-        | {"difference": estimate.value, "low": estimate.low, "high": estimate.high}
-        for name, estimate in ((name, estimates[name]) for name in registry.METRICS)
+        {"metric": name, "a": of.a, "b": of.b, "difference": of.value, "low": of.low, "high": of.high}
+        | {"seeds": len(pairs), "reason": of.reason}
+        for name, of in ((name, differences[name]) for name in registry.METRICS)
     ]
     paired = _paired(pairs)
     rows.append(_together(paired) if len(paired) > 1 else {"metric": DELONG, "seeds": 1, **paired.iloc[0].drop("seed")})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,12 @@ from cxrjax.metrics.cells import cells_for
 DRAWS = 20
 _SAMPLE, _INTERVALS = 0, 0  # purpose of the draws of local images, seed of the bootstraps
 _LEAST = 20  # other images
-_RULES = {"threshold": ("accuracy", "sensitivity", "specificity")}
-_RULES |= {"platt": (*_RULES["threshold"], "brier", "ece")}
+_DECISIONS = ("accuracy", "sensitivity", "specificity")
+_RULES: dict[str, tuple[str, ...]] = {"threshold": _DECISIONS, "platt": (*_DECISIONS, "brier", "ece")}
 
 
-class Recalibration(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Recalibration:
     """P(positive) = expit(intercept + slope logit(score)) (Platt 1999), and a threshold of it."""
 
     intercept: float
@@ -58,7 +59,7 @@ def fit(label: np.ndarray, score: np.ndarray) -> Recalibration:
     if note:
         intercept, slope = float(calibration.calibration_in_the_large(label, score, weight)), 1.0
     moved = Recalibration(intercept, slope, 0.5, note)
-    return moved._replace(threshold=_threshold(np.asarray(label), moved(score)))
+    return dataclasses.replace(moved, threshold=_threshold(np.asarray(label), moved(score)))
 
 
 def _threshold(label: np.ndarray, score: np.ndarray) -> float:
@@ -113,7 +114,7 @@ def gains(images: pd.DataFrame, sizes: Sequence[int], draws: int = DRAWS) -> tup
             at_half = special.expit(_logit(moved) - _logit(np.asarray(fitted.threshold)))
             after["threshold"].append(others.assign(score=at_half))
             counts = {"images": len(others), "positives": int(others["label"].sum())}
-            fits.append({"n": n, "draw": draw, **fitted._asdict(), **counts})
+            fits.append({"n": n, "draw": draw, **dataclasses.asdict(fitted), **counts})
         tables += [_gain(before, of_rule, rule).assign(n=n) for rule, of_rule in after.items()]
     columns = ["n", "rule", "metric", "before", "after", "difference", "low", "high", "reason"]
     return pd.concat(tables, ignore_index=True)[columns], pd.DataFrame(fits)
@@ -126,7 +127,7 @@ def _one_draw(images: pd.DataFrame, n: int, draw: int) -> tuple[pd.DataFrame, Re
     others = images.iloc[rest].assign(seed=draw)
     if len(others) < _LEAST or others["label"].nunique() < 2:
         raise InputError(
-            f"--n={n} of {len(images)} local images must leave {_LEAST} of other patients, of both classes, for the test; "
+            f"--n={n} of {len(images)} local images must leave {_LEAST} of other patients, of both classes, as a test; "
             f"it leaves {len(others)}"
         )
     local = images.iloc[rows]
@@ -137,11 +138,7 @@ def _gain(before: list[pd.DataFrame], after: list[pd.DataFrame], rule: str) -> p
     metrics = tuple(registry.METRICS[name] for name in _RULES[rule])
     pairs = [(scores.images_of(x), scores.images_of(y)) for x, y in zip(before, after, strict=True)]
     cells = cells_for(max(map(len, before)))
-    drawn = bootstrap.differences(new_key(_INTERVALS), registry.Evaluation(metrics), pairs, cells=cells)
-    means = [scores.at_half(pd.concat(side)).mean(skipna=False) for side in (before, after)]
-    rows = [
-        {"rule": rule, "metric": name, "before": means[0][name], "after": means[1][name]}
-        | dict(zip(("difference", "low", "high", "reason"), drawn[name], strict=True))
-        for name in _RULES[rule]
-    ]
-    return pd.DataFrame(rows)
+    differences = bootstrap.differences(new_key(_INTERVALS), registry.Evaluation(metrics), pairs, cells=cells)
+    columns = ["before", "after", "difference", "low", "high", "reason"]
+    table = pd.DataFrame([differences[name] for name in _RULES[rule]]).set_axis(columns, axis=1)
+    return table.assign(rule=rule, metric=_RULES[rule])

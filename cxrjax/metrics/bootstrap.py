@@ -49,6 +49,17 @@ class Images(NamedTuple):
     patient: np.ndarray  # [n], any names
 
 
+class Difference(NamedTuple):
+    """A metric of two scores of the same images, b - a, with its interval; NaN with the code of why."""
+
+    a: float
+    b: float
+    value: float
+    low: float
+    high: float
+    reason: str
+
+
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _resample(
     evaluate: Evaluate, images: Images, weight: Array, times: Array, jackknife: bool = True
@@ -134,7 +145,7 @@ def differences(
     draws: int = DRAWS,
     level: float = 0.95,
     cells: int | None = None,
-) -> dict[str, Estimate]:
+) -> dict[str, Difference]:
     """Each metric of b minus that of a, mean over pairs (a, b), with BCa intervals for other patients like these.
 
     A draw is of the patients of all pairs, and the same for both sides of each; else as `intervals`. A metric that
@@ -157,16 +168,18 @@ def differences(
         _draw(evaluate, images._replace(patient=number), patients, room, (*seed, 0), draws, cells)
         for images, number, room in zip(sides, numbers, rooms, strict=True)
     ]
-    estimates = {}
-    for name in drawn[0]:
-        each = [
-            Draws(b.value - a.value, b.replicates - a.replicates, b.jackknife - a.jackknife)
-            for a, b in zip((of[name] for of in drawn[::2]), (of[name] for of in drawn[1::2]), strict=True)
-        ]
-        value, *resampled = (np.mean(part, axis=0) for part in zip(*each, strict=True))
-        moved = name in registry.METRICS and registry.METRICS[name].interval == "none"
-        estimates[name] = limits.estimate(Draws(float(value), *resampled), "none" if moved else "bca", level)
-    return estimates
+    return {
+        name: _difference(name, [of[name] for of in drawn[::2]], [of[name] for of in drawn[1::2]], level)
+        for name in drawn[0]
+    }
+
+
+def _difference(name: str, first: Sequence[Draws], second: Sequence[Draws], level: float) -> Difference:
+    """Of the means over pairs."""
+    a, b = (Draws(*(np.mean(part, axis=0) for part in zip(*side, strict=True))) for side in (first, second))
+    both = Draws(b.value - a.value, b.replicates - a.replicates, b.jackknife - a.jackknife)
+    moved = name in registry.METRICS and registry.METRICS[name].interval == "none"
+    return Difference(float(a.value), float(b.value), *limits.estimate(both, "none" if moved else "bca", level))
 
 
 def _draw(

@@ -3,8 +3,8 @@
 Public: `experiment` (`run`), `setup` (check, open, build, resolve), `draws` (images of each run), `run_folder`,
 `tables`, `results` (a finished run once more), `findings` (of a task of many labels), `trained` (`load_run`,
 `TrainedRun`), `predict` (image files), `ensemble` (several runs), `evaluate` (any model's scores), `score_sets` (two
-of them compared), `describe`, `dreams`, `maps`, `explained`, `sweep`, `sweep_tables`, `cost`. Internal:
-`dream_pages`, `notes`, `prepared`, `scoring`.
+of them compared), `recalibrate`, `describe`, `dreams`, `maps`, `explained`, `sweep`, `sweep_tables`, `cost`.
+Internal: `dream_pages`, `notes`, `prepared`, `scoring`.
 """
 
 from cxrjax.base import lazy_modules

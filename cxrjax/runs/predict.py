@@ -61,7 +61,7 @@ def predict(
     threshold: float | np.ndarray = 0.5,
     accept_anything: bool = False,
     workers: int = 0,
-    recalibrate: Callable[[np.ndarray], np.ndarray] = lambda scores: scores,
+    recalibrate: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> pd.DataFrame:
     """Scores image files: by one run the mean of its seeds' scores, by several expit of the mean of all their log odds.
 
@@ -71,7 +71,7 @@ def predict(
       threshold: decision is 1, positive, where the score is above; of many labels [] or [K].
       accept_anything: only what cannot be read is refused, not what breaks the rules of `data.screening`.
       workers: threads that decode; 0: one a core.
-      recalibrate: of two classes, what the scores become before all else, see `recalibrate.read`.
+      recalibrate: of two classes, what scores become before the decision, see `runs.recalibrate.read`.
 
     Returns:
       A row an image, in order: image, score (0..1), sd (over networks, n - 1; NaN of one), decision (1 or 0), refused
@@ -83,7 +83,9 @@ def predict(
     if len(runs) > 1:
         good = np.array([not reason for reason in scores.refused], bool)
         mean[good] = mean_log_odds(np.moveaxis(scores.networks[good], 1, 0))
-    return _table(runs[0].task, scores._replace(networks=recalibrate(scores.networks)), recalibrate(mean), threshold)
+    if recalibrate:
+        scores, mean = scores._replace(networks=recalibrate(scores.networks)), recalibrate(mean)
+    return _table(runs[0].task, scores, mean, threshold)
 
 
 def chosen_threshold(runs: Sequence[TrainedRun]) -> float | np.ndarray:

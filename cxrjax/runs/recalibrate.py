@@ -20,6 +20,8 @@ from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.flags import LocalFlags
 from cxrjax.data import classes
 from cxrjax.data.decode import Reduction
+from cxrjax.metrics import delong
+from cxrjax.metrics.resampled_t import Estimate
 from cxrjax.report import figures, pages
 from cxrjax.report.figures import forest
 from cxrjax.report.language import ENGLISH, reasons
@@ -86,7 +88,7 @@ def write(folder: Path, run: TrainedRun, place: str, scored: pd.DataFrame, sizes
     table, fits = recalibration.gains(scored, sizes, draws)
     whole = recalibration.fit(scored["label"].to_numpy(), scored["score"].to_numpy())
     record = {
-        **whole._asdict(),
+        **dataclasses.asdict(whole),
         "task": run.task.name,
         "run": str(run.folder.resolve()),
         "params_sha256": params_sha256(run.folder),
@@ -94,6 +96,7 @@ def write(folder: Path, run: TrainedRun, place: str, scored: pd.DataFrame, sizes
         "n": len(scored),
         "patients": int(scored["patient"].nunique()),
         "positives": int(scored["label"].sum()),
+        "auroc": dict(zip(("value", "low", "high"), _auroc(scored)[:3], strict=True)),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (("scores", scored), ("gains", table), ("fits", fits)):
@@ -101,6 +104,12 @@ def write(folder: Path, run: TrainedRun, place: str, scored: pd.DataFrame, sizes
     files.write_text(folder / "report.html", html(run, record, table, fits))
     files.write_json(folder / FILE, record)
     return folder / FILE
+
+
+def _auroc(scored: pd.DataFrame) -> Estimate:
+    """What no recalibration moves."""
+    label, score, patient = (scored[name].to_numpy() for name in ("label", "score", "patient"))
+    return delong.interval(label, score, patient)
 
 
 def params_sha256(folder: Path) -> dict[str, str]:
@@ -117,7 +126,8 @@ def read(path: Path, run: TrainedRun) -> Recalibration:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        moved = Recalibration(*(float(record[name]) for name in ("intercept", "slope", "threshold")), record["note"])
+        intercept, slope, threshold = (float(record[name]) for name in ("intercept", "slope", "threshold"))
+        moved = Recalibration(intercept, slope, threshold, str(record["note"]))
         made_for = (record["task"], record["params_sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"--recalibration={path} must be a {FILE} of experiments.recalibrate: {error}") from error
@@ -143,7 +153,7 @@ def html(run: TrainedRun, record: dict[str, Any], table: pd.DataFrame, fits: pd.
         }
         for row in table.to_dict("records")
     ]
-    notes = fits[fits["note"] != ""].groupby(["n", "note"]).size()
+    notes = fits[fits["note"] != ""].groupby(["n", "note"]).size().reset_index(name="count").to_dict("records")
     values = {
         "run": run,
         "record": record,
@@ -151,7 +161,7 @@ def html(run: TrainedRun, record: dict[str, Any], table: pd.DataFrame, fits: pd.
         "rows": rows,
         "best": table[(table["metric"] == "accuracy") & (table["n"] == table["n"].max())].to_dict("records"),
         "draws": int(fits["draw"].nunique()),
-        "notes": [f"n = {n}: in {count} draws {reasons(note, ENGLISH)}." for (n, note), count in notes.items()],
+        "notes": [f"n = {row['n']}: in {row['count']} draws {reasons(row['note'], ENGLISH)}." for row in notes],
         "figure": figures.save("gains", forest.gains(table, "accuracy", ENGLISH)).inline,
     }
     return str(pages.html("recalibration.html.jinja", ENGLISH, values))

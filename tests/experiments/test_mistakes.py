@@ -94,6 +94,13 @@ MISTAKES = [
     ("ensemble", "--runs={run},nowhere --out=out", "held no images out: train it with --test"),
     ("ensemble", "--runs=nowhere,{run} --out=out", "nowhere must be the folder of a finished run"),
     ("ensemble", "--runs=films,{run} --out={run}/both", "lies in one of the runs, whose files are never changed"),
+    ("recalibrate", "", "--run, and --labels or --data_dir must be given"),
+    ("recalibrate", "--run=nowhere --labels=films", "nowhere must be the folder of a finished run"),
+    ("recalibrate", "--run={run} --labels=films --n=0", "--n must be whole numbers above 0"),
+    ("recalibrate", "--run={run} --labels=nowhere", "nowhere does not exist"),
+    ("recalibrate", "--run={run} --labels=films --out={films}/new", "lies in --labels="),
+    ("recalibrate", "--run={run} --labels={store}", "local images must leave 20 of other patients"),
+    ("predict", f"{_PREDICT} --recalibration=file", "--recalibration=file must be a recalibration.json"),
     ("report", "", "--run must be given"),
     ("report", "--run=nowhere", "must be the folder of a finished run, and there is no such folder"),
     ("predict", "--run={run}", "--run or --ensemble and at least one image or folder must be given"),
@@ -216,7 +223,7 @@ def test_a_home_folder_is_meant_by_its_sign_in_every_path(home, monkeypatch):
 
 def test_every_flag_that_names_a_place_is_a_path():
     names = {"data_dir", "external_dir", "weights", "out", "run", "masks", "source", "file", "reuse", "test", "labels"}
-    names |= {"predictions"}
+    names |= {"predictions", "recalibration", "runs", "ensemble"}
     for program in command.questions():
         module = importlib.import_module(f"experiments.{program}")
         for config in (value for value in vars(module).values() if dataclasses.is_dataclass(value)):

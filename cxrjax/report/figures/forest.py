@@ -174,7 +174,7 @@ def gains(table: pd.DataFrame, metric: str, t: Language) -> Picture:
     rows = []
     for n, of_n in table[table["metric"] == metric].groupby("n"):
         marks = [
-            Mark(*(100 * row[name] for name in ("difference", "low", "high")), *styles[row["rule"]])
+            Mark(100 * row["difference"], 100 * row["low"], 100 * row["high"], *styles[row["rule"]])
             for row in of_n.to_dict("records")
         ]
         text = " / ".join(t.signed(mark.value, 1) for mark in marks)
