@@ -149,19 +149,21 @@ def html(run: TrainedRun, record: dict[str, Any], table: pd.DataFrame, fits: pd.
             "before": numbers.value(row["metric"], row["before"]),
             "after": numbers.value(row["metric"], row["after"]),
             "gain": numbers.difference_and_interval(row["metric"], row["difference"], row["low"], row["high"]),
-            "why": reasons(row["reason"], ENGLISH),
         }
         for row in table.to_dict("records")
     ]
-    notes = fits[fits["note"] != ""].groupby(["n", "note"]).size().reset_index(name="count").to_dict("records")
+    undefined = table[table["reason"] != ""].to_dict("records")
+    why = {f"{numbers.name(row['metric'])}: {reasons(row['reason'], ENGLISH)}." for row in undefined}
+    held = fits[fits["note"] != ""].groupby(["n", "note"]).size().reset_index(name="count").to_dict("records")
     values = {
         "run": run,
         "record": record,
         "note": reasons(record["note"], ENGLISH),
         "rows": rows,
-        "best": table[(table["metric"] == "accuracy") & (table["n"] == table["n"].max())].to_dict("records"),
+        "best": [row for row in rows if row["metric"] == numbers.name("accuracy") and row["n"] == table["n"].max()],
         "draws": int(fits["draw"].nunique()),
-        "notes": [f"n = {row['n']}: in {row['count']} draws {reasons(row['note'], ENGLISH)}." for row in notes],
+        "notes": [f"n = {row['n']}: in {row['count']} draws {reasons(row['note'], ENGLISH)}." for row in held]
+        + sorted(why),
         "figure": figures.save("gains", forest.gains(table, "accuracy", ENGLISH)).inline,
     }
     return str(pages.html("recalibration.html.jinja", ENGLISH, values))
