@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 
@@ -18,11 +17,11 @@ from cxrjax.base import Array, codes
 from cxrjax.metrics import bootstrap, calibration, registry
 from cxrjax.metrics.arguments import pinned_rank
 from cxrjax.metrics.bootstrap import Images
+from cxrjax.metrics.cells import cells_for
 from cxrjax.metrics.resampled_t import Estimate
 
 SINGLE, ENSEMBLE = "single", "ensemble"  # the mean of single networks' metrics; all networks as one
-_GAIN = "gain over "  # before the names of the ensemble's gains, in one program with its metrics
-_NO_GAIN = Estimate(math.nan, math.nan, math.nan, "")
+_NONE = Estimate(math.nan, math.nan, math.nan, "")
 
 
 @pinned_rank
@@ -32,6 +31,11 @@ def mean_log_odds(scores: Array) -> jax.Array:
     Scores are kept `calibration.CLIP` away from 0 and 1, so that no network alone decides.
     """
     return jax.nn.sigmoid(calibration.logit(scores).mean(axis=0))
+
+
+def together(images: Images) -> Images:
+    """Images with scores [S, n] as their ensemble scores them, [n]."""
+    return images._replace(score=np.asarray(mean_log_odds(images.score)))
 
 
 def images_of(predictions: pd.DataFrame) -> Images:
@@ -62,15 +66,20 @@ def table(
     runs = {data: images_of(rows) for data, rows in sets.items()}
     if not runs or any(len(images.score) < 2 for images in runs.values()):
         return None
-    compared = tuple(registry.METRICS[name] for name in registry.shown_in(registry.FLOORS))
-    evaluate = _Ensemble(registry.Evaluation(prevalence=prevalence), compared)
-    drawn = bootstrap.intervals(key, evaluate, list(runs.values()), methods=evaluate.methods)
-    rows = [
-        (data, *row)
-        for (data, images), estimates in zip(runs.items(), drawn, strict=True)
-        for row in _rows(images, seeds[data], estimates)
-    ]
+    rows = [(data, *row) for data, images in runs.items() for row in _rows(key, images, seeds[data], prevalence)]
     return pd.DataFrame(rows, columns=TABLES["ensemble"].columns)
+
+
+def _rows(key: jax.Array, images: Images, seeds: pd.DataFrame, prevalence: float) -> Iterator[tuple[object, ...]]:
+    whole, evaluate = together(images), registry.Evaluation(prevalence=prevalence)
+    (estimates,) = bootstrap.intervals(key, evaluate, [whole], cells=cells_for(len(images.label)))
+    gains, reasons = _gains(key, images, whole, registry.FLOORS), _reasons(whole, estimates)
+    for name, estimate in ((name, estimates[name]) for name in registry.METRICS):
+        single, gain = seeds[name], gains.get(name, _NONE)
+        lost = int(single.isna().sum())
+        seeds_lost = codes.code("undefined_in_seeds", n=lost, of=len(single)) if lost else ""
+        undefined = _join(seeds_lost, *((reasons[name],) if name in reasons else (estimate.reason, gain.reason)))
+        yield name, single.mean(), *estimate[:3], *gain[:3], undefined
 
 
 def compare(key: jax.Array, images: Images, runs: Mapping[str, int]) -> pd.DataFrame:
@@ -83,81 +92,47 @@ def compare(key: jax.Array, images: Images, runs: Mapping[str, int]) -> pd.DataF
 
     Returns:
       A row for each run, `SINGLE` and `ENSEMBLE` (scored_by; networks: how many) and each metric of `registry.MAIN` at
-      0.5: value, low, high; gain (of the ensemble over it), gain_low, gain_high (all 95 %, by resampling patients);
-      undefined (codes of why a figure or an end is NaN, or "").
+      0.5: value, low, high (NaN of `SINGLE`); gain (of the ensemble over it), gain_low, gain_high (all 95 %, by
+      resampling patients); undefined (codes of why a figure or an end is NaN, or "").
     """
-    compared = tuple(registry.METRICS[name] for name in registry.shown_in(registry.MAIN))
-    evaluate = _Ensemble(registry.Evaluation(compared), compared, tuple(runs.values()))
-    (estimates,) = bootstrap.intervals(key, evaluate, [images], methods=evaluate.methods)
-    names = [metric.name for metric in compared]
-    reasons = _reasons(images, [name for name in names if np.isnan(estimates[name].value)])
-    numbers = {str(number): run for number, run in enumerate(runs)} | {SINGLE: SINGLE, "": ENSEMBLE}
+    whole, evaluate = together(images), registry.Evaluation(_metrics(registry.MAIN))
+    ends = np.cumsum(list(runs.values()))[:-1]
+    parts = [together(images._replace(score=scores)) for scores in np.split(images.score, ends)]
+    of_whole, *of_parts = bootstrap.intervals(key, evaluate, [whole, *parts], cells=cells_for(len(images.label)))
+    gains = [_gains(key, part._replace(score=part.score[None]), whole, registry.MAIN) for part in parts]
+    over_single = _gains(key, images, whole, registry.MAIN)
+    single = {name: _NONE._replace(value=of_whole[name].value - gain.value) for name, gain in over_single.items()}
+    reasons, none = _reasons(whole, of_whole), dict.fromkeys(single, _NONE)
     rows = []
-    for part, scored_by in numbers.items():
-        for name in names:
-            estimate, gain = estimates[_name(part, name)], estimates.get(_GAIN + _name(part, name), _NO_GAIN)
-            texts = (reasons[name],) if name in reasons else (estimate.reason, gain.reason)
-            undefined = codes.join(list(dict.fromkeys(texts)))
-            networks = runs.get(scored_by, len(images.score))
-            rows.append((scored_by, networks, name, *estimate[:3], *gain[:3], undefined))
+    for (scored_by, networks), of, gain in zip(
+        [*runs.items(), (SINGLE, len(images.score)), (ENSEMBLE, len(images.score))],
+        [*of_parts, single, of_whole], [*gains, over_single, none], strict=True,
+    ):  # fmt: skip
+        for name in registry.shown_in(registry.MAIN):
+            undefined = reasons.get(name) or _join(of[name].reason, gain[name].reason)
+            rows.append((scored_by, networks, name, *of[name][:3], *gain[name][:3], undefined))
     columns = ["scored_by", "networks", "metric", "value", "low", "high", "gain", "gain_low", "gain_high", "undefined"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _name(part: str, metric: str) -> str:
-    return f"{part} {metric}" if part else metric
+def _metrics(shown_in: str) -> tuple[registry.Metric, ...]:
+    return tuple(registry.METRICS[name] for name in registry.shown_in(shown_in))
 
 
-def _reasons(images: Images, missing: list[str]) -> dict[str, str]:
-    """Why these metrics of the ensemble are NaN."""
-    weight = np.ones(len(images.label))
-    return registry.reasons(missing, images.label, np.asarray(mean_log_odds(images.score)), weight)
+def _gains(key: jax.Array, images: Images, whole: Images, shown_in: str) -> dict[str, Estimate]:
+    """What the ensemble gains over the mean of scores [S, n], of the metrics of a table."""
+    pairs = [(images._replace(score=score), whole) for score in images.score]
+    evaluate = registry.Evaluation(_metrics(shown_in))
+    cells = cells_for(len(images.label))
+    differences = bootstrap.differences(key, evaluate, pairs, cells=cells, method="normal")
+    return {name: Estimate(*difference[2:]) for name, difference in differences.items()}
 
 
-def _rows(images: Images, seeds: pd.DataFrame, estimates: Mapping[str, Estimate]) -> Iterator[tuple[object, ...]]:
-    reasons = _reasons(images, [name for name in registry.METRICS if np.isnan(estimates[name].value)])
-    for name in registry.METRICS:
-        single, estimate = seeds[name], estimates[name]
-        gain = estimates.get(_GAIN + _name(SINGLE, name), _NO_GAIN)
-        lost = int(single.isna().sum())
-        texts = [
-            codes.code("undefined_in_seeds", n=lost, of=len(single)) if lost else "",
-            *((reasons[name],) if name in reasons else (estimate.reason, gain.reason)),
-        ]
-        yield name, single.mean(), *estimate[:3], *gain[:3], codes.join(list(dict.fromkeys(texts)))
+def _reasons(whole: Images, estimates: Mapping[str, Estimate]) -> dict[str, str]:
+    """Why metrics of the ensemble are NaN."""
+    missing = [name for name, estimate in estimates.items() if np.isnan(estimate.value)]
+    return registry.reasons(missing, whole.label, whole.score, np.ones(len(whole.label)))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Ensemble:
-    """Metrics of all networks as one; of the mean of single networks and of each run's as one, and the gain over them.
-
-    Attributes:
-      metrics: of the ensemble.
-      compared: those of the others, too.
-      runs: how many networks each run has, in turn; (): there is one run.
-    """
-
-    metrics: registry.Evaluation
-    compared: tuple[registry.Metric, ...]
-    runs: tuple[int, ...] = ()
-
-    def __call__(self, label: Array, scores: Array, weight: Array) -> dict[str, jax.Array]:
-        """`scores` [S, n]."""
-        evaluate = dataclasses.replace(self.metrics, metrics=self.compared)
-        whole = self.metrics(label, mean_log_odds(scores), weight)
-        singles = jax.vmap(evaluate, (None, 0, None))(label, scores, weight)
-        parts = {_name(SINGLE, name): (name, value.mean()) for name, value in singles.items()}
-        for number, networks in enumerate(self.runs):
-            first = sum(self.runs[:number])
-            together = evaluate(label, mean_log_odds(scores[first : first + networks]), weight)
-            parts |= {_name(str(number), name): (name, value) for name, value in together.items()}
-        gains = {_GAIN + part: whole[name] - value for part, (name, value) in parts.items()}
-        return whole | {part: value for part, (_, value) in parts.items()} | gains
-
-    @property
-    def methods(self) -> Mapping[str, str]:
-        """How `bootstrap` makes the interval of each."""
-        parts = [SINGLE, *map(str, range(len(self.runs)))]
-        of_parts = {_name(part, metric.name): metric.interval for part in parts for metric in self.compared}
-        own = {metric.name: metric.interval for metric in self.metrics.metrics}
-        return own | of_parts | {_GAIN + name: "normal" for name in of_parts}
+def _join(*reasons: str) -> str:
+    return codes.join(list(dict.fromkeys(reasons)))

@@ -145,8 +145,9 @@ def differences(
     draws: int = DRAWS,
     level: float = 0.95,
     cells: int | None = None,
+    method: str = "bca",
 ) -> dict[str, Difference]:
-    """Each metric of b minus that of a, mean over pairs (a, b), with BCa intervals for other patients like these.
+    """Each metric of b minus that of a, mean over pairs (a, b), with intervals for other patients like these.
 
     A draw is of the patients of all pairs, and the same for both sides of each; else as `intervals`. A metric that
     resampling itself moves has no interval.
@@ -154,6 +155,7 @@ def differences(
     Args:
       key, evaluate, draws, level, cells: see `intervals`.
       pairs: two scores of the same images each, such as one a seed.
+      method: one of `limits.METHODS`; where few images differ, which leaves BCa without ends, normal.
 
     Raises:
       ValueError: see `intervals`.
@@ -164,22 +166,26 @@ def differences(
     numbers = np.split(names, np.cumsum([len(images.label) for images in sides])[:-1])
     patients, seed = int(names.max()) + 1, np.asarray(jax.random.key_data(typed_key(key))).tolist()
     rooms = _rooms([len(images.label) for images in sides], [patients] * len(sides))
-    drawn = [
-        _draw(evaluate, images._replace(patient=number), patients, room, (*seed, 0), draws, cells)
-        for images, number, room in zip(sides, numbers, rooms, strict=True)
-    ]
+    drawn, done = [], dict[int, dict[str, Draws]]()  # what stands beside several others is drawn once
+    given = [images for pair in pairs for images in pair]
+    for same, images, number, room in zip(map(id, given), sides, numbers, rooms, strict=True):
+        if same not in done:
+            done[same] = _draw(evaluate, images._replace(patient=number), patients, room, (*seed, 0), draws, cells)
+        drawn.append(done[same])
     return {
-        name: _difference(name, [of[name] for of in drawn[::2]], [of[name] for of in drawn[1::2]], level)
+        name: _difference(name, [of[name] for of in drawn[::2]], [of[name] for of in drawn[1::2]], level, method)
         for name in drawn[0]
     }
 
 
-def _difference(name: str, first: Sequence[Draws], second: Sequence[Draws], level: float) -> Difference:
+def _difference(
+    name: str, first: Sequence[Draws], second: Sequence[Draws], level: float, method: str
+) -> Difference:
     """Of the means over pairs."""
     a, b = (Draws(*(np.mean(part, axis=0) for part in zip(*side, strict=True))) for side in (first, second))
     both = Draws(b.value - a.value, b.replicates - a.replicates, b.jackknife - a.jackknife)
     moved = name in registry.METRICS and registry.METRICS[name].interval == "none"
-    return Difference(float(a.value), float(b.value), *limits.estimate(both, "none" if moved else "bca", level))
+    return Difference(float(a.value), float(b.value), *limits.estimate(both, "none" if moved else method, level))
 
 
 def _draw(

@@ -194,7 +194,7 @@ def predictions(made: Ensemble) -> pd.DataFrame:
     parts = []
     for finding, common in made.common.items():
         index = pd.MultiIndex.from_arrays([common.names, common.images.patient], names=["image", "patient"])
-        score = np.asarray(ensemble.mean_log_odds(common.images.score))
+        score = ensemble.together(common.images).score
         columns = {finding: score} if made.task.is_multilabel else {"label": common.images.label, "score": score}
         parts.append(pd.DataFrame(columns, index=index))
     return pd.concat(parts, axis=1).reset_index()
