@@ -178,9 +178,7 @@ def differences(
     }
 
 
-def _difference(
-    name: str, first: Sequence[Draws], second: Sequence[Draws], level: float, method: str
-) -> Difference:
+def _difference(name: str, first: Sequence[Draws], second: Sequence[Draws], level: float, method: str) -> Difference:
     """Of the means over pairs."""
     a, b = (Draws(*(np.mean(part, axis=0) for part in zip(*side, strict=True))) for side in (first, second))
     both = Draws(b.value - a.value, b.replicates - a.replicates, b.jackknife - a.jackknife)
