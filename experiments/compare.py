@@ -92,7 +92,7 @@ def _refuse(config: CompareConfig, tables: list[Path]) -> None:
             raise InputError(f"--out={config.out} lies in one of the two, which are never changed")
     if len(tables) == 2 and not config.data_dir:
         raise InputError(f"--data_dir must be given: it has the labels of the images that {tables[0]} scores")
-    labels = [name for name in ("data_dir", "task", "positive", "negative") if getattr(config, name)]
+    labels = [name for name in ("data_dir", "labels", "task", "positive", "negative") if getattr(config, name)]
     if labels and len(tables) < 2:
         raise InputError(f"--{labels[0]} goes with two tables of scores; a run has its own labels and question")
     if config.set != "validation" and len(tables) == 2:

@@ -4,9 +4,9 @@
 
 The CSV (also .gz) has a column of images and a column of scores from 0 to 1 for each finding (Effusion, prob_Pleural
 Thickening, ...), or with --positive and --negative, or --task=p_vs_nf, one that is called score or the like. What was
-read as what is told, and how many rows fit an image. Labels come from the table of --data_dir, whether or not an
-image is on disk; none is decoded. Into --out go report.html, findings.csv, summary.json, and of each finding metrics,
-subgroups, calibration, decisions and errors as CSV files.
+read as what is told, and how many rows fit an image. Labels come from the table of --data_dir, and for the images that
+it names from --labels, whether or not an image is on disk; none is decoded. Into --out go report.html, findings.csv,
+summary.json, and of each finding metrics, subgroups, calibration, decisions and errors as CSV files.
 
 A CheXNet's 14 scores of 22,433 NIH images take about a minute: AUROCs with intervals by 2,000 draws of patients.
 """
@@ -51,8 +51,8 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.runs import evaluate
 
         devices.start(cache_dir() / "programs")
-        evaluations = evaluate.run(path, config.data_dir, config, task, config.logits, config.prevalence)
-        evaluate.write(out, path, config.data_dir, task, evaluations, config.prevalence)
+        evaluations = evaluate.run(path, config, task, config.prevalence)
+        evaluate.write(out, path, config, task, evaluations, config.prevalence)
         table = evaluate.table(task, evaluations)[
             ["finding", "images", "positives", "auroc", "auroc_low", "auroc_high"]
         ]

@@ -30,7 +30,9 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
       ValueError: the tables do not have the same seeds.
     """
     _check(tables)
-    thresholds = scores.thresholds(tables.training, config.wanted_sensitivity)
+    thresholds = {"chosen": scores.thresholds(tables.training, config.wanted_sensitivity)}
+    prior, _ = scores.priors(config, tables.seeds)
+    thresholds |= {} if prior is None else {"prior": prior}
     sets = {"internal": tables.predictions} | tables.scored_by_all
     scored = {name: scores.score(rows, thresholds, config.prevalence) for name, rows in sets.items()}
     every, cells = list(scored.values()), cells_for(max(map(len, sets.values())))

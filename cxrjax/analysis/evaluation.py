@@ -58,6 +58,6 @@ def evaluate(task: Task, predictions: pd.DataFrame, images: pd.DataFrame, preval
     rows = [(name, *estimates[name][:3], reasons.get(name, estimates[name].reason)) for name in registry.METRICS]
     return Evaluation(
         task, predictions, pd.DataFrame(rows, columns=["metric", "value", "low", "high", "undefined"]),
-        subgroups.table(new_key(_SUBGROUPS), predictions, images, cells), curves.operating("internal", predictions),
-        curves.reliability("internal", predictions), curves.errors(predictions, images),
+        subgroups.table(new_key(_SUBGROUPS), predictions, images, cells), curves.operating("scored", predictions),
+        curves.reliability("scored", predictions), curves.errors(predictions, images),
     )  # fmt: skip

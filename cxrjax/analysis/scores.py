@@ -12,24 +12,28 @@ import pandas as pd
 
 from cxrjax.analysis.tables import TABLES
 from cxrjax.base import Array, codes
+from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.numerics import pinned
 from cxrjax.metrics import bootstrap, delong, discrimination, registry, resampled_t
 from cxrjax.metrics.bootstrap import Images
 from cxrjax.metrics.resampled_t import Estimate
 
-RULES = ("fixed", "chosen")  # threshold 0.5; each seed's own
+RULES = ("fixed", "chosen", "prior")  # threshold 0.5; each seed's own; the share of positives in its training
 _WIDTH = 256  # images are padded to multiples of it, so that sets of like size share one compiled program
 _INTERVALS = ("auroc_low", "auroc_high", "delong_low", "delong_high")
-_CHOSEN = "chosen "  # before the names of decisions at the chosen thresholds, in one program with the others
 
 
 class Scored(NamedTuple):
     """One set of images as every seed scored it."""
 
     runs: dict[int, Images]  # seed -> its images
-    thresholds: pd.Series  # by seed
-    fixed: pd.DataFrame  # by seed: every registered metric at 0.5
-    chosen: pd.DataFrame  # the same at the seed's threshold
+    further: dict[str, pd.Series]  # rule but the fixed one -> its thresholds by seed
+    by_rule: dict[str, pd.DataFrame]  # of each rule, by seed: every registered metric
+
+    @property
+    def fixed(self) -> pd.DataFrame:
+        """By seed: every registered metric at 0.5."""
+        return self.by_rule["fixed"]
 
 
 def by_seed(predictions: pd.DataFrame) -> dict[int, Images]:
@@ -58,21 +62,38 @@ def thresholds(training: pd.DataFrame, sensitivity: float) -> pd.Series:
     return pd.Series(chosen, dtype=float)
 
 
-def score(predictions: pd.DataFrame, thresholds: pd.Series, prevalence: float) -> Scored:
+def priors(config: ExperimentConfig, seeds: pd.DataFrame) -> tuple[pd.Series | None, str]:
+    """Of each seed the share of positives among its training images, by seed; or None, and the code of why not.
+
+    A score divided by the prior of its class in training (Buda, Maki & Mazurowski 2018, Neural Networks 106) is higher
+    for the positive class where the score lies above that share. A network that was trained on classes made equal, or
+    weighed so, has that share at 0.5 already.
+
+    Args:
+      config: of the run.
+      seeds: `RunTables.seeds`.
+    """
+    if config.loss != "cross_entropy":
+        return None, codes.code("prior_weighed", loss=config.loss)
+    drawn_equal = config.sampling == "undersample" and config.negatives == "auto"
+    if not config.finding and (drawn_equal or config.sampling == "oversample" or config.match):
+        return None, codes.code("prior_balanced")
+    return (seeds["positives_train"] / seeds["n_train"]).set_axis(seeds["seed"]), ""
+
+
+def score(predictions: pd.DataFrame, thresholds: Mapping[str, pd.Series], prevalence: float) -> Scored:
     """All metrics of every seed.
 
     Args:
       predictions: seed, patient, label, score.
-      thresholds: by seed, see `thresholds`.
+      thresholds: of each rule but the fixed one, by seed.
       prevalence: 0..1, for which PPV and NPV are given beside the images' own.
     """
     runs = by_seed(predictions)
-    return Scored(
-        runs,
-        thresholds,
-        _evaluate(runs, dict.fromkeys(runs, discrimination.THRESHOLD), prevalence),
-        _evaluate(runs, {seed: float(thresholds[seed]) for seed in runs}, prevalence),
-    )
+    every = {"fixed": dict.fromkeys(runs, discrimination.THRESHOLD)}
+    every |= {rule: {seed: float(of_rule[seed]) for seed in runs} for rule, of_rule in thresholds.items()}
+    by_rule = {rule: _evaluate(runs, of_rule, prevalence) for rule, of_rule in every.items()}
+    return Scored(runs, dict(thresholds), by_rule)
 
 
 def at_half(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -137,7 +158,7 @@ def of_seeds(seeds: pd.DataFrame, training: pd.DataFrame, scored: Scored, interv
       intervals: of them, see `auroc_intervals`.
     """
     reached = {
-        seed: float((images.score > np.float32(scored.thresholds[seed]))[images.label == 1].mean())
+        seed: float((images.score > np.float32(scored.further["chosen"][seed]))[images.label == 1].mean())
         for seed, images in by_seed(training).items()
     }
     metrics = _beside(scored, intervals).assign(train_sensitivity_chosen=pd.Series(reached, dtype=float))
@@ -154,8 +175,8 @@ def of_all(scored: Scored, intervals: pd.DataFrame) -> pd.DataFrame:
 
 
 def _beside(scored: Scored, intervals: pd.DataFrame) -> pd.DataFrame:
-    chosen = scored.chosen[["sensitivity", "specificity"]].add_suffix("_chosen")
-    every = pd.concat([scored.fixed, intervals, scored.thresholds.rename("threshold"), chosen], axis=1)
+    chosen = scored.by_rule["chosen"][["sensitivity", "specificity"]].add_suffix("_chosen")
+    every = pd.concat([scored.fixed, intervals, scored.further["chosen"].rename("threshold"), chosen], axis=1)
     of_intervals = every.pop("undefined")
     return every.assign(undefined=[_why(scored, seed, str(of_intervals[seed])) for seed in scored.runs])
 
@@ -165,7 +186,7 @@ def _why(scored: Scored, seed: int, of_intervals: str) -> str:
     images, texts = scored.runs[seed], []
     for table, threshold, end in (
         (scored.fixed, discrimination.THRESHOLD, ""),
-        (scored.chosen[["sensitivity", "specificity"]], float(scored.thresholds[seed]), "_chosen"),
+        (scored.by_rule["chosen"][["sensitivity", "specificity"]], float(scored.further["chosen"][seed]), "_chosen"),
     ):
         names = [str(name) for name, is_nan in table.loc[seed].isna().items() if is_nan]
         reasons = registry.reasons(names, images.label, images.score, np.ones(len(images.label)), threshold)
@@ -189,7 +210,7 @@ def over_seeds(
     """
     rows = []
     for (data, scored), estimates in zip(sets.items(), pooled, strict=True):
-        for rule, seeds in zip(RULES, (scored.fixed, scored.chosen), strict=True):
+        for rule, seeds in scored.by_rule.items():
             reasons = _reasons(scored, rule, estimates)
             for metric in registry.METRICS.values():
                 values = seeds[metric.name].to_numpy()
@@ -217,37 +238,46 @@ def pooled_intervals(
     A patient's images come as often as the patient is drawn, whichever seeds scored them: rows of one image are not
     taken for several images. `_key` names the estimates.
     """
-    both = _BothRules(registry.Evaluation(prevalence=prevalence))
-    return bootstrap.intervals(key, both, [_pooled(scored) for scored in sets], cells=cells)
+    every = _EveryRule(registry.Evaluation(prevalence=prevalence), tuple(sets[0].further))
+    return bootstrap.intervals(key, every, [_pooled(scored) for scored in sets], cells=cells)
 
 
 def _pooled(scored: Scored) -> Images:
-    """Every seed's images in a row; `score` [2, n] holds the score and the chosen threshold of its seed."""
+    """Every seed's images in a row; `score` [1 + R, n] holds the score and, of each rule, the threshold of its seed."""
     label, score, patient = (np.concatenate(part) for part in zip(*scored.runs.values(), strict=True))
-    chosen = [np.full(len(run.label), scored.thresholds[seed], np.float32) for seed, run in scored.runs.items()]
-    return Images(label, np.stack([score, np.concatenate(chosen)]), patient)
+    thresholds = [
+        np.concatenate([np.full(len(run.label), of_rule[seed], np.float32) for seed, run in scored.runs.items()])
+        for of_rule in scored.further.values()
+    ]
+    return Images(label, np.stack([score, *thresholds]), patient)
 
 
 @dataclasses.dataclass(frozen=True)
-class _BothRules:
+class _EveryRule:
     """The metrics of `pooled_intervals`."""
 
     evaluation: registry.Evaluation
+    rules: tuple[str, ...]  # but the fixed one
 
     def __call__(self, label: Array, score: Array, weight: Array) -> dict[str, jax.Array]:
-        """`score` [2, n] as of `_pooled`."""
+        """`score` as of `_pooled`."""
         decisions = tuple(metric for metric in self.evaluation.metrics if metric.is_decision)
-        chosen = dataclasses.replace(self.evaluation, metrics=decisions)(label, score[0], weight, score[1])
-        return self.evaluation(label, score[0], weight) | {_CHOSEN + name: value for name, value in chosen.items()}
+        of_decisions = dataclasses.replace(self.evaluation, metrics=decisions)
+        values: dict[str, jax.Array] = {}
+        for rule, thresholds in zip(self.rules, score[1:], strict=True):
+            at = of_decisions(label, score[0], weight, thresholds)
+            values |= {f"{rule} {name}": value for name, value in at.items()}
+        return self.evaluation(label, score[0], weight) | values
 
 
 def _key(rule: str, metric: registry.Metric) -> str:
-    return _CHOSEN + metric.name if rule == "chosen" and metric.is_decision else metric.name
+    return f"{rule} {metric.name}" if rule != "fixed" and metric.is_decision else metric.name
 
 
 def _reasons(scored: Scored, rule: str, estimates: dict[str, Estimate]) -> dict[str, str]:
     """Why pooled metrics are undefined: name -> code."""
     images = _pooled(scored)
-    threshold = discrimination.THRESHOLD if rule == "fixed" else images.score[1]
+    rows = dict(zip(scored.further, images.score[1:], strict=True))
+    threshold = rows.get(rule, discrimination.THRESHOLD)
     names = [name for name, metric in registry.METRICS.items() if np.isnan(estimates[_key(rule, metric)].value)]
     return registry.reasons(names, images.label, images.score[0], np.ones(len(images.label)), threshold)

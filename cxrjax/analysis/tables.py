@@ -60,7 +60,8 @@ class Analysis(NamedTuple):
         each with its column; or ""); train_sensitivity_chosen.
       external_seeds: seed, n, and the same metrics of the external set
       test_seeds: likewise of the images held out
-      metrics: A row for each data (internal, external, test), rule (fixed: 0.5, chosen: each seed's threshold) and
+      metrics: A row for each data (internal, external, test), rule (fixed: 0.5, chosen: each seed's threshold, prior:
+        the share of positives in its training, where `scores.priors` has it) and
         registered metric: mean, sd, low, high over seeds (Nadeau & Bengio; low and high for internal alone), pooled
         over all seeds' scores with pooled_low and pooled_high (by resampling patients), undefined (codes of why one of
         these is NaN, and in how many seeds the metric is, which mean and sd leave out; or "").

@@ -73,6 +73,9 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "seeds_validate_other_images": ("n", "of"),  # such a pair shares its seed alone; DeLong's test says nothing of it
     "delong_significant": ("n", "of"),  # seeds with p < 0.05
     "common_images": ("n", "positives", "patients"),  # of two sets of scores
+    # Why there are no thresholds by priors.
+    "prior_balanced": (),  # the classes were made equal in training
+    "prior_weighed": ("loss",),
     # Notes of a recalibration.
     "slope_held": (),  # no slope above 0 is the likeliest, so that it stays 1
     "not_recalibrated": (),  # the local images are of one class

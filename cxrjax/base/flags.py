@@ -64,6 +64,11 @@ class ScoresFlags(SourceFlags):
     """Which labels and which question scores of any model are set against, of every program that takes such scores."""
 
     data_dir: str | None = flag(None, "data whose table has the labels: as experiments.train takes them", path=True)
+    labels: str | None = flag(
+        None,
+        "table of other labels of these images, as experiments.train takes it; those it lacks keep theirs",
+        path=True,
+    )
     task: str = flag("", "the question, as experiments.train takes it; none: chestxray14, or that of --positive")
     positive: str = flag("", "finding that the scores tell")
     negative: str = flag("", "what it is told from: a finding, No Finding, or rest (the default)")

@@ -13,7 +13,7 @@ import pandas as pd
 from cxrjax.base import InputError
 from cxrjax.base.flags import SourceFlags
 from cxrjax.base.tasks import Task
-from cxrjax.data import attributes
+from cxrjax.data import attributes, relabel
 from cxrjax.data.load import find, naming
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.sources import delimited, stem, table
@@ -89,12 +89,24 @@ def _cells(path: Path, name: str, cells: pd.Series, logits: bool) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-numbers)) if logits else numbers)
 
 
-def listed(data_dir: str, flags: SourceFlags) -> pd.DataFrame:
+def listed(data_dir: str, flags: SourceFlags, labels: str | None = None) -> pd.DataFrame:
     """A row for each image that a source lists, on disk or not: `store.COLUMNS`; no image is decoded.
 
+    Args:
+      data_dir: of the source.
+      flags: how its words are read.
+      labels: table of other labels, see `relabel.replace`; None: the source's own.
+
     Raises:
-      InputError: see `load.find` and `store.open_store`.
+      InputError: see `load.find`, `store.open_store` and `relabel.replace`.
     """
+    rows = _listed(data_dir, flags)
+    if not labels:
+        return rows
+    return rows.assign(labels=relabel.changed_labels(rows, Path(labels), naming(flags).vocabulary, "evaluation")[0])
+
+
+def _listed(data_dir: str, flags: SourceFlags) -> pd.DataFrame:
     if is_store(Path(data_dir)):
         rows = open_store(data_dir).table
         return rows.assign(patient=patient_ids(rows))

@@ -38,18 +38,7 @@ def replace(
     Raises:
       InputError: if it is no such table, a label is not understood, or it fits no image.
     """
-    names = store.table["image"]
-    given = _read(path, vocabulary, names)
-    rows = pd.Index(names).get_indexer(given["image"])
-    changed = store.table["labels"].copy()
-    changed.iloc[rows] = given["labels"]
-    differs = changed.str.split("|").map(frozenset) != store.table["labels"].str.split("|").map(frozenset)
-    unknown = int((given["labels"] == "").sum())
-    counts = {"images": len(rows), "of": len(names), "changed": int(differs.sum()), "unknown": unknown}
-    log.info(
-        "%s: labels for %s of %d of %d images, %d of which change, %d to unknown; the others keep theirs",
-        path, purpose, *counts.values(),
-    )  # fmt: skip
+    changed, counts = changed_labels(store.table, path, vocabulary, purpose)
     columns = {
         "both": {"labels": changed},
         "training": {TRAINING: changed},
@@ -61,6 +50,32 @@ def replace(
         listed.subtract(label_counts(store.table))
         listed.update(label_counts(relabelled.table))
     return relabelled, about._replace(relabelled=counts | {"purpose": purpose}, listed=dict(+listed))
+
+
+def changed_labels(
+    images: pd.DataFrame, path: Path, vocabulary: Vocabulary, purpose: str
+) -> tuple[pd.Series, dict[str, int]]:
+    """Labels of images with those of a table in place of their own, and how many were replaced, which is logged.
+
+    Args:
+      images: image, labels.
+      path, vocabulary, purpose: see `replace`.
+
+    Raises:
+      InputError: see `replace`.
+    """
+    given = _read(path, vocabulary, images["image"])
+    rows = pd.Index(images["image"]).get_indexer(given["image"])
+    changed = images["labels"].copy()
+    changed.iloc[rows] = given["labels"]
+    differs = changed.str.split("|").map(frozenset) != images["labels"].str.split("|").map(frozenset)
+    unknown = int((given["labels"] == "").sum())
+    counts = {"images": len(rows), "of": len(images), "changed": int(differs.sum()), "unknown": unknown}
+    log.info(
+        "%s: labels for %s of %d of %d images, %d of which change, %d to unknown; the others keep theirs",
+        path, purpose, *counts.values(),
+    )  # fmt: skip
+    return changed, counts
 
 
 def _read(path: Path, vocabulary: Vocabulary, images: pd.Series) -> pd.DataFrame:

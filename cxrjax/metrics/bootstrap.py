@@ -204,6 +204,8 @@ def _of_images(
     evaluate: Evaluate, images: Images, patients: int, room: tuple[int, int], seed: tuple[int, ...], draws: int
 ) -> dict[str, Draws]:
     """Every metric, in draws of patients and without each of them; of no draws the metric alone."""
+    if not draws:  # nobody is told apart, so that the number of patients asks for no program of its own
+        patients, room, images = 1, (room[0], 1), images._replace(patient=np.zeros(len(images.label), int))
     padded, weight = _pad(images, room[0])
     times = np.zeros((max(draws, 1), room[1]), np.int32)
     times[:, :patients] = multiplicities(np.random.default_rng(seed), patients, draws) if draws else 1

@@ -58,14 +58,12 @@ def _part(found: Evaluation, prevalence: float) -> dict[str, Any]:
     finding, auroc = found.task.positive.finding, found.value("auroc")
     drawn = {}
     if not math.isnan(auroc):
-        drawn["roc"] = curves.roc(
-            {"internal": found.predictions}, {"internal": {"mean": auroc, "sd": math.nan}}, ENGLISH
-        )
+        drawn["roc"] = curves.roc({"scored": found.predictions}, {"scored": {"mean": auroc, "sd": math.nan}}, ENGLISH)
     drawn["calibration"] = curves.calibration(found.calibration, found.task.positive.title, ENGLISH)
     return {
         "finding": finding,
         "title": found.task.title,
-        "pictures": [figures.save(f"{name}_{finding}", picture).inline for name, picture in drawn.items()],
+        "pictures": [figures.inline(f"{name}_{finding}", picture) for name, picture in drawn.items()],
         "metrics": [
             {
                 "name": _NUMBERS.name(row["metric"], prevalence),

@@ -14,7 +14,7 @@ from cxrjax.analysis import evaluation
 from cxrjax.analysis.evaluation import Evaluation
 from cxrjax.analysis.tables import TABLES
 from cxrjax.base import files
-from cxrjax.base.flags import SourceFlags
+from cxrjax.base.flags import ScoresFlags
 from cxrjax.base.tasks import Task
 from cxrjax.data import predictions
 from cxrjax.report import evaluation_page
@@ -23,13 +23,13 @@ from cxrjax.runs import score_sets
 _IMAGES = TABLES["images"].columns
 
 
-def run(path: Path, data_dir: str, flags: SourceFlags, task: Task, logits: bool, prevalence: float) -> list[Evaluation]:
+def run(path: Path, flags: ScoresFlags, task: Task, prevalence: float) -> list[Evaluation]:
     """The evaluations of a table of scores against the labels that a source lists.
 
     Raises:
       InputError: see `score_sets.read`.
     """
-    sets = score_sets.read(path, task, predictions.listed(data_dir, flags), logits)
+    sets = score_sets.read(path, task, predictions.listed(str(flags.data_dir), flags, flags.labels), flags.logits)
     return [
         evaluation.evaluate(part, scored[TABLES["predictions"].columns], scored[_IMAGES], prevalence)
         for part in task.questions
@@ -59,14 +59,14 @@ def table(task: Task, evaluations: Sequence[Evaluation]) -> pd.DataFrame:
 
 
 def write(
-    folder: Path, path: Path, data_dir: str, task: Task, evaluations: Sequence[Evaluation], prevalence: float
+    folder: Path, path: Path, flags: ScoresFlags, task: Task, evaluations: Sequence[Evaluation], prevalence: float
 ) -> dict[str, Any]:
     """Writes the folder; returns what summary.json holds.
 
     Args:
       folder: made if need be; files of an earlier evaluation are replaced.
       path: of the scores.
-      data_dir: of the labels.
+      flags: where the labels come from.
       task: that was asked.
       evaluations: see `run`.
       prevalence: for which they were made.
@@ -83,7 +83,8 @@ def write(
         "task": task.name,
         "scores": str(path),
         "scores_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "data": data_dir,
+        "data": flags.data_dir,
+        "labels": flags.labels,
         "prevalence": prevalence,
         "mean_auroc": float(findings["auroc"].mean()),
         "findings": {

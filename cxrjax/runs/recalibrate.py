@@ -164,6 +164,6 @@ def html(run: TrainedRun, record: dict[str, Any], table: pd.DataFrame, fits: pd.
         "draws": int(fits["draw"].nunique()),
         "notes": [f"n = {row['n']}: in {row['count']} draws {reasons(row['note'], ENGLISH)}." for row in held]
         + sorted(why),
-        "figure": figures.save("gains", forest.gains(table, "accuracy", ENGLISH)).inline,
+        "figure": figures.inline("gains", forest.gains(table, "accuracy", ENGLISH)),
     }
     return str(pages.html("recalibration.html.jinja", ENGLISH, values))

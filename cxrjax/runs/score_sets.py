@@ -91,7 +91,7 @@ def compare(a: Path, b: Path, which: str, task: Task | None, flags: ScoresFlags)
         listed = scored.drop_duplicates("image")[["image", "patient", "label"]]
         log.info("%s: its %s set, %d images, and its labels of them", next(iter(runs)), which, len(listed))
     else:
-        listed = predictions.listed(str(flags.data_dir), flags)
+        listed = predictions.listed(str(flags.data_dir), flags, flags.labels)
     finding = task.positive.finding
     sides = [{finding: runs[x][1]} if x in runs else read(x, task, listed, flags.logits) for x in (a, b)]
     if not (both := [name for name in sides[0] if name in sides[1]]):

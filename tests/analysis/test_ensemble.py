@@ -34,7 +34,7 @@ def four_images():
 
 
 def table(predictions):
-    scored = scores.score(predictions, pd.Series(0.5, index=predictions["seed"].unique()), PREVALENCE)
+    scored = scores.score(predictions, {"chosen": pd.Series(0.5, index=predictions["seed"].unique())}, PREVALENCE)
     seeds = scores.of_all(scored, scores.auroc_intervals(new_key(0), [scored])[0])
     return ensemble.table(new_key(3), {"test": predictions}, {"test": seeds}, PREVALENCE)
 

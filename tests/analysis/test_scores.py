@@ -1,5 +1,6 @@
 """Metrics of each seed, over seeds and pooled against scikit-learn; thresholds from training images alone."""
 
+import dataclasses
 import math
 
 import jax
@@ -17,8 +18,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from cxrjax.analysis import scores
+from cxrjax.analysis import analyse, scores
 from cxrjax.metrics import delong, registry
+from tests.analysis import run_tables
 from tests.analysis.run_tables import CONFIG
 
 
@@ -107,7 +109,7 @@ def made(predictions, thresholds=None):
     """The table of a run without an external set, and n_val 1/4 of n_train; prevalence as `case`: compiled once."""
     if thresholds is None:
         thresholds = dict.fromkeys(predictions["seed"], 0.5)
-    scored = scores.score(predictions, pd.Series(thresholds), CONFIG.prevalence)
+    scored = scores.score(predictions, {"chosen": pd.Series(thresholds)}, CONFIG.prevalence)
     pooled = scores.pooled_intervals(jax.random.key(0), [scored], CONFIG.prevalence)
     return scores.over_seeds({"internal": scored}, pooled, 80, 20)
 
@@ -116,6 +118,41 @@ def test_each_set_and_rule_has_every_metric_once(analysed):
     found = analysed.metrics[["data", "rule", "metric"]].apply(tuple, axis=1)
     expected = [(d, r, n) for d in ("internal", "external") for r in ("fixed", "chosen") for n in registry.METRICS]
     assert list(found) == expected
+
+
+def test_thresholds_by_priors_choose_the_class_whose_score_over_its_prior_is_higher():
+    """Buda, Maki & Mazurowski 2018: y_i(x) = p(i|x) / p(i)."""
+    small = run_tables.small_case()
+    seeds = small.tables.seeds
+    config = dataclasses.replace(small.config, sampling="all")
+    prior, _ = scores.priors(config, seeds)
+    found = analyse.analyse(config, small.tables, {}).metrics
+    shares = dict(zip(seeds["seed"], seeds["positives_train"] / seeds["n_train"], strict=True))
+    reached = []
+    for seed, rows in small.tables.predictions.groupby("seed"):
+        ratios = np.stack([(1 - rows["score"]) / (1 - shares[seed]), rows["score"] / shares[seed]])
+        reached.append((ratios.argmax(axis=0) == 1)[rows["label"] == 1].mean())
+        assert prior[seed] == shares[seed] != 0.5
+    assert row_of(found, "sensitivity", rule="prior")["mean"] == pytest.approx(np.mean(reached))
+    at_half = analyse.analyse(small.config, small.tables, {}).metrics
+    pd.testing.assert_frame_equal(found[found["rule"] != "prior"].reset_index(drop=True), at_half)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, "prior_balanced"),
+        ({"sampling": "oversample", "negatives": "all"}, "prior_balanced"),
+        ({"sampling": "all", "match": "view"}, "prior_balanced"),
+        ({"sampling": "all", "loss": "w_cel"}, "prior_weighed loss=w_cel"),
+        ({"task": "chestxray14", "finding": "Mass"}, ""),
+        ({"negatives": "all"}, ""),
+        ({"negatives": "5000"}, ""),
+    ],
+)
+def test_where_training_made_classes_equal_there_are_no_thresholds_by_priors(fields, reason, case):
+    prior, why = scores.priors(dataclasses.replace(CONFIG, **fields), case.tables.seeds)
+    assert why == reason and (prior is None) == bool(reason)
 
 
 def test_mean_and_interval_over_seeds_by_hand(case, analysed):

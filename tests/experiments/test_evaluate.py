@@ -72,6 +72,23 @@ def test_aurocs_are_those_of_scikit_learn_and_what_is_undefined_is_said(nih, tab
     assert "not trained here" in page and "http" not in page.split("</style>")[1].replace("http://www.w3.org", "")
 
 
+def test_other_labels_take_the_place_of_the_data_s_own(nih, table, tmp_path, capsys):
+    table.to_csv(tmp_path / "scores.csv", index=False)
+    listed = pd.read_csv(nih / "Data_Entry_2017_v2020.csv").set_index("Image Index")["Finding Labels"]
+    changed = listed[:30].where(listed[:30].str.contains("Effusion"), "Effusion")
+    changed.rename_axis("image").rename("label").to_csv(tmp_path / "labels.csv")
+    words = (f"--predictions={tmp_path / 'scores.csv'}", f"--data_dir={nih}", f"--labels={tmp_path / 'labels.csv'}")
+    assert call("evaluate", *words, "--positive=Effusion", f"--out={tmp_path / 'out'}") == 0
+    assert "labels for evaluation of 30 of 120 images" in capsys.readouterr().err
+    labels = pd.concat([changed, listed[30:]])[:110]
+    reference = roc_auc_score(labels.str.contains("Effusion"), table["prob_Effusion"][:110])
+    assert pd.read_csv(tmp_path / "out" / "findings.csv")["auroc"][0] == pytest.approx(reference, abs=1e-6)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "labels.csv for the images that it names" in page and ">validation" not in page
+    (tmp_path / "labels.csv").write_text("image,label\nother.png,Effusion\n")
+    assert "fits no image of the data" in mistake(capsys, "evaluate", *words)
+
+
 def test_two_tables_are_compared_on_the_images_that_both_score(nih, table, tmp_path, capsys):
     table.to_csv(tmp_path / "a.csv", index=False)
     worse = table[5:].assign(prob_Effusion=table["prob_Effusion"][5:].to_numpy()[::-1]).drop(columns="Hernia score")

@@ -89,7 +89,7 @@ def test_a_run_without_any_auroc_says_so(results):
 def test_a_phantom_and_a_control_are_told_first(results):
     config = dataclasses.replace(results.config, data_dir=None, control="shuffled_labels")
     sentence = findings.verdict(results._replace(config=config), ENGLISH)
-    assert sentence.startswith("On drawn phantoms, not on patients: As a control, trained on shuffled labels: AUROC 0.")
+    assert sentence.startswith("On drawn phantoms, not on patients: as a control, trained on shuffled labels: AUROC 0.")
 
 
 def test_findings_that_come_together_are_counted_once_an_image(results):

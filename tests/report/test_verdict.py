@@ -129,6 +129,9 @@ def test_controls_say_so_and_a_task_without_published_numbers_is_compared_with_n
     monkeypatch.setitem(tasks.TASKS, config.task, unpublished)
     text = verdict(results._replace(config=config), ENGLISH)
     assert text.startswith("As a control, trained on shuffled labels: AUROC 0.70 ")
+    matched = dataclasses.replace(config, control="none", match="view,followup")
+    text = verdict(results._replace(config=matched), ENGLISH)
+    assert text.startswith("On images matched by view and follow-up number: AUROC 0.70 ")
     assert "poster" not in text
 
 

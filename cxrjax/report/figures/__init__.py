@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cxrjax.base import lazy_modules
 from cxrjax.report.language import Language
@@ -110,16 +110,28 @@ def legend(axes: Axes, place: Literal["lower left", "lower right", "upper left"]
 
 def save(name: str, picture: Picture) -> Drawn:
     """The files of a picture. Equal figures give equal bytes; `name` keeps one figure's parts from another's."""
+    svg = _svg(picture)
+    return Drawn(_file(picture, format="png", dpi=_DPI), svg, _inline(name, svg), picture.alt)
+
+
+def inline(name: str, picture: Picture) -> str:
+    """`Drawn.inline` of a picture alone, in half the time of `save`."""
+    return _inline(name, _svg(picture))
+
+
+def _svg(picture: Picture) -> str:
+    return _file(picture, format="svg", metadata={"Date": None, "Creator": "cxrjax"}).decode()
+
+
+def _file(picture: Picture, **settings: Any) -> bytes:
     import matplotlib
 
-    png, svg = io.BytesIO(), io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "cxrjax"}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():  # type: ignore[arg-type]
+    buffer, of_svg = io.BytesIO(), {"svg.fonttype": "none", "svg.hashsalt": "cxrjax"}
+    with matplotlib.rc_context(of_svg), warnings.catch_warnings():  # type: ignore[arg-type]
         # A group's name may hold letters that the font lacks: an empty box says enough.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        picture.figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": "cxrjax"})
-        picture.figure.savefig(png, format="png", dpi=_DPI)
-    return Drawn(png.getvalue(), svg.getvalue(), _inline(name, svg.getvalue()), picture.alt)
+        picture.figure.savefig(buffer, **settings)
+    return buffer.getvalue()
 
 
 def _inline(name: str, svg: str) -> str:

@@ -19,6 +19,7 @@ _STYLES = {  # colour, marker and dash of a set of images
     "internal": (figures.BLUE, "o", "-"),
     "external": (figures.VERMILION, "s", "--"),
     "test": (figures.GREEN, "^", "-."),
+    "scored": (figures.BLUE, "o", "-"),  # of another model, whose training is not known
 }
 
 

@@ -17,6 +17,7 @@ from cxrjax.report.figures import Picture
 from cxrjax.report.figures import findings as drawing
 from cxrjax.report.language import Language
 from cxrjax.report.pages import Section
+from cxrjax.report.sections.verdict import context
 
 Rows = list[dict[Hashable, Any]]
 
@@ -27,7 +28,7 @@ def verdict(results: FindingsResults, t: Language) -> str:
     defined = [row for row in each if row["is_defined"]]
     if not defined:
         return t("No finding has an AUROC in every run: too few images have it, or too few do not.")
-    sentences = [_in_context(results, _mean(results.summary["runs"], mean, len(defined), t), t)]
+    sentences = [_upper(context(results.config, _mean(results.summary["runs"], mean, len(defined), t), t))]
     if len(defined) > 1:
         worst, *_, best = sorted(defined, key=lambda row: row["auroc"])
         named = [f"{row['title'].lower()} ({t.number(row['auroc'], 2)})" for row in (best, worst)]
@@ -60,15 +61,6 @@ def _mean(runs: int, mean: dict[Hashable, Any], findings: int, t: Language) -> s
         return f"{sentence}."
     ends = {end: t.number(mean[end], 2) for end in ("low", "high")}
     return sentence + t(" (95 %% interval %(low)s to %(high)s).", **ends)
-
-
-def _in_context(results: FindingsResults, sentence: str, t: Language) -> str:
-    """What must be known of the run before the sentence is read."""
-    if results.config.control == "shuffled_labels":
-        sentence = t("As a control, trained on shuffled labels: %(values)s", values=sentence)
-    if results.config.data_dir is None:
-        sentence = t("On drawn phantoms, not on patients: %(values)s", values=sentence)
-    return sentence
 
 
 def table(results: FindingsResults, t: Language) -> Rows:
@@ -122,6 +114,7 @@ def _row(
         "threshold": of_finding.analysis.seeds["threshold"].mean(),
         "at_half": at_half,
         "at_chosen": rows.estimates(of_finding, rule="chosen"),
+        "at_prior": rows.estimates(of_finding, rule="prior"),
         "why": rows.why(at_half["auroc"]["undefined"], t),
     }
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from cxrjax.analysis.scores import priors
 from cxrjax.analysis.tables import SCORED_BY_ALL, Results
 from cxrjax.metrics import registry
 from cxrjax.report import rows
 from cxrjax.report.figures import Picture, curves, scores
-from cxrjax.report.language import DASH, Language
+from cxrjax.report.language import DASH, Language, reasons
 from cxrjax.report.pages import Section
 
 
@@ -107,6 +108,12 @@ def chosen(results: Results) -> float:
     return math.nan if math.isnan(mean) else round(mean * steps) / steps
 
 
+def _priors(results: Results, t: Language) -> dict[str, Any]:
+    """The mean of the thresholds by priors, or why there are none."""
+    prior, why = priors(results.config, results.tables.seeds)
+    return {"prior": None if prior is None else t.number(prior.mean(), 3), "why_no_prior": reasons(why, t)}
+
+
 DISCRIMINATION = Section(
     "discrimination",
     "ROC, precision and recall",
@@ -123,4 +130,4 @@ DECISIONS = Section(
     figures={"confusion": lambda results, t: confusion(results, "internal", t)},
 )
 EXPLORE = Section("explore", "Decisions at any threshold", explore)
-ALL_METRICS: Section[Results] = Section("metrics", "All metrics")
+ALL_METRICS: Section[Results] = Section("metrics", "All metrics", _priors)

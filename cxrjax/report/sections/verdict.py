@@ -8,6 +8,7 @@ from typing import Any
 
 from cxrjax.analysis.tables import Results
 from cxrjax.base import codes
+from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.tasks import Published
 from cxrjax.metrics import registry
 from cxrjax.report import rows
@@ -26,7 +27,7 @@ def verdict(results: Results, t: Language) -> str:
     floors = {row["floor"]: row for row in others if row["available"]}
     first = next((name for name in _FIRST if name in floors), "")
     begun = "" if not math.isnan(network["auroc"]) else t("AUROC is undefined in these images")
-    sentences = [_context(results, begun or _first(results, network, floors.pop(first, None), floors, t), t)]
+    sentences = [context(results.config, begun or _first(results, network, floors.pop(first, None), floors, t), t)]
     if first == "film" and (row := floors.pop("metadata", None)) and "followup" in _used(row):
         values = {"value": _two(row["auroc"], t), "claim": _claim(row, results, t)}
         sentences.append(t("With the follow-up number, which no film shows, they reach %(value)s; %(claim)s", **values))
@@ -36,11 +37,14 @@ def verdict(results: Results, t: Language) -> str:
     return " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in [*sentences, _accuracy(results, t)])
 
 
-def _context(results: Results, sentence: str, t: Language) -> str:
+def context(config: ExperimentConfig, sentence: str, t: Language) -> str:
     """What must be known of the run before the sentence is read."""
-    if results.config.control == "shuffled_labels":
+    if config.match:
+        names = t.listed([t.word("name", name) for name in config.match.split(",")])
+        sentence = t("on images matched by %(names)s: %(values)s", names=names, values=sentence)
+    if config.control == "shuffled_labels":
         sentence = t("as a control, trained on shuffled labels: %(values)s", values=sentence)
-    if results.config.data_dir is None:
+    if config.data_dir is None:
         sentence = t("on drawn phantoms, not on patients: %(values)s", values=sentence)
     return sentence
 
