@@ -48,7 +48,7 @@ def analyse(config: ExperimentConfig, tables: RunTables, arms: Mapping[str, RunT
         test_seeds=others.get("test"),
         ensemble=ensemble.table(new_key(_ENSEMBLE), tables.scored_by_all, others, config.prevalence),
         metrics=scores.over_seeds(scored, pooled, *sizes),
-        floors=floors.table(tables, arms, internal.fixed),
+        floors=floors.table(tables, arms, internal.fixed, config.head),
         leakage=None if by_image is None else floors.leakage(tables, by_image),
         subgroups=subgroups.table(new_key(_SUBGROUPS), tables.predictions, tables.images, cells),
         operating=pd.concat([curves.operating(data, rows) for data, rows in sets.items()], ignore_index=True),

@@ -18,6 +18,7 @@ from cxrjax.analysis.subgroups import possible_age
 from cxrjax.analysis.tables import TABLES, RunTables
 from cxrjax.base import codes
 from cxrjax.base.codes import code
+from cxrjax.base.recipes import PROBED
 from cxrjax.metrics import registry, resampled_t
 
 TRAINED = ("shuffled_labels", "random_trunk")  # arms that --floors trains
@@ -27,7 +28,7 @@ _ENOUGH = 10  # runs, as the poster's; see `claim`
 _TESTED = ("difference", "difference_low", "difference_high", "p")
 
 
-def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFrame) -> pd.DataFrame:
+def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFrame, head: str = "own") -> pd.DataFrame:
     """`Analysis.floors`; columns of a floor that is not available are NaN, `beaten` None, and `note` says why.
 
     Differences are tested by `resampled_t.compare_runs`: network and floor had the same images in every seed.
@@ -36,6 +37,7 @@ def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFram
       tables: of the run.
       arms: `TRAINED` where they were trained.
       network: metrics of the run's seeds at 0.5, by seed, see `scores.Scored.fixed`.
+      head: of the run's recipe.
 
     Raises:
       ValueError: an arm has other seeds than the run.
@@ -46,6 +48,7 @@ def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFram
         used = [column for column in varying if column in allowed]
         note = code("metadata", used=",".join(used)) if used else code(f"no_{name}")
         floors[name] = metadata(tables, used) if used else None, note
+    floors["probe"] = tables.probe, no_probe(head, tables) if tables.probe is None else _strengths(tables.probe)
     for name in TRAINED:
         floors[name] = (arms[name].predictions, "") if name in arms else (None, code("not_trained"))
     sizes = (tables.seeds["n_train"].mean(), tables.seeds["n_val"].mean())
@@ -62,6 +65,18 @@ def table(tables: RunTables, arms: Mapping[str, RunTables], network: pd.DataFram
     columns += [f"{name}_{end}" for name in names for end in _TESTED]
     every = ["floor", "available", "note", *columns, "beaten", "claim", "undefined"]
     return pd.DataFrame(rows, columns=every).astype({"beaten": object})
+
+
+def no_probe(head: str, tables: RunTables) -> str:
+    """Code of why a run has no probe beside it."""
+    if head == "linear":
+        return code("is_probe")
+    return code("many_images", most=PROBED) if tables.seeds["n_train"].max() > PROBED else code("no_probe")
+
+
+def _strengths(probe: pd.DataFrame) -> str:
+    """Code of the strengths C that a probe has, from the least to the greatest."""
+    return code("probe", strengths=",".join(f"{c:g}" for c in np.unique(probe["strength"])))
 
 
 def claim(test: resampled_t.Comparison, runs: int, n_train: float, n_val: float) -> str:

@@ -33,6 +33,8 @@ class RunTables(NamedTuple):
         positives and negatives of the run's class, patients NaN where unknown; means over runs are not whole.
       external: the external set, columns as `predictions`; every seed scores every image
       test: images held out from every run (--test), likewise
+      probe: validation images by a linear probe of the same frozen stages, columns as `predictions`, and its strength
+        C; None: see `floors.no_probe`
     """
 
     seeds: pd.DataFrame
@@ -43,6 +45,7 @@ class RunTables(NamedTuple):
     flow: pd.DataFrame
     external: pd.DataFrame | None
     test: pd.DataFrame | None = None
+    probe: pd.DataFrame | None = None
 
     @property
     def scored_by_all(self) -> dict[str, pd.DataFrame]:
@@ -66,12 +69,12 @@ class Analysis(NamedTuple):
         over all seeds' scores with pooled_low and pooled_high (by resampling patients), undefined (codes of why one of
         these is NaN, and in how many seeds the metric is, which mean and sd leave out; or "").
       floors: What the network must beat on the same splits, a row each: floor (network, majority, film: view, sex and
-        age, metadata: these and the follow-up number, shuffled_labels, random_trunk), available (bool), note (code of
-        why not, or of what it used); of each metric of `registry.FLOORS` the mean, _sd, and of network minus floor
-        _difference, _difference_low, _difference_high, _p; beaten (bool: of AUROC, or of accuracy where the floor has
-        no AUROC, the interval lies above 0; None where there is no interval); claim (what that interval supports, see
-        `floors.claim`); undefined (codes of why one is NaN, each with its metric, or ""). The network has no difference
-        from itself, and what is not available no number.
+        age, metadata: these and the follow-up number, probe, shuffled_labels, random_trunk), available (bool), note
+        (code of why not, or of what it used); of each metric of `registry.FLOORS` the mean, _sd, and of network minus
+        floor _difference, _difference_low, _difference_high, _p; beaten (bool: of AUROC, or of accuracy where the floor
+        has no AUROC, the interval lies above 0; None where there is no interval); claim (what that interval supports,
+        see `floors.claim`); undefined (codes of why one is NaN, each with its metric, or ""). The network has no
+        difference from itself, and what is not available no number.
       leakage: --split_by=both: metric (contaminated_share and those of `registry.MAIN`), patient, image (means of the
         two splits), difference (image - patient), low, high, p, undefined (codes of why one is NaN, or "").
       subgroups: Of the validation images pooled over seeds: variable (view, sex, age, images: of the patient), group,
@@ -130,6 +133,7 @@ TABLES = {  # field of `RunTables` or `Analysis` -> its file
     "flow": Table("flow", "stage* excluded images positives negatives patients"),
     "external": Table("external_predictions", _PREDICTIONS),
     "test": Table("test_predictions", _PREDICTIONS),
+    "probe": Table("probe_predictions", f"{_PREDICTIONS} strength"),
     "seeds": Table(
         "results",
         "seed n_train n_val positives_train positives_val loss train_accuracy best_epoch best_epoch_accuracy "
@@ -257,13 +261,14 @@ def read(folder: Path) -> RunTables:
     Raises:
       InputError: a file or a column is missing, as in a run of another version, or a file is damaged.
     """
-    names = [name for name in RunTables._fields if name not in ("seeds", *SCORED_BY_ALL)]
+    optional = (*SCORED_BY_ALL, "probe")
+    names = [name for name in RunTables._fields if name not in ("seeds", *optional)]
     tables = {name: read_table(folder / f"{TABLES[name].file}.csv") for name in names}
-    paths = {name: folder / f"{TABLES[name].file}.csv" for name in SCORED_BY_ALL}
+    paths = {name: folder / f"{TABLES[name].file}.csv" for name in optional}
     others = {name: read_table(path) if path.is_file() else None for name, path in paths.items()}
     columns = TABLES["seeds"].columns
     seeds = read_table(folder / f"{TABLES['seeds'].file}.csv", columns)[columns]
-    return RunTables(seeds=seeds, **tables, external=others["external"], test=others["test"])
+    return RunTables(seeds=seeds, **tables, external=others["external"], test=others["test"], probe=others["probe"])
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:

@@ -48,6 +48,10 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "metadata": ("used",),  # of view, sex, age, followup: those that vary, parted by commas
     "no_metadata": (),  # the source tells no view, age, sex or follow-up number that varies
     "no_film": (),  # the source tells no view, age or sex that varies
+    "probe": ("strengths",),  # C, parted by commas, as the folds of the seeds chose
+    "is_probe": (),  # the network itself is one
+    "many_images": ("most",),  # more training images than that
+    "no_probe": (),  # nothing is frozen, or an earlier version made the run
     "not_trained": (),  # --floors trains it
     # Notes of a run.
     "shuffled_labels": (),  # a control: only chance and mistakes can be found

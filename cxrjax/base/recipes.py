@@ -12,6 +12,8 @@ from typing import Any
 from cxrjax.base import InputError
 from cxrjax.base.flags import flag
 
+PROBED = 4000  # training images up to which each run has a linear probe among its floors; a seed takes seconds
+HEADS = ("own", "linear")
 LOSSES = ("cross_entropy", "class_weights", "w_cel")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
@@ -28,6 +30,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "optimizer": "adamw", "schedule": "cosine", "warmup_epochs": 1, "weight_decay": 0.01, "clip_norm": 1.0,
         "trunk_factor": 0.1, "retrain_from": "all",
     },
+    "probe": {"head": "linear", "epochs": 1},
 }  # fmt: skip
 """Name -> the flags in which it differs from the defaults, which are the poster's; other topics' flags, too."""
 
@@ -43,6 +46,13 @@ class Recipe:
         ),
         choices=tuple(RECIPES),
     )  # fmt: skip
+    head: str = flag(
+        "own",
+        "what is trained from --retrain_from on. own: the network's stages, step by step; linear: one dense layer in "
+        "their place, solved as an L2 logistic regression on centre crops, its strength chosen by folds of training "
+        "patients",
+        choices=HEADS,
+    )
     epochs: int = flag(120, "passes over the training images", lower=1)
     batch_size: int = flag(64, "images a step", lower=1)
     optimizer: str = flag(
@@ -105,6 +115,12 @@ def check(recipe: Recipe) -> None:
     Raises:
       InputError: naming flag, rule and value.
     """
+    if recipe.head == "linear":
+        for field in dataclasses.fields(Recipe):
+            value, free = getattr(recipe, field.name), ("recipe", "head", "clahe")
+            wanted = RECIPES["probe"].get(field.name, field.default)
+            if field.name not in free and value != wanted:
+                raise InputError(f"--{field.name}={value}: --head=linear is solved, not stepped: it must be {wanted}")
     if recipe.learning_rate <= 0:
         raise InputError(f"--learning_rate must be above 0, got {recipe.learning_rate:g}")
     if recipe.momentum and recipe.optimizer != "sgd":

@@ -53,6 +53,9 @@ class Activation(NamedTuple):
     after: jax.Array  # ReLU; the same as `before` where a stage has none
 
 
+LINEAR = "linear"
+"""The stage that `Model.with_linear_head` adds: one dense layer, which averages over a map if it reads one."""
+
 SAME = -1
 """The padding of a `Window` that is TensorFlow's: as many cells as pixels / stride, rounded up."""
 
@@ -125,6 +128,32 @@ class Model:
         """
         return (
             dataclasses.replace(self, crop=crop, source=round(crop * 256 / 224)) if crop not in (0, self.crop) else self
+        )
+
+    def with_linear_head(self, start: str) -> Model:
+        """The same network up to `start`, which with all after it gives way to one dense layer, the stage `linear`.
+
+        It reads what `start` reads: a vector where the network's own classifier would flatten or average, else a map,
+        over which it averages.
+
+        >>> from cxrjax.models import registry
+        >>> registry.ALEXNET.with_linear_head("fc6").stages[-2:]
+        ('conv5', 'linear')
+
+        Raises:
+          InputError: if there is no such stage, or none before it.
+        """
+        if self.before(start) is None:
+            raise InputError(f"a linear head needs a stage before it, and {start} is the first of {self.label}")
+        kept = self.stages[: self.stages.index(start)]
+        last_map = [stage for stage in kept if stage not in self.dense][-1]
+        return dataclasses.replace(
+            self,
+            stages=(*kept, LINEAR),
+            dense=(*self.dense, LINEAR),
+            cam_stage=self.cam_stage if self.cam_stage in kept else last_map,
+            retrain_from=LINEAR,
+            dreamt=tuple(stage for stage in self.dreamt if stage in kept) or (last_map,),
         )
 
     def foreign_name(self, path: str) -> str:

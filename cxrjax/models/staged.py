@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from cxrjax.models import layers
-from cxrjax.models.model import SAME, Activation, Window
+from cxrjax.models.model import LINEAR, SAME, Activation, Window
 
 
 class Run(NamedTuple):
@@ -63,11 +63,14 @@ class Staged(nn.Module):
         """
         run, activations = Run(train, batch_mask), {}
         for stage in self.stages:
-            before = self.compute(stage, x, run)
-            after = self.activate(stage, before)
+            is_linear = stage == LINEAR
+            before = (
+                dense(self.num_classes, vector(x), LINEAR, self.dtype) if is_linear else self.compute(stage, x, run)
+            )
+            after = before if is_linear else self.activate(stage, before)
             after = after + taps[stage] if stage in taps else after
             activations[stage] = Activation(before, after)
-            x = self.finish(stage, after, run)
+            x = after if is_linear else self.finish(stage, after, run)
         return x, activations
 
     def compute(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
@@ -95,6 +98,11 @@ def uniform(fan_in: int) -> nn.initializers.Initializer:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
+
+
+def vector(x: jax.Array) -> jax.Array:
+    """[B, F] of a vector, or the mean over a map [B, H, W, F]."""
+    return x.mean((1, 2)) if x.ndim > 2 else x
 
 
 def dense(features: int, x: jax.Array, name: str, dtype: jnp.dtype | None) -> jax.Array:

@@ -15,7 +15,7 @@ import numpy as np
 from cxrjax.base import Array, Params, Variables, devices
 from cxrjax.base.numerics import new_key, pinned
 from cxrjax.models import augment, pretrained, registry
-from cxrjax.models.model import Activation, Model
+from cxrjax.models.model import LINEAR, Activation, Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.storage import checkpoint
 
@@ -137,6 +137,11 @@ class Network(NamedTuple):
     fresh: tuple[str, ...]  # head stages that start from random weights
     dense: bool  # the head holds no convolution
 
+    @property
+    def start(self) -> str:
+        """The first stage of the head."""
+        return cast(RetrainedHead, self.head).start
+
 
 @pinned()
 def build_transfer_model(
@@ -148,6 +153,7 @@ def build_transfer_model(
     image_size: int = 0,
     batch_norm: str = "frozen",
     clahe: bool = False,
+    linear: bool = False,
 ) -> Network:
     """Cuts a network into trunk and head, and fills in what weights there are.
 
@@ -170,6 +176,8 @@ def build_transfer_model(
     model = dataclasses.replace(weights.model if weights else model, num_classes=num_classes, dtype=dtype)
     model = model.resized(image_size)
     start = model.first_retrained(retrain_from)
+    if linear:
+        model, start = model.with_linear_head(start), LINEAR
     shapes = model.variable_shapes(start)
     given: Variables = {}
     if weights:
@@ -240,7 +248,7 @@ def _trunk(model: Model, weights: Weights | None, stop: str | None, clahe: bool)
     if stop is None:
         return Trunk(model, lambda _, images: jnp.asarray(images), {}, pixels, np.dtype(np.uint8), "", clahe)
     if weights:
-        variables = pretrained.match(weights.variables, model.variable_shapes(stop=stop), others=model.stages)
+        variables = pretrained.match(weights.variables, model.variable_shapes(stop=stop), others=weights.model.stages)
         variables = jax.tree.map(jnp.asarray, variables)
     else:
         example = jnp.zeros(model.input_shape(), jnp.float32)

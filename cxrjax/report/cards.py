@@ -62,6 +62,7 @@ def _facts(of_run: Results | FindingsResults) -> dict[str, Any]:
         "outputs": outputs(config),
         "draw": draw(config),
         "loss": loss(config),
+        "steps": steps(config),
         "command": command_line(config),
         "loading": loading(config, results.environment["network"]["source"]),
         "predict": program("predict"),
@@ -150,6 +151,24 @@ def loss(config: ExperimentConfig) -> str:
     is_multilabel = tasks.get(config.task).is_multilabel
     entropy = "binary cross-entropy, summed over the findings" if is_multilabel else "cross-entropy"
     return entropy + weights.get(config.loss, "")
+
+
+def steps(config: ExperimentConfig) -> str:
+    """How training descends, and for how long."""
+    if config.head == "linear":
+        return "solved by L-BFGS as an L2 logistic regression, whose strength folds of training patients choose"
+    by_schedule = {"step": ", divided by 10 after each third of the steps", "cosine": ", which falls to 0 by a cosine"}
+    parts = [
+        "AdamW" if config.optimizer == "adamw" else "stochastic gradient descent",
+        f"{'constant ' * (config.schedule == 'constant')}learning rate {config.learning_rate:g}"
+        + by_schedule.get(config.schedule, ""),
+        *([f"rising over the first {config.warmup_epochs}"] if config.warmup_epochs else []),
+        *([f"momentum {config.momentum:g}"] if config.optimizer == "sgd" else []),
+        f"weight decay {config.weight_decay:g}" if config.weight_decay else "no weight decay",
+        *([f"gradients of norm {config.clip_norm:g} at most"] if config.clip_norm else []),
+        f"batches of {config.batch_size}", f"{config.epochs} epochs",
+    ]  # fmt: skip
+    return ", ".join(parts)
 
 
 def _named(floors: list[dict[Any, Any]], *outcomes: str) -> list[str]:

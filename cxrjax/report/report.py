@@ -44,7 +44,8 @@ def write_pages(folder: Path, results: Results | FindingsResults) -> None:
     for name, figure in drawn.items():
         files.write_bytes(folder / "figures" / f"{name}.png", figure.png)
         files.write_text(folder / "figures" / f"{name}.svg", figure.svg)
-    files.write_bytes(folder / "learning_curve.png", drawn["learning_curve"].png)
+    if "learning_curve" in drawn:  # a probe has none
+        files.write_bytes(folder / "learning_curve.png", drawn["learning_curve"].png)
     files.write_text(folder / "report.html", html(results, drawn, t))
     files.write_text(folder / "model_card.md", cards.model_card(results))
     files.write_text(folder / "claim_2024.md", cards.claim(results))

@@ -85,7 +85,8 @@ def seed_data(config: ExperimentConfig, cohorts: Cohorts) -> list[SeedData]:
         if config.control == "shuffled_labels":
             labels = cohort.shuffled(labels, seed)
         places = planning.oversample(labels, seed) if config.sampling == "oversample" else slice(None)
-        runs.append(SeedData(seed, rows[places], c.index[split.val], labels[places]))
+        patients = c.patient[split.train][places]
+        runs.append(SeedData(seed, rows[places], c.index[split.val], labels[places], patients))
     return runs
 
 

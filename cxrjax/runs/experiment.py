@@ -17,7 +17,6 @@ from cxrjax.analysis.tables import FindingsResults, Results, RunTables
 from cxrjax.base import InputError, devices, tasks
 from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig, arms, questions, result_path, run_path
-from cxrjax.data import classes
 from cxrjax.data.load import load
 from cxrjax.models import transfer
 from cxrjax.report import report
@@ -26,8 +25,7 @@ from cxrjax.runs import draws, dreams, findings, notes, results, run_folder, sco
 from cxrjax.runs.prepared import Data, Prepared, prepare
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.storage.store import About, ImageStore
-from cxrjax.training import loop, seed_batches
-from cxrjax.training.plan import Workload
+from cxrjax.training import loop, probe, seed_batches
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +74,7 @@ def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] 
         head = trained.read_head(first, scored.hashes[0])
         arm_tables = {name: _arm(name, arm, data) for name, arm in arms(config).items()}
         kind, minutes = jax.devices()[0].device_kind, (time.monotonic() - started) / 60
-        environment = tables.environment(data.weights, prepared.net.model, config.retrain_from, kind)
+        environment = tables.environment(data.weights, prepared.net.model, prepared.net.start, kind)
         facts = results.Facts(dataclasses.asdict(prepared.resolved), environment, outside, minutes)
         answers = []
         for k, of_question in enumerate(questions(config)):
@@ -136,13 +134,12 @@ def _claimed(config: ExperimentConfig, resolved: Resolved) -> Iterator[Path]:
 
 def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
     """Trained networks, one after the other; if a loss is no longer finite, the learning curves are kept."""
-    config = prepared.config
-    labels = classes.targets(prepared.data.store.table["labels"], tasks.get(config.task))
+    workload, runs = prepared.workload, draws.seed_data(prepared.config, prepared.cohorts)
     try:
-        yield from seed_batches.train(
-            Workload(prepared.net, prepared.pipeline, labels, setup.recipe(config), prepared.cache),
-            draws.seed_data(config, prepared.cohorts), prepared.resolved.seed_batch, folder / "checkpoints",
-        )  # fmt: skip
+        if workload.recipe.head == "linear":
+            yield from probe.train(workload, runs, folder / "checkpoints")
+        else:
+            yield from seed_batches.train(workload, runs, prepared.resolved.seed_batch, folder / "checkpoints")
     except loop.Diverged as error:
         told = scoring.keep_curves(folder, error.progress.history, error.first_seed)
         raise InputError(f"{error}; {told}") from error

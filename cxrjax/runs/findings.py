@@ -41,8 +41,8 @@ def table(task: Task, findings: Sequence[Results]) -> pd.DataFrame:
 
     Returns:
       finding, images and positives (in validation, mean over runs), auroc, auroc_sd, auroc_low, auroc_high (95 %, over
-      runs), auprc, of the floors `film` and `metadata` the AUROC, and each published AUROC under its name; NaN where
-      undefined.
+      runs), auprc, of the floors `film`, `metadata` and `probe` the AUROC, and each published AUROC under its name; NaN
+      where undefined.
     """
     rows = []
     for part, of_finding in zip(task.parts, findings, strict=True):
@@ -55,7 +55,7 @@ def table(task: Task, findings: Sequence[Results]) -> pd.DataFrame:
             "auroc": inside["auroc"]["mean"],
             **{f"auroc_{name}": inside["auroc"][name] for name in ("sd", "low", "high")},
             "auprc": inside["auprc"]["mean"],
-            **{name: floors[name].get("auroc") for name in ("film", "metadata")},
+            **{name: floors[name].get("auroc") for name in ("film", "metadata", "probe")},
         }
         rows.append(row | {source.name: source.auroc.get(finding) for source in task.published_aurocs})
     frame = pd.DataFrame(rows)

@@ -19,7 +19,7 @@ from cxrjax.runs.draws import Cohorts
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts, patient_ids
 from cxrjax.training import bank, inputs
-from cxrjax.training.plan import Pipeline
+from cxrjax.training.plan import Pipeline, Workload
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,12 @@ class Prepared(NamedTuple):
     resolved: Resolved
     cache: bank.Cache  # of activations
     pipeline: Pipeline
+
+    @property
+    def workload(self) -> Workload:
+        """What is trained on what and how."""
+        labels = classes.targets(self.data.store.table["labels"], tasks.get(self.config.task))
+        return Workload(self.net, self.pipeline, labels, setup.recipe(self.config), self.cache)
 
     def pipeline_of(self, store: ImageStore) -> Pipeline:
         """The images of another store, read as those of this one."""

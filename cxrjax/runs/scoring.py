@@ -12,12 +12,13 @@ import numpy as np
 from cxrjax.analysis.tables import RunTables
 from cxrjax.base import InputError, devices, files, tasks
 from cxrjax.base.config import ExperimentConfig, question, run_path
+from cxrjax.base.recipes import PROBED
 from cxrjax.models import transfer
-from cxrjax.runs import tables
+from cxrjax.runs import draws, tables
 from cxrjax.runs.draws import Cohorts
 from cxrjax.runs.prepared import Prepared, activation_cache
 from cxrjax.storage.store import ImageStore, hash_rows
-from cxrjax.training import bank, loop, step
+from cxrjax.training import bank, loop, probe, step
 from cxrjax.training.losses import Loss
 
 
@@ -30,6 +31,7 @@ class Scored(NamedTuple):
     hashes: list[str]  # SHA-256 of each seed's parameters
     external: np.ndarray | None  # [S, N], scores of the external set
     test: np.ndarray  # [S, T], of the images held out
+    probes: list[probe.Scores] | None  # of each seed, of the validation images; None: there are none, see `_probes`
 
     def of(self, k: int, cohorts: Cohorts) -> Scored:
         """Scores of label k, of the images of which it is known."""
@@ -40,7 +42,11 @@ class Scored(NamedTuple):
             val.append(of_val[is_known[split.val], k])
             train.append(of_train[is_known[split.train], k])
         external = None if self.external is None else self.external[..., k]
-        return self._replace(val=val, train=train, external=external, test=self.test[..., k])
+        probes = self.probes and [
+            probe.Scores(of_seed.val[is_known[split.val], k], of_seed.strength[k : k + 1])
+            for is_known, split, of_seed in zip(known, cohorts.splits, self.probes, strict=True)
+        ]
+        return self._replace(val=val, train=train, external=external, test=self.test[..., k], probes=probes)
 
 
 def keep_curves(folder: Path, history: loop.History, first_seed: int) -> str:
@@ -80,7 +86,18 @@ def score(prepared: Prepared, external: ImageStore | None, fitted_seeds: Iterato
         _refuse_not_finite(prepared.config, seed, scores, fitted.history)
     history = loop.History(*(np.concatenate(curves) for curves in zip(*histories, strict=True)))
     held_out = np.stack(test) if test else np.zeros((len(val), 0, *val[0].shape[1:]), np.float32)
-    return Scored(history, val, train, hashes, np.stack(outside) if outside else None, held_out)
+    external_scores = np.stack(outside) if outside else None
+    return Scored(history, val, train, hashes, external_scores, held_out, _probes(prepared))
+
+
+def _probes(prepared: Prepared) -> list[probe.Scores] | None:
+    """The floor of the same frozen stages; none where nothing is frozen, the run itself is a probe, or it would take
+    long."""
+    runs = draws.seed_data(prepared.config, prepared.cohorts)
+    few = max(len(run.train) for run in runs) <= PROBED
+    if prepared.config.head == "linear" or not prepared.net.trunk.identity or not few:
+        return None
+    return probe.validate(prepared.workload, runs)
 
 
 def _refuse_not_finite(
@@ -110,6 +127,12 @@ def tables_of(
     val = tables.predictions(store, cohorts, [split.val for split in cohorts.splits], scored.val)
     train = tables.predictions(store, cohorts, [split.train for split in cohorts.splits], scored.train)
     task, seeds, outside, test = question(config), cohorts.seeds, None, None
+    probed = None
+    if scored.probes is not None:
+        probed = tables.predictions(
+            store, cohorts, [split.val for split in cohorts.splits], [p.val for p in scored.probes]
+        )
+        probed["strength"] = np.repeat([p.strength[0] for p in scored.probes], [len(p.val) for p in scored.probes])
     if external is not None and scored.external is not None:
         outside = tables.scored_by_all(external.table, task, seeds, scored.external, "--external_dir")
     if len(cohorts.test):
@@ -124,4 +147,5 @@ def tables_of(
         flow=tables.flow(config, prepared.data.about, store.table, cohorts),
         external=outside,
         test=test,
+        probe=probed,
     )

@@ -18,7 +18,7 @@ from cxrjax.base.recipes import Recipe
 from cxrjax.data import copies, matching, relabel
 from cxrjax.data.load import load, naming
 from cxrjax.models import pretrained, registry, transfer
-from cxrjax.models.model import Model
+from cxrjax.models.model import LINEAR, Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import run_folder
 from cxrjax.runs.draws import Cohorts
@@ -88,14 +88,17 @@ def open_network(config: ExperimentConfig) -> tuple[ExperimentConfig, Weights | 
     if config.model not in ("", model.name):
         raise InputError(f"--model={config.model} is not the network of --weights={place}, which is {model.name}")
     start = model.first_retrained(config.retrain_from, "--retrain_from")
+    first = start
+    if config.head == "linear":
+        model, first = model.with_linear_head(start), LINEAR
     if start == model.stages[0] and config.augment_bank:
         raise InputError(
             f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from={config.retrain_from} "
             "does not leave"
         )
-    if config.batch_norm == "train" and "batch_stats" not in model.variable_shapes(start):
+    if config.batch_norm == "train" and "batch_stats" not in model.variable_shapes(first):
         raise InputError(f"--batch_norm=train: {model.label} has no BatchNorm from {start} on")
-    retrained = set(model.between(start, model.logits)) - {model.logits}
+    retrained = set(model.between(first, model.logits)) - {model.logits}
     if config.trunk_factor != 1 and not retrained.intersection(weights.params if weights else ()):
         raise InputError(
             f"--trunk_factor={config.trunk_factor:g}: no retrained stage starts from pretrained weights "
@@ -167,6 +170,7 @@ def build(config: ExperimentConfig, weights: Weights | None) -> transfer.Network
         image_size=config.image_size,
         batch_norm=config.batch_norm,
         clahe=config.clahe,
+        linear=config.head == "linear",
     )
 
 

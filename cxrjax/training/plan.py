@@ -80,6 +80,7 @@ class SeedData(NamedTuple):
     train: np.ndarray  # [n] i32, rows of the store; a row may stand there several times
     val: np.ndarray  # [v] i32
     train_labels: np.ndarray | None = None  # [n] i32 or [n, K] f32, with which `train` is trained; None: the store's
+    patients: np.ndarray | None = None  # [n] str, of `train`, by which a probe chooses its strength
 
 
 INITIAL_WEIGHTS, ORDER, AUGMENTATION, DROPOUT = range(4)  # purposes of a `stream`

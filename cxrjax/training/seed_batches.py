@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -109,7 +108,7 @@ def _train_group(workload: Workload, group: Sequence[SeedData], partial: Path, p
         series.close()
     if devices.is_first():
         for i, place in enumerate(places):
-            checkpoint.save_tree(place, _pack(fitted, i), overwrite=True)
+            save(place, fitted, i)
     devices.wait_for_all(partial.name)
     _remove(partial)
 
@@ -145,13 +144,14 @@ class _EpochLog:
             self._saved = time.monotonic()
 
 
-def _pack(fitted: loop.Fitted, i: int) -> Any:
-    """Seed i of what training gave, as a tree of plain arrays."""
-    return {
+def save(place: Path, fitted: loop.Fitted, i: int = 0) -> None:
+    """Saves seed i of what training gave, as a tree of plain arrays that `load` reads."""
+    packed = {
         **jax.tree.map(lambda x: x[i], fitted.variables),
         "history": {name: curve[i] for name, curve in fitted.history._asdict().items()},
         "val_logits": fitted.val_logits[i],
     }
+    checkpoint.save_tree(place, packed, overwrite=True)
 
 
 def place_of(folder: Path, seed: int) -> Path:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.special import expit
+from scipy.special import logit as logit_of
 
 from cxrjax.analysis.tables import RunTables
 from cxrjax.base import tasks
@@ -102,7 +103,11 @@ def run_tables(config, table, strength=1.6, by="patient", external=40) -> RunTab
     stages = made_tables.flow(
         config, About("invented", listed, {}, {}), table, Cohorts(range(len(splits)), cohorts, splits)
     )
-    return RunTables(pd.DataFrame(seeds), *joined, images, stages, _external(config, external) if external else None)
+    outside = _external(config, external) if external else None
+    rng = np.random.default_rng(10)
+    logit = 0.7 * logit_of(joined[1]["score"]) + 0.6 * rng.normal(size=len(joined[1]))
+    probe = joined[1].assign(score=expit(logit), strength=1.0)
+    return RunTables(pd.DataFrame(seeds), *joined, images, stages, outside, probe=probe)
 
 
 def _scores(rng, seed, rows, strength) -> pd.DataFrame:

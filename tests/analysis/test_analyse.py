@@ -102,7 +102,7 @@ def test_a_run_with_nothing_beside_it():
     found = analyse.analyse(config, tables, arms)
     assert found.external_seeds is None and found.leakage is None
     assert set(found.metrics["data"]) == set(found.operating["data"]) == set(found.calibration["data"]) == {"internal"}
-    assert list(found.floors["available"]) == [True, True, True, True, False, False]
+    assert list(found.floors["available"]) == [True, True, True, True, True, False, False]
 
 
 def test_one_seed_has_metrics_but_nothing_over_seeds():
@@ -162,7 +162,11 @@ def test_every_nan_has_its_reason(case, kept):
     external = part(tables.external)
     external = external[external["label"] == 0]  # one class
     run = tables._replace(
-        seeds=part(tables.seeds), predictions=predictions, training=part(tables.training), external=external
+        seeds=part(tables.seeds),
+        predictions=predictions,
+        training=part(tables.training),
+        external=external,
+        probe=part(tables.probe),
     )
     arms = {
         name: arm._replace(seeds=part(arm.seeds), predictions=part(arm.predictions)) for name, arm in case.arms.items()

@@ -41,7 +41,7 @@ def network(tables):
 
 def test_rows_and_what_they_used(analysed):
     assert list(analysed.floors["floor"]) == [
-        "network", "majority", "film", "metadata", "shuffled_labels", "random_trunk",
+        "network", "majority", "film", "metadata", "probe", "shuffled_labels", "random_trunk",
     ]  # fmt: skip
     assert analysed.floors["available"].all()
     assert row_of(analysed.floors, "metadata")["note"] == "metadata used=view,sex,age,followup"
@@ -177,7 +177,7 @@ def test_a_source_that_tells_nothing_has_no_metadata():
 
 def test_what_was_not_trained_is_not_available(case):
     found = floors.table(case.tables, {"random_trunk": case.arms["random_trunk"]}, network(case.tables))
-    assert list(found["available"]) == [True, True, True, True, False, True]
+    assert list(found["available"]) == [True, True, True, True, True, False, True]
     assert row_of(found, "shuffled_labels")["note"] == "not_trained"
 
 
@@ -254,3 +254,20 @@ def test_other_seeds_are_refused(case):
     )
     with pytest.raises(ValueError, match=r"seeds \[3, 4, 5, 6\], got \[4, 5, 6\]"):
         floors.leakage(case.tables, fewer)
+
+
+def test_the_probe_stands_beside_the_network_with_its_strengths(case):
+    probe = case.tables.probe.assign(strength=np.where(case.tables.probe["seed"] < 5, 0.3, 10.0))
+    row = row_of(floors.table(case.tables._replace(probe=probe), {}, network(case.tables)), "probe")
+    assert row["note"] == "probe strengths=0.3,10"
+    assert row["auroc"] == pytest.approx(by_seed(probe, auroc).mean())
+
+
+@pytest.mark.parametrize(
+    ("head", "n_train", "note"),
+    [("own", 100, "no_probe"), ("linear", 100, "is_probe"), ("own", 4001, "many_images most=4000")],
+)
+def test_why_there_is_no_probe(case, head, n_train, note):
+    tables = case.tables._replace(probe=None, seeds=case.tables.seeds.assign(n_train=n_train))
+    row = row_of(floors.table(tables, {}, network(tables), head), "probe")
+    assert (row["available"], row["note"], row["beaten"]) == (False, note, None)

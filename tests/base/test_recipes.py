@@ -47,6 +47,8 @@ def test_a_command_line_says_what_differs_from_the_recipe(name, words):
         ({"optimizer": "adamw", "momentum": 0.9}, r"--momentum=0.9 is of --optimizer=sgd, not of adamw"),
         ({"epochs": 3, "warmup_epochs": 3}, r"--warmup_epochs must be below --epochs=3, got 3"),
         ({"learning_rate": 0.0}, r"--learning_rate must be above 0, got 0"),
+        ({"head": "linear", "epochs": 1, "learning_rate": 0.1}, r"--learning_rate=0.1: .* must be 0.001"),
+        ({"head": "linear"}, r"--epochs=120: --head=linear is solved, not stepped: it must be 1"),
     ],
 )
 def test_contradictions_are_refused(changes, message):

@@ -25,6 +25,8 @@ MISTAKES = [
     ("p_vs_nf", f"{_FAST} --weights=nowhere", "nowhere"),
     ("p_vs_nf", f"{_FAST} --split_by=hospital", "split_by"),
     ("p_vs_nf", f"{_FAST} --learning_rate=0", "--learning_rate must be above 0, got 0"),
+    ("p_vs_nf", "--recipe=probe --learning_rate=0.1", "--learning_rate=0.1: --head=linear is solved, not stepped"),
+    ("p_vs_nf", "--recipe=probe --weights=random --retrain_from=all", "a linear head needs a stage before it"),
     ("p_vs_nf", f"{_FAST} --val_fraction=1", "--val_fraction must be above 0 and below 1, got 1"),
     ("p_vs_nf", f"{_FAST} --negatives=5000", "more negatives than there are: "),
     ("p_vs_nf", f"{_FAST} --negatives=few", "whole number above 0"),

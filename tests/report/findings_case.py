@@ -54,6 +54,8 @@ def _of(tables, finding, number):
             label[table.groupby("seed").cumcount() < 5] = 1
         noise = np.random.default_rng([number, len(table)]).normal(size=len(table))
         parts[name] = table.assign(label=label, score=expit(1.5 * label - 1.5 + noise).astype(np.float32))
+    probed = 1 - 0.7 * parts["predictions"]["score"][::-1].to_numpy()  # knows nothing
+    parts["probe"] = parts["predictions"].assign(score=probed, strength=1.0)
     counted = {
         side: parts[name].groupby("seed")["label"].sum()
         for side, name in (("val", "predictions"), ("train", "training"))

@@ -98,7 +98,7 @@ def _first(tables: RunTables, found: Analysis) -> tuple[RunTables, Analysis]:
     """One seed has no SD and no interval over seeds; pooled figures stay those of all, which no text depends on."""
     parts = {
         name: getattr(tables, name)[lambda table: table["seed"] == 3].reset_index(drop=True)
-        for name in ("seeds", "history", "predictions", "training")
+        for name in ("seeds", "history", "predictions", "training", "probe")
     }
     tables, seeds = tables._replace(**parts), found.seeds[:1]
     figures = found.metrics.assign(sd=np.nan, low=np.nan, high=np.nan)

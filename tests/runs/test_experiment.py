@@ -97,7 +97,7 @@ def test_every_promised_file_is_there_and_nothing_half_written(finished):
         "predictions.csv", "training_predictions.csv", "images.csv", "flow.csv", "external.csv",
         "external_predictions.csv", "metrics.csv", "floors.csv", "subgroups.csv", "operating.csv", "calibration.csv",
         "errors.csv", "figures", "learning_curve.png", "dream.png", "report.html", "model_card.md", "claim_2024.md",
-        "checkpoints", ".lock", "ensemble.csv",
+        "checkpoints", ".lock", "ensemble.csv", "probe_predictions.csv",
     }  # fmt: skip
 
 

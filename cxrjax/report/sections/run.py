@@ -38,7 +38,9 @@ def learning(results: Results | FindingsResults, t: Language) -> dict[str, Any]:
     return {"together": tasks.get(results.config.task).is_multilabel}
 
 
-def _learning_curve(results: Results | FindingsResults, t: Language) -> Picture:
+def _learning_curve(results: Results | FindingsResults, t: Language) -> Picture | None:
+    if results.config.head == "linear":
+        return None
     task = tasks.get(results.config.task)
     return curves.learning_curve(results.history, task.title, t, of_loss=task.is_multilabel)
 
