@@ -35,7 +35,7 @@ def bare() -> Results:
     kept = set(tables.images["image"])
     one = {
         name: table[(table["seed"] == seed) & (table["image"].isin(kept) if "image" in table else True)]
-        for name in ("seeds", "history", "predictions", "training")
+        for name in ("seeds", "history", "predictions", "training", "probe")
         if (table := getattr(tables, name)) is not None
     }
     return assemble(dataclasses.replace(case.config, seeds=1), tables._replace(**one), {})
