@@ -29,7 +29,7 @@ import numpy as np
 from cxrjax.base import Array
 from cxrjax.base.numerics import pinned, typed_key
 from cxrjax.metrics import arguments, limits, registry
-from cxrjax.metrics.cells import condense, left_out_and_drawn, multiplicities
+from cxrjax.metrics.cells import GROUPS, condense, left_out_and_drawn, multiplicities
 from cxrjax.metrics.limits import Draws
 from cxrjax.metrics.resampled_t import Estimate
 
@@ -231,8 +231,11 @@ def _of_cells(
     width = _room(2 * cells, _LEAST[0]) if len(rows.label) <= 2 * cells else _room(len(rows.label), _LEAST[0])
     columns = len(rows.label)
     padded, weight = _pad(Images(rows.label, rows.score, np.arange(columns)), width)
-    values = jax.device_get(_resample(evaluate, padded, weight, np.pad(times, [(0, 0), (0, width - columns)]), False))
-    shifted = {name: np.asarray(value[:-1], float) + (whole[name].value - value[-2]) for name, value in values.items()}
+    # As many rows for few patients, the last one repeated: another number would be another program.
+    room = np.pad(times, [(0, draws + GROUPS + 1 - len(times)), (0, 0)], "edge")
+    drawn = jax.device_get(_resample(evaluate, padded, weight, np.pad(room, [(0, 0), (0, width - columns)]), False))
+    values = {name: np.asarray(value[: len(times)], float) for name, value in drawn.items()}
+    shifted = {name: value + (whole[name].value - value[-1]) for name, value in values.items()}
     return {name: Draws(whole[name].value, value[:draws], value[draws:-1]) for name, value in shifted.items()}
 
 

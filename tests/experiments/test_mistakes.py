@@ -60,6 +60,7 @@ MISTAKES = [
     ("p_vs_nf", f"{_FAST} --nosmall_ok", "fewer than 20 of a class; --small_ok takes them"),
     ("evaluate", "", "--predictions and --data_dir must be given"),
     ("evaluate", "--predictions=nowhere.csv --data_dir={store}", "--predictions=nowhere.csv must be a file"),
+    ("evaluate", "--predictions=file --data_dir={store} --labels=nowhere.csv", "nowhere.csv cannot be read as a table"),
     ("train", _FAST, "--task, or --positive and --negative must be given"),
     ("train", f"{_FAST} --task=p_vs_nf --positive=Mass", "are two questions"),
     ("train", f"{_FAST} --task=p_vs_xx", "the task must be one of p_vs_nf, "),

@@ -65,4 +65,4 @@ def test_a_metric_that_is_undefined_stays_so():
 
 
 def test_only_large_sets_are_condensed():
-    assert (cells.cells_for(6_700), cells.cells_for(22_433)) == (None, 256)
+    assert (cells.cells_for(6_700), cells.cells_for(22_433)) == (None, 240)
