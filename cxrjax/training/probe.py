@@ -59,7 +59,7 @@ def train(workload: Workload, runs: Sequence[SeedData], folder: Path) -> Iterato
     activations = _Activations(workload, runs)
     for run in runs:
         place = seed_batches.place_of(folder, run.seed)
-        if not place.is_dir():
+        if not devices.broadcast_flag(place.is_dir()):  # a slower process must not find what the first just saved
             fitted = _fitted(workload, activations, run)
             if devices.is_first():
                 seed_batches.save(place, fitted)

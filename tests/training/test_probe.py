@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import log_loss
 
+from cxrjax.base import devices
 from cxrjax.base.recipes import Recipe
 from cxrjax.models import transfer
 from cxrjax.storage import checkpoint
@@ -54,6 +55,16 @@ def test_a_seed_alone_and_after_a_stop_is_the_same_to_the_bit(workload, runs, fo
     list(probe.train(workload, runs, stopped))
     list(probe.train(workload, runs[1:], tmp_path / "alone"))
     assert digest(folder, 4) == digest(stopped, 4) == digest(tmp_path / "alone", 4) != digest(folder, 3)
+
+
+def test_a_slower_process_waits_where_the_first_has_just_saved(workload, runs, folder, tmp_path, monkeypatch):
+    """Else the first would wait for it without end."""
+    later, waited = shutil.copytree(folder, tmp_path / "later"), []
+    monkeypatch.setattr(devices, "is_first", lambda: False)
+    monkeypatch.setattr(devices, "broadcast_flag", lambda _: False)  # the first asked before it had saved
+    monkeypatch.setattr(devices, "wait_for_all", waited.append)
+    list(probe.train(workload, runs, later))
+    assert waited == ["seed_003", "seed_004"]
 
 
 def test_its_one_epoch_has_the_loss_of_its_logits(workload, runs, folder):
