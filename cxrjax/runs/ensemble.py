@@ -117,14 +117,17 @@ def _places(folder: Path, config: ExperimentConfig) -> dict[ExperimentConfig, Pa
 def _record(folder: Path) -> tuple[ExperimentConfig, dict[str, Any]]:
     """Configuration of a finished run, and what ensemble.json says of it."""
     config, resolved = run_folder.read_finished(folder)
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    try:
+        data = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["data"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'summary.json'} is damaged, or of another version: {error}") from error
     place = next(iter(_places(folder, config).values()))
     seeds = run_files.read_table(place / "results.csv", ["seed", "params_sha256"])
     return config, {
         "folder": str(folder.resolve()),
         "model": config.model,
         "weights_sha256": resolved.weights_sha256,
-        "weights_have_seen": summary["data"].get("seen_by_weights"),
+        "weights_have_seen": data.get("seen_by_weights"),
         "data_sha256": resolved.data_sha256,
         "params_sha256": dict(zip(seeds["seed"].astype(int).astype(str), seeds["params_sha256"], strict=True)),
     }

@@ -86,7 +86,7 @@ def write(
         "data": flags.data_dir,
         "labels": flags.labels,
         "prevalence": prevalence,
-        "mean_auroc": float(findings["auroc"].mean()),
+        "mean_auroc": None if findings["auroc"].isna().all() else float(findings["auroc"].mean()),
         "findings": {
             row["finding"]: {name: None if pd.isna(value) else value for name, value in row.items()}
             for row in findings.to_dict("records")

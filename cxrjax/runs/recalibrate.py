@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from cxrjax.storage.store import patient_ids
 log = logging.getLogger(__name__)
 
 FILE = "recalibration.json"
+_AUROC = ("value", "low", "high")  # in it; null: undefined, as the ends where the classes do not overlap
 
 
 def local_scores(run: TrainedRun, flags: LocalFlags) -> pd.DataFrame:
@@ -96,7 +98,7 @@ def write(folder: Path, run: TrainedRun, place: str, scored: pd.DataFrame, sizes
         "n": len(scored),
         "patients": int(scored["patient"].nunique()),
         "positives": int(scored["label"].sum()),
-        "auroc": dict(zip(("value", "low", "high"), _auroc(scored)[:3], strict=True)),
+        "auroc": {name: None if math.isnan(x) else x for name, x in zip(_AUROC, _auroc(scored)[:3], strict=True)},
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (("scores", scored), ("gains", table), ("fits", fits)):

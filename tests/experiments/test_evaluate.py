@@ -89,6 +89,15 @@ def test_other_labels_take_the_place_of_the_data_s_own(nih, table, tmp_path, cap
     assert "fits no image of the data" in mistake(capsys, "evaluate", *words)
 
 
+def test_images_of_one_class_have_a_report_without_auroc(nih, tmp_path):
+    listed = pd.read_csv(nih / "Data_Entry_2017_v2020.csv")
+    names = listed["Image Index"][~listed["Finding Labels"].str.contains("Effusion")]
+    names.to_frame().assign(Effusion=0.3).to_csv(tmp_path / "scores.csv", index=False)
+    words = (f"--predictions={tmp_path / 'scores.csv'}", f"--data_dir={nih}", f"--out={tmp_path / 'out'}")
+    assert call("evaluate", *words, "--positive=Effusion") == 0
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["mean_auroc"] is None
+
+
 def test_two_tables_are_compared_on_the_images_that_both_score(nih, table, tmp_path, capsys):
     table.to_csv(tmp_path / "a.csv", index=False)
     worse = table[5:].assign(prob_Effusion=table["prob_Effusion"][5:].to_numpy()[::-1]).drop(columns="Hernia score")

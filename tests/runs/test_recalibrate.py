@@ -9,6 +9,7 @@ from PIL import Image
 from scipy import special
 
 from cxrjax import load_run
+from cxrjax.runs import recalibrate
 from tests.experiments.commands import call, mistake
 
 
@@ -52,3 +53,12 @@ def test_a_run_is_recalibrated_and_predict_uses_it(small_run, hospital, tmp_path
     other.write_text(json.dumps(record | {"params_sha256": {"3": "0" * 64}}))
     line = mistake(capsys, "predict", f"--run={small_run}", f"--recalibration={other}", images[0])
     assert "for other networks than those of" in line
+
+
+def test_classes_that_do_not_overlap_have_an_auroc_without_ends(small_run, tmp_path):
+    label = np.arange(40) % 2
+    names = [f"{i:02}" for i in range(40)]
+    scored = pd.DataFrame({"image": names, "patient": names, "label": label, "score": 0.2 + 0.5 * label})
+    written = recalibrate.write(tmp_path, load_run(small_run), "place", scored, (8,), 2)
+    assert json.loads(written.read_text())["auroc"] == {"value": 1.0, "low": None, "high": None}
+    assert "AUROC 1.000" in (tmp_path / "report.html").read_text()
