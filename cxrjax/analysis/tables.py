@@ -241,18 +241,20 @@ class FindingsResults(NamedTuple):
 
 
 def write(folder: Path, tables: RunTables, analysis: Analysis) -> None:
-    """Writes every table as a CSV file, seven digits a number; one that is None has no file.
+    """Writes every table as a CSV file, seven digits a number; one that is None has no file, nor keeps one.
 
     Raises:
       ValueError: a column holds text that no table of `TABLES` says so of: it would come back as numbers.
     """
     for name, table in (tables._asdict() | analysis._asdict()).items():  # seeds of `Analysis` stand for both
+        path = folder / f"{TABLES[name].file}.csv"
         if table is None:
+            path.unlink(missing_ok=True)  # of an attempt that was interrupted, with other flags
             continue
         texts = {column for column in table if pd.api.types.infer_dtype(table[column], skipna=True) == "string"}
         if undeclared := texts - _TEXT:
             raise ValueError(f"TABLES[{name!r}] must mark as text {', '.join(sorted(undeclared))}")
-        files.write_text(folder / f"{TABLES[name].file}.csv", table.to_csv(index=False, float_format="%.7g"))
+        files.write_text(path, table.to_csv(index=False, float_format="%.7g"))
 
 
 def read(folder: Path) -> RunTables:
@@ -261,14 +263,12 @@ def read(folder: Path) -> RunTables:
     Raises:
       InputError: a file or a column is missing, as in a run of another version, or a file is damaged.
     """
-    optional = (*SCORED_BY_ALL, "probe")
-    names = [name for name in RunTables._fields if name not in ("seeds", *optional)]
-    tables = {name: read_table(folder / f"{TABLES[name].file}.csv") for name in names}
-    paths = {name: folder / f"{TABLES[name].file}.csv" for name in optional}
-    others = {name: read_table(path) if path.is_file() else None for name, path in paths.items()}
-    columns = TABLES["seeds"].columns
-    seeds = read_table(folder / f"{TABLES['seeds'].file}.csv", columns)[columns]
-    return RunTables(seeds=seeds, **tables, external=others["external"], test=others["test"], probe=others["probe"])
+    optional, columns = (*SCORED_BY_ALL, "probe"), TABLES["seeds"].columns
+    paths = {name: folder / f"{TABLES[name].file}.csv" for name in RunTables._fields}
+    tables: dict[str, Any] = {
+        name: read_table(path) if name not in optional or path.is_file() else None for name, path in paths.items()
+    }
+    return RunTables(**tables | {"seeds": read_table(paths["seeds"], columns)[columns]})
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:

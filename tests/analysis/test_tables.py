@@ -48,6 +48,8 @@ def test_text_stays_text(case, analysed, tmp_path):
 
 def test_what_was_not_made_has_no_file(analysed, tmp_path):
     small = run_tables.small_case()
+    for name in ("external_predictions.csv", "ensemble.csv"):  # an interrupted attempt had an external set
+        (tmp_path / name).write_text("stale")
     tables.write(tmp_path, small.tables, analysed._replace(external_seeds=None, ensemble=None, leakage=None))
     names = {path.name for path in tmp_path.iterdir()}
     assert names == FILES - {"external_predictions.csv", "external.csv", "ensemble.csv", "leakage.csv"}
