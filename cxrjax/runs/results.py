@@ -151,7 +151,7 @@ def read_compared(folder: Path) -> comparison.Run:
     Raises:
       InputError: the folder holds none, or a file or a column is missing.
     """
-    config, resolved = run_folder.read_finished(folder)
+    config, resolved = run_folder.read_binary(folder)
     seeds = run_files.read_table(
         folder / "results.csv", ["seed", "n_train", "n_val", *registry.shown_in(registry.MAIN)]
     )

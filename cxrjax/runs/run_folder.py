@@ -21,7 +21,7 @@ from PIL import Image
 
 from cxrjax.analysis.tables import DreamRecord, MapRecord, Results, read_table
 from cxrjax.base import InputError, faults, files
-from cxrjax.base.config import BOXES, OFFICIAL, ExperimentConfig, result_path, run_path, with_absolute_paths
+from cxrjax.base.config import BOXES, OFFICIAL, ExperimentConfig, question, result_path, run_path, with_absolute_paths
 from cxrjax.base.flags import SOURCE_FLAGS
 from cxrjax.report import pages, report
 
@@ -78,6 +78,18 @@ def read_finished(folder: Path) -> tuple[ExperimentConfig, Resolved]:
     except (ValueError, TypeError) as error:
         raise InputError(f"{folder} holds a damaged run, or one of another version: {error}") from error
     return config, _read_resolved(folder)
+
+
+def read_binary(folder: Path) -> tuple[ExperimentConfig, Resolved]:
+    """As `read_finished`, of a run of two classes.
+
+    Raises:
+      InputError: see `read_finished`; or the run has many labels.
+    """
+    config, resolved = read_finished(folder)
+    if question(config).is_multilabel:
+        raise InputError(f"{folder} has many labels; one finding of it is {folder}/findings/NAME")
+    return config, resolved
 
 
 def _without_removed(folder: Path, fields: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from cxrjax.runs import run_folder
 log = logging.getLogger(__name__)
 
 OF_RUN = {"validation": "predictions"} | {name: name for name in SCORED_BY_ALL}  # --set -> table of a run
+_FLAGS = {"external": "external_dir", "test": "test"}  # of training, whence a set comes
 
 
 def read(path: Path, task: Task, listed: pd.DataFrame, logits: bool) -> dict[str, pd.DataFrame]:
@@ -60,11 +61,13 @@ def of_run(folder: Path, which: str) -> tuple[Task, pd.DataFrame]:
     """The question of a finished run, and its scores of the set `which` of `OF_RUN`.
 
     Raises:
-      InputError: see `run_folder.read_finished`; or it has no such set.
+      InputError: see `run_folder.read_binary`; or it has no such set.
     """
-    config, _ = run_folder.read_finished(folder)
-    columns = TABLES[OF_RUN[which]].columns
-    return question(config), read_table(folder / f"{TABLES[OF_RUN[which]].file}.csv", columns)[columns]
+    config, _ = run_folder.read_binary(folder)
+    path, columns = folder / f"{TABLES[OF_RUN[which]].file}.csv", TABLES[OF_RUN[which]].columns
+    if which in SCORED_BY_ALL and not path.is_file():
+        raise InputError(f"--set={which}: {folder} has no such images; it was trained without --{_FLAGS[which]}")
+    return question(config), read_table(path, columns)[columns]
 
 
 def compare(a: Path, b: Path, which: str, task: Task | None, flags: ScoresFlags) -> dict[str, Comparison]:
@@ -84,8 +87,8 @@ def compare(a: Path, b: Path, which: str, task: Task | None, flags: ScoresFlags)
     if len(titles := {run_task.title for run_task, _ in runs.values()}) > 1:
         raise InputError(f"the runs answer different questions, {' and '.join(titles)}, and cannot be compared")
     task = next((run_task for run_task, _ in runs.values()), task)
-    if task is None or (task.is_multilabel and runs):
-        raise InputError("a run of many labels is compared by its findings: OUT/findings/NAME")
+    if task is None:
+        raise ValueError("task must be given: of two tables it is not known")
     if runs:
         _, scored = next(iter(runs.values()))
         listed = scored.drop_duplicates("image")[["image", "patient", "label"]]

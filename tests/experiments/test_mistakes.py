@@ -90,7 +90,7 @@ MISTAKES = [
     ("compare", "file file --data_dir=nowhere", "nowhere does not exist"),
     ("compare", "{run} file", "file cannot be read as a table"),
     ("compare", "{run} file --task=p_vs_nf", "--task goes with two tables of scores"),
-    ("compare", "{run} {run} --set=test", "test_predictions.csv is missing"),
+    ("compare", "{run} {run} --set=test", "has no such images; it was trained without --test"),
     ("compare", "file file --data_dir={store} --set=test", "--set=test is of a run"),
     ("compare", "{run} {run} --logits", "--logits is of a table of scores"),
     ("ensemble", "--runs={run},{run}", "--runs and --out must be given"),

@@ -17,7 +17,7 @@ from cxrjax.base import InputError, tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.data import predictions
 from cxrjax.data.decode import decode
-from cxrjax.runs import ensemble, run_folder
+from cxrjax.runs import ensemble, run_folder, score_sets
 from tests.experiments import commands
 from tests.runs.handmade import RESOLVED
 
@@ -136,6 +136,8 @@ def test_many_labels_are_asked_one_by_one(tmp_path):
             scored = held_out(range(30), 1, 2.0, 20 * number + k)
             finished(folder / "findings" / name, scored, task="chestxray14", sha=f"{number}", finding=name)
         folders.append(folder)
+    with pytest.raises(InputError, match=r"run0 has many labels; one finding of it is .*run0/findings/NAME"):
+        score_sets.of_run(folders[0], "validation")
     found = ensemble.evaluate(folders)
     assert list(found.table["finding"].unique()) == names
     assert list(ensemble.predictions(found).columns) == ["image", "patient", *names]
