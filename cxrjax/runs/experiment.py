@@ -29,8 +29,6 @@ from cxrjax.training import loop, probe, seed_batches
 
 log = logging.getLogger(__name__)
 
-_NAMED = 10  # images that were left out and are named in the log
-
 
 def run(config: ExperimentConfig) -> Results | FindingsResults:
     """Runs an experiment, or what is left of an interrupted one, and writes its files.

@@ -93,11 +93,10 @@ def score(prepared: Prepared, external: ImageStore | None, fitted_seeds: Iterato
 def _probes(prepared: Prepared) -> list[probe.Scores] | None:
     """The floor of the same frozen stages; none where nothing is frozen, the run itself is a probe, or it would take
     long."""
-    runs = draws.seed_data(prepared.config, prepared.cohorts)
-    few = max(len(run.train) for run in runs) <= PROBED
+    few = max(map(len, prepared.cohorts.train)) <= PROBED  # images, as `floors.no_probe` counts, not repetitions
     if prepared.config.head == "linear" or not prepared.net.trunk.identity or not few:
         return None
-    return probe.validate(prepared.workload, runs)
+    return probe.validate(prepared.workload, draws.seed_data(prepared.config, prepared.cohorts))
 
 
 def _refuse_not_finite(
