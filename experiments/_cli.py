@@ -211,6 +211,18 @@ def counts(name: str, text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
+def refuse_out(out: Path) -> None:
+    """Refuses a folder whose files a program would replace, where it is none, or a run's.
+
+    Raises:
+      InputError: naming it.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out={out} is a file; it must be a folder or not exist")
+    if (out / "config.json").is_file():
+        raise InputError(f"--out={out} holds a run, whose files are never changed")
+
+
 def log_to_stderr() -> None:
     """Progress of this package on standard error, plain lines with the time of day."""
     handler = logging.StreamHandler()

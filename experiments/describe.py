@@ -56,8 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _refuse(out: Path, data_dir: str | None) -> None:
     """Refuses a place where the pictures would be taken for radiographs the next time, or a store's table replaced."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out={out} is a file; it must be a folder or not exist")
+    _cli.refuse_out(out)
     if data_dir and out.resolve().is_relative_to(Path(data_dir).resolve()):
         raise InputError(f"--out={out} lies in --data_dir={data_dir}, which is never changed; give another folder")
 

@@ -41,8 +41,7 @@ def main(argv: list[str] | None = None) -> None:
         task = asked(config)
         if not path.is_file():
             raise InputError(f"--predictions={path} must be a file")
-        if out.exists() and not out.is_dir():
-            raise InputError(f"--out={out} is a file; it must be a folder or not exist")
+        _cli.refuse_out(out)
         if out.resolve().is_relative_to(Path(config.data_dir).resolve()):
             raise InputError(f"--out={out} lies in --data_dir={config.data_dir}, which is never changed")
         _cli.log_to_stderr()

@@ -44,8 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         if not config.run or not place:
             raise InputError("--run, and --labels or --data_dir must be given (--help lists the flags)")
         sizes, out = _cli.counts("n", config.n), Path(config.out)
-        if out.exists() and not out.is_dir():
-            raise InputError(f"--out={out} is a file; it must be a folder or not exist")
+        _cli.refuse_out(out)
         for flag_name, kept in (("run", config.run), ("data_dir", config.data_dir), ("labels", config.labels)):
             if kept and out.resolve().is_relative_to(Path(kept).resolve()):
                 raise InputError(f"--out={out} lies in --{flag_name}={kept}, which is never changed")

@@ -143,6 +143,21 @@ def test_bad_tables_are_refused_in_one_line(nih, tmp_path, capsys, text, line):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [("evaluate", "--predictions={a} --data_dir={b}"), ("recalibrate", "--run={b} --labels={b}"),
+     ("ensemble", "--runs={b},{b}"), ("describe", "--data_dir={b}")],
+)  # fmt: skip
+def test_no_program_replaces_files_of_a_run(program, words, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    for name in ("run/config.json", "a"):
+        (tmp_path / name).write_text("{}")
+    given = words.format(a=tmp_path / "a", b=tmp_path / "b").split()
+    assert "run holds a run, whose files are never changed" in mistake(
+        capsys, program, *given, f"--out={tmp_path / 'run'}"
+    )
+
+
 def test_tables_of_runs_take_one_question(capsys):
     for program in ("readings", "sample_size"):
         assert "has many labels" in mistake(capsys, program, "--task=chestxray14")
