@@ -40,7 +40,7 @@ _AUROC = ("value", "low", "high")  # in it; null: undefined, as the ends where t
 def local_scores(run: TrainedRun, flags: LocalFlags) -> pd.DataFrame:
     """Scores of local images by a run, mean over its seeds: image, patient, label, score, sorted by image.
 
-    Images whose names are those of images that the run was trained or validated on are left out, which is told.
+    Images of the run, by their name, and of its patients, by theirs, are left out, which is told.
 
     Args:
       run: of two classes.
@@ -60,13 +60,17 @@ def local_scores(run: TrainedRun, flags: LocalFlags) -> pd.DataFrame:
     if (reduction := Reduction.recorded(about.made, side)._replace(borders=run.reduction.borders)) != run.reduction:
         raise InputError(f"{place} was reduced as {reduction}, and the run's images as {run.reduction}")
     label, belongs = classes.in_class(store.table["labels"], run.task)
-    seen = store.table["image"].isin(read_table(run.folder / "images.csv", ["image"])["image"]).to_numpy()
+    patients, known = patient_ids(store.table), read_table(run.folder / "images.csv", ["image", "patient"])
+    seen = store.table["image"].isin(known["image"]).to_numpy() | np.isin(patients, known["patient"].to_numpy(str))
     rows = np.flatnonzero(belongs & ~seen)
     if (belongs & seen).any():
-        log.warning("%d local images have names of images of the run, and are left out", (belongs & seen).sum())
+        log.warning(
+            "%d local images have the name of an image or of a patient of the run, and are left out",
+            (belongs & seen).sum(),
+        )
     if not len(rows):
         raise InputError(f"{place} has no image that is in a class of {run.task.title} and not the run's own")
-    of_rows = store.table.assign(patient=patient_ids(store.table)).iloc[rows][["image", "patient"]]
+    of_rows = store.table.assign(patient=patients).iloc[rows][["image", "patient"]]
     scored = of_rows.assign(label=label[rows], score=run(store.images[rows]).mean(axis=1))
     scored = scored.sort_values("image", ignore_index=True)
     log.info(

@@ -1,6 +1,7 @@
 """A run at another hospital, from class folders to the file that predict takes."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from PIL import Image
 from scipy import special
 
 from cxrjax import load_run
+from cxrjax.base.flags import LocalFlags
 from cxrjax.runs import recalibrate
 from tests.experiments.commands import call, mistake
 
@@ -53,6 +55,20 @@ def test_a_run_is_recalibrated_and_predict_uses_it(small_run, hospital, tmp_path
     other.write_text(json.dumps(record | {"params_sha256": {"3": "0" * 64}}))
     line = mistake(capsys, "predict", f"--run={small_run}", f"--recalibration={other}", images[0])
     assert "for other networks than those of" in line
+
+
+def test_images_and_patients_of_the_run_are_left_out(small_run, hospital, monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("CXRJAX_CACHE", str(tmp_path / "cache"))
+    run, flags = load_run(small_run), LocalFlags(labels=str(hospital))
+    every = recalibrate.local_scores(run, flags)
+    known = pd.read_csv(small_run / "images.csv")
+    known.loc[0, "image"] = every["image"][0]
+    known.loc[1, "patient"] = every["patient"][1]
+    folder = shutil.copytree(small_run, tmp_path / "run")
+    known.to_csv(folder / "images.csv", index=False)
+    left = recalibrate.local_scores(run._replace(folder=folder), flags)
+    assert list(left["image"]) == [*every["image"][(every["patient"] != every["patient"][1]) & (every.index > 0)]]
+    assert "are left out" in caplog.text
 
 
 def test_classes_that_do_not_overlap_have_an_auroc_without_ends(small_run, tmp_path):
