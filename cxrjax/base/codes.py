@@ -36,7 +36,7 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "undefined_without_a_patient": (),  # if some one patient is left out
     "same_without_any_patient": (),  # whichever patient is left out
     "too_skewed": ("share",),  # for BCa: share of the draws that exceed the metric
-    "raised_by_resampling": (),  # so that the draws bound nothing
+    "raised_by_resampling": (),  # so that no interval comes from them
     "student_t": (),  # the interval is Student's t in place of BCa, for the reason that follows
     "no_variance": (),  # the placement values do not vary, so that the estimated variance is 0
     "one_pair": (),  # fewer than two pairs of runs

@@ -45,7 +45,8 @@ def _lead(task: Task, findings: pd.DataFrame) -> str:
         ends = ENGLISH.interval(ENGLISH.number(row["auroc_low"]), ENGLISH.number(row["auroc_high"]))
         return f"AUROC {ENGLISH.number(row['auroc'])} (95 % interval {ends}) for {row['finding']}."
     published = [
-        f"{source.name} {ENGLISH.number(float(pd.Series(source.auroc)[findings['finding']].mean()))} ({source.split})"
+        f"{source.name} {ENGLISH.number(float(pd.Series(source.auroc)[findings['finding']].mean()))} "
+        f"(split: {source.split})"
         for source in task.published_aurocs
         if set(findings["finding"]) <= set(source.auroc)
     ]
@@ -76,6 +77,7 @@ def _part(found: Evaluation, prevalence: float) -> dict[str, Any]:
         "names": [_NUMBERS.short(name) for name in registry.shown_in(registry.SUBGROUPS)],
         "groups": [
             row
+            | {"variable": ENGLISH.word("variable", row["variable"]), "group": ENGLISH.word("name", row["group"])}
             | {"cells": [_NUMBERS.value(name, row[name]) for name in registry.shown_in(registry.SUBGROUPS)]}
             | {"auroc_interval": _NUMBERS.interval("auroc", row["auroc_low"], row["auroc_high"])}
             for row in found.subgroups.to_dict("records")

@@ -76,7 +76,7 @@ def test_a_note_is_there_once_not_once_a_finding(results):
         "partly_present n=95 of=105 positive=any others_n=153 others_of=163 others=none"
     ]
     text = Page(report.html(results, {}, ENGLISH)).text
-    assert "95 of the 105 listed any-finding images and 153 of 163 no-finding images are present" in text
+    assert "95 of the 105 listed any-finding images and 153 of the 163 others (no-finding) are present" in text
 
 
 def test_a_run_without_any_auroc_says_so(results):

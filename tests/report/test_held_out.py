@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from cxrjax.report import cards, report, rows, sections, terminal
 from cxrjax.report.language import ENGLISH, language
 from cxrjax.report.rows import Numbers
+from cxrjax.report.sections.verdict import verdict
 from cxrjax.runs import results as run_results
 from tests.report import made_results
 
@@ -63,6 +64,15 @@ def test_the_section_says_what_the_networks_reach_together(expected, lang, words
     assert ensemble.startswith(f"{together:.3f}".replace(".", point))
     assert gain.startswith(f"{together - alone:+.3f}".replace(".", point))
     assert "--test=boxes" in part and "None:" not in part
+
+
+@pytest.mark.parametrize(("lang", "point"), [("en", "."), ("es", ",")])
+def test_the_first_paragraph_tells_the_auroc_on_held_out_images(expected, lang, point):
+    (alone, _), _ = expected
+    text = verdict(held_out(), language(lang))
+    assert re.search("On held-out images this network|En las imágenes reservadas", text)
+    assert f" {alone:.2f}, ".replace(".", point) in text
+    assert "held-out" not in verdict(made_results.results(), ENGLISH)
 
 
 def test_intervals_are_beside_ensemble_and_gain():

@@ -34,7 +34,8 @@ def verdict(results: Results, t: Language) -> str:
     sentences += [_beside(row, results, t) for row in floors.values() if row["claim"] not in ("better", "")]
     if names := [_name(row, t) for row in floors.values() if row["claim"] == "better" and row["floor"] != "majority"]:
         sentences.append(t("It is better than %(floors)s, too", floors=t.listed(names)))
-    return " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in [*sentences, _accuracy(results, t)])
+    sentences += [*_held_out(results, t), _accuracy(results, t)]
+    return " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
 
 
 def context(config: ExperimentConfig, sentence: str, t: Language) -> str:
@@ -130,13 +131,23 @@ def _name(row: dict[Any, Any], t: Language) -> str:
     return t.word("verdict_floor", row["floor"])
 
 
+def _held_out(results: Results, t: Language) -> list[str]:
+    """AUROC on held-out images, where there are any, with the interval over their patients."""
+    row = rows.estimates(results, "test").get("auroc")
+    if not row or math.isnan(row["mean"]):
+        return []
+    sentence = t("on held-out images this network's AUROC is %(auroc)s", auroc=_two(row["mean"], t))
+    ends = t.interval(_two(row["pooled_low"], t), _two(row["pooled_high"], t))
+    return [sentence if ends == DASH else sentence + t(", 95 %% interval %(ends)s", ends=ends)]
+
+
 def _accuracy(results: Results, t: Language) -> str:
-    """How many images are called rightly, with its interval, and the published number."""
+    """Accuracy with its interval, and the published number."""
     row = rows.estimates(results)["accuracy"]
     runs, published = len(results.analysis.seeds), results.task.published
     low, high = ("pooled_low", "pooled_high") if runs == 1 else ("low", "high")
     sentence = t(
-        "at a threshold of %(half)s it calls %(accuracy)s of the validation images rightly (95 %% interval %(low)s to "
+        "at a threshold of %(half)s its accuracy on validation images is %(accuracy)s (95 %% interval %(low)s to "
         "%(high)s)",
         half=t.number(0.5, 1), accuracy=t.share(row["mean"]), low=t.percent(row[low]), high=t.percent(row[high]),
     )  # fmt: skip
