@@ -114,7 +114,7 @@ def test_one_run_has_its_patients_interval():
     text = verdict(report_case.bare(), ENGLISH)
     assert text.startswith("On drawn phantoms, not on patients: AUROC 0.")
     assert " in 1 run; always calling the more frequent class reaches 0.50; difference +0." in text
-    assert "which has no interval. At a threshold of 0.5 it calls " in text
+    assert "which has no interval. At a threshold of 0.5 its accuracy on " in text
     assert text.endswith(", where the poster has 83 ± 7 %.")
     metrics = report_case.bare().analysis.metrics.assign(pooled_low=0.61, pooled_high=0.79)
     analysis = report_case.bare().analysis._replace(metrics=metrics)
