@@ -42,7 +42,7 @@ def test_a_run_is_recalibrated_and_predict_uses_it(small_run, hospital, tmp_path
     assert by_name[[path.name for path in images]].to_numpy() == pytest.approx(scores, abs=1e-6)
     assert (record["n"], record["positives"]) == (len(scored), len(images))
     page = (out / "report.html").read_text()
-    assert f"{len(scored)} of" in page and "Platt scaling" in page
+    assert f"{len(scored)} images of" in page and "Platt scaling" in page
 
     words = [f"--run={small_run}", f"--recalibration={out / 'recalibration.json'}", "--threshold=chosen"]
     assert call("predict", *words, f"--out={tmp_path / 'p.csv'}", *images) == 0
