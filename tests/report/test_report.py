@@ -159,7 +159,7 @@ def test_notes_and_reasons_are_in_the_language_of_the_page():
     text = Page(report.html(found, {}, language("es"))).text
     assert NOTE not in text and "procedural phantom" not in text
     assert "Las imágenes son un fantoma generado por programa" in text
-    assert "error de calibración esperado: el remuestreo mismo aumenta la cifra" in text
+    assert "error de calibración esperado: el propio remuestreo aumenta esta cifra" in text
     assert "0,5" in text and not re.search(r"\b0\.\d{3}\b", text.split("Cómo repetir")[1].split("results.csv")[0])
 
 
