@@ -63,7 +63,7 @@ def asked(flags: ScoresFlags) -> tasks.Task:
     """The question that the flags name; without one the 14 findings.
 
     Raises:
-      InputError: see `train.named`.
+      InputError: see `named` in experiments.train.
     """
     if not flags.task and not flags.positive and not flags.negative:
         return tasks.get("chestxray14")

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from cxrjax.analysis import localisation, map_tests
-from cxrjax.metrics import bootstrap
+from cxrjax.metrics import bootstrap, limits
 from tests.analysis import looks_cases as cases
 
 
@@ -164,7 +164,7 @@ def test_draws_are_of_patients_with_all_their_images(monkeypatch):
     patient, value = rng.integers(0, 12, 30), rng.random(30)
     names = np.unique(patient)
     seen = []
-    monkeypatch.setattr(bootstrap, "bca", lambda draws, level: seen.append(draws) or (0.0, 1.0, ""))
+    monkeypatch.setattr(limits, "bca", lambda draws, level: seen.append(draws) or (0.0, 1.0, ""))
     map_tests.interval(value, patient, draws=50)
     times = bootstrap.multiplicities(np.random.default_rng(0), len(names), 50)
     for d in range(50):
@@ -176,7 +176,7 @@ def test_draws_are_of_patients_with_all_their_images(monkeypatch):
 
 
 def test_an_image_a_patient_and_no_bca_is_students_t(monkeypatch):
-    monkeypatch.setattr(bootstrap, "bca", lambda draws, level: (math.nan, math.nan, "too_skewed share=0.99"))
+    monkeypatch.setattr(limits, "bca", lambda draws, level: (math.nan, math.nan, "too_skewed share=0.99"))
     value = np.random.default_rng(0).random(8)
     found = map_tests.interval(value, np.arange(8))
     expected = stats.t.interval(0.95, 7, value.mean(), stats.sem(value))
