@@ -4,7 +4,8 @@ Tolerance of logits: the largest difference may be 1e-4 of the largest logit; fl
 some 1e-6 of it. Gradients are compared whole in float64, to 1e-6, where the image is small (XLA's float64 convolutions
 are slow on CPU), and at the networks' sizes in float32: there a unit close to 0 is on in one of them and off in the
 other, PyTorch's own float32 gradient differs from its float64 one by up to 6 % of the largest, so half of the pixels
-shall differ by at most 1e-4, 99 of 100 by 5e-3. Of a network's parts, which are the same sums in the same order, 1e-5.
+shall differ by at most 1e-4, 99 of 100 by 5e-3, or by twice what PyTorch's own do. Of a network's parts, which are
+the same sums in the same order, 1e-5.
 """
 
 from __future__ import annotations
@@ -118,9 +119,9 @@ def test_equals_pytorch(name, tmp_path):
         inputs = np.asarray(normalise(images, model.preprocessing))
         assert relative(run(model, variables, images).output, torch_networks.forward(module, inputs)) <= 1e-4
         got, want = _gradient(network, variables, inputs[:2]), torch_networks.gradient(module, inputs[:2])
-        half, most = np.quantile(np.abs(np.asarray(got) - want), (0.5, 0.99)) / np.abs(want).max()
-        assert half <= 1e-4
-        assert most <= 5e-3
+        own = torch_networks.gradient(module, inputs[:2], np.float32)
+        ours, theirs = (np.quantile(np.abs(np.asarray(g) - want), (0.5, 0.99)) / np.abs(want).max() for g in (got, own))
+        assert (ours <= np.maximum((1e-4, 5e-3), 2 * theirs)).all()
 
 
 def cut_case(name, train, stages=None):
