@@ -15,7 +15,7 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -211,8 +211,12 @@ def counts(name: str, text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
-def refuse_out(out: Path) -> None:
-    """Refuses a folder whose files a program would replace, where it is none, or a run's.
+def refuse_out(out: Path, kept: Mapping[str, str | None]) -> None:
+    """Refuses a folder whose files a program would replace, where it is none, a run's, or lies in what it reads.
+
+    Args:
+      out: the folder.
+      kept: flag -> folder that is never changed, if it is given.
 
     Raises:
       InputError: naming it.
@@ -221,6 +225,9 @@ def refuse_out(out: Path) -> None:
         raise InputError(f"--out={out} is a file; it must be a folder or not exist")
     if (out / "config.json").is_file():
         raise InputError(f"--out={out} holds a run, whose files are never changed")
+    for name, place in kept.items():
+        if place and out.resolve().is_relative_to(Path(place).resolve()):
+            raise InputError(f"--out={out} lies in --{name}={place}, which is never changed; give another folder")
 
 
 def log_to_stderr() -> None:

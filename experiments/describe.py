@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from cxrjax.base import InputError
 from cxrjax.base.flags import SourceFlags, flag
 
 from . import _cli, _terminal
@@ -46,19 +45,13 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.runs import describe
 
         out = Path(config.out)
-        _refuse(out, config.data_dir)
+        # In the data the pictures would be taken for radiographs the next time, or a store's table replaced.
+        _cli.refuse_out(out, {"data_dir": config.data_dir})
         store, about = load(config.data_dir, config.max_bad, None, config)
         description = describe.describe(store, about)
         sheets = describe.contact_sheets(store, config.seed)
         describe.write(out, description, sheets)
         _terminal.show(describe.sentence(description, out / "describe.html"))
-
-
-def _refuse(out: Path, data_dir: str | None) -> None:
-    """Refuses a place where the pictures would be taken for radiographs the next time, or a store's table replaced."""
-    _cli.refuse_out(out)
-    if data_dir and out.resolve().is_relative_to(Path(data_dir).resolve()):
-        raise InputError(f"--out={out} lies in --data_dir={data_dir}, which is never changed; give another folder")
 
 
 if __name__ == "__main__":

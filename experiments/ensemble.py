@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         if not config.runs or not config.out:
             raise InputError("--runs and --out must be given (--help lists the flags)")
         folders, out = [Path(folder) for folder in config.runs.split(",")], Path(config.out)
-        _cli.refuse_out(out)
+        _cli.refuse_out(out, {})
         if any(out.resolve().is_relative_to(folder.resolve()) for folder in folders):
             raise InputError(f"--out={out} lies in one of the runs, whose files are never changed")
         _cli.log_to_stderr()

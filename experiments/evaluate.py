@@ -41,9 +41,7 @@ def main(argv: list[str] | None = None) -> None:
         task = asked(config)
         if not path.is_file():
             raise InputError(f"--predictions={path} must be a file")
-        _cli.refuse_out(out)
-        if out.resolve().is_relative_to(Path(config.data_dir).resolve()):
-            raise InputError(f"--out={out} lies in --data_dir={config.data_dir}, which is never changed")
+        _cli.refuse_out(out, {"data_dir": config.data_dir})
         _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir

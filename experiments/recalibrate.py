@@ -44,10 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         if not config.run or not place:
             raise InputError("--run, and --labels or --data_dir must be given (--help lists the flags)")
         sizes, out = _cli.counts("n", config.n), Path(config.out)
-        _cli.refuse_out(out)
-        for flag_name, kept in (("run", config.run), ("data_dir", config.data_dir), ("labels", config.labels)):
-            if kept and out.resolve().is_relative_to(Path(kept).resolve()):
-                raise InputError(f"--out={out} lies in --{flag_name}={kept}, which is never changed")
+        _cli.refuse_out(out, {"run": config.run, "data_dir": config.data_dir, "labels": config.labels})
         _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir

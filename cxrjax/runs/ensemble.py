@@ -122,14 +122,13 @@ def _record(folder: Path) -> tuple[ExperimentConfig, dict[str, Any]]:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / 'summary.json'} is damaged, or of another version: {error}") from error
     place = next(iter(_places(folder, config).values()))
-    seeds = run_files.read_table(place / "results.csv", ["seed", "params_sha256"])
     return config, {
         "folder": str(folder.resolve()),
         "model": config.model,
         "weights_sha256": resolved.weights_sha256,
         "weights_have_seen": data.get("seen_by_weights"),
         "data_sha256": resolved.data_sha256,
-        "params_sha256": dict(zip(seeds["seed"].astype(int).astype(str), seeds["params_sha256"], strict=True)),
+        "params_sha256": run_folder.params_sha256(place),
     }
 
 

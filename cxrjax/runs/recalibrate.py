@@ -27,7 +27,7 @@ from cxrjax.report import figures, pages
 from cxrjax.report.figures import forest
 from cxrjax.report.language import ENGLISH, reasons
 from cxrjax.report.rows import Numbers
-from cxrjax.runs import setup
+from cxrjax.runs import run_folder, setup
 from cxrjax.runs.trained import TrainedRun
 from cxrjax.storage.store import patient_ids
 
@@ -97,7 +97,7 @@ def write(folder: Path, run: TrainedRun, place: str, scored: pd.DataFrame, sizes
         **dataclasses.asdict(whole),
         "task": run.task.name,
         "run": str(run.folder.resolve()),
-        "params_sha256": params_sha256(run.folder),
+        "params_sha256": run_folder.params_sha256(run.folder),
         "data": str(Path(place).resolve()),
         "n": len(scored),
         "patients": int(scored["patient"].nunique()),
@@ -118,12 +118,6 @@ def _auroc(scored: pd.DataFrame) -> Estimate:
     return delong.interval(label, score, patient)
 
 
-def params_sha256(folder: Path) -> dict[str, str]:
-    """Seed -> SHA-256 of its parameters, of a finished run."""
-    table = read_table(folder / "results.csv", ["seed", "params_sha256"])
-    return dict(zip(table["seed"].astype(int).astype(str), table["params_sha256"], strict=True))
-
-
 def read(path: Path, run: TrainedRun) -> Recalibration:
     """A recalibration that `write` left behind.
 
@@ -137,7 +131,7 @@ def read(path: Path, run: TrainedRun) -> Recalibration:
         made_for = (record["task"], record["params_sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"--recalibration={path} must be a {FILE} of experiments.recalibrate: {error}") from error
-    if made_for != (run.task.name, params_sha256(run.folder)):
+    if made_for != (run.task.name, run_folder.params_sha256(run.folder)):
         raise InputError(
             f"--recalibration={path} was made for other networks than those of {run.folder}: {record['run']}"
         )

@@ -275,3 +275,9 @@ def _read_record(
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds damaged files: {error}") from error
     return pictures, read, numbers
+
+
+def params_sha256(folder: Path) -> dict[str, str]:
+    """Seed -> SHA-256 of its parameters, of a finished run."""
+    table = read_table(folder / "results.csv", ["seed", "params_sha256"])
+    return dict(zip(table["seed"].astype(int).astype(str), table["params_sha256"], strict=True))
