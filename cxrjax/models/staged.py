@@ -63,14 +63,14 @@ class Staged(nn.Module):
         """
         run, activations = Run(train, batch_mask), {}
         for stage in self.stages:
-            is_linear = stage == LINEAR
-            before = (
-                dense(self.num_classes, vector(x), LINEAR, self.dtype) if is_linear else self.compute(stage, x, run)
-            )
-            after = before if is_linear else self.activate(stage, before)
+            if stage == LINEAR:
+                before = after = dense(self.num_classes, vector(x), stage, self.dtype)
+            else:
+                before = self.compute(stage, x, run)
+                after = self.activate(stage, before)
             after = after + taps[stage] if stage in taps else after
             activations[stage] = Activation(before, after)
-            x = after if is_linear else self.finish(stage, after, run)
+            x = after if stage == LINEAR else self.finish(stage, after, run)
         return x, activations
 
     def compute(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
