@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+
+def _by_platform(*args: Any, cpu: Callable[..., Any], others: Callable[..., Any]) -> Any:
+    """Of two forms of the same the one for the platform that the program is compiled for, wherever that is done."""
+    return jax.lax.platform_dependent(*args, cpu=cpu, default=others)
 
 
 def max_pool(x: jax.Array, ceil: bool = False, size: int = 3, stride: int = 2, padding: int = 0) -> jax.Array:
@@ -95,7 +101,7 @@ def convolution(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **o
 
     stride, groups = strides[0], options.get("feature_group_count", 1)
     dilated = any(n > 1 for name in ("lhs_dilation", "rhs_dilation") for n in options.get(name) or ())
-    if groups == x.shape[-1] == kernel.shape[-1] > 1 and not dilated and jax.default_backend() == "cpu":
+    if groups == x.shape[-1] == kernel.shape[-1] > 1 and not dilated:
         return _depthwise(x, kernel, stride, tuple(map(tuple, padding)))
     if stride <= 2 or groups > 1 or dilated:
         return plain(x, kernel)
@@ -110,7 +116,13 @@ def convolution(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **o
     def backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
         x, kernel = kept
         of_kernel = jax.vjp(lambda k: plain(x, k), kernel)[1](gradient)[0]
-        return _of_image(gradient, kernel, x.shape, stride, (padding[0][0], padding[1][0])), of_kernel
+        starts = (padding[0][0], padding[1][0])
+        of_image = _by_platform(
+            gradient,
+            cpu=lambda gradient: _of_image(gradient, kernel, x.shape, stride, starts),
+            others=lambda gradient: jax.vjp(lambda x: plain(x, kernel), x)[1](gradient)[0],
+        )
+        return of_image, of_kernel
 
     strided.defvjp(forward, backward)
     return strided(x, kernel)
@@ -142,7 +154,21 @@ def _of_image(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _depthwise(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[tuple[int, int], ...]) -> jax.Array:
-    """Each of C channels by its own kernel [k, k, 1, C]: the sum of k x k shifted maps times one number a channel."""
+    """Each of C channels by its own kernel [k, k, 1, C]."""
+    of_cpu, of_others = (functools.partial(form, stride, padding) for form in (_depthwise_by_sums, _depthwise_plain))
+    convolved: jax.Array = _by_platform(x, kernel, cpu=of_cpu, others=of_others)
+    return convolved
+
+
+def _depthwise_plain(stride: int, padding: Any, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    dimensions, groups = ("NHWC", "HWIO", "NHWC"), x.shape[-1]
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), padding, dimension_numbers=dimensions, feature_group_count=groups
+    )
+
+
+def _depthwise_by_sums(stride: int, padding: Any, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The sum of k x k shifted maps times one number a channel."""
     shifted = _shifted(jnp.pad(x, [(0, 0), *padding, (0, 0)]), kernel, stride)
     weights = kernel.astype(shifted[0].dtype).reshape(-1, 1, 1, 1, kernel.shape[-1])
     products = (values * weight for values, weight in zip(shifted, weights, strict=True))
@@ -166,18 +192,28 @@ def _depthwise_forward(
 def _depthwise_backward(
     stride: int, padding: tuple[tuple[int, int], ...], kept: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
+    of_cpu = functools.partial(_depthwise_gradients, stride, padding)
+    plain = functools.partial(_depthwise_plain, stride, padding)
+    gradients: tuple[jax.Array, jax.Array] = _by_platform(
+        *kept, gradient, cpu=of_cpu, others=lambda x, kernel, gradient: jax.vjp(plain, x, kernel)[1](gradient)
+    )
+    return gradients
+
+
+def _depthwise_gradients(
+    stride: int, padding: tuple[tuple[int, int], ...], x: jax.Array, kernel: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Of x: the gradient, spread by the stride, through the kernel turned round. Of the kernel: sums in one pass.
 
     CPU milliseconds, 8 images, 56x56x144, 3x3, for x and for the kernel: XLA's 500 and 268, derived from the sum of
     products 29 and 139, these 9 and 24.
     """
-    x, kernel = kept
     around = []
     for side, n, k, (low, _) in zip(x.shape[1:3], gradient.shape[1:3], kernel.shape[:2], padding, strict=True):
         around.append((k - 1 - low, side + low - (n - 1) * stride - 1, stride - 1))
     zero = jnp.zeros((), gradient.dtype)
     spread = jax.lax.pad(gradient, zero, [(0, 0, 0), *around, (0, 0, 0)])
-    of_x = _depthwise(spread, kernel[::-1, ::-1], 1, ((0, 0), (0, 0)))
+    of_x = _depthwise_by_sums(1, ((0, 0), (0, 0)), spread, kernel[::-1, ::-1])
     shifted = _shifted(jnp.pad(x, [(0, 0), *padding, (0, 0)]), kernel, stride)
     products = tuple(values * gradient for values in shifted)
     # Over rows and images first: one chain of float32 sums over all pixels loses 10 times as much.
@@ -220,8 +256,25 @@ def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
         return x.mean((1, 2), keepdims=True)
     if x.shape[1:3] == (size, size):
         return x
+    averaged: jax.Array = _by_platform(
+        x, cpu=functools.partial(_averaged_by_products, size), others=functools.partial(_averaged_by_slices, size)
+    )
+    return averaged
+
+
+def _averaged_by_products(size: int, x: jax.Array) -> jax.Array:
     rows, columns = (_bins(length, size) for length in x.shape[1:3])
     return jnp.einsum("yh,xw,bhwc->byxc", rows, columns, x)
+
+
+def _averaged_by_slices(size: int, x: jax.Array) -> jax.Array:
+    """Rows, then columns. For a GPU XLA of jaxlib 0.10.2 does not compile the products in dreams of 318 and 445 pixels,
+    maps of 8 and 12 rows ("Couldn't find output tile sizes that satisfy hlo")."""
+    for axis in (1, 2):
+        length = x.shape[axis]
+        bounds = [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
+        x = jnp.stack([jax.lax.slice_in_dim(x, *ends, axis=axis).mean(axis) for ends in bounds], axis)
+    return x
 
 
 def _bins(length: int, size: int) -> jax.Array:

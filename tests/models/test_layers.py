@@ -1,6 +1,8 @@
 """Gradients written out equal XLA's."""
 
 import flax.linen as nn
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,3 +94,30 @@ def test_depthwise_convolution_keeps_the_type_and_sums_in_float32():
     exact = jax.lax.conv_general_dilated(x.astype("float32"), kernel.astype("float32"), (1, 1), "SAME", **options)
     assert out.dtype == jnp.bfloat16
     np.testing.assert_array_equal(out, exact.astype(jnp.bfloat16))
+
+
+def lowered(function, platform, *arrays):
+    """The program as it goes to the compiler of a platform, which need not be there."""
+    return jax.jit(function).trace(*arrays).lower(lowering_platforms=(platform,)).as_text()
+
+
+def test_forms_for_cpus_are_of_programs_for_cpus_alone():
+    x, kernel = jnp.ones((1, 23, 23, 3)), jnp.ones((11, 11, 3, 2))
+    strided = jax.grad(lambda x: layers.convolution(x, kernel, (4, 4), [(2, 2)] * 2, **LAYOUT).sum())
+    each = jnp.ones((3, 3, 1, 3))
+    depthwise = jax.grad(
+        lambda x: layers.convolution(x, each, (1, 1), [(1, 1)] * 2, **LAYOUT, feature_group_count=3).sum()
+    )
+    for function, xlas in ((strided, "lhs_dilate = [4, 4]"), (depthwise, "feature_group_count = 3")):
+        assert xlas in lowered(function, "cuda", x)
+        assert xlas not in lowered(function, "cpu", x)
+    pooled = functools.partial(layers.adaptive_average_pool, size=6)
+    assert "dot_general" not in lowered(pooled, "cuda", x)
+    assert "dot_general" in lowered(pooled, "cpu", x)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (7, 6), (8, 12), (31, 17)])
+def test_averages_by_slices_are_those_by_products(shape):
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, *shape, 3), np.float32))
+    expected = layers._averaged_by_products(6, x)
+    np.testing.assert_allclose(layers._averaged_by_slices(6, x), expected, atol=1e-6)  # values near 1, sums of at most 30
