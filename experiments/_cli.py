@@ -23,7 +23,7 @@ from absl import flags
 
 from cxrjax.base import InputError, faults
 from cxrjax.base.config import ExperimentConfig, in_checkout, run_path
-from cxrjax.base.flags import flags_of
+from cxrjax.base.flags import flags_of, written
 
 from . import _terminal
 
@@ -124,10 +124,9 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
     """
     values = flags.FlagValues()
     values.set_gnu_getopt(bool(arguments))
-    names = []
-    for field in flags_of(config):
-        _define(values, field.name, getattr(config, field.name), dict(field.metadata))
-        names.append(field.name)
+    fields = {field.name: field for field in flags_of(config)}
+    for name, field in fields.items():
+        _define(values, name, getattr(config, name), dict(field.metadata))
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
     try:
         rest = values(["flags", *(sys.argv[1:] if argv is None else argv)])[1:]
@@ -135,20 +134,21 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
         raise InputError(f"{error} (--help lists the flags)") from error
     if values.help:
         print(f"{_as_started_here(description.strip())}\n")
-        for name in names:
-            text = _as_started_here(f"--{name}: {values[name].help} (default: {values[name].default})")
+        for name, field in fields.items():
+            usual = written(field, values[name].default)
+            text = _as_started_here(f"--{name}: {values[name].help} (default: {usual})")
             print(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="      "))
         sys.exit(0)
     if rest and not arguments:
         raise InputError(f"unexpected argument {rest[0]!r}; values are given as --flag=value")
-    given: dict[str, Any] = {name: values[name].value for name in names}
-    for field in dataclasses.fields(config):
+    given: dict[str, Any] = {name: values[name].value for name in fields}
+    for field in fields.values():
         if separator := field.metadata.get("path"):
             given[field.name] = _expanded(f"--{field.name}=", given[field.name], separator)
     if arguments:
         given[arguments] = tuple(_expanded("", word) for word in rest)
     config = dataclasses.replace(config, **given)
-    preset = {name: value for name, value in getattr(config, "preset", {}).items() if name in names}
+    preset = {name: value for name, value in getattr(config, "preset", {}).items() if name in fields}
     return dataclasses.replace(config, **{k: v for k, v in preset.items() if not values[k].present})
 
 
@@ -185,6 +185,8 @@ def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, 
         flags.DEFINE_enum(name, default, list(rules["choices"]), text, flag_values=values)
     elif isinstance(default, bool):
         flags.DEFINE_boolean(name, default, text, flag_values=values)
+    elif "words" in rules:
+        flags.DEFINE(_NumberOrWord(rules["words"], rules["lower"]), name, default, text, flag_values=values)
     elif isinstance(default, int):
         flags.DEFINE_integer(name, default, text, rules.get("lower"), rules.get("upper"), flag_values=values)
     elif isinstance(default, float) or rules.get("kind") is float:
@@ -194,6 +196,24 @@ def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, 
         flags.register_validator(name, lambda x: x is None or math.isfinite(x), finite, flag_values=values)
     else:
         flags.DEFINE_string(name, default, text, flag_values=values)
+
+
+class _NumberOrWord(flags.ArgumentParser):
+    """Of a flag that takes a whole number, or a word that stands for one."""
+
+    def __init__(self, words: Mapping[str, int], lower: int) -> None:
+        """`words` -> number; other numbers are from `lower` on."""
+        self._words, self._lower = words, lower
+
+    def parse(self, argument: str | int) -> int:
+        """A number as it is (the default); a word or a number as written."""
+        if isinstance(argument, int):
+            return argument
+        if argument in self._words:
+            return self._words[argument]
+        if argument.isdecimal() and int(argument) >= self._lower:
+            return int(argument)
+        raise ValueError(f"must be {' or '.join(self._words)}, or a whole number from {self._lower} on")
 
 
 def counts(name: str, text: str) -> tuple[int, ...]:

@@ -69,6 +69,13 @@ CODES: Mapping[str, tuple[str, ...]] = {
     # --labels: images of all whose labels are of this file, change, are unknown now; for both, training, evaluation
     "relabelled": ("file", "images", "of", "changed", "unknown", "purpose"),
     "matched": ("used", "n", "of"),  # --match: pairs of a run, of so many positives
+    # What --augment_bank=auto took, and why.
+    "bank": ("slots",),
+    "no_bank_linear": (),
+    "no_bank_frozen": (),
+    "no_bank_device": (),
+    "no_bank_epochs": ("slots", "epochs"),
+    "no_bank_room": ("slots", "needed", "free"),  # GB that it would add, and GB free on the cache's disk
     # Notes of a comparison of two runs, a and b.
     "same_settings": (),
     "settings_differ": ("names", "a", "b"),  # each parted by commas

@@ -13,12 +13,12 @@ from typing import Any
 
 from cxrjax.base import InputError, tasks
 from cxrjax.base.flags import NetworkFlags, SamplingFlags, SourceFlags, flag, flag_words
-from cxrjax.base.recipes import Recipe
+from cxrjax.base.recipes import RecipeFlags
 from cxrjax.base.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)
-class ExperimentConfig(SamplingFlags, Recipe, NetworkFlags, SourceFlags):
+class ExperimentConfig(SamplingFlags, RecipeFlags, NetworkFlags, SourceFlags):
     """One experiment: what `python -m experiments.NAME` takes. Fields with a help text are its flags."""
 
     name: str  # of the program: p_vs_nf

@@ -16,8 +16,9 @@ def flag(default: Any, text: str, **rules: Any) -> Any:
     Args:
       default: its value where it is not given.
       text: of --help.
-      rules: of its value: choices, lower, upper; path=True: a path, in which ~ is the home folder; path=",": several,
-        with that between them; names="package.module:function": what gives the names that --help lists.
+      rules: of its value: choices, lower, upper; words: word -> number that it stands for; path=True: a path, in which
+        ~ is the home folder; path=",": several, with that between them; names="package.module:function": what gives
+        the names that --help lists.
     """
     return dataclasses.field(default=default, metadata={"help": text, **rules})
 
@@ -206,5 +207,10 @@ def flag_words(config: Any) -> list[str]:
         if isinstance(value, bool):
             words.append(f"--{field.name}" if value else f"--no{field.name}")
         else:
-            words.append(f"--{field.name}={shlex.quote(str(value))}")
+            words.append(f"--{field.name}={shlex.quote(written(field, value))}")
     return words
+
+
+def written(field: dataclasses.Field[Any], value: Any) -> str:
+    """A flag's value as it is given: by its word where it has one."""
+    return next((word for word, number in field.metadata.get("words", {}).items() if number == value), str(value))

@@ -12,6 +12,8 @@ from typing import Any
 from cxrjax.base import InputError
 from cxrjax.base.flags import flag
 
+AUTO = -1  # --augment_bank=auto until the run knows its data and its device (`runs.setup.with_bank`)
+BANK = 16  # augmentations an image where auto takes a bank
 PROBED = 4000  # training images up to which each run has a linear probe among its floors; a seed takes seconds
 HEADS = ("own", "linear")
 LOSSES = ("cross_entropy", "class_weights", "w_cel")
@@ -86,7 +88,7 @@ class Recipe:
         "batch together (Wang et al. 2017)",
         choices=LOSSES,
     )
-    augment_bank: int = flag(0, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
+    augment_bank: int = 0  # K: each training image has K augmentations, computed once; 0: a fresh one at every use
     flip: bool = flag(True, "mirror training images left to right with probability 1/2")
     rotation: float = flag(
         0.0, "turn training images by up to so many degrees either way, about the centre", lower=0.0, upper=180.0
@@ -109,6 +111,21 @@ class Recipe:
         return RECIPES[self.recipe]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecipeFlags(Recipe):
+    """A recipe of a program, in which what depends on the machine may be open."""
+
+    augment_bank: int = flag(
+        AUTO,
+        "K: each training image has K augmentations, which the frozen layers see once for all epochs and seeds; 0: a "
+        f"fresh one at every use. auto: {BANK} where layers are frozen, the device is a CPU, --epochs are more than "
+        f"{BANK} (or it would cost more than it saves) and the bank takes at most a quarter of the disk that is free "
+        f"for CXRJAX_CACHE; else 0. {BANK} gave what fresh ones give (README.md, A bank of augmentations)",
+        lower=0,
+        words={"auto": AUTO},
+    )
+
+
 def check(recipe: Recipe) -> None:
     """Refuses what contradicts itself.
 
@@ -119,7 +136,7 @@ def check(recipe: Recipe) -> None:
         for field in dataclasses.fields(Recipe):
             value, free = getattr(recipe, field.name), ("recipe", "head", "clahe")
             wanted = RECIPES["probe"].get(field.name, field.default)
-            if field.name not in free and value != wanted:
+            if field.name not in free and value not in (wanted, AUTO if field.name == "augment_bank" else wanted):
                 raise InputError(f"--{field.name}={value}: --head=linear is solved, not stepped: it must be {wanted}")
     if recipe.learning_rate <= 0:
         raise InputError(f"--learning_rate must be above 0, got {recipe.learning_rate:g}")

@@ -146,7 +146,7 @@ def _value(key: str, value: str, t: Language) -> str:
     """A value of a code as people read it."""
     if key == "share":
         return t.number(100 * float(value), 0)
-    if key == "value":
+    if key in ("value", "needed", "free"):
         return f"{float(value):g}".replace(".", t.decimal)
     if key in ("error", "folder", "file", "test"):
         return printable(value)

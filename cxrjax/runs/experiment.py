@@ -53,6 +53,7 @@ def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] 
     """`run` with its data and weights at hand: first its own networks, then its arms, then all files."""
     started = time.monotonic()
     prepared = prepare(config, data)
+    config = prepared.config
     outside, external = dict[str, Any](), None
     if opened is not None:
         external, left_out = setup.external_set(opened[0], data.store, prepared.cohorts)

@@ -14,6 +14,7 @@ from cxrjax.data import classes, cohort
 from cxrjax.data.load import cache_dir
 from cxrjax.models import transfer
 from cxrjax.models.pretrained import Weights
+from cxrjax.report.language import ENGLISH, reasons
 from cxrjax.runs import draws, setup
 from cxrjax.runs.draws import Cohorts
 from cxrjax.runs.run_folder import Resolved
@@ -37,7 +38,7 @@ class Data(NamedTuple):
 class Prepared(NamedTuple):
     """An experiment before training."""
 
-    config: ExperimentConfig
+    config: ExperimentConfig  # nothing is open in it
     data: Data
     cohorts: Cohorts
     net: transfer.Network
@@ -65,10 +66,14 @@ def prepare(config: ExperimentConfig, data: Data) -> Prepared:
     log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     hashes = hash_rows(data.store.images, cohorts.rows)
     data_sha256 = setup.data_digest(hashes, data.store.table, cohorts.test)
-    resolved = setup.resolve(config, net, setup.weights_digest(data.weights), data_sha256)
+    cache = activation_cache(hashes)
+    config, augmentation = setup.with_bank(config, net, cohorts, cache)
+    resolved = setup.resolve(config, net, setup.weights_digest(data.weights), data_sha256, augmentation)
     log.info("input: %s; seeds side by side: %d", resolved.input, resolved.seed_batch)
+    given = f"--augment_bank={config.augment_bank}"
+    log.info("augmentation: %s", reasons(resolved.augmentation, ENGLISH) or given)
     pipeline = inputs.make_pipeline(resolved.input, data.store.images, net.model.crop)
-    return Prepared(config, data, cohorts, net, resolved, activation_cache(hashes), pipeline)
+    return Prepared(config, data, cohorts, net, resolved, cache, pipeline)
 
 
 def _log_data(config: ExperimentConfig, data: Data) -> None:

@@ -23,6 +23,7 @@ from cxrjax.analysis.tables import DreamRecord, MapRecord, Results, read_table
 from cxrjax.base import InputError, faults, files
 from cxrjax.base.config import BOXES, OFFICIAL, ExperimentConfig, question, result_path, run_path, with_absolute_paths
 from cxrjax.base.flags import SOURCE_FLAGS
+from cxrjax.base.recipes import AUTO
 from cxrjax.report import pages, report
 
 # Fields that may differ when a run is continued: they change its files, but nothing that was trained.
@@ -46,6 +47,7 @@ class Resolved:
     device: str  # devices and programs round differently; one run holds the numbers of one kind only
     weights_sha256: str | None  # of the pretrained parameters; None: random ones
     data_sha256: str  # of the images that take part, their labels and patients
+    augmentation: str = ""  # code: what --augment_bank=auto took, and why; "": a number was given
 
 
 def is_finished(folder: Path) -> bool:
@@ -59,6 +61,11 @@ def recall(config: ExperimentConfig) -> Resolved | None:
     if is_finished(folder) or not (folder / _CONFIG).is_file() or _differing(folder / _CONFIG, _fields(config)):
         return None
     return _read_resolved(folder)
+
+
+def bank_of(config: ExperimentConfig) -> int | None:
+    """--augment_bank with which an interrupted run of this configuration began; None if there is none."""
+    return None if recall(config) is None else int(_read(run_path(config) / _CONFIG)["augment_bank"])
 
 
 def read_finished(folder: Path) -> tuple[ExperimentConfig, Resolved]:
@@ -179,7 +186,8 @@ def _check(folder: Path, config: ExperimentConfig, resolved: dict[str, Any]) -> 
 
 def _fields(config: ExperimentConfig) -> dict[str, Any]:
     fields = dataclasses.asdict(with_absolute_paths(config))
-    return {name: value for name, value in fields.items() if name not in _IGNORED}
+    open_ones = {"augment_bank"} if config.augment_bank == AUTO else set()  # as the run had them
+    return {name: value for name, value in fields.items() if name not in _IGNORED | open_ones}
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -190,7 +198,8 @@ def _differing(file: Path, now: dict[str, Any]) -> list[str]:
     """Fields that are not what the file says; none if there is no file. What an earlier version did not know is at its
     default."""
     before = _read(file)
-    was = {field.name: field.default for field in dataclasses.fields(ExperimentConfig)} | before
+    fields = (*dataclasses.fields(ExperimentConfig), *dataclasses.fields(Resolved))
+    was = {field.name: field.default for field in fields} | before
     differing = [f"{k} (was {was.get(k)!r}, now {now[k]!r})" for k in now if before and was.get(k) != now[k]]
     return differing + [_HOLD_OUT] * bool(before.get(_HOLD_OUT))
 

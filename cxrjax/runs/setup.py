@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.base import InputError, devices, recipes, tasks
+from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig, names_file
 from cxrjax.base.recipes import Recipe
 from cxrjax.data import copies, matching, relabel
@@ -24,9 +25,11 @@ from cxrjax.runs import run_folder
 from cxrjax.runs.draws import Cohorts
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.storage.store import About, ImageStore, hash_rows
-from cxrjax.training import inputs, seed_batches, tf_input
+from cxrjax.training import bank, inputs, seed_batches, tf_input
 
 log = logging.getLogger(__name__)
+
+_BANK_SHARE = 4  # of the free disk: another bank for --floors' random trunk, checkpoints and more must fit beside it
 
 
 class ImageHashes:
@@ -91,7 +94,7 @@ def open_network(config: ExperimentConfig) -> tuple[ExperimentConfig, Weights | 
     first = start
     if config.head == "linear":
         model, first = model.with_linear_head(start), LINEAR
-    if start == model.stages[0] and config.augment_bank:
+    if start == model.stages[0] and config.augment_bank > 0:
         raise InputError(
             f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from={config.retrain_from} "
             "does not leave"
@@ -204,14 +207,62 @@ def data_digest(hashes: dict[int, bytes], table: pd.DataFrame, test: np.ndarray)
     return digest.hexdigest()
 
 
-def resolve(config: ExperimentConfig, net: transfer.Network, weights_sha256: str | None, data_sha256: str) -> Resolved:
+def with_bank(
+    config: ExperimentConfig, net: transfer.Network, cohorts: Cohorts, cache: bank.Cache
+) -> tuple[ExperimentConfig, str]:
+    """The configuration with --augment_bank=auto as a number, and a code that says why; "" if nothing was open.
+
+    The number is the one with which an interrupted run began, else that of `_bank`; in all processes the same. It does
+    not depend on what else is trained: seed i of many equals seed i alone, but where the disk is short.
+
+    Args:
+      config: with the network named, see `open_network`.
+      net: see `build`.
+      cohorts: of all runs.
+      cache: of activations.
+    """
+    if config.augment_bank != recipes.AUTO:
+        return config, ""
+    slots, why = run_folder.bank_of(config), ""
+    if slots is None:
+        why = _bank(config, net, np.unique(np.concatenate(cohorts.train)), cache)
+        slots = recipes.BANK if why.startswith("bank ") else 0
+    chosen = devices.broadcast_json({"slots": slots, "why": why})
+    return dataclasses.replace(config, augment_bank=chosen["slots"]), chosen["why"]
+
+
+def _bank(config: ExperimentConfig, net: transfer.Network, rows: np.ndarray, cache: bank.Cache) -> str:
+    """The code `bank` if these training images are to have one, else the code of what speaks against it."""
+    slots, epochs = recipes.BANK, config.epochs
+    if config.head == "linear":
+        return code("no_bank_linear")
+    if not net.trunk.identity:
+        return code("no_bank_frozen")
+    if jax.default_backend() != "cpu":  # the poster's fresh augmentation is cheap there
+        return code("no_bank_device")
+    if epochs <= slots:  # the frozen layers would see more images, not fewer
+        return code("no_bank_epochs", slots=slots, epochs=epochs)
+    needed, free = bank.demand(net.trunk, rows, bank.Slots(slots, inputs.variation(recipe(config))), cache)
+    if needed > free / _BANK_SHARE:
+        return code("no_bank_room", slots=slots, needed=f"{needed / 1e9:.1f}", free=f"{free / 1e9:.1f}")
+    return code("bank", slots=slots)
+
+
+def resolve(
+    config: ExperimentConfig,
+    net: transfer.Network,
+    weights_sha256: str | None,
+    data_sha256: str,
+    augmentation: str = "",
+) -> Resolved:
     """What the user left open: as an interrupted run had it, else as this machine suggests; in all processes the same.
 
     Args:
-      config: as the user gave it.
+      config: with a number as its bank, see `with_bank`.
       net: see `build`.
       weights_sha256: see `weights_digest`.
       data_sha256: see `data_digest`.
+      augmentation: code of `with_bank`.
     """
     before = run_folder.recall(config)
     usual = before.input if before else inputs.default_pipeline()
@@ -225,5 +276,6 @@ def resolve(config: ExperimentConfig, net: transfer.Network, weights_sha256: str
         device=device(),
         weights_sha256=weights_sha256,
         data_sha256=data_sha256,
+        augmentation=before.augmentation if before else augmentation,
     )
     return Resolved(**devices.broadcast_json(dataclasses.asdict(resolved)))

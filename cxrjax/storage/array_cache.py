@@ -60,6 +60,18 @@ def ensure(
     return _read(folder, len(place), shape, dtype), np.array([place[key] for key in keys], np.int64)
 
 
+def demand(folder: Path, keys: Sequence[bytes], shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int]:
+    """Bytes that `ensure` would add, and bytes that are free for them: of the disk, or of memory where it may not be
+    written. Arguments as there; nothing is made."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    place = _places(folder, size)
+    missing = sum(key not in place for key in keys)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if missing and not os.access(existing, os.W_OK):
+        return size * len(keys), devices.memory()
+    return size * missing, shutil.disk_usage(existing).free
+
+
 def _held(folder: Path, stack: contextlib.ExitStack) -> bool:
     """Holds the folder against other processes; False if it may only be read."""
     try:

@@ -89,6 +89,12 @@ def build(
     return Bank(features, position)
 
 
+def demand(trunk: Trunk, rows: np.ndarray, slots: Slots, cache: Cache) -> tuple[int, int]:
+    """Bytes that `build` would add to the cache, and bytes that are free for them, see `array_cache.demand`."""
+    shape = (max(1, slots.number), *trunk.shape)
+    return array_cache.demand(cache.folder / _folder_name(trunk, slots), _keys(cache.hashes, rows), shape, trunk.dtype)
+
+
 def gather(bank: Bank, index: Array, slot: Array) -> Array:
     """Activations [..., F] of rows `index` [...] at slots `slot` [...].
 

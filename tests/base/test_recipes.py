@@ -54,3 +54,23 @@ def test_a_command_line_says_what_differs_from_the_recipe(name, words):
 def test_contradictions_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         recipes.check(dataclasses.replace(Recipe(), **changes))
+
+
+def test_the_bank_may_be_left_to_the_run(capsys):
+    """A word on the command line and in --help; of a library's recipe nothing is open."""
+    assert (parse().augment_bank, Recipe().augment_bank) == (recipes.AUTO, 0)
+    assert [parse(f"--augment_bank={word}").augment_bank for word in ("auto", "0", "8")] == [recipes.AUTO, 0, 8]
+    assert command_line(parse("--augment_bank=0")).endswith("--augment_bank=0")
+    assert command_line(parse("--augment_bank=auto")) == command_line(CONFIG)
+    for word in ("-1", "some", "1.5", ""):
+        with pytest.raises(InputError, match=f"--augment_bank={word}: must be auto, or a whole number from 0 on"):
+            parse(f"--augment_bank={word}")
+    with pytest.raises(SystemExit):
+        parse("--help")
+    assert "A bank of augmentations) (default: auto)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_solved_head_takes_no_bank():
+    recipes.check(parse("--recipe=probe", "--augment_bank=0"))
+    with pytest.raises(InputError, match="--augment_bank=4: --head=linear is solved, not stepped: it must be 0"):
+        recipes.check(parse("--recipe=probe", "--augment_bank=4"))

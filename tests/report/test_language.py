@@ -63,7 +63,7 @@ def test_words_of_codes_are_in_both_catalogues():
 
 @pytest.mark.parametrize("t", [ENGLISH, SPANISH], ids=["en", "es"])
 def test_every_code_takes_its_values(t):
-    numbers = {"share": 0.06, "value": 0.98}
+    numbers = {"share": 0.06, "value": 0.98, "needed": 66.1, "free": 50.4}
     for name, keys in codes.CODES.items():
         text = codes.code(name, **{key: numbers.get(key, f"<{key}>") for key in keys})
         (sentence,) = each_reason(text, t)

@@ -163,6 +163,15 @@ def test_notes_and_reasons_are_in_the_language_of_the_page():
     assert "0,5" in text and not re.search(r"\b0\.\d{3}\b", text.split("Cómo repetir")[1].split("results.csv")[0])
 
 
+@pytest.mark.parametrize(("code", "words"), [("en", "16 augmentations of each"), ("es", "16 aumentos de cada imagen")])
+def test_it_is_said_what_was_augmented_where_that_was_left_open(code, words):
+    results = report_case.bare()
+    assert words not in str(run.learning(results, language(code)))  # a run of an earlier version
+    results = results._replace(resolved=results.resolved | {"augmentation": "bank slots=16"})
+    assert words in run.learning(results, language(code))["augmentation"]
+    assert "bank" not in str(run.facts(results, language(code)))
+
+
 @pytest.mark.parametrize(
     ("code", "some", "none"),
     [

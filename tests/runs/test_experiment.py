@@ -335,6 +335,6 @@ def test_flags_follow_the_configuration():
 def test_defaults_are_the_posters():
     c = p_vs_nf.CONFIG
     assert (c.seeds, c.epochs, c.batch_size, c.learning_rate, c.momentum) == (10, 120, 64, 0.001, 0)
-    assert (c.val_fraction, c.split_by, c.view, c.retrain_from, c.augment_bank) == (0.2, "patient", "all", "head", 0)
+    assert (c.val_fraction, c.split_by, c.view, c.retrain_from) == (0.2, "patient", "all", "head")
     assert setup.open_network(dataclasses.replace(c, weights="random"))[0].retrain_from == "fc6"
     assert tasks.get(c.task).published.percent["accuracy"] == 83

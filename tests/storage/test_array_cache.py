@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import resource
+import shutil
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -157,3 +158,15 @@ def test_a_full_disk_is_one_line_and_the_next_time_goes_on(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert ensure(tmp_path, [1, 2, 3, 4, 5, 6]) == [4, 5, 6]  # of the keys, three fitted
+
+
+def test_what_it_would_add_and_what_is_free(tmp_path, monkeypatch):
+    folder, keys, free = tmp_path / "cache" / "bank", [key(i) for i in range(3)], shutil.disk_usage(tmp_path).free
+    needed, before = array_cache.demand(folder, keys, SHAPE, FLOAT)
+    assert needed == 3 * 2 * 3 * 4 and not folder.parent.exists()
+    assert before == pytest.approx(free, rel=0.2)
+    array_cache.ensure(folder, keys[:2], SHAPE, FLOAT, Source([0, 1]))
+    assert array_cache.demand(folder, keys, SHAPE, FLOAT)[0] == 2 * 3 * 4
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # what may only be read is kept in memory whole
+    assert array_cache.demand(folder, keys, SHAPE, FLOAT) == (3 * 2 * 3 * 4, devices.memory())
+    assert array_cache.demand(folder, keys[:2], SHAPE, FLOAT)[0] == 0

@@ -11,7 +11,7 @@ from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, command_line
 from cxrjax.report import pages, rows
 from cxrjax.report.figures import Picture, curves, scores
-from cxrjax.report.language import Language, printable
+from cxrjax.report.language import Language, printable, reasons
 from cxrjax.report.pages import Section
 
 _NO_FLAGS = ("name", "task", "finding")  # fields of a configuration that are no flags
@@ -34,8 +34,10 @@ def _flow_figure(results: Results | FindingsResults, t: Language) -> Picture:
 
 
 def learning(results: Results | FindingsResults, t: Language) -> dict[str, Any]:
-    """Whether the curve is of many labels, whose loss is shown: accuracy is that of rare findings' negatives."""
-    return {"together": tasks.get(results.config.task).is_multilabel}
+    """Whether the curve is of many labels, whose loss is shown: accuracy is that of rare findings' negatives; and what
+    --augment_bank=auto took."""
+    augmentation = reasons(results.resolved.get("augmentation", ""), t)
+    return {"together": tasks.get(results.config.task).is_multilabel, "augmentation": augmentation}
 
 
 def _learning_curve(results: Results | FindingsResults, t: Language) -> Picture | None:
@@ -75,10 +77,11 @@ def facts(results: Results | FindingsResults, t: Language) -> list[tuple[str, st
     """Name and value of what the metrics were computed with: machine, versions, hashes, minutes."""
     environment, weights = dict(results.environment), results.environment["weights"] or {}
     packages = environment.pop("packages")
+    resolved = {name: value for name, value in results.resolved.items() if name != "augmentation"}  # told in words
     del environment["weights"], environment["network"]
     named = {
         t("minutes since the last start"): t.number(results.summary["minutes"], 1),
-        **{str(name): value for name, value in (environment | results.resolved).items()},
+        **{str(name): value for name, value in (environment | resolved).items()},
         **{f"weights: {name}": value for name, value in weights.items() if not isinstance(value, dict)},
         t("packages"): ", ".join(f"{name} {version}" for name, version in packages.items()),
     }
