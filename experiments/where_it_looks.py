@@ -10,9 +10,12 @@ image, other patients' boxes) and controls (a head of random weights, and, of a 
 random trunk; Adebayo et al. 2018), with 95 % intervals over patients; agreement of maps over seeds. A map that does not
 beat its control is said to.
 
+Maps are cut into boxes, too, as Wang et al. (2017) did: how many of the radiologists' boxes they find, and how many
+false positives an image they make, by IoBB and IoU.
+
 Lungs are the phantom's own, masks of your own (--masks), or an estimate. Writes into RUN/maps: focus.csv,
-agreement.csv, metrics.csv (a row a map), numbers.json, overlays.png; the run's report is written again with them.
-Ten seeds with their controls and all methods, 1,200 maps, took 45 minutes on 2 busy CPU cores; gradient and
+agreement.csv, boxes.csv, metrics.csv (a row a map), numbers.json, overlays.png; the run's report is written again
+with them. Ten seeds with their controls and all methods, 1,200 maps, took 45 minutes on 2 busy CPU cores; gradient and
 grad_cam alone take 3. Expected on 1,173 NIH images: the lungs a little more than the controls, the boxes no more.
 """
 

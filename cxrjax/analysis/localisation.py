@@ -218,8 +218,8 @@ def score_maps(maps: Maps, regions: Regions, tolerance: float = 0) -> pd.DataFra
     return _rows(inside, regions.target, regions.masks[at], tolerance)
 
 
-def baselines(regions: Regions, tolerance: float = 0) -> pd.DataFrame:
-    """Rows as `score_maps` of maps that no network made, named by `network`: `BASELINES`.
+def baseline_maps(regions: Regions) -> Iterator[Maps]:
+    """Maps that no network made, named by `network`: `BASELINES`.
 
     area: the same everywhere; centre: `centre_prior`; mean_box, of boxes and where there are two patients
     or more: `mean_positions`, which knows boxes that no network has seen.
@@ -231,12 +231,18 @@ def baselines(regions: Regions, tolerance: float = 0) -> pd.DataFrame:
     given = [("area", everywhere, uniform), ("centre", everywhere, centre_prior(masks.shape[1]))]
     if regions.target == BOX and len(np.unique(regions.patient)) > 1:
         given += [("mean_box", rows, mean) for rows, mean in mean_positions(masks, regions.patient)]
-    parts = []
     for name, rows, pixels in given:
         repeated = np.broadcast_to(pixels, (len(rows), *pixels.shape))
-        no_seed = np.full(len(rows), _NO_SEED)
-        maps = Maps(name, "", no_seed, regions.image[rows], regions.patient[rows], repeated)
-        parts.append(_rows(maps, regions.target, masks[rows], tolerance))
+        yield Maps(name, "", np.full(len(rows), _NO_SEED), regions.image[rows], regions.patient[rows], repeated)
+
+
+def baselines(regions: Regions, tolerance: float = 0) -> pd.DataFrame:
+    """Rows as `score_maps` of `baseline_maps`."""
+    place = _places(regions)
+    parts = [
+        _rows(maps, regions.target, regions.masks[[place[name] for name in maps.image]], tolerance)
+        for maps in baseline_maps(regions)
+    ]
     return pd.concat(parts, ignore_index=True)
 
 

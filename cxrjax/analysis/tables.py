@@ -186,6 +186,7 @@ class MapRecord(NamedTuple):
     focus: pd.DataFrame  # `map_tests.Tests.table`
     agreement: pd.DataFrame  # `agreement.Agreement.table`
     numbers: dict[str, Any]  # settings, notes (codes of why something is absent), verdicts (`map_tests.Verdict`)
+    boxes: pd.DataFrame | None = None  # `detection.table`; None in records of before
 
 
 class Results(NamedTuple):

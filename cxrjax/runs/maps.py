@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from cxrjax.analysis import agreement, localisation, map_tests
+from cxrjax.analysis import agreement, detection, localisation, map_tests
 from cxrjax.base import InputError, Variables
 from cxrjax.base.codes import code
 from cxrjax.base.config import RANDOM_TRUNK, SHUFFLED_LABELS, arm_path, moved_to
@@ -55,6 +55,7 @@ class MapResults(NamedTuple):
     focus: pd.DataFrame  # `map_tests.Tests.table`
     agreement: pd.DataFrame  # `agreement.Agreement.table`
     metrics: pd.DataFrame  # a row for each map, `localisation.COLUMNS`
+    boxes: pd.DataFrame  # `detection.table`, empty where no image has a box
     notes: list[str]
     shown: dict[str, dict[str, np.ndarray]]
     """Of some images with boxes: name -> method -> map [crop, crop] by the first seed that explains it."""
@@ -109,10 +110,12 @@ def compute_maps(
       dreams: also measure where dreams of the positive class change the image.
     """
     regions = [images.lungs] + ([images.boxes] if images.boxes else [])
-    rows, reduced, shown = [], [], _to_show(images)
+    drawn = detection.drawn_boxes(images.box_table, images.side, images.pixels.shape[1])
+    rows, reduced, detected, shown = [], [], [], _to_show(images)
     for maps in _maps(candidates, seeds, images, methods):
         rows += [localisation.score_maps(maps, region) for region in regions]
         reduced.append(agreement.reduce(maps))
+        detected.append(detection.score_maps(maps, drawn))
         for name, of_image in zip(maps.image, maps.maps, strict=True):
             if maps.network == localisation.TRAINED and name in shown:
                 shown[name].setdefault(maps.method, of_image)
@@ -122,10 +125,13 @@ def compute_maps(
         metrics.append(_dreams(candidates, seeds, images.mean_lungs))
     tests = [map_tests.table(table) for table in metrics]  # of dreams apart, whose images are no radiographs
     agreed = agreement.table(reduced)
+    if images.boxes and methods:
+        detected.append(detection.baselines(images.boxes, drawn))
     return MapResults(
         pd.concat([test.table for test in tests], ignore_index=True),
         agreed.table,
         pd.concat(metrics, ignore_index=True),
+        detection.table(detected),
         [note for test in tests for note in test.notes] + agreed.notes,
         {name: maps for name, maps in shown.items() if maps},
     )
@@ -187,7 +193,7 @@ def write(
         "verdicts": sentences(results),
     }
     pictures = {"overlays": overlays(images, results)} if results.shown else {}
-    tables = {"focus": results.focus, "agreement": results.agreement, "metrics": results.metrics}
+    tables = {name: getattr(results, name) for name in ("focus", "agreement", "metrics", "boxes")}
     run_folder.write_record(folder / run_folder.MAPS, pictures, tables, numbers)
 
 

@@ -264,8 +264,11 @@ def read_maps(run: Path) -> MapRecord | None:
     Raises:
       InputError: if it is damaged.
     """
-    record = _read_record(run / MAPS, ("focus", "agreement"))
-    return record and MapRecord(record[0], record[1]["focus"], record[1]["agreement"], record[2])
+    boxes = ("boxes",) if (run / MAPS / "boxes.csv").is_file() else ()  # not written by earlier versions
+    record = _read_record(run / MAPS, ("focus", "agreement", *boxes))
+    return record and MapRecord(
+        record[0], record[1]["focus"], record[1]["agreement"], record[2], record[1].get("boxes")
+    )
 
 
 def _read_record(

@@ -242,8 +242,7 @@ def compile_steps(net: Network, optimizer: optax.GradientTransformation, loss: L
 
     if net.dense:
         return jax.jit(_over_seeds(scanned), donate_argnums=0)
-    options = devices.convolution_options(training=True)
-    single = jax.jit(_over_seeds(one_step), donate_argnums=0, compiler_options=options)
+    single = jax.jit(_over_seeds(one_step), donate_argnums=0, compiler_options=devices.convolution_options())
 
     def stepped(states: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
         parts = []

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from cxrjax.analysis import detection
 from cxrjax.analysis.tables import DreamRecord, MapRecord
 from tests.report.report_case import ATTACK
 
@@ -70,7 +71,16 @@ def maps(size: tuple[int, int] = (1400, 1600)) -> MapRecord:
         ],
     )  # fmt: skip
     numbers = {"notes": list(NOTES), "settings": {}}
-    return MapRecord({"overlays": noise(*size)}, focus, agreement, numbers)
+    boxes = pd.DataFrame(
+        [
+            (method, network, criterion, least, 42, 40, 30, 0.5 - least / 2, 0.4 - least / 2, 0.6, 1.25 + least, "")
+            for method, network in (("grad_cam", "trained"), ("grad_cam", ATTACK), (np.nan, "area"))
+            for criterion in detection.CRITERIA
+            for least in (0.1, 0.75)
+        ],
+        columns=list(detection.COLUMNS),
+    )
+    return MapRecord({"overlays": noise(*size)}, focus, agreement, numbers, boxes)
 
 
 NONE = (np.nan, np.nan, np.nan)  # the trained network has no difference to itself

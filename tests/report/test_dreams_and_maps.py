@@ -240,7 +240,7 @@ def test_a_record_read_from_files_gives_the_same_page(tmp_path):
     made = both()
     numbers = json.loads(json.dumps(made.dreams.numbers).replace("NaN", "null"))
     run_folder.write_record(tmp_path / "dreams", made.dreams.pictures, {"transfer": made.dreams.transfer}, numbers)
-    tables = {"focus": made.maps.focus, "agreement": made.maps.agreement}
+    tables = {"focus": made.maps.focus, "agreement": made.maps.agreement, "boxes": made.maps.boxes}
     run_folder.write_record(tmp_path / "maps", made.maps.pictures, tables, made.maps.numbers)
     again = made._replace(dreams=run_folder.read_dreams(tmp_path), maps=run_folder.read_maps(tmp_path))
     assert report.html(again, {}, ENGLISH) == report.html(made, {}, ENGLISH)

@@ -68,6 +68,19 @@ def test_tables_hold_every_network_method_and_figure(found):
     assert found.shown == {}  # no box
 
 
+def test_maps_are_cut_into_boxes_where_boxes_were_drawn(run, seen, found):
+    assert found.boxes.empty
+    rows = [(name, "Pneumonia", 0.25, 0.25, 0.5, 0.5) for name in seen.image]
+    table = pd.DataFrame(rows, columns=list(BOX_COLUMNS))
+    masks = localisation.box_masks(table, list(seen.image), seen.side, seen.pixels.shape[1]).masks
+    boxed = seen._replace(boxes=localisation.Regions("box", seen.image, seen.patient, masks), box_table=table)
+    known, _ = looking.candidates(run, None)
+    boxes = looking.compute_maps(known[:1], run.seeds[:1], boxed, ("gradient",), dreams=False).boxes
+    assert set(boxes["network"]) == {"trained", "area", "centre", "mean_box"}
+    mean = boxes[(boxes["network"] == "mean_box") & (boxes["overlap"] == 0.9)]  # all boxes are the same
+    assert (mean["accuracy"] == 1).all() and (mean["false_positives"] == 0).all()
+
+
 def test_dreams_are_measured_against_the_mean_lungs(run, seen):
     known, _ = looking.candidates(run, None)
     rows = looking._dreams(known[:1], run.seeds[:1], seen.mean_lungs)
@@ -84,7 +97,7 @@ def test_overlays_outline_boxes_as_they_lie_in_the_crop():
     boxes = pd.DataFrame([("a", "Pneumonia", 24 / 256, 34 / 256, 50 / 256, 60 / 256)], columns=BOX_COLUMNS)
     names = np.array(["a"])
     images = explained.ExplainedImages(names, names, pixels, 256, {3: np.array([0])}, None, None, boxes, [])
-    picture = looking.overlays(images, looking.MapResults(None, None, None, [], {"a": {"gradient": heat}}))
+    picture = looking.overlays(images, looking.MapResults(None, None, None, None, [], {"a": {"gradient": heat}}))
     tiles = [sheets.overlay(pixels[0], values, [(10, 20, 50, 60)]) for values in (np.zeros((227, 227)), heat)]
     np.testing.assert_array_equal(picture, sheets.sheet([tiles], ["a"], ["", "gradient"], 230))
 
@@ -95,9 +108,10 @@ def test_the_program_writes_everything(small_run, tmp_path, capsys):
     shutil.copytree(small_run, folder)
     where_it_looks.main([f"--run={folder}", "--methods=gradient,grad_cam", "--images=2", "--nodreams"])
     assert {path.name for path in (folder / "maps").iterdir()} == {
-        "focus.csv", "agreement.csv", "metrics.csv", "numbers.json",
+        "focus.csv", "agreement.csv", "boxes.csv", "metrics.csv", "numbers.json",
     }  # fmt: skip
     maps = run_folder.read_maps(folder)
+    assert maps.boxes.empty and "Are the boxes found?" not in (folder / "report.html").read_text()
     assert maps.numbers["settings"]["images"] == 2
     assert "no_control network=random_trunk" in maps.numbers["notes"]
     assert 'id="looks"' in (folder / "report.html").read_text()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxrjax.analysis import map_tests
+from cxrjax.analysis import detection, map_tests
 from cxrjax.analysis.agreement import SEEDS
 from cxrjax.analysis.localisation import TRAINED, expected
 from cxrjax.analysis.map_tests import Verdict
@@ -33,6 +33,7 @@ def maps(results: Results, t: Language) -> dict[str, Any] | None:
         "pairs": [(pair, _pair(*pair, t)) for pair in _pairs(record.agreement)],
         "agreement": _by_method(record.agreement, "network", "against"),
         "stable": (TRAINED, SEEDS),
+        "boxes": _boxes(record),
         "reasons": _reasons(record, positive, t),
         "notes": [note(text, t) for text in record.numbers.get("notes", ())],
     }
@@ -144,6 +145,18 @@ def _pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
 def _pair(network: str, against: str, t: Language) -> str:
     name = t.word("network", network if against == SEEDS else against)
     return t("%(name)s: over seeds", name=name) if against == SEEDS else t("beside: %(name)s", name=name)
+
+
+def _boxes(record: MapRecord) -> dict[str, list[dict[str, Any]]]:
+    """Measure of overlap -> a row for each method and network, with its cells by T."""
+    table = record.boxes if record.boxes is not None else pd.DataFrame(columns=list(detection.COLUMNS))
+    return {
+        str(criterion): [
+            {"method": method, "network": network, "cells": of_network.to_dict("records")}
+            for (method, network), of_network in part.fillna({"method": ""}).groupby(["method", "network"], sort=False)
+        ]
+        for criterion, part in table.groupby("criterion", sort=False)
+    }
 
 
 def _reasons(record: MapRecord, positive: str, t: Language) -> list[str]:
