@@ -48,9 +48,8 @@ def leaves(tree):
     return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-@pytest.mark.parametrize("i", [0, 1])
-def test_seed_i_of_s_equals_seed_i_alone(workload, runs, together, i):
-    alone = loop.fit(workload, [runs[i]])
+def test_seed_i_of_s_equals_seed_i_alone(workload, runs, together):
+    i, alone = 1, loop.fit(workload, runs[1:])
     assert set(alone.variables["batch_stats"]) == {"layer4"}
     for (name, got), (_, want) in zip(leaves(together.variables), leaves(alone.variables), strict=True):
         # Float32 sums in another order, over 12 steps with momentum.
