@@ -21,7 +21,7 @@ from tests.models import torch_alexnet
 GOLDEN = Path(__file__).parents[1] / "golden" / "alexnet.npz"
 VARIANTS = ("torchvision", "caffe")
 SIZES = [("torchvision", 224), ("torchvision", 227), ("torchvision", 300), ("caffe", 227)]
-CUTS = alexnet.STAGES[1:]
+CUTS = ("conv2", "fc6", "fc8")
 
 
 @pytest.fixture(scope="session")
@@ -229,7 +229,7 @@ def test_between_conv5_and_fc6_stands_a_flat_map_channels_last():
 
 @pytest.mark.parametrize("ceil", [False, True])
 @pytest.mark.parametrize("window", [(3, 2, 0), (3, 2, 1), (2, 2, 0), (3, 1, 1)])
-@pytest.mark.parametrize("size", [3, 4, 5, 6, 13, 14, 55, 56])
+@pytest.mark.parametrize("size", [3, 4, 5, 14, 55])
 def test_max_pool(size, window, ceil):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; see test_max_pool_by_hand")
     x = np.random.default_rng(size).standard_normal((2, size, size + 1, 3), np.float32)

@@ -49,10 +49,9 @@ def test_trunk_and_head_are_the_whole_network(net, images, retrain_from):
 
 def test_it_dreams(net, params):
     objective = objectives.channel_objective(net)
-    for ascent in (dream.Ascent(iterations=3, octaves=2), dream.Ascent(iterations=3, octaves=1)):
-        start = dream.noise(jax.random.key(0), net.model.crop)[None]
-        dreams = dream.dream(objective, (params, objectives.class_logit(net, 1)), start, ascent)
-        assert dreams.scores[0, -1] > dreams.scores[0, 0]
+    start, ascent = dream.noise(jax.random.key(0), net.model.crop)[None], dream.Ascent(iterations=3, octaves=1)
+    dreams = dream.dream(objective, (params, objectives.class_logit(net, 1)), start, ascent)
+    assert dreams.scores[0, -1] > dreams.scores[0, 0]
     channel = objectives.channel_objective(net, "a", place=(3, 4))
     dreams = dream.dream(channel, (params, objectives.one_hot(net, "a", 5)), start, ascent)
     assert dreams.scores[0, -1] > dreams.scores[0, 0]

@@ -9,14 +9,15 @@ from cxrjax.base import InputError
 from cxrjax.models import augment, registry, transfer
 from cxrjax.models.alexnet import STAGES
 from cxrjax.models.pretrained import Weights, WeightsInfo
+from tests.models import narrow
 
 
 @pytest.fixture(scope="module")
 def complete():
-    """All eight layers, as an ImageNet checkpoint has them; fc8 has 1000 outputs."""
-    params = jax.jit(registry.ALEXNET.build().init)(jax.random.key(3), jnp.zeros((1, 227, 227, 3)))["params"]
+    """All eight layers of a narrow network, as an ImageNet checkpoint has them; fc8 has 1000 outputs."""
+    params = jax.jit(narrow.ALEXNET.build().init)(jax.random.key(3), jnp.zeros((1, 227, 227, 3)))["params"]
     params = jax.tree.map(np.asarray, params)
-    return Weights(params, WeightsInfo("made up", "", "", "alexnet", STAGES, registry.TORCHVISION))
+    return Weights(params, WeightsInfo("made up", "", "", narrow.ALEXNET.name, STAGES, registry.TORCHVISION))
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +34,9 @@ def test_trunk_and_head_are_the_whole_network(complete, pixels, retrain_from):
     features = net.trunk(pixels)
     assert features.shape == (2, *net.trunk.shape)
     whole = transfer.merge(complete.variables, head)
-    expected, _ = net.model.build().apply(whole, augment.normalise(pixels, registry.TORCHVISION))
+    expected, _ = jax.jit(net.model.build().apply)(whole, augment.normalise(pixels, registry.TORCHVISION))
     # The same float32 products in programs compiled apart.
-    np.testing.assert_allclose(net.head(head, features)[0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(net.head)(head, features)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_fc8_needs_every_layer_before_it(complete):
@@ -73,7 +74,7 @@ def test_identity_changes_with_whatever_changes_the_activations(complete):
         transfer.build_transfer_model(complete, "fc7"),
         transfer.build_transfer_model(complete, "fc6", dtype="bfloat16"),
         transfer.build_transfer_model(complete._replace(params=complete.params | {"conv3": moved}), "fc6"),
-        transfer.build_transfer_model(None, "fc6"),
+        transfer.build_transfer_model(None, "fc6", model=narrow.ALEXNET),
     ]
     assert len({base, *(other.trunk.identity for other in others)}) == 5
     head_only = complete.params["fc7"] | {"bias": complete.params["fc7"]["bias"] + 1}
@@ -86,7 +87,7 @@ def test_identity_changes_with_whatever_changes_the_activations(complete):
 
 
 def test_one_label_of_many_is_a_network_of_two_classes():
-    net = transfer.build_transfer_model(None, "fc8", num_classes=3)
+    net = transfer.build_transfer_model(None, "fc8", 3, narrow.ALEXNET)
     head = net.initial(jax.random.key(1))
     x = np.random.default_rng(0).normal(size=(4, *net.trunk.shape)).astype(np.float32)
     many = net.head(head, x, None, None)[0]
@@ -105,5 +106,5 @@ def test_a_trunk_equalises_first_then_varies(complete, pixels):
     expected = augment.vary(augment.clahe(pixels), amounts)
     np.testing.assert_array_equal(equalised(pixels, amounts), plain(expected))
     np.testing.assert_array_equal(equalised(pixels), plain(equalised.prepared(pixels)))
-    whole = transfer.build_transfer_model(None, "all", clahe=True).trunk
+    whole = transfer.build_transfer_model(None, "all", model=narrow.ALEXNET, clahe=True).trunk
     np.testing.assert_array_equal(whole(pixels, amounts), expected)
