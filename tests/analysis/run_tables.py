@@ -5,6 +5,7 @@ follow-ups; some ages and sexes are unknown. Draws and splits are those of `cxrj
 """
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ import pandas as pd
 from scipy.special import expit
 from scipy.special import logit as logit_of
 
-from cxrjax.analysis.tables import RunTables
+from cxrjax.analysis import analyse
+from cxrjax.analysis.tables import Analysis, RunTables
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.data import cohort
@@ -41,6 +43,13 @@ def case(config=CONFIG, patients=120, external=40, arms=ARMS) -> Case:
         strength = {"shuffled_labels": 0.0, "random_trunk": 0.7, "split_by_image": 1.9}[arm]
         found[arm] = run_tables(config, table, strength, by, external)
     return Case(config, run_tables(config, table, 1.6, "patient", external), found)
+
+
+@functools.cache
+def analysed() -> tuple[Case, Analysis]:
+    """The default case and its analysis, which takes seconds; not to be changed."""
+    whole = case()
+    return whole, analyse.analyse(*whole)
 
 
 def data(patients=120, seed=0) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pytest
 from experiments import benchmark_dream
 
 
+@pytest.mark.slow  # a step's direction is compared in test_benchmark_step.py
 def test_pytorch_dreams_the_same_images():
     pytest.importorskip("torch", reason="PyTorch is not installed: make test EXTRAS=torch")
     config = benchmark_dream.BenchmarkConfig(seeds=2, iterations=1, octaves=2, scale=1.1)

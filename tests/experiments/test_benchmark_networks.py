@@ -73,7 +73,8 @@ def test_rows_are_complete(compare, narrow, tmp_path, request):
     assert ("all-layers step: ratio" in table) == (compare == "torch")
 
 
-@pytest.mark.parametrize("batch_norm", [pytest.param("frozen", marks=pytest.mark.slow), "train"])
+@pytest.mark.slow  # PyTorch's step is ours: training/test_batch_norm.py
+@pytest.mark.parametrize("batch_norm", ["frozen", "train"])
 def test_pytorch_takes_the_same_steps(torch_builds_it, narrow, batch_norm):
     """The losses of two steps of all layers, at a rate at which the second differs by far more than the tolerance."""
     from experiments import _benchmark_torch, _torch_reference

@@ -1,12 +1,11 @@
 """Results of a run that was never trained: the invented tables of `run_tables`, analysed as a run's are."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import numpy as np
 
-from cxrjax.analysis import analyse, floors
+from cxrjax.analysis import floors
 from cxrjax.analysis.tables import Analysis, Results, RunTables
 from cxrjax.models import registry
 from tests.analysis import run_tables
@@ -41,18 +40,12 @@ def network_facts(retrain_from, random):
 BESIDE = {"external_dir": "another hospital", "floors": True, "split_by": "both"}
 
 
-@functools.cache
-def _analysed() -> tuple[run_tables.Case, Analysis]:
-    case = run_tables.case()
-    return case, analyse.analyse(*case)
-
-
 def results(alone: bool = False, seeds: int = 4, **fields: Any) -> Results:
     """Four seeds with an external set and all arms; `alone` without them; `seeds` 1 only the first of them.
 
     `fields` are the configuration's; they change what is told of the run, not its figures.
     """
-    case, found = _analysed()
+    case, found = run_tables.analysed()
     tables = case.tables
     if alone:
         tables, found = _alone(tables, found)

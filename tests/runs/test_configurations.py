@@ -2,9 +2,12 @@
 
 import contextlib
 
+import pytest
+
 from tests.base.test_numerics import other_settings
 
 
+@pytest.mark.slow  # its parts are in tests/base/test_numerics.py
 def test_a_run_has_the_same_numbers_under_every_setting(run_small):
     """Bit by bit: draws, splits, weights and metrics. `eager` computes other roundings, see the tests of each part."""
     folders = []

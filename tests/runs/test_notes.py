@@ -1,10 +1,12 @@
-"""What a reader of a run must know: weights that have seen the images that they are tested on."""
+"""What a reader of a run must know: weights that have seen the images that they are tested on, an uneven split."""
 
 import dataclasses
 
+import pandas as pd
 import pytest
 
 from cxrjax.base.codes import code
+from cxrjax.base.config import ExperimentConfig
 from cxrjax.models import registry
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.report.language import language, reasons
@@ -38,3 +40,11 @@ def test_weights_that_have_seen_nihs_images_are_told_where_there_are_some(traine
 )
 def test_others_are_not(pretrained, images):
     assert notes.seen_by_weights(pretrained, images) is None
+
+
+@pytest.mark.parametrize(("n_val", "told"), [(38, True), (24, False)])
+def test_a_split_far_from_its_share_names_the_largest_patient(n_val, told):
+    config = ExperimentConfig("p_vs_nf", "p_vs_nf", val_fraction=0.5)
+    seeds = pd.DataFrame({"n_train": [45 - n_val], "n_val": [n_val], "contaminated_share": [0.0]})
+    codes = notes._of_split(config, {"patients_unknown": 0, "largest_patient": 38}, seeds)
+    assert codes == (["split_off wanted=0.5 share=0.844 largest=38"] if told else [])

@@ -13,7 +13,7 @@ from cxrjax.analysis import tables as run_files
 from cxrjax.base import InputError
 from cxrjax.base.config import RANDOM_TRUNK, SHUFFLED_LABELS, SPLIT_BY_IMAGE
 from cxrjax.report import cards
-from cxrjax.runs import explained, results, run_folder
+from cxrjax.runs import draws, explained, results, run_folder
 from cxrjax.runs.trained import load_run
 from cxrjax.storage.store import About, open_store, read_about, write_store
 from tests.experiments import commands
@@ -95,10 +95,6 @@ def test_other_pixels_under_the_same_names_never_enter_an_old_report(copy, caplo
             explained.select_images(load_run(copy), (3,), 1, 0, None)
 
 
-def test_a_run_with_patients_left_out_knows_its_images(run_small):
-    assert results.reopen(run_small(train_patients=8, seeds=1, augment_bank=1)).pictures
-
-
 def test_without_its_images_the_report_has_no_pictures(copy, caplog):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"data_dir": str(copy / "gone")}))
@@ -153,34 +149,25 @@ def test_arms_are_runs_of_their_own_and_stand_beside_the_network(run_small):
     assert again.analysis.leakage is not None
 
 
-@pytest.mark.parametrize("share", [1, 0.5])
-def test_a_split_of_unknown_patients_is_called_by_image(run_small, small_phantom, tmp_path, share, caplog):
+def test_a_split_of_unknown_patients_is_called_by_image(run_small, small_phantom, tmp_path, caplog):
+    """And a run with patients left out knows its images."""
     table = small_phantom.table[:45].reset_index(drop=True)
-    unknown = np.arange(45) < 45 * share
+    unknown = np.arange(45) < 23
     write_store(
         tmp_path / "s", table.assign(patient=table["patient"].mask(unknown, "")), small_phantom.images[:45], NOWHERE
     )
     with caplog.at_level("INFO", "cxrjax"):
-        folder = run_small(data_dir=str(tmp_path / "s"), seeds=1)
-    name = "image (patients unknown)" if share == 1 else "patient (23 of 45 images: patient unknown)"
+        folder = run_small(data_dir=str(tmp_path / "s"), seeds=1, train_patients=8, augment_bank=1)
+    name = "patient (23 of 45 images: patient unknown)"
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["split_by"] == name
-    assert f"patients_unknown n={unknown.sum()} of=45" in summary["notes"]
-    assert ("image (patients unknown)" if share == 1 else "patient unknown") in caplog.text
+    assert summary["split_by"] == name and draws.split_name(load_run(folder).config, 23, 45) == name
+    assert draws.split_name(load_run(folder).config, 45, 45) == "image (patients unknown)"
+    assert "patients_unknown n=23 of=45" in summary["notes"]
+    assert summary["data"]["largest_patient"] == table["patient"][~unknown].value_counts().max()
+    assert "patient unknown" in caplog.text
     assert pd.read_csv(folder / "results.csv")["contaminated_share"].isna().all()  # it cannot be told; never 0
     opened = results.reopen(folder)
+    assert opened.pictures
     for page in (cards.model_card(opened), cards.claim(opened)):
         assert "a patient may be on both sides" in page
         assert "none is on both sides" not in page.lower().replace("no patient", "none")
-
-
-def test_a_split_far_from_its_share_names_the_largest_patient(run_small, small_phantom, tmp_path):
-    table = small_phantom.table[:45].reset_index(drop=True)
-    same = table.assign(patient=np.where(np.arange(45) < 38, "large", table["patient"]))
-    write_store(tmp_path / "s", same, small_phantom.images[:45], NOWHERE)
-    summary = json.loads(
-        (run_small(data_dir=str(tmp_path / "s"), seeds=1, val_fraction=0.5) / "summary.json").read_text()
-    )
-    (note,) = (note for note in summary["notes"] if note.startswith("split_off"))
-    assert note.endswith("largest=38")
-    assert "wanted=0.5" in note
