@@ -23,7 +23,7 @@ demo: .venv/demo.stamp weights/alexnet-imagenet/weights.json
 	$(BIN)/python -m experiments.p_vs_nf $(DEMO) --overwrite
 
 test: .venv/dev$(EXTRAS).stamp
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
 
 configurations: .venv/dev$(EXTRAS).stamp
 	.ci/configurations
