@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from cxrjax.analysis import map_tests
 from cxrjax.analysis.localisation import CONTROLS, TRAINED, Maps, check_maps, check_once
@@ -164,6 +163,8 @@ def ranks(reduced: np.ndarray) -> np.ndarray:
     flat = reduced.reshape(len(reduced), -1)
     if 2 * flat.shape[1] > np.iinfo(np.uint16).max:
         raise ValueError(f"reduced must have at most 32,767 blocks a map, got {flat.shape[1]}")
+    from scipy import stats  # takes a second to import, and few need it
+
     return (2 * stats.rankdata(flat, axis=1)).astype(np.uint16) if len(flat) else flat.astype(np.uint16)
 
 

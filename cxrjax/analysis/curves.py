@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from cxrjax.analysis.tables import TABLES
 from cxrjax.metrics import calibration, discrimination
@@ -67,7 +67,7 @@ def wilson(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
     """
     if not n:
         return np.nan, np.nan
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(special.ndtri((1 + level) / 2))
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     # Without rounding, none and all reach the end.

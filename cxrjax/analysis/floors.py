@@ -4,14 +4,10 @@ trunk), and how much a patient on both sides of the split flatters it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import make_column_transformer
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from cxrjax.analysis import scores
 from cxrjax.analysis.subgroups import possible_age
@@ -20,6 +16,9 @@ from cxrjax.base import codes
 from cxrjax.base.codes import code
 from cxrjax.base.recipes import PROBED
 from cxrjax.metrics import registry, resampled_t
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 TRAINED = ("shuffled_labels", "random_trunk")  # arms that --floors trains
 _NAMED, _MEASURED = ("view", "sex"), ("age", "followup")
@@ -165,6 +164,13 @@ def metadata(tables: RunTables, used: list[str]) -> pd.DataFrame:
 def _classifier(used: list[str]) -> Pipeline:
     """Indicators of each view and sex ("" is one, a value not seen in training is none); age and log(1 + follow-up)
     of mean 0 and SD 1, the median where unknown, with an indicator of that; then a logistic regression."""
+    # Here, since scikit-learn takes two seconds to import, which training and predictions need not wait for.
+    from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     named = OneHotEncoder(handle_unknown="ignore")
     measured = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler()

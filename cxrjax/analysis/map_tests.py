@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from cxrjax.analysis.localisation import BASELINES, COLUMNS, METRICS, TRAINED, check_once, expected
 from cxrjax.base import codes
@@ -233,7 +233,7 @@ def interval(
     low, high, reason = limits.bca(draws_of, level)
     if reason:
         error = math.sqrt(float(np.sum(influence**2)) / (patients * (patients - 1)))
-        half = float(stats.t.ppf((1 + level) / 2, patients - 1)) * error
+        half = float(special.stdtrit(patients - 1, (1 + level) / 2)) * error
         low, high, reason = mean - half, mean + half, codes.join([codes.code("student_t"), reason])
     return Estimate(mean, max(low, ends[0]), min(high, ends[1]), reason)
 

@@ -58,7 +58,8 @@ def start(cache: Path) -> None:
         jax.distributed.initialize(address, int(numbers[0]), int(numbers[1]))
     if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(cache))  # type: ignore[no-untyped-call]
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # type: ignore[no-untyped-call]
+        # A run has some 200 small programs, too: each takes 20 to 50 ms to compile, and a few to read.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # type: ignore[no-untyped-call]
         _mend_programs(cache)
 
 

@@ -97,9 +97,9 @@ def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Dec
     To grey: colour by ITU-R 601 luma, which leaves equal channels as they are; transparency is dropped; colour of 16
     bits a channel keeps the upper 8 and is refused if they hold too little; grey of more than 8 bits, integer or float,
     is scaled linearly between `grey.limits`, as its range is not known, and inverted where TIFF says that white is 0;
-    DICOM see `dicom.shown`. EXIF orientation is applied. To `reduction.size`: Pillow's anti-aliased bilinear filter or
-    its box, the whole image without keeping its aspect ("stretch", as the poster does), padded with black to a square
-    ("pad"), or its central square ("crop").
+    DICOM see `dicom.image.shown`. EXIF orientation is applied. To `reduction.size`: Pillow's anti-aliased bilinear
+    filter or its box, the whole image without keeping its aspect ("stretch", as the poster does), padded with black to
+    a square ("pad"), or its central square ("crop").
 
     Args:
       content: of the file.
@@ -127,9 +127,11 @@ def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Dec
 
 
 def _decode_dicom(content: bytes, reduction: Reduction) -> Decoded:
-    header = dicom.read_header(content, MAX_PIXELS)
+    from cxrjax.data.dicom.image import read_header, shown  # brings pydicom, which takes half a second to import
+
+    header = read_header(content, MAX_PIXELS)
     with _memory.hold(_DEEP_BYTES * header.pixels):
-        image = Image.fromarray(dicom.shown(header, reduction.range))
+        image = Image.fromarray(shown(header, reduction.range))
         pixels = _reduce(image, reduction)
         doubt = screening.screen(image, pixels)
         return Decoded(pixels, reduction.side(*image.size), header.details, tuple(header.notes), doubt)

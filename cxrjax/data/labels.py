@@ -77,12 +77,12 @@ def read(written: pd.Series, vocabulary: Vocabulary, place: str) -> Reading:
         except Unread as error:
             _note(faults, error, text, images)
     _refuse(faults, vocabulary, place)
-    return Reading([readings["", text] for text in written], {"": written}, readings)
+    return Reading([readings["", text] for text in written.tolist()], {"": written}, readings)
 
 
 def _counted(written: pd.Series) -> list[tuple[str, int]]:
     """Texts and how many there are of each, most frequent first."""
-    return sorted(Counter(written).items(), key=lambda item: (-item[1], item[0]))
+    return sorted(Counter(written.tolist()).items(), key=lambda item: (-item[1], item[0]))
 
 
 def binary_columns(table: pd.DataFrame, vocabulary: Vocabulary, place: str) -> dict[str, str]:

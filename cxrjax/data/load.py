@@ -128,8 +128,7 @@ def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immu
     names = sorted(naming.columns.keys() - naming.meanings.keys())
     if names and source.kind != "table":
         raise InputError(f"--columns={names[0]}=... names a column of a table of images, and {place} is: {source.kind}")
-    images = [str(image) for image in source.table["image"]]
-    by_pattern = tuple(patients.by_pattern(images, naming.patient)) if naming.patient else ()
+    by_pattern = tuple(patients.by_pattern(source.table["image"].tolist(), naming.patient)) if naming.patient else ()
     meanings = {**source.meanings, **naming.meanings}
     return source._replace(patients=by_pattern, meanings=meanings, flags=naming.flags)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from cxrjax.base.codes import code
 from cxrjax.metrics.resampled_t import Estimate
@@ -33,7 +33,7 @@ def logit_normal(draws: Draws, level: float) -> Limits:
     inside = draws.replicates[(draws.replicates > 0) & (draws.replicates < 1)]
     if reason := _obstacle(draws.replicates, inside, "extreme_in_draws"):
         return math.nan, math.nan, reason
-    half = float(stats.norm.ppf((1 + level) / 2)) * special.logit(inside).std(ddof=1)
+    half = float(special.ndtri((1 + level) / 2)) * special.logit(inside).std(ddof=1)
     low, high = special.expit(special.logit(draws.value) + np.array([-half, half]))
     return float(low), float(high), ""
 
@@ -43,7 +43,7 @@ def normal(draws: Draws, level: float) -> Limits:
     defined = draws.replicates[np.isfinite(draws.replicates)]
     if reason := _obstacle(draws.replicates, defined, "undefined_in_draws"):
         return math.nan, math.nan, reason
-    half = float(stats.norm.ppf((1 + level) / 2) * defined.std(ddof=1))
+    half = float(special.ndtri((1 + level) / 2) * defined.std(ddof=1))
     return draws.value - half, draws.value + half, ""
 
 
@@ -68,9 +68,9 @@ def bca(draws: Draws, level: float) -> Limits:
     if below in (0.0, 1.0):
         return math.nan, math.nan, skewed
     patients = len(influence)
-    z = math.sqrt(patients / (patients - 1)) * float(stats.t.ppf((1 + level) / 2, patients - 1))
-    shifted = float(stats.norm.ppf(below)) + np.array([-z, z])
-    at = stats.norm.cdf(stats.norm.ppf(below) + shifted / (1 - acceleration * shifted))
+    z = math.sqrt(patients / (patients - 1)) * float(special.stdtrit(patients - 1, (1 + level) / 2))
+    shifted = float(special.ndtri(below)) + np.array([-z, z])
+    at = special.ndtr(special.ndtri(below) + shifted / (1 - acceleration * shifted))
     # An end beyond the draws is not known from them; the pole of the correction lies further out still.
     if not (1 / len(defined) <= at[0] < at[1] <= 1 - 1 / len(defined)):
         return math.nan, math.nan, skewed

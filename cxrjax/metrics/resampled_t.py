@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cxrjax.base.codes import code
 from cxrjax.metrics import arguments
@@ -61,7 +61,7 @@ def over_runs(values: np.ndarray, n_train: float, n_val: float, ends: tuple[floa
         mean = float(values[0]) if runs else math.nan
         return Summary(mean, math.nan, math.nan, math.nan)
     mean, sd = float(values.mean()), float(values.std(ddof=1))
-    half = float(stats.t.ppf(0.975, runs - 1)) * _error_of_mean(values, n_train, n_val)
+    half = float(special.stdtrit(runs - 1, 0.975)) * _error_of_mean(values, n_train, n_val)
     return Summary(mean, sd, max(mean - half, ends[0]), min(mean + half, ends[1]))
 
 
@@ -93,8 +93,8 @@ def compare_runs(a: np.ndarray, b: np.ndarray, n_train: float, n_val: float, lev
     error = _error_of_mean(values, n_train, n_val)
     if error <= 1e-12:  # differences of metrics in 0..1, which float64 holds to 1e-16
         return Comparison(mean, math.nan, math.nan, math.nan, math.nan, code("no_difference_varies"))
-    half = float(stats.t.ppf(quantile, runs - 1)) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, runs - 1))
+    half = float(special.stdtrit(runs - 1, quantile)) * error
+    p = 2 * float(special.stdtr(runs - 1, -abs(mean) / error))
     return Comparison(mean, mean - half, mean + half, mean / error, p, "")
 
 
@@ -109,7 +109,7 @@ def half_width(runs: int, n_train: float, n_val: float, level: float = 0.95) -> 
     >>> round(half_width(10, 400, 100), 2), round(half_width(3, 400, 100), 2)
     (1.34, 3.29)
     """
-    return float(stats.t.ppf(arguments.quantile(level), runs - 1)) * math.sqrt(1 / runs + n_val / n_train)
+    return float(special.stdtrit(runs - 1, arguments.quantile(level))) * math.sqrt(1 / runs + n_val / n_train)
 
 
 def threshold_for_sensitivity(label: np.ndarray, score: np.ndarray, sensitivity: float) -> float:

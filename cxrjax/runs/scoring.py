@@ -60,7 +60,7 @@ def keep_curves(folder: Path, history: loop.History, first_seed: int) -> str:
 def score(prepared: Prepared, external: ImageStore | None, fitted_seeds: Iterator[loop.Fitted]) -> Scored:
     """Scores of each seed's training images and of the external set, beside those of validation.
 
-    No more than one trained network is held at a time, and the images' activations only when the first is trained.
+    One group of trained networks is held at a time, and the images' activations only when the first is trained.
     """
     head, train_rows = prepared.net.head, prepared.cohorts.train
     loss = Loss(tasks.get(prepared.config.task).is_multilabel, prepared.config.loss)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +28,8 @@ from cxrjax.runs import run_folder, setup
 from cxrjax.training import bank, inputs, seed_batches, step
 from cxrjax.training.losses import Loss
 
+_READERS = 2  # heads that are read and hashed while another one scores
+_FEW = (4, 16)  # images a trunk call where there are no more; on CPU both round as calls of 64, and 8 and 32 do not
 BLOCK = 1024  # images whose pixels and activations are held at once: 67 MB and, from fc6, 38 MB
 
 
@@ -55,8 +59,8 @@ class TrainedRun(NamedTuple):
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Probability of the positive class by each seed's network, from the centre crop and without dropout.
 
-        An image that a seed was trained on scores better than a new one. The heads are read one after the other, so
-        many images in one call are cheaper than many calls; see `load_run`'s `keep`.
+        An image that a seed was trained on scores better than a new one. The heads are read anew for each call, so many
+        images in one call are cheaper than many calls; see `load_run`'s `keep`.
 
         Args:
           images: [N, source, source] u8 (AlexNet 256 a side), 0 is black, as a store holds them; a memory map will do.
@@ -76,8 +80,8 @@ class TrainedRun(NamedTuple):
         for start in range(0, len(images), BLOCK):
             block = slice(start, start + BLOCK)
             features = _features(self.net.trunk, images[block])
-            for column, seed in enumerate(self.seeds):
-                head = jax.tree.map(lambda x: x[None], self.head(seed))
+            for column, variables in enumerate(_ahead(self.head, self.seeds)):
+                head = jax.tree.map(lambda x: x[None], variables)
                 scores[block, column] = step.score_rows(
                     self.net.head, loss, head, features, np.arange(len(images[block]))
                 )
@@ -95,8 +99,8 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
     Args:
       folder: `--out` of the experiment; of one with many labels also `OUT/findings/NAME`, as a network of two classes.
       weights: where its weights lie now; None: where they lay.
-      keep: heads stay in memory once read (218 MB a seed from fc6); else each block of 1,024 images reads them again
-        (0.8 s a seed), and one is held at a time.
+      keep: heads stay in memory once read (218 MB a seed from fc6); else each block of 1,024 images reads and hashes
+        them again (0.2 s a seed), and three are held at a time.
 
     Raises:
       InputError: if the folder holds no finished run, or its weights or checkpoints are missing or not the same.
@@ -173,4 +177,17 @@ def read_head(place: Path, expected: str) -> Variables:
 def _features(trunk: transfer.Trunk, images: np.ndarray) -> bank.Bank:
     """What enters the head of [n, source, source] u8, exactly as in validation."""
     pipeline = inputs.Resident(jnp.asarray(images), trunk.model.crop)
-    return bank.build(trunk, pipeline, np.arange(len(images)), bank.CENTRE, len(images))
+    rows, size = np.arange(len(images)), next((size for size in _FEW if len(images) <= size), bank.BATCH)
+    return bank.build(trunk, pipeline, rows, bank.CENTRE, len(images), batch_size=size)
+
+
+def _ahead(read: Callable[[int], Variables], seeds: Sequence[int]) -> Iterator[Variables]:
+    """What `read` gives of each seed, in order; threads read the next ones while one is used."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        coming = deque[Future[Variables]]()
+        for seed in seeds:
+            coming.append(pool.submit(read, seed))
+            if len(coming) > _READERS:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()

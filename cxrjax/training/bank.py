@@ -65,7 +65,13 @@ CENTRE = Slots(0)
 
 
 def build(
-    trunk: Trunk, pipeline: Pipeline, rows: np.ndarray, slots: Slots, store_size: int, cache: Cache | None = None
+    trunk: Trunk,
+    pipeline: Pipeline,
+    rows: np.ndarray,
+    slots: Slots,
+    store_size: int,
+    cache: Cache | None = None,
+    batch_size: int = BATCH,
 ) -> Bank:
     """Activations of some augmentations of each row.
 
@@ -76,8 +82,9 @@ def build(
       slots: which augmentations; `CENTRE`: for validation.
       store_size: N, images in the store.
       cache: what is in there is not computed again, and what is computed goes there; None: kept in memory.
+      batch_size: images a trunk call, the last of which is filled up; another one may round differently.
     """
-    compute = functools.partial(_compute, trunk, pipeline, rows, slots)
+    compute = functools.partial(_compute, trunk, pipeline, rows, slots, batch_size)
     if cache is None or not trunk.identity:
         features, place = np.concatenate(list(compute(np.arange(len(rows))))), np.arange(len(rows))
     else:
@@ -125,12 +132,12 @@ def on_device(bank: Bank, budget: int) -> Bank:
 
 
 def _compute(
-    trunk: Trunk, pipeline: Pipeline, rows: np.ndarray, slots: Slots, places: np.ndarray
+    trunk: Trunk, pipeline: Pipeline, rows: np.ndarray, slots: Slots, batch_size: int, places: np.ndarray
 ) -> Iterator[np.ndarray]:
     """Entries of `rows[places]` through the trunk, whole images at a time; yields [b, K, ...]."""
     plan = slots.plan(rows[places], trunk.model)
     count, each_slots = plan.mask.shape
-    each = max(1, BATCH // each_slots)  # images a trunk call
+    each = max(1, batch_size // each_slots)  # images a trunk call
     calls = planning.steps_per_epoch(count, each)
     batched: Plan = jax.tree.map(
         lambda x: np.resize(x, (calls * each, *x.shape[1:])).reshape(calls, each * each_slots, *x.shape[2:]), plan

@@ -55,6 +55,7 @@ class Progress(NamedTuple):
     states: TrainState  # leaves [S, ...]
     history: History
     waited: float = 0.0  # share of the last epoch's training, 0..1, in which it waited for input
+    val_logits: np.ndarray | None = None  # [S or more, V, K] after the last epoch; None: not evaluated since a restart
 
     def pack(self) -> Any:
         """As a tree of plain arrays in memory of the host, for a checkpoint; `Trainer.restore` reads it."""
@@ -114,7 +115,9 @@ def fit(
         progress = trainer.run_epoch(progress)
         trainer.refuse_divergence(progress)
         on_epoch(progress)
-    val_logits, _ = trainer.validation.evaluate(progress.states.variables)
+    val_logits = progress.val_logits
+    if val_logits is None:
+        val_logits, _ = trainer.validation.evaluate(progress.states.variables)
     trimmed = [x[: len(run.val)] for x, run in zip(val_logits, runs, strict=False)]
     return Fitted(_first(devices.fetch(progress.states.variables), len(runs)), progress.history, trimmed)
 
@@ -187,8 +190,8 @@ class Trainer:
                 log.info("step %d of %d, %s of this epoch", start, steps, left)
         train: Metrics = devices.fetch(functools.reduce(losses.merge, parts))
         waited = timer.share()
-        _, val = self.validation.evaluate(states.variables)
-        return Progress(progress.epochs + 1, states, progress.history.extended(train, val), waited)
+        val_logits, val = self.validation.evaluate(states.variables)
+        return Progress(progress.epochs + 1, states, progress.history.extended(train, val), waited, val_logits)
 
     def refuse_divergence(self, progress: Progress) -> None:
         """Raises `Diverged` if the last epoch's loss of any seed is not finite, or above `MAX_LOSS`.

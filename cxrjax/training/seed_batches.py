@@ -9,6 +9,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -20,6 +21,7 @@ from cxrjax.base.recipes import Recipe
 from cxrjax.models.transfer import Network
 from cxrjax.storage import checkpoint
 from cxrjax.training import inputs, loop
+from cxrjax.training.loop import Fitted
 from cxrjax.training.optimizer import make_optimizer
 from cxrjax.training.plan import SeedData, Workload
 
@@ -29,7 +31,7 @@ SAVE_SECONDS = 300  # between two saved states; one of ten seeds is 2 GB
 BASE_BYTES = 1_200_000_000  # of the process, whatever the seeds
 
 
-def train(workload: Workload, runs: Sequence[SeedData], seed_batch: int, folder: Path) -> Iterator[loop.Fitted]:
+def train(workload: Workload, runs: Sequence[SeedData], seed_batch: int, folder: Path) -> Iterator[Fitted]:
     """Trains what is not trained yet, `seed_batch` seeds side by side; yields each seed's result, S = 1, in order.
 
     Args:
@@ -48,10 +50,10 @@ def train(workload: Workload, runs: Sequence[SeedData], seed_batch: int, folder:
         if all(place.is_dir() for place in places):
             log.info("seed %s: trained already", names)
             _remove(partial)
+            yield from (load(place) for place in places)
         else:
             log.info("seed %s: training for %d epochs", names, workload.recipe.epochs)
-            _train_group(workload, group, partial, places)
-        yield from (load(place) for place in places)
+            yield from _train_group(workload, group, partial, places)
 
 
 def trained_share(folder: Path, epochs: int, seeds: int) -> float:
@@ -99,18 +101,27 @@ def default_seed_batch(net: Network, recipe: Recipe, seeds: int) -> int:
     return even if fits(even) else largest
 
 
-def _train_group(workload: Workload, group: Sequence[SeedData], partial: Path, places: list[Path]) -> None:
-    """Trains a group from where it had come to, and saves each of its seeds."""
+def _train_group(workload: Workload, group: Sequence[SeedData], partial: Path, places: list[Path]) -> Iterator[Fitted]:
+    """Trains a group from where it had come to, and yields each of its seeds; meanwhile they are saved."""
     series = checkpoint.Series(partial, background=jax.default_backend() != "cpu", clean=devices.is_first())
     try:
         fitted = loop.fit(workload, group, series.latest(), _EpochLog(workload.recipe.epochs, series))
     finally:
         series.close()
-    if devices.is_first():
-        for i, place in enumerate(places):
-            save(place, fitted, i)
+    seeds = [_of_seed(fitted, i) for i in range(len(places))]
+    with ThreadPoolExecutor(1) as disk:  # which takes a second for a seed of 218 MB
+        saved = [disk.submit(save, *pair) for pair in zip(places, seeds, strict=True) if devices.is_first()]
+        yield from seeds
+        for seed in saved:
+            seed.result()
     devices.wait_for_all(partial.name)
     _remove(partial)
+
+
+def _of_seed(fitted: Fitted, i: int) -> Fitted:
+    """Seed i alone, S = 1, without a copy."""
+    variables, history = jax.tree.map(lambda x: x[i : i + 1], (fitted.variables, fitted.history))
+    return Fitted(variables, history, fitted.val_logits[i : i + 1])
 
 
 def _remove(partial: Path) -> None:
@@ -144,13 +155,10 @@ class _EpochLog:
             self._saved = time.monotonic()
 
 
-def save(place: Path, fitted: loop.Fitted, i: int = 0) -> None:
-    """Saves seed i of what training gave, as a tree of plain arrays that `load` reads."""
-    packed = {
-        **jax.tree.map(lambda x: x[i], fitted.variables),
-        "history": {name: curve[i] for name, curve in fitted.history._asdict().items()},
-        "val_logits": fitted.val_logits[i],
-    }
+def save(place: Path, fitted: Fitted) -> None:
+    """Saves a seed, S = 1, as a tree of plain arrays that `load` reads."""
+    variables, history = jax.tree.map(lambda x: x[0], (fitted.variables, fitted.history))
+    packed = {**variables, "history": history._asdict(), "val_logits": fitted.val_logits[0]}
     checkpoint.save_tree(place, packed, overwrite=True)
 
 
@@ -159,7 +167,7 @@ def place_of(folder: Path, seed: int) -> Path:
     return folder / f"seed_{seed:03d}"
 
 
-def load(place: Path) -> loop.Fitted:
+def load(place: Path) -> Fitted:
     """A trained seed, as `loop.fit` gives it for S = 1.
 
     Raises:
@@ -168,4 +176,4 @@ def load(place: Path) -> loop.Fitted:
     packed = checkpoint.load_tree(place)
     history = loop.History(**{name: curve[None] for name, curve in packed["history"].items()})
     variables = {kind: packed[kind] for kind in ("params", "batch_stats") if kind in packed}
-    return loop.Fitted(jax.tree.map(lambda x: x[None], variables), history, [packed["val_logits"]])
+    return Fitted(jax.tree.map(lambda x: x[None], variables), history, [packed["val_logits"]])

@@ -17,8 +17,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from cxrjax.data import dicom as reading
 from cxrjax.data.decode import MAX_PIXELS
+from cxrjax.data.dicom import image as reading
 
 NAME = "ROENTGEN^ANNA BERTHA"  # must never be seen anywhere
 RAMP = np.arange(4096).reshape(64, 64)

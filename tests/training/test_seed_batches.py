@@ -1,6 +1,7 @@
-"""How many seeds are trained side by side."""
+"""How many seeds are trained side by side, and what becomes of them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,8 @@ from cxrjax.base import devices
 from cxrjax.models import transfer
 from cxrjax.models.registry import ALEXNET
 from cxrjax.models.transfer import Network
-from cxrjax.training import seed_batches
+from cxrjax.training import loop, seed_batches
+from cxrjax.training.loop import Fitted, History
 from cxrjax.training.optimizer import Recipe
 
 RECIPE = Recipe(epochs=1, batch_size=64, learning_rate=0.1, momentum=0.0)
@@ -60,3 +62,34 @@ def test_groups_fit_and_are_of_like_size(monkeypatch, fit, seeds, expected):
 def test_convolutions_are_trained_one_seed_at_a_time(monkeypatch):
     monkeypatch.setattr(devices, "memory", lambda: 10**15)
     assert seed_batches.default_seed_batch(net(dense=False), RECIPE, 10) == 1
+
+
+@pytest.fixture
+def group(monkeypatch):
+    """Three seeds that are trained in no time: workload, runs, seeds side by side."""
+    rng = np.random.default_rng(0)
+    variables = {"params": {"fc8": {"kernel": rng.random((3, 4, 2), np.float32)}}}
+    logits = [rng.random((n, 2), np.float32) for n in (5, 6, 7)]
+    fitted = Fitted(variables, History(*rng.random((4, 3, 2), np.float32)), logits)
+    monkeypatch.setattr(loop, "fit", lambda *args: fitted)
+    return SimpleNamespace(recipe=RECIPE), [SimpleNamespace(seed=seed) for seed in (4, 5, 6)], 3
+
+
+def test_seeds_are_those_that_are_saved(group, tmp_path, monkeypatch):
+    trained = list(seed_batches.train(*group, tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seed_004", "seed_005", "seed_006"]
+    monkeypatch.delattr(loop, "fit")
+    loaded = list(seed_batches.train(*group, tmp_path))
+    assert [len(seed.val_logits[0]) for seed in trained] == [5, 6, 7]
+    jax.tree.map(np.testing.assert_array_equal, trained, loaded)
+
+
+def test_seeds_that_cannot_be_saved_stop_the_run(group, tmp_path, monkeypatch):
+    def save(place, fitted):
+        if place.name == "seed_005":
+            raise OSError("disk full")
+
+    monkeypatch.setattr(seed_batches, "save", save)
+    with pytest.raises(OSError, match="disk full"):
+        list(seed_batches.train(*group, tmp_path))
+    assert (tmp_path / "partial_004-006").is_dir()

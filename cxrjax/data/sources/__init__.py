@@ -20,7 +20,7 @@ from __future__ import annotations
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import NamedTuple
@@ -275,11 +275,26 @@ def printable(name: str) -> str:
 
 def years(text: pd.Series) -> pd.Series:
     """Ages as DICOM, NIH and people write them, in whole years: 058Y, 58.0, 58 yrs; 8 months, 003W are 0; else NaN."""
-    parts = text.astype(str).str.strip().str.upper().str.extract(_AGE)
-    number = pd.to_numeric(parts[0], errors="coerce")
-    return number // parts[1].map({"M": 12, "W": 52, "D": 365}).astype(float).fillna(1)
+
+    def read(distinct: pd.Series) -> pd.Series:
+        parts = distinct.astype(str).str.strip().str.upper().str.extract(_AGE)
+        number = pd.to_numeric(parts[0], errors="coerce")
+        return number // parts[1].map({"M": 12, "W": 52, "D": 365}).astype(float).fillna(1)
+
+    return _each_once(read, text)
 
 
 def numbers(text: pd.Series) -> pd.Series:
     """Whole numbers; 0 for what is none."""
-    return pd.to_numeric(text.str.extract(r"^\s*0*(\d{1,9})(?:\.0*)?\s*$", expand=False)).fillna(0).astype(int)
+
+    def read(distinct: pd.Series) -> pd.Series:
+        digits = distinct.str.extract(r"^\s*0*(\d{1,9})(?:\.0*)?\s*$", expand=False)
+        return pd.to_numeric(digits).fillna(0).astype(int)
+
+    return _each_once(read, text)
+
+
+def _each_once(read: Callable[[pd.Series], pd.Series], text: pd.Series) -> pd.Series:
+    """What `read` makes of texts; a column has few different ones, and pandas is slow at each."""
+    place, distinct = pd.factorize(text, use_na_sentinel=False)
+    return pd.Series(read(pd.Series(distinct, dtype=text.dtype)).to_numpy()[place], text.index)

@@ -120,7 +120,7 @@ def _rows(path: Path, lines: list[str], separator: str) -> tuple[list[str], list
     header: list[str] = []
     rows = []
     for row in reader:
-        cells = [cell.strip() for cell in row]
+        cells = list(map(str.strip, row))
         if not header:
             header = cells if any(cells) else []
             continue

@@ -285,7 +285,7 @@ def count_spellings(
       table: of `unite_rows`.
       present: names of images that are there.
     """
-    labels_of = dict(zip(table["image"], table["labels"], strict=True))
+    labels_of = dict(zip(table["image"].tolist(), table["labels"].tolist(), strict=True))
     is_used = rows["image"].isin(present) & (rows["labels"] == rows["image"].map(labels_of))
     return reading.spellings((is_used & ~rows["image"].where(is_used).duplicated()).to_numpy(bool))
 

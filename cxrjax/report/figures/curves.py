@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from cxrjax.report import figures
 from cxrjax.report.figures import Picture
@@ -25,6 +24,8 @@ _STYLES = {  # colour, marker and dash of a set of images
 
 def roc_at(label: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Sensitivity at false positive rates `GRID` [101], by straight lines between a run's points."""
+    from sklearn.metrics import roc_curve  # takes two seconds to import, as in `analysis.floors`
+
     false, true, _ = roc_curve(label, score)
     # At a rate where the curve rises steeply, its upper end holds.
     return np.maximum.accumulate(np.interp(GRID, false, true))
@@ -35,6 +36,8 @@ def precision_at(label: np.ndarray, score: np.ndarray) -> np.ndarray:
 
     Straight lines between points would be too high (Davis & Goadrich 2006, ICML); this is average precision's curve.
     """
+    from sklearn.metrics import precision_recall_curve
+
     precision, recall, _ = precision_recall_curve(label, score)
     precision, recall = precision[::-1], recall[::-1]  # recall rises
     return precision[np.searchsorted(recall, GRID.clip(1e-9) - 1e-12)]  # recall 0 is not reached by calling nothing

@@ -9,9 +9,9 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import BasicTextSRStorage
 
 from cxrjax.base import InputError
-from cxrjax.data import dicom as reading
 from cxrjax.data.decode import MAX_PIXELS, decode
 from cxrjax.data.dicom import Details, NoImage
+from cxrjax.data.dicom import image as reading
 from tests.data.dicom_files import NAME, RAMP, deflated, dicom, linear, rle, shown, written
 
 
