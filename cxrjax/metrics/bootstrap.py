@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.base import Array
+from cxrjax.base import Array, threads
 from cxrjax.base.numerics import pinned, typed_key
 from cxrjax.metrics import arguments, limits, registry
 from cxrjax.metrics.cells import GROUPS, condense, left_out_and_drawn, multiplicities
@@ -130,11 +130,12 @@ def intervals(
     seed = np.asarray(jax.random.key_data(typed_key(key))).tolist()
     patients = [int(images.patient.max()) + 1 for images in runs]
     rooms = _rooms([len(images.label) for images in runs], patients)
-    estimates = []
-    for i, (values, number, room) in enumerate(zip(runs, patients, rooms, strict=True)):
-        drawn = _draw(evaluate, values, number, room, (*seed, i), draws, cells)
-        estimates.append({name: limits.estimate(of, methods.get(name, "bca"), level) for name, of in drawn.items()})
-    return estimates
+    every = threads.ahead(
+        lambda i: _draw(evaluate, runs[i], patients[i], rooms[i], (*seed, i), draws, cells), range(len(runs))
+    )
+    return [
+        {name: limits.estimate(of, methods.get(name, "bca"), level) for name, of in drawn.items()} for drawn in every
+    ]
 
 
 @pinned(x64=True, nan=True)
@@ -186,6 +187,7 @@ def _difference(name: str, first: Sequence[Draws], second: Sequence[Draws], leve
     return Difference(float(a.value), float(b.value), *limits.estimate(both, "none" if moved else method, level))
 
 
+@pinned(x64=True, nan=True)
 def _draw(
     evaluate: Evaluate,
     images: Images,

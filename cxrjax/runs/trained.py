@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cxrjax.analysis.tables import read_table
-from cxrjax.base import InputError, Variables, tasks
+from cxrjax.base import InputError, Variables, tasks, threads
 from cxrjax.base.config import ExperimentConfig, question
 from cxrjax.base.tasks import Task
 from cxrjax.data.decode import Reduction
@@ -80,7 +78,7 @@ class TrainedRun(NamedTuple):
         for start in range(0, len(images), BLOCK):
             block = slice(start, start + BLOCK)
             features = _features(self.net.trunk, images[block])
-            for column, variables in enumerate(_ahead(self.head, self.seeds)):
+            for column, variables in enumerate(threads.ahead(self.head, self.seeds, _READERS)):
                 head = jax.tree.map(lambda x: x[None], variables)
                 scores[block, column] = step.score_rows(
                     self.net.head, loss, head, features, np.arange(len(images[block]))
@@ -179,15 +177,3 @@ def _features(trunk: transfer.Trunk, images: np.ndarray) -> bank.Bank:
     pipeline = inputs.Resident(jnp.asarray(images), trunk.model.crop)
     rows, size = np.arange(len(images)), next((size for size in _FEW if len(images) <= size), bank.BATCH)
     return bank.build(trunk, pipeline, rows, bank.CENTRE, len(images), batch_size=size)
-
-
-def _ahead(read: Callable[[int], Variables], seeds: Sequence[int]) -> Iterator[Variables]:
-    """What `read` gives of each seed, in order; threads read the next ones while one is used."""
-    with ThreadPoolExecutor(_READERS) as pool:
-        coming = deque[Future[Variables]]()
-        for seed in seeds:
-            coming.append(pool.submit(read, seed))
-            if len(coming) > _READERS:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from cxrjax.base import Variables, devices
+from cxrjax.base import Variables, devices, threads
 from cxrjax.models.model import LINEAR
 from cxrjax.models.staged import vector
 from cxrjax.training import bank as banks
@@ -38,11 +38,16 @@ class Scores(NamedTuple):
 def validate(workload: Workload, runs: Sequence[SeedData]) -> list[Scores]:
     """Fits a probe to each seed's training images and scores its validation images."""
     activations = _Activations(workload, runs)
-    results = []
-    for run in runs:
+
+    def scores(run: SeedData) -> Scores:
         probe = _fit(workload, activations(run.train), run)
-        scores = expit(probe.logits(activations(run.val)))
-        results.append(Scores(scores if workload.loss.multilabel else scores[:, 0], probe.strength))
+        val = expit(probe.logits(activations(run.val)))
+        return Scores(val if workload.loss.multilabel else val[:, 0], probe.strength)
+
+    # Most of a fit are eigenvectors, which LAPACK seeks on one core.
+    results = list(threads.ahead(scores, runs))
+    for run, of_seed in zip(runs, results, strict=True):
+        _log(run, of_seed.strength)
     return results
 
 
@@ -87,9 +92,11 @@ def _fit(workload: Workload, features: np.ndarray, run: SeedData) -> Probe:
     labels = _labels(workload, run)
     if run.patients is None:
         raise ValueError(f"patients of seed {run.seed} must be given: the strength is chosen by folds of them")
-    probe = logistic.fit(features, labels.reshape(len(labels), -1), run.patients, run.seed)
-    log.info("seed %d: probe of strength C %s", run.seed, ", ".join(f"{c:g}" for c in np.unique(probe.strength)))
-    return probe
+    return logistic.fit(features, labels.reshape(len(labels), -1), run.patients, run.seed)
+
+
+def _log(run: SeedData, strength: np.ndarray) -> None:
+    log.info("seed %d: probe of strength C %s", run.seed, ", ".join(f"{c:g}" for c in np.unique(strength)))
 
 
 def _labels(workload: Workload, run: SeedData) -> np.ndarray:
@@ -100,6 +107,7 @@ def _fitted(workload: Workload, activations: _Activations, run: SeedData) -> Fit
     """A probe as a trained head of S = 1; its one epoch has the loss and the accuracy of centre crops."""
     features, loss = activations(run.train), workload.loss
     probe, curves, logits = _fit(workload, features, run), list[float](), np.empty(0)
+    _log(run, probe.strength)
     for side, labels in ((features, _labels(workload, run)), (activations(run.val), workload.labels[run.val])):
         logits = _sides(probe.logits(side), loss.multilabel)
         sums = loss.sums(logits, labels, np.ones(len(labels), bool))

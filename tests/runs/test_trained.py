@@ -98,30 +98,6 @@ def test_heads_are_read_one_after_the_other_or_kept(opened, small_run, monkeypat
         read.clear()
 
 
-@pytest.mark.parametrize("seeds", [(), (3,), tuple(range(9))])
-def test_heads_are_read_ahead_in_order(seeds):
-    reading = []
-
-    def read(seed):
-        reading.append(seed)
-        return {"params": seed}
-
-    for place, head in enumerate(trained._ahead(read, seeds)):
-        assert head == {"params": seeds[place]}
-        assert len(reading) <= place + 3
-    assert sorted(reading) == list(seeds)
-
-
-def test_a_head_that_cannot_be_read_is_told():
-    def read(seed):
-        if seed == 1:
-            raise InputError("damaged")
-        return {}
-
-    with pytest.raises(InputError, match="damaged"):
-        list(trained._ahead(read, (0, 1, 2)))
-
-
 @pytest.mark.parametrize("images", [np.zeros((2, 256, 256)), np.zeros((256, 256), np.uint8), np.zeros((1, 227, 227))])
 def test_images_of_another_kind_are_refused(opened, images):
     with pytest.raises(ValueError, match=r"images must be uint8 \[N, 256, 256\], got .*\["):
