@@ -3,6 +3,7 @@
 # make configurations  doctests and pure tests under x64, without jit, with JAX_DEBUG_NANS and other settings of JAX's
 # make slow       the tests that take minutes (whole runs killed and resumed, several processes and devices)
 # make tfds       the tests of the TFDS builder, by a generator and by Apache Beam
+# make compile_for  compiles the programs for a GPU that is not here (DEVICE=h100-sxm, a100-sxm-80; ARGS=--models=alexnet)
 # make lint       format, lint, import contracts and types; installs neither TensorFlow nor Beam nor a browser's driver
 # make wheel      builds the wheel and proves it in a virtual environment and a folder of its own
 # make clean      removes what can be made again: .venv, wheels, caches of tools
@@ -15,9 +16,13 @@ comma := ,
 DEMO := --seeds=3 --epochs=30 --augment_bank=4 --out=runs/demo
 # Definitions of networks that ours are compared with; of torchvision only models, whatever build of PyTorch is there.
 TORCH_NETWORKS := torchvision==0.28.0 efficientnet-lite-pytorch==0.1.0
+# JAX's compiler for CUDA, 250 MB to download, of which nothing but `make compile_for` must know.
+GPU_COMPILER := jax-cuda12-plugin jax-cuda12-pjrt nvidia-cuda-nvcc-cu12
+DEVICE ?= h100-sxm
+ARGS ?=
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test configurations slow tfds lint wheel clean distclean
+.PHONY: demo test configurations slow tfds compile_for lint wheel clean distclean
 
 demo: .venv/demo.stamp weights/alexnet-imagenet/weights.json
 	$(BIN)/python -m experiments.p_vs_nf $(DEMO) --overwrite
@@ -34,6 +39,13 @@ slow: .venv/dev$(EXTRAS).stamp
 
 tfds: .venv/tfds.stamp
 	$(BIN)/python -m pytest -m tfds
+
+compile_for: .venv/demo.stamp .gpu-compiler
+	$(BIN)/python -m experiments.compile_for --device=$(DEVICE) $(ARGS)
+
+.gpu-compiler: constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --constraint constraints.txt --target $@ $(GPU_COMPILER)
+	touch $@
 
 lint: .venv/lint.stamp
 	$(BIN)/ruff format --check .
@@ -69,7 +81,7 @@ weights/alexnet-imagenet/weights.json: | .venv/demo.stamp
 	touch .venv/lint.stamp .venv/demo.stamp .venv/dev.stamp $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .gpu-compiler build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 distclean: clean
 	rm -rf runs weights/*/

@@ -39,6 +39,7 @@ _HELP = {
     "benchmark_step": ("--augment_bank", "--retrain_from", "--model"),
     "chestxray14": ("--seeds", "0.841"),
     "compare": ("--out",),
+    "compile_for": ("--device", "--compiler", "not measured"),
     "convert_weights": ("--source", "--file", "--out", "--sha256", "--overwrite"),
     "deep_dream": ("--run", "--octaves", "--fourier_iterations"),
     "describe": ("--data_dir", "--out", "--seed", "--max_bad", "replaced"),

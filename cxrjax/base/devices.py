@@ -194,14 +194,19 @@ def convolution_options() -> dict[str, str]:
 
 
 def jit_convolutions(*static: int) -> Callable[[F], F]:
-    """Decorates with `jax.jit`, arguments `static` being static, with the `convolution_options` of the first call."""
+    """Decorates with `jax.jit`, arguments `static` being static, with the `convolution_options` of the first call.
+
+    The result's `lower` is that of `jax.jit`, to look at the program.
+    """
 
     def decorate(function: F) -> F:
         @functools.cache
         def compiled() -> Any:
             return jax.jit(function, static_argnums=static, compiler_options=convolution_options())
 
-        return cast(F, functools.wraps(function)(lambda *args: compiled()(*args)))
+        called: Any = functools.wraps(function)(lambda *args: compiled()(*args))
+        called.lower = lambda *args: compiled().lower(*args)
+        return cast(F, called)
 
     return decorate
 

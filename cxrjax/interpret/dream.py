@@ -110,8 +110,7 @@ def dream(
         raise ValueError("key must be given where the ascent has a transform, got None")
     key = None if key is None else typed_key(key)
     params = jax.device_put(params)  # once, not at each of the calls that follow
-    leaves, structure = jax.tree.flatten(axes, is_leaf=lambda x: x is None)
-    parts, lifted = (ascent.parametrisation, ascent.transform, ascent.optimiser), (tuple(leaves), structure)
+    parts, lifted = (ascent.parametrisation, ascent.transform, ascent.optimiser), hashable(axes)
     written, scores = jnp.asarray(start, jnp.float32), list[jax.Array]()
     rising = jnp.ones(len(written), bool)
     for side in octave_sizes(size, ascent.octaves, ascent.scale):
@@ -120,12 +119,18 @@ def dream(
         state = jax.vmap(ascent.optimiser.init)(written)
         for _ in range(ascent.iterations):
             step_key = None if key is None else jax.random.fold_in(key, len(scores))
-            written, state, score, rising = _iterate(objective, parts, lifted, params, step_key, written, state)
+            written, state, score, rising = iterate(objective, parts, lifted, params, step_key, written, state)
             scores.append(score)
             if on_step:
                 on_step(len(scores), _picture(ascent.parametrisation, written))
     image = _picture(ascent.parametrisation, written)
     return Dreams(image, jnp.stack([*scores, _value(objective, lifted, params, image)], axis=1), ~rising)
+
+
+def hashable(axes: Any) -> tuple[tuple[Any, ...], Any]:
+    """`axes` of `dream` as `iterate` takes them."""
+    leaves, structure = jax.tree.flatten(axes, is_leaf=lambda x: x is None)
+    return tuple(leaves), structure
 
 
 def _grown(parametrisation: Parametrisation, written: jax.Array, side: int) -> jax.Array:
@@ -136,9 +141,10 @@ def _grown(parametrisation: Parametrisation, written: jax.Array, side: int) -> j
 
 
 @devices.jit_convolutions(0, 1, 2)
-def _iterate(
+def iterate(
     objective: Objective, parts: Any, axes: Any, params: Any, key: Any, written: jax.Array, state: Any
 ) -> tuple[jax.Array, Any, jax.Array, jax.Array]:
+    """`ascend` of D dreams in one program; `axes` of `params` as leaves and structure, which are hashable."""
     one = functools.partial(ascend, objective, parts)
     return jax.vmap(one, (jax.tree.unflatten(axes[1], axes[0]), None, 0, 0))(params, key, written, state)
 

@@ -38,7 +38,7 @@ def grad_cam(
     """
     stage = stage or net.model.cam_stage
     check_map(net.model, stage)
-    return _grad_cam(net.model, stage, jax.device_put(variables), checked(images), direction)
+    return cam_maps(net.model, stage, jax.device_put(variables), checked(images), direction)
 
 
 @pinned()
@@ -119,7 +119,9 @@ def enlarge(maps: jax.Array, shape: tuple[int, ...], model: Model, stage: str | 
 
 
 @devices.jit_convolutions(0, 1)
-def _grad_cam(model: Model, stage: str, variables: Variables, images: jax.Array, direction: jax.Array) -> jax.Array:
+def cam_maps(model: Model, stage: str, variables: Variables, images: jax.Array, direction: jax.Array) -> jax.Array:
+    """The program of `grad_cam`."""
+
     def one(image: jax.Array) -> jax.Array:
         gradient, activation = slope(model, variables, image[None], direction, stage)
         weights = gradient.astype(jnp.float32).mean((0, 1, 2))

@@ -49,7 +49,7 @@ def gradient(objective: Objective, params: Any, images: Array) -> jax.Array:
     Raises:
       ValueError: if `images` is not [B, H, W].
     """
-    return _gradients(objective, jax.device_put(params), checked(images))
+    return gradients(objective, jax.device_put(params), checked(images))
 
 
 @pinned()
@@ -217,7 +217,8 @@ def _values(objective: Objective, params: Any, images: jax.Array) -> jax.Array:
 
 
 @devices.jit_convolutions(0)
-def _gradients(objective: Objective, params: Any, images: jax.Array) -> jax.Array:
+def gradients(objective: Objective, params: Any, images: jax.Array) -> jax.Array:
+    """The program of `gradient`."""
     return jax.vmap(jax.grad(objective, argnums=1), (None, 0))(params, images)
 
 
@@ -243,6 +244,6 @@ def _mean_gradient(
     total = jnp.float32(0)
     for some in np.arange(count).reshape(-1, together):
         at = points(some)
-        gradients = _gradients(objective, params, at.reshape(-1, *at.shape[2:]))
-        total = total + gradients.reshape(at.shape).sum(0)
+        each = gradients(objective, params, at.reshape(-1, *at.shape[2:]))
+        total = total + each.reshape(at.shape).sum(0)
     return total / count

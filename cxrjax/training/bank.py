@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import jaxlib
 import numpy as np
+from jax.sharding import Mesh
 
 from cxrjax.base import Array, devices, files
 from cxrjax.models.model import Model
@@ -102,8 +102,8 @@ def demand(trunk: Trunk, rows: np.ndarray, slots: Slots, cache: Cache) -> tuple[
     return array_cache.demand(cache.folder / _folder_name(trunk, slots), _keys(cache.hashes, rows), shape, trunk.dtype)
 
 
-def gather(bank: Bank, index: Array, slot: Array) -> Array:
-    """Activations [..., F] of rows `index` [...] at slots `slot` [...].
+def places(bank: Bank, index: Array, slot: Array) -> np.ndarray:
+    """Where rows `index` [...] at slots `slot` [...] lie in the bank's features, [..., 2] i32.
 
     Raises:
       KeyError: if a row is not in the bank.
@@ -111,7 +111,12 @@ def gather(bank: Bank, index: Array, slot: Array) -> Array:
     position = bank.position[np.asarray(index)]
     if (position < 0).any():
         raise KeyError(f"row {np.asarray(index)[position < 0].flat[0]} of the store is not in the bank")
-    return bank.features[position, np.asarray(slot)]
+    return np.stack([position, np.asarray(slot)], axis=-1).astype(np.int32)
+
+
+def gather(bank: Bank, index: Array, slot: Array) -> Array:
+    """Activations [..., F] of rows `index` [...] at slots `slot` [...]; raises as `places`."""
+    return bank.features[tuple(np.moveaxis(places(bank, index, slot), -1, 0))]
 
 
 def pieces(bank: Bank, index: np.ndarray, size: int) -> Iterator[np.ndarray]:
@@ -121,14 +126,14 @@ def pieces(bank: Bank, index: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield np.asarray(gather(bank, part, np.zeros_like(part)))
 
 
-def on_device(bank: Bank, budget: int) -> Bank:
-    """The bank's own rows on the device if they fit into `budget` bytes, else as it is."""
+def on_device(bank: Bank, budget: int, mesh: Mesh) -> Bank:
+    """The bank's own rows on every device of the mesh if they fit into `budget` bytes, else as it is."""
     rows = np.flatnonzero(bank.position >= 0)
     if len(rows) * bank.features[:1].nbytes > budget:
         return bank
     position = np.full_like(bank.position, -1)
     position[rows] = np.arange(len(rows))
-    return Bank(jnp.asarray(bank.features[bank.position[rows]]), position)
+    return Bank(devices.put(mesh, bank.features[bank.position[rows]]), position)
 
 
 def _compute(

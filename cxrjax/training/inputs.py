@@ -130,13 +130,21 @@ class BankInput(NamedTuple):
     filler: int  # a row of the store that is in the bank
     mesh: Mesh
 
+    @property
+    def features(self) -> jax.Array | None:
+        """What the compiled steps gather from themselves, where the bank is on the devices."""
+        return self.bank.features if isinstance(self.bank.features, jax.Array) else None
+
     def segments(self, plan: Plan, timer: InputTimer) -> Iterator[jax.Array]:
-        """What enters the head by a plan [S, T, B]: [S, t, B, ...], in segments of at most `SEGMENT` steps."""
+        """What enters the head by a plan [S, T, B]: [S, t, B, ...], in segments of at most `SEGMENT` steps; of a bank
+        on the devices the places [S, T, B, 2] of the whole epoch."""
+        index = np.where(plan.mask, plan.index, self.filler)  # padding points at row 0, which need not be in the bank
+        if self.features is not None:
+            yield devices.put(self.mesh, bank.places(self.bank, index, plan.slot), *BATCHED)
+            return
         for start in range(0, plan.index.shape[1], SEGMENT):
             part = slice(start, start + SEGMENT)
-            # Padding points at row 0, which need not be in the bank.
-            index = np.where(plan.mask[:, part], plan.index[:, part], self.filler)
-            yield devices.put(self.mesh, bank.gather(self.bank, index, plan.slot[:, part]), *BATCHED)
+            yield devices.put(self.mesh, bank.gather(self.bank, index[:, part], plan.slot[:, part]), *BATCHED)
 
 
 class FreshInput(NamedTuple):
@@ -145,6 +153,7 @@ class FreshInput(NamedTuple):
     trunk: Trunk  # parameters on all devices
     pipeline: Pipeline
     mesh: Mesh
+    features: None = None  # the steps gather nothing
 
     def segments(self, plan: Plan, timer: InputTimer) -> Iterator[jax.Array]:
         """As `BankInput.segments`; `timer` counts how long the trunk waits for the pipeline."""
@@ -179,8 +188,8 @@ def head_input(workload: Workload, runs: Sequence[SeedData], mesh: Mesh) -> Bank
     rows = np.unique(np.concatenate([run.train for run in runs]))
     filled = bank.build(trunk, pipeline, rows, bank.Slots(recipe.augment_bank, variation(recipe)), len(labels), cache)
     # On an accelerator, where it fits, the bank is resident; a CPU reads the memory map, which it need not copy.
-    if jax.default_backend() != "cpu" and jax.process_count() == 1:
-        filled = bank.on_device(filled, devices.memory() // BANK_SHARE)
+    if mesh.devices.flat[0].platform != "cpu" and jax.process_count() == 1:
+        filled = bank.on_device(filled, devices.memory() // BANK_SHARE, mesh)
     return BankInput(filled, int(rows[0]), mesh)
 
 

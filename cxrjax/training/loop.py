@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import numpy as np
@@ -29,8 +29,12 @@ from cxrjax.training.step import Batch, Constants, TrainState, Validation
 
 log = logging.getLogger(__name__)
 
-Advance: TypeAlias = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-"""(states with leaves [S, ...], Batch leaves [S, t, B, ...]) -> states, Metrics leaves [S]: t steps of all seeds."""
+
+class Advance(Protocol):
+    """t steps of all seeds."""
+
+    def __call__(self, states: TrainState, batches: Batch, features: Array | None = None) -> tuple[TrainState, Metrics]:
+        """States with leaves [S, ...], Batch leaves [S, t, B, ...], a bank's features -> states, Metrics leaves [S]."""
 
 
 class History(NamedTuple):
@@ -139,7 +143,7 @@ class Trainer:
         self.planner = inputs.EpochPlanner(workload, filled, len(runs))
         self.optimizer = make_optimizer(recipe, self.net.fresh)
         self._constants = _constants(workload, filled)
-        self.advance = compile_steps(self.net, self.optimizer, workload.loss)
+        self.advance = compile_steps(self.net, self.optimizer, workload.loss, self.mesh.devices.flat[0].platform)
         self.head_input = inputs.head_input(workload, runs, self.mesh)
         self.validation = Validation(workload, filled, self.mesh)
         self.train_labels = inputs.train_labels(filled, workload.labels)
@@ -183,7 +187,7 @@ class Trainer:
             part = slice(start, start + segment.shape[1])
             start = part.stop
             rest = (devices.put(self.mesh, x, *inputs.BATCHED) for x in (label[:, part], plan.mask[:, part]))
-            states, sums = self.advance(states, Batch(segment, *rest))
+            states, sums = self.advance(states, Batch(segment, *rest), self.head_input.features)
             parts.append(sums)
             left = clock.tick(start)
             if left and start < steps:
@@ -230,41 +234,52 @@ def initial_states(
     return jax.jit(jax.vmap(initial_state), out_shardings=sharding)(seeds)
 
 
-def compile_steps(net: Network, optimizer: optax.GradientTransformation, loss: Loss = BINARY) -> Advance:
+def compile_steps(
+    net: Network, optimizer: optax.GradientTransformation, loss: Loss = BINARY, platform: str | None = None
+) -> Advance:
     """Compiles several steps of all seeds; the states that go in are given up (donated).
 
     Dense heads: one `lax.scan` under one `vmap`. Batch 64, fc6, 2 idle CPU cores, ms a step and seed: 121 (one seed
     118), with `lax.map` over three seeds 125. A convolution in a scan is up to 9 times slower on CPU (jax#12868), so a
-    head that holds some is stepped from Python.
+    head that holds some is stepped from Python there.
+
+    Args:
+      net, optimizer, loss: what is trained, and how.
+      platform: that the programs are for, as `jax.Device.platform` names it; None: JAX's default.
     """
     one_step = step.make_step(net.head, optimizer, loss)
 
-    def scanned(state: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
-        state, sums = jax.lax.scan(one_step, state, batches)
+    def gathered(state: TrainState, batch: Batch, features: Array | None = None) -> tuple[TrainState, Metrics]:
+        if features is not None:
+            batch = batch._replace(inputs=features[batch.inputs[:, 0], batch.inputs[:, 1]])
+        return one_step(state, batch)
+
+    def scanned(state: TrainState, batches: Batch, features: Array | None = None) -> tuple[TrainState, Metrics]:
+        state, sums = jax.lax.scan(functools.partial(gathered, features=features), state, batches)
         return state, jax.tree.map(lambda x: x.sum(axis=0), sums)
 
-    if net.dense:
-        return jax.jit(_over_seeds(scanned), donate_argnums=0)
-    single = jax.jit(_over_seeds(one_step), donate_argnums=0, compiler_options=devices.convolution_options())
+    if net.dense or (platform or jax.default_backend()) != "cpu":
+        return cast(Advance, jax.jit(_over_seeds(scanned), donate_argnums=0))
+    single = jax.jit(_over_seeds(gathered), donate_argnums=0, compiler_options=devices.convolution_options())
 
-    def stepped(states: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
+    def stepped(states: TrainState, batches: Batch, features: Array | None = None) -> tuple[TrainState, Metrics]:
         parts = []
         for t in range(batches.mask.shape[1]):
-            states, sums = single(states, jax.tree.map(lambda x, t=t: x[:, t], batches))
+            states, sums = single(states, jax.tree.map(lambda x, t=t: x[:, t], batches), features)
             parts.append(sums)
         return states, functools.reduce(losses.merge, parts)
 
     return stepped
 
 
-def _over_seeds(function: Advance) -> Advance:
+def _over_seeds(function: Callable[..., tuple[TrainState, Metrics]]) -> Advance:
     """`jax.vmap`; one seed is taken out of its axis instead, since XLA's CPU compiler turns the weight gradient of a
     vmapped single one round by a slow copy: 335 ms a step against 118."""
 
-    def lifted(states: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
+    def lifted(states: TrainState, batches: Batch, features: Array | None = None) -> tuple[TrainState, Metrics]:
         if batches.mask.shape[0] > 1:
-            return jax.vmap(function)(states, batches)
-        single = function(*jax.tree.map(lambda x: x[0], (states, batches)))
+            return jax.vmap(function, (0, 0, None))(states, batches, features)
+        single = function(*jax.tree.map(lambda x: x[0], (states, batches)), features)
         return jax.tree.map(lambda x: x[None], single)
 
     return lifted

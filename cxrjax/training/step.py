@@ -30,7 +30,8 @@ HELD_BYTES = 200_000_000  # of what validation puts into the head that are kept 
 class Batch(NamedTuple):
     """One step's examples."""
 
-    inputs: Array  # what enters the head: [B, crop, crop] u8 pixels, or [B, ...] f32, the trunk's activations
+    inputs: Array  # what enters the head: [B, crop, crop] u8 pixels, or [B, ...] f32, the trunk's activations; with a
+    # bank on the device [B, 2] i32, its places in the bank's features
     label: Array  # [B] i32, of many labels [B, K] f32, 1, 0 or NaN
     mask: Array  # [B] bool, False: padding
 

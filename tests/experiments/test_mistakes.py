@@ -24,6 +24,8 @@ MISTAKES = [
     ("p_vs_nf", f"{_FAST} --data_dir=nowhere", "nowhere does not exist"),
     ("p_vs_nf", f"{_FAST} --weights=nowhere", "nowhere"),
     ("p_vs_nf", f"{_FAST} --split_by=hospital", "split_by"),
+    ("compile_for", "--compiler=nowhere", "--compiler=nowhere lacks jax-cuda12-plugin, jax-cuda12-pjrt, nvidia-"),
+    ("compile_for", "--dtypes=float16", "--dtypes must be of float32,bfloat16, got 'float16'"),
     ("p_vs_nf", f"{_FAST} --learning_rate=0", "--learning_rate must be above 0, got 0"),
     ("p_vs_nf", "--recipe=probe --learning_rate=0.1", "--learning_rate=0.1: --head=linear is solved, not stepped"),
     ("p_vs_nf", "--recipe=probe --weights=random --retrain_from=all", "a linear head needs a stage before it"),

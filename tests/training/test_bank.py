@@ -100,8 +100,9 @@ def test_other_pixels_weights_slots_or_types_are_other_entries(noise, pipeline, 
 def test_rows_are_resident_where_they_fit(noise, pipeline, tmp_path):
     filled = bank.build(TRUNK, pipeline, ROWS, bank.Slots(3), len(noise), cached(tmp_path, noise))
     size = len(ROWS) * 3 * 227 * 4
-    assert bank.on_device(filled, size - 1) is filled
-    resident = bank.on_device(filled, size)
+    mesh = devices.mesh(1, 1)
+    assert bank.on_device(filled, size - 1, mesh) is filled
+    resident = bank.on_device(filled, size, mesh)
     assert isinstance(resident.features, jax.Array)
     np.testing.assert_array_equal(bank.gather(resident, ROWS, ROWS % 3), bank.gather(filled, ROWS, ROWS % 3))
 

@@ -84,6 +84,25 @@ def same(a, b, seed_of_a=slice(None), tolerance=1e-5):
         np.testing.assert_allclose(x[seed_of_a], y, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize(("dense", "platform"), [(True, "cpu"), (False, "cpu"), (False, "cuda")])
+def test_steps_gather_from_a_bank_on_the_device_an_epoch_a_call(whole, resident, labels, runs, dense, platform):
+    """As on an accelerator, where heads with convolutions are scanned, too."""
+    workload = Workload(NET._replace(dense=dense), resident, labels, replace(RECIPE, augment_bank=2))
+    trainer, sizes = loop.Trainer(workload, runs), []
+    filled = trainer.head_input.bank
+    trainer.head_input = trainer.head_input._replace(bank=bank.on_device(filled, 10**9, trainer.mesh))
+    advance = loop.compile_steps(workload.net, trainer.optimizer, workload.loss, platform)
+    trainer.advance = lambda states, batch, features: (
+        sizes.append(batch.inputs.shape),
+        advance(states, batch, features),
+    )[1]
+    progress = trainer.init()
+    for _ in range(RECIPE.epochs):
+        progress = trainer.run_epoch(progress)
+    assert sizes == [(3, 7, 8, 2)] * RECIPE.epochs  # places, not activations
+    same(progress, whole(dense, 2))
+
+
 @pytest.mark.parametrize(("dense", "bank", "i"), [(True, 0, 2), (True, 2, 2), (False, 0, 0)])
 def test_seed_i_of_s_equals_seed_i_alone(whole, resident, labels, runs, dense, bank, i):
     """The last seed has a step fewer than the others."""
