@@ -147,7 +147,7 @@ def _programs(part: str, chosen: Setting) -> list[tuple[Any, int]]:
         return [(program, 1) for program in trunk]
     activations: Any = jax.ShapeDtypeStruct((batch, *net.trunk.shape), net.trunk.dtype)
     variables = jax.eval_shape(net.initial, jax.random.key(0))
-    options = {} if net.dense else devices.convolution_options()
+    options = {} if net.dense else devices.convolution_options(training=part != "evaluation")
     if part == "evaluation":
         head = jax.jit(lambda variables, x: net.head(variables, x, None, None)[0], compiler_options=options)
         return [*((program, 1) for program in trunk), (head.lower(variables, activations), seeds)]

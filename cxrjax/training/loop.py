@@ -260,7 +260,8 @@ def compile_steps(
 
     if net.dense or (platform or jax.default_backend()) != "cpu":
         return cast(Advance, jax.jit(_over_seeds(scanned), donate_argnums=0))
-    single = jax.jit(_over_seeds(gathered), donate_argnums=0, compiler_options=devices.convolution_options())
+    options = devices.convolution_options(training=True)
+    single = jax.jit(_over_seeds(gathered), donate_argnums=0, compiler_options=options)
 
     def stepped(states: TrainState, batches: Batch, features: Array | None = None) -> tuple[TrainState, Metrics]:
         parts = []
