@@ -20,16 +20,29 @@ from ._timing import Ratio, Timing
 OWN = "cxrjax"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "torchvision")
 _COLUMNS = (
-    *("part", "batch", "seeds", "program", "ms a step", "images/s", "compile s", "GFLOP", "MB", "floor ms", "bound by"),
+    *(
+        "part",
+        "batch",
+        "seeds",
+        "program",
+        "ms a step",
+        "images/s",
+        "compile s",
+        "GFLOP",
+        "MB",
+        "floor ms (predicted)",
+        "bound by",
+    ),
     *("share of the ceiling", "time / cxrjax's (median of ratios)"),
 )
 
 
 def row(
     part: str, batch: int, seeds: int, program: str, images: int, timing: Timing, need: Count,
-    ceiling: Ceiling, ratio: Ratio | None,
+    ceiling: Ceiling, ratio: Ratio | None, predicted_s: float | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """One row: times in ms a step, the roofline, and for PyTorch how many times as long it took."""
+    """One row: times in ms a step, the roofline as measured and as predicted from the makers' figures of a GPU that
+    `_gpus` knows, and for PyTorch how many times as long it took."""
     floor_s = need.floor(ceiling)
     arithmetic = need.flops / ceiling.flops_per_s >= need.bytes / ceiling.bytes_per_s
     return {
@@ -48,6 +61,7 @@ def row(
         "flops": need.flops,
         "bytes": need.bytes,
         "floor_ms": 1e3 * floor_s,
+        "predicted_ms": None if predicted_s is None else 1e3 * predicted_s,
         "bound_by": "arithmetic" if arithmetic else "traffic",
         "share": floor_s / timing.median_s,
         "ratio_of_medians": ratio.of_medians if ratio else None,
@@ -139,7 +153,7 @@ def _line(found: dict[str, Any]) -> str:
         f"{found['compile_s']:.1f}",
         f"{found['flops'] / 1e9:.2f}",
         f"{found['bytes'] / 1e6:,.0f}",
-        f"{found['floor_ms']:.3g}",
+        f"{found['floor_ms']:.3g}" + (f" ({found['predicted_ms']:.3g})" if found.get("predicted_ms") else ""),
         found["bound_by"],
         f"{found['share']:.0%}",
         "1" if ratio is None else f"{ratio:.2f} ({found['median_of_ratios']:.2f})",

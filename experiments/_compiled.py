@@ -87,6 +87,10 @@ def prepare(folder: str) -> str:
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_cuda_data_dir={Path(folder).resolve() / _NVCC}".strip()
     sys.path.append(str(Path(folder).resolve()))
+    with _quiet():
+        import jax
+
+        jax.devices()
     return ", ".join(f"{name} {found[name]}" for name in _PACKAGES)
 
 

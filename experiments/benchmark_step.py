@@ -127,7 +127,9 @@ def _part(
     config: BenchmarkConfig, part: str, chosen: Setting, ceilings: dict[str, float], others: dict[str, Other]
 ) -> list[dict[str, Any]]:
     """Rows of one part: cxrjax and PyTorch's programs in turn."""
-    from . import _benchmark_parts, _benchmark_table, _ceilings
+    import jax
+
+    from . import _benchmark_parts, _benchmark_table, _ceilings, _gpus
     from ._timing import interleave, ratio, say
 
     own = _benchmark_table.OWN
@@ -137,12 +139,15 @@ def _part(
     timings = interleave(works, config.warmup, config.repeats)
     need = _benchmark_parts.count(part, chosen)
     ceiling = _ceilings.Ceiling(ceilings[config.dtype], ceilings["copy"])
-    images = _benchmark_parts.images_a_step(part, chosen)
+    images, gpu = _benchmark_parts.images_a_step(part, chosen), _gpus.of_kind(jax.devices()[0].device_kind)
+    predicted = None if gpu is None else _gpus.shortest(gpu, config.dtype, need.flops, need.bytes)
     rows = []
     for name, timing in timings.items():
         compared = ratio(timing, timings[own]) if name != own else None
         rows.append(
-            _benchmark_table.row(part, chosen.batch, chosen.seeds, name, images, timing, need, ceiling, compared)
+            _benchmark_table.row(
+                part, chosen.batch, chosen.seeds, name, images, timing, need, ceiling, compared, predicted
+            )
         )
         say(f"{part}: {name} {1e3 * timing.median_s:.3g} ms a step")
     return rows

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from cxrjax.base import InputError
@@ -45,6 +46,7 @@ class CompileConfig:
     epochs: int = flag(120, "of the whole run", lower=1)
     augment_bank: int = flag(16, "augmentations an image in the bank", lower=1)
     memory_gb: float = flag(0.0, "of a GPU with less memory than the table's; 0: the table's", lower=0)
+    minutes: float = flag(0.0, "no further program is begun after so many, and those left are named; 0: all", lower=0)
     compiler: str = flag(".gpu-compiler", "folder of the compiler's packages", path=True)
     out: str = flag("runs/compile_for", "folder for DEVICE.json and DEVICE.md, which are replaced", path=True)
 
@@ -86,13 +88,17 @@ def run(config: CompileConfig) -> tuple[str, list[str]]:
     sizes = _compile_programs.Sizes(
         config.batch_size, config.seeds, config.train_images, config.val_images, config.augment_bank
     )
-    target, rows, faults = _compiled.device(gpu), list[tuple[Program, Result]](), list[str]()
+    rows: list[tuple[Program, Result]] = []
+    target, faults, started = _compiled.device(gpu), list[str](), time.monotonic()
     for model in models:
         for dtype in dtypes:
             for program in _compile_programs.of(model, dtype, sizes):
+                name = f"{program.model}, {program.name}, {dtype}"
+                if config.minutes and time.monotonic() - started > 60 * config.minutes:
+                    _timing.say(f"{name}: not compiled, --minutes={config.minutes:g} are over")
+                    continue
                 result = _compiled.compile_program(program, target)
                 rows.append((program, result))
-                name = f"{program.model}, {program.name}, {dtype}"
                 _timing.say(f"{name}: {result.fault or f'{result.seconds:.0f} s'}")
                 if not _compiled.fits(result, memory):
                     faults.append(f"{name}: {result.fault or f'{result.peak / 1e9:.1f} GB of {memory / 1e9:.1f}'}")

@@ -64,6 +64,12 @@ class ExperimentConfig(SamplingFlags, RecipeFlags, NetworkFlags, SourceFlags):
         "of activations and the products that make them; bfloat16 is for GPUs. Parameters and update are float32",
         choices=("float32", "bfloat16"),
     )
+    precision: str = flag(
+        "default",
+        "of float32 products and convolutions. default: JAX's, on a GPU by TF32, which rounds factors to 10 bits; "
+        "float32: full, slower on GPUs. A CPU has no TF32",
+        choices=("default", "float32"),
+    )
     external_dir: str | None = flag(None, "second data set, evaluated only; as --data_dir", path=True)
     out: str | None = flag(None, "folder for the results; none: runs/NAME", path=True)
     overwrite: bool = flag(False, "replace a finished run in --out, or an interrupted one of another configuration")

@@ -176,6 +176,21 @@ def fetch(tree: Any) -> Any:
     return jax.tree.map(lambda x: multihost_utils.process_allgather(x, tiled=True), tree)
 
 
+@contextlib.contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Inside float32 products and convolutions are `float32`, whatever the device has; `default`: as JAX is set."""
+    with jax.default_matmul_precision(name) if name != "default" else contextlib.nullcontext():
+        yield
+
+
+def float32_products() -> str:
+    """How float32 products and convolutions are computed here: `float32`, or `TF32`, factors rounded to 10 bits."""
+    chosen = jax.config.values["jax_default_matmul_precision"] or "default"
+    if jax.default_backend() == "cpu" or chosen in ("float32", "highest"):
+        return "float32"
+    return "TF32" if chosen in ("default", "tensorfloat32", "high") else str(chosen)
+
+
 @functools.cache
 def convolution_options(training: bool = False) -> dict[str, str]:
     """Compiler options, for `jax.jit`, of programs whose time goes into convolutions.

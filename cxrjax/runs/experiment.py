@@ -46,7 +46,8 @@ def run(config: ExperimentConfig) -> Results | FindingsResults:
     with devices.main_process_first():
         store, about = setup.open_data(config, side)
         external = load(config.external_dir, config.max_bad, side, config) if config.external_dir else None
-    return _run(config, Data(store, about, weights), external)
+    with devices.precision(config.precision):
+        return _run(config, Data(store, about, weights), external)
 
 
 def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] | None) -> Results | FindingsResults:

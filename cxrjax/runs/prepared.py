@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import tasks
+from cxrjax.base import devices, tasks
 from cxrjax.base.config import ExperimentConfig, without_arms
 from cxrjax.data import classes, cohort
 from cxrjax.data.load import cache_dir
@@ -68,8 +68,14 @@ def prepare(config: ExperimentConfig, data: Data) -> Prepared:
     data_sha256 = setup.data_digest(hashes, data.store.table, cohorts.test)
     cache = activation_cache(hashes)
     config, augmentation = setup.with_bank(config, net, cohorts, cache)
-    resolved = setup.resolve(config, net, setup.weights_digest(data.weights), data_sha256, augmentation)
-    log.info("input: %s; seeds side by side: %d", resolved.input, resolved.seed_batch)
+    weights_sha256, images_bytes = setup.weights_digest(data.weights), data.store.images.nbytes
+    resolved = setup.resolve(config, net, weights_sha256, data_sha256, augmentation, images_bytes)
+    log.info(
+        "input: %s; seeds side by side: %d; float32 products: %s",
+        resolved.input,
+        resolved.seed_batch,
+        devices.float32_products(),
+    )
     given = f"--augment_bank={config.augment_bank}"
     log.info("augmentation: %s", reasons(resolved.augmentation, ENGLISH) or given)
     pipeline = inputs.make_pipeline(resolved.input, data.store.images, net.model.crop)

@@ -254,6 +254,7 @@ def resolve(
     weights_sha256: str | None,
     data_sha256: str,
     augmentation: str = "",
+    images_bytes: int = 0,
 ) -> Resolved:
     """What the user left open: as an interrupted run had it, else as this machine suggests; in all processes the same.
 
@@ -263,9 +264,10 @@ def resolve(
       weights_sha256: see `weights_digest`.
       data_sha256: see `data_digest`.
       augmentation: code of `with_bank`.
+      images_bytes: of the store.
     """
     before = run_folder.recall(config)
-    usual = before.input if before else inputs.default_pipeline()
+    usual = before.input if before else inputs.default_pipeline(images_bytes)
     if config.seed_batch:
         seed_batch = config.seed_batch
     else:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import InputError, __version__
+from cxrjax.base import InputError, __version__, devices
 from cxrjax.base.config import ExperimentConfig, question
 from cxrjax.base.tasks import Task
 from cxrjax.data import classes, cohort
@@ -149,6 +149,7 @@ def environment(weights: Weights | None, model: Model, retrain_from: str, device
         "python": platform.python_version(),
         "system": platform.platform(),
         "device": device,
+        "float32_products": devices.float32_products(),
         "cpu_cores": os.cpu_count(),
         "packages": versions,
         "weights": None if weights is None else {**dataclasses.asdict(weights.info), "licence": weights.info.licence},

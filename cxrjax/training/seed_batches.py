@@ -5,22 +5,25 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from cxrjax.base import devices
 from cxrjax.base.numerics import new_key
 from cxrjax.base.recipes import Recipe
 from cxrjax.models.transfer import Network
 from cxrjax.storage import checkpoint
-from cxrjax.training import inputs, loop
+from cxrjax.training import inputs, loop, step
 from cxrjax.training.loop import Fitted
 from cxrjax.training.optimizer import make_optimizer
 from cxrjax.training.plan import SeedData, Workload
@@ -29,6 +32,7 @@ log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 300  # between two saved states; one of ten seeds is 2 GB
 BASE_BYTES = 1_200_000_000  # of the process, whatever the seeds
+_SHARE = 0.6  # of what JAX has of an accelerator's memory, for the steps; a bank may take a third of it
 
 
 def train(workload: Workload, runs: Sequence[SeedData], seed_batch: int, folder: Path) -> Iterator[Fitted]:
@@ -79,7 +83,8 @@ def bytes_per_seed(net: Network, recipe: Recipe) -> int:
 
 
 def default_seed_batch(net: Network, recipe: Recipe, seeds: int) -> int:
-    """Seeds trained side by side: what half of the accelerators' or a quarter of the machine's memory holds.
+    """Seeds trained side by side: as many as the compiler finds room for on an accelerator beside a bank, or as a
+    quarter of the machine's memory holds.
 
     On CPU side by side is no faster (121 ms a step and seed, one alone 118), so most memory is left to others. Groups
     are of like size. One seed where the head holds convolutions: with weights of their own per seed they would become
@@ -87,16 +92,54 @@ def default_seed_batch(net: Network, recipe: Recipe, seeds: int) -> int:
     """
     if not net.dense:
         return 1
-    on_cpu = jax.default_backend() == "cpu"
-    room = devices.memory() / 4 - BASE_BYTES if on_cpu else devices.memory() / 2
     each = bytes_per_seed(net, recipe)
+    if jax.default_backend() == "cpu":
+        room = devices.memory() / 4 - BASE_BYTES
 
-    def fits(count: int) -> bool:
-        mesh = devices.mesh(count, recipe.batch_size)
-        held = devices.padded(count, mesh) // mesh.shape[devices.SEED]  # by every device
-        return held * each * (mesh.size if on_cpu else 1) <= room  # devices of a CPU share its memory
+        def fits(count: int) -> bool:
+            mesh = devices.mesh(count, recipe.batch_size)
+            return _held(count, mesh) * each * mesh.size <= room  # devices of a CPU share its memory
 
-    largest = max((count for count in range(1, seeds + 1) if fits(count)), default=1)
+        largest = max((count for count in range(1, seeds + 1) if fits(count)), default=1)
+        return _even(seeds, largest, fits)
+    return largest_that_fits(seeds, lambda count: compiled_peak(net, recipe, count), devices.memory() * _SHARE)
+
+
+def largest_that_fits(seeds: int, peak: Callable[[int], int], room: float) -> int:
+    """Seeds side by side whose program takes at most `room` bytes, in groups of like size, one at least.
+
+    Args:
+      seeds: of the run.
+      peak: number of seeds -> bytes that their program takes, so that few are asked for: each is compiled.
+      room: bytes.
+    """
+    count = seeds
+    while count > 1 and (taken := peak(count)) > room:
+        count = _even(seeds, max(1, min(count - 1, int(count * room / taken))), lambda _: True)
+    return count
+
+
+def compiled_peak(net: Network, recipe: Recipe, seeds: int) -> int:
+    """Bytes that a segment of training steps of so many seeds takes on the first device, as the compiler lays them
+    out, and the next segment's activations beside them."""
+    mesh = devices.mesh(seeds, recipe.batch_size)
+    held, optimizer = _held(seeds, mesh), make_optimizer(recipe, net.fresh)
+    states = jax.eval_shape(functools.partial(loop.initial_states, net, optimizer), np.zeros(held, np.uint32))
+    shape = (held, inputs.SEGMENT, recipe.batch_size)
+    leaves = ((*shape, *net.trunk.shape), net.trunk.dtype), (shape, np.int32), (shape, np.bool_)
+    batch = step.Batch(*(cast(Any, jax.ShapeDtypeStruct(*leaf)) for leaf in leaves))
+    compiled = cast(Any, loop.compile_steps(net, optimizer)).lower(states, batch).compile()
+    activations: int = batch.inputs.size * net.trunk.dtype.itemsize
+    return int(compiled.memory_analysis().peak_memory_in_bytes) + activations
+
+
+def _held(seeds: int, mesh: Mesh) -> int:
+    """Seeds that every device of the mesh holds."""
+    return int(devices.padded(seeds, mesh) // mesh.shape[devices.SEED])
+
+
+def _even(seeds: int, largest: int, fits: Callable[[int], bool]) -> int:
+    """At most `largest` seeds a group, in as few groups of like size, where those fit."""
     even = -(-seeds // -(-seeds // largest))
     return even if fits(even) else largest
 

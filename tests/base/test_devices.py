@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -177,3 +179,15 @@ def test_programs_that_cannot_be_kept_stop_nothing(tmp_path):
     assert outcomes[1].count("\n") == 1 and "(Not a directory)" in outcomes[1]
     assert outcomes[2] == ""
     assert not list((tmp_path / "full").iterdir()) and len(list((tmp_path / "good").iterdir())) >= 3
+
+
+def test_float32_products_are_said_and_set(monkeypatch):
+    assert devices.float32_products() == "float32"  # a CPU's
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert devices.float32_products() == "TF32"
+    with devices.precision("default"):
+        assert devices.float32_products() == "TF32"
+    with devices.precision("float32"):
+        assert devices.float32_products() == "float32"
+        product = jax.jit(jnp.dot).lower(jnp.ones((2, 2)), jnp.ones((2, 2))).as_text()
+    assert "precision = [HIGHEST, HIGHEST]" in product

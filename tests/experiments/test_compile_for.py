@@ -65,7 +65,7 @@ def compiler_of_the_cpu(monkeypatch):
 
 def run(tmp_path, *flags):
     arguments = ["--models=toy", "--dtypes=float32", "--batch_size=2", f"--out={tmp_path}", *flags]
-    compile_for.main(["compile_for", *arguments])
+    compile_for.main(arguments)
     return json.loads((tmp_path / "h100-sxm.json").read_text())["rows"]
 
 

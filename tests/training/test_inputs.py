@@ -11,10 +11,17 @@ from cxrjax.training import inputs, tf_input
 def test_auto_without_tensorflow_is_resident_and_says_so(monkeypatch, caplog):
     monkeypatch.setattr(inputs.importlib.util, "find_spec", lambda name: None)
     with caplog.at_level(logging.INFO, "cxrjax"):
-        assert inputs.default_pipeline() == "resident"
+        assert inputs.default_pipeline(0) == "resident"
     assert "cxrjax[tf]" in caplog.text
     monkeypatch.setattr(inputs.importlib.util, "find_spec", lambda name: "there")
-    assert inputs.default_pipeline() == "tfdata"
+    assert inputs.default_pipeline(0) == "tfdata"
+
+
+def test_auto_keeps_images_on_an_accelerator_that_has_room(monkeypatch):
+    monkeypatch.setattr(inputs.importlib.util, "find_spec", lambda name: "there")
+    monkeypatch.setattr(inputs.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(inputs.devices, "memory", lambda: 300)
+    assert [inputs.default_pipeline(size) for size in (100, 101)] == ["resident", "tfdata"]
 
 
 def test_tfdata_without_tensorflow_names_the_extra(monkeypatch):

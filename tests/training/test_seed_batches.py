@@ -93,3 +93,26 @@ def test_seeds_that_cannot_be_saved_stop_the_run(group, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         list(seed_batches.train(*group, tmp_path))
     assert (tmp_path / "partial_004-006").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("each", "seeds", "expected"), [(1, 10, 10), (11, 10, 5), (26, 10, 3), (60, 10, 1), (999, 10, 1)]
+)
+def test_of_an_accelerators_memory_what_the_compiler_says_is_taken(each, seeds, expected):
+    """100 bytes; 5 bytes a program beside those of its seeds."""
+    asked = []
+    count = seed_batches.largest_that_fits(seeds, lambda n: asked.append(n) or 5 + each * n, 100)
+    assert count == expected and len(asked) <= 3
+
+
+def test_a_compiled_peak_grows_by_a_seeds_arrays():
+    def head(variables, x, key, mask):
+        return x @ variables["params"]["fc8"]["kernel"], {}
+
+    def initial(key):
+        return {"params": {"fc8": {"kernel": jnp.zeros((1024, 2))}}}
+
+    small = net()._replace(head=head, initial=initial)
+    recipe = replace(RECIPE, batch_size=2)
+    one, three = (seed_batches.compiled_peak(small, recipe, n) for n in (1, 3))
+    assert three - one >= 2 * 2 * 16 * 2 * 1024 * 4  # activations of two seeds, those of the next segment, too
