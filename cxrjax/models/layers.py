@@ -270,6 +270,7 @@ def _averaged_by_products(size: int, x: jax.Array) -> jax.Array:
 def _averaged_by_slices(size: int, x: jax.Array) -> jax.Array:
     """Rows, then columns. For a GPU XLA of jaxlib 0.10.2 does not compile the products in dreams of 318 and 445 pixels,
     maps of 8 and 12 rows ("Couldn't find output tile sizes that satisfy hlo")."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # as of the products, whose factors are float32
     for axis in (1, 2):
         length = x.shape[axis]
         bounds = [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
