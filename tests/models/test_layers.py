@@ -126,6 +126,7 @@ def test_forms_for_cpus_are_of_programs_for_cpus_alone():
 def test_averages_by_slices_are_those_by_products(shape):
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, *shape, 3), np.float32))
     expected = layers._averaged_by_products(6, x)
-    np.testing.assert_allclose(
-        layers._averaged_by_slices(6, x), expected, atol=1e-6
-    )  # values near 1, sums of at most 30
+    small = x.astype(jnp.bfloat16)
+    assert jax.jit(functools.partial(layers.adaptive_average_pool, size=6))(small).dtype == expected.dtype
+    averages = layers._averaged_by_slices(6, x)
+    np.testing.assert_allclose(averages, expected, atol=1e-6)  # values near 1, sums of at most 30
