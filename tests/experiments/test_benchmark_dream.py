@@ -20,6 +20,7 @@ def test_pytorch_dreams_the_same_images():
         assert np.abs(np.asarray(own.image[seed]) - theirs[seed].numpy()).mean() < 0.5
 
 
+@pytest.mark.slow
 def test_the_benchmark_writes_what_it_says(tmp_path):
     config = benchmark_dream.BenchmarkConfig(seeds=1, iterations=1, octaves=1, out=str(tmp_path / "out"))
     line = benchmark_dream.run(config)

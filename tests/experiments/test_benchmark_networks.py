@@ -47,7 +47,8 @@ def test_all_networks_but_variants_are_usual():
     ]
 
 
-@pytest.mark.parametrize("compare", ["none", pytest.param("torch", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("compare", ["none", "torch"])
 def test_rows_are_complete(compare, narrow, tmp_path, request):
     programs = ["cxrjax"]
     if compare == "torch":

@@ -17,7 +17,7 @@ from cxrjax.interpret import grad_cam, objectives, saliency
 from cxrjax.models import alexnet, pretrained, registry, transfer
 from cxrjax.models.pretrained import Weights, WeightsInfo
 from tests.interpret import torch_saliency
-from tests.models import torch_alexnet
+from tests.models import narrow, torch_alexnet
 
 TOLERANCE = {"gradient": 1e-4, "grad_cam": 1e-4, "integrated_gradients": 1e-3}
 GOLDEN = Path(__file__).parents[1] / "golden" / "saliency.npz"
@@ -31,6 +31,18 @@ def random_network():
     info = WeightsInfo("made up", "", "", "alexnet", alexnet.STAGES, registry.TORCHVISION)
     net = transfer.build_transfer_model(Weights(variables["params"], info), "fc6", num_classes=torch_alexnet.CLASSES)
     return net, jax.tree.map(jnp.asarray, variables), objectives.channel_objective(net)
+
+
+@pytest.fixture(scope="module")
+def narrow_network():
+    """As `random_network`, with few features: what does not depend on the width."""
+    rng = np.random.default_rng(0)
+    shapes = dataclasses.replace(narrow.ALEXNET, num_classes=torch_alexnet.CLASSES).variable_shapes()["params"]
+    params = jax.tree.map(lambda leaf: rng.normal(0, 1.4 * leaf.size**-0.5, leaf.shape).astype(np.float32), shapes)
+    params = {stage: {**leaf, "kernel": leaf["kernel"] * leaf["bias"].size ** 0.5} for stage, leaf in params.items()}
+    info = WeightsInfo("made up", "", "", narrow.ALEXNET.name, alexnet.STAGES, registry.TORCHVISION)
+    net = transfer.build_transfer_model(Weights(params, info), "fc6", num_classes=torch_alexnet.CLASSES)
+    return net, jax.tree.map(jnp.asarray, {"params": params}), objectives.channel_objective(net)
 
 
 @pytest.fixture(scope="module")
@@ -239,8 +251,8 @@ def test_enlarged_maps_by_hand():
     assert spot.sum() == pytest.approx(16 * 16, rel=1e-5)
 
 
-def test_grad_cam_of_other_layers_and_batches(random_network):
-    net, params, _ = random_network
+def test_grad_cam_of_other_layers_and_batches(narrow_network):
+    net, params, _ = narrow_network
     images = torch_saliency.images(99)
     whole = saliency.grad_cam(net, params, images, DIRECTION, "conv3")
     assert whole.shape == (2, 5, 5)
@@ -251,8 +263,8 @@ def test_grad_cam_of_other_layers_and_batches(random_network):
     assert not np.asarray(whole * against).any()  # a cell speaks for one side
 
 
-def test_every_method_gives_energy_of_the_images_shape(random_network):
-    net, params, score = random_network
+def test_every_method_gives_energy_of_the_images_shape(narrow_network):
+    net, params, score = narrow_network
     images, key = torch_saliency.images(67)[:1].astype(np.uint8), jax.random.key(1)
     got = {name: method(key, net, params, images, DIRECTION) for name, method in saliency.METHODS.items()}
     for name, values in got.items():
@@ -270,8 +282,8 @@ def test_energy():
     np.testing.assert_array_equal(saliency.energy(maps, signed=False), [2, 0, 3])
 
 
-def test_a_network_of_the_same_architecture_compiles_nothing(random_network, monkeypatch):
-    net, params, _ = random_network
+def test_a_network_of_the_same_architecture_compiles_nothing(narrow_network, monkeypatch):
+    net, params, _ = narrow_network
     images = torch_saliency.images(67)[:1]
     saliency.METHODS["grad_cam"](jax.random.key(0), net, params, images, DIRECTION)
     monkeypatch.setattr(grad_cam, "slope", None)  # which a new program would call
@@ -281,9 +293,9 @@ def test_a_network_of_the_same_architecture_compiles_nothing(random_network, mon
         saliency.grad_cam(net, params, images, DIRECTION, "conv2")
 
 
-def test_mistakes_are_named(small, random_network):
+def test_mistakes_are_named(small, narrow_network):
     weights, images = small
-    net, params, _ = random_network
+    net, params, _ = narrow_network
     key = jax.random.key(0)
     for call, match in (
         (lambda: saliency.gradient(linear, weights, images[0]), r"images must be \[B, H, W\], got \[9, 7\]"),
