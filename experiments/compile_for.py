@@ -94,7 +94,7 @@ def run(config: CompileConfig) -> tuple[str, list[str]]:
         for dtype in dtypes:
             for program in _compile_programs.of(model, dtype, sizes):
                 name = f"{program.model}, {program.name}, {dtype}"
-                if config.minutes and time.monotonic() - started > 60 * config.minutes:
+                if rows and config.minutes and time.monotonic() - started > 60 * config.minutes:
                     _timing.say(f"{name}: not compiled, --minutes={config.minutes:g} are over")
                     continue
                 result = _compiled.compile_program(program, target)
