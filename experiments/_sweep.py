@@ -88,13 +88,12 @@ def run(plan: list[Outcome], folder: Path, name: str, show: Callable[[list[Outco
       InputError: at the end, if a row failed.
     """
     from cxrjax.base import devices
-    from cxrjax.runs import cost, setup, sweep, sweep_tables
+    from cxrjax.runs import cost, sweep, sweep_tables
 
     started = time.monotonic()
     if any(row.status == sweep.WAITING for row in plan):
-        model = setup.model_of(plan[0].row.config, None)
-        speed = cost.measure(model)
-        forecast = sweep.forecast(plan, speed, model)
+        speed = cost.measure()
+        forecast = sweep.forecast(plan, speed)
     else:
         speed, forecast = None, "every row is finished or cannot be run; nothing is trained"
     outcomes, first = plan, devices.is_first()

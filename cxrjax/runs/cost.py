@@ -1,13 +1,11 @@
 """How long a run will take here: its FLOPs as the compiler counts them, at speeds that are measured just before.
 
-Counted are the frozen stages over every augmentation and every centre crop, the head's steps of all seeds, and the
-head over the validation images after every epoch. Speeds are those of two calls on this machine: of the stages before
-the network's usual `retrain_from` (convolutions) over a batch, and of training steps of the others of one seed. With
-those of 2 idle CPU cores (`docs/speed.md`) AlexNet's ten seeds, 60 epochs and a bank of 8 on 810 images make 16
-minutes, where 17 were measured.
+Counted are the frozen stages over every augmentation and every centre crop that the cache does not hold, the head's
+steps of all seeds, and the head over the validation images after every epoch. Speeds are those of two small programs
+on this machine, which stand for all networks: a convolution for the stages before a network's usual `retrain_from`, a
+training step of one dense layer for the others. `docs/scale.md` sets estimates beside what runs took.
 
-Not counted: activations that the cache holds already, and the time that accelerators gain where seeds run side by
-side, so that there the estimate is too long.
+Not counted: the time that accelerators gain where seeds run side by side, so that there the estimate is too long.
 """
 
 from __future__ import annotations
@@ -23,22 +21,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.base.config import ExperimentConfig
+from cxrjax.base import devices, tasks
+from cxrjax.base.config import ExperimentConfig, arms, run_path
 from cxrjax.base.numerics import new_key
 from cxrjax.base.recipes import Recipe
 from cxrjax.models import transfer
 from cxrjax.models.model import Model
 from cxrjax.models.registry import ALEXNET
-from cxrjax.training import loop, step
+from cxrjax.runs import draws, run_folder, setup
+from cxrjax.runs.draws import Cohorts
+from cxrjax.training import bank, inputs, seed_batches, step
 from cxrjax.training import plan as planning
 from cxrjax.training.optimizer import make_optimizer
 from cxrjax.training.step import Batch
 
-START_SECONDS = 30.0  # of a run, whatever its size: data, compilation, evaluation, deep dream, report
-CLASSES = 2  # outputs of the network that is counted
-_BATCH, _STEPS, _CALLS = 64, 4, 3  # of the measurement
-# A training step of the convolutions took 3.6 times as long as their forward pass (CPU, batch 64), not the 2.9 counted.
+# Of a run, whatever its size, and of each seed: start, compilation; scores, linear probe, intervals; dream, report.
+START_SECONDS, SEED_SECONDS = 20.0, 2.0
+_CALLS = 3  # of the measurement
+# Speed of a network's stages by that of the measured programs. CPU: trunks of AlexNet 0.98, ResNet-50 0.86, ResNet-18
+# 0.85, VGG16 0.83, EfficientNet-Lite0, much of it depthwise, 0.61; AlexNet's head step 1.2.
+_TRUNK, _HEAD = 0.85, 1.2
+# A training step of AlexNet's convolutions took 3.6 times as long as their forward pass (CPU, batch 64), where the
+# compiler counts 2.9.
 _BACKWARD = 1.25
+_ADAMW = 1.3  # its step of AlexNet's head by SGD's: moments of all weights are read and written, too
 
 
 class Speed(NamedTuple):
@@ -64,29 +70,40 @@ class Sizes(NamedTuple):
     distinct: int  # training and validation, over all runs
 
 
-def measure(model: Model = ALEXNET) -> Speed:
-    """Times both kinds of stages; some 10 seconds on 2 CPU cores, most of them compilation."""
-    net = transfer.build_transfer_model(None, model.retrain_from, model=model)
-    pixels = jnp.zeros((_BATCH, model.crop, model.crop), jnp.uint8)
-    optimizer = make_optimizer(Recipe())
-    advance = loop.compile_steps(net, optimizer)
-    state = loop.initial_states(net, optimizer, np.zeros(1, np.uint32))
-    shape = (1, _STEPS, _BATCH)
-    batch = Batch(jnp.zeros((*shape, *net.trunk.shape)), jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool))
-
-    def train() -> Any:
-        nonlocal state
-        state, sums = advance(state, batch)
-        return sums
-
-    trunk, steps = _measured(model)
-    return Speed(trunk / _seconds(lambda: net.trunk(pixels)), _STEPS * steps / _seconds(train))
+def sizes(config: ExperimentConfig, cohorts: Cohorts) -> Sizes:
+    """Of an experiment whose images are drawn."""
+    return Sizes(
+        np.array([len(run.train) for run in draws.seed_data(config, cohorts)]),
+        np.array([len(rows) for rows in cohorts.val]),
+        len(np.unique(np.concatenate(cohorts.train))),
+        len(np.unique(np.concatenate(cohorts.train + cohorts.val))),
+    )
 
 
-def _measured(model: Model) -> tuple[float, float]:
-    """FLOPs of the two kinds of stages in `measure`: of a trunk call and of a training step."""
-    model = dataclasses.replace(model, num_classes=CLASSES)
-    return _BATCH * trunk_flops(model, model.retrain_from), step_flops(model, model.retrain_from, _BATCH)
+@functools.cache
+def measure(dtype: str = "float32") -> Speed:
+    """Times a convolution and training steps of a dense layer: half a second on 2 idle CPU cores, with compilation."""
+    images, side, channels = 8 if jax.default_backend() == "cpu" else 512, 14, 256
+    pixels, kernel = jnp.ones((images, side, side, channels), dtype), jnp.ones((3, 3, channels, channels), dtype)
+    batch, units = jnp.ones((64, 2048), dtype), 4096
+    weights = jnp.zeros((2048, units))
+
+    @devices.jit_convolutions()
+    def convolve(pixels: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(pixels, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def train(weights: jax.Array, batch: jax.Array) -> jax.Array:
+        loss = jax.grad(lambda weights: jnp.square(batch @ weights.astype(batch.dtype)).sum().astype(jnp.float32))
+        return weights - 1e-3 * loss(weights)
+
+    def advance() -> jax.Array:
+        nonlocal weights
+        weights = train(weights, batch)
+        return weights
+
+    convolution, dense = 2 * pixels.size * kernel.size / channels, 4 * batch.size * units
+    return Speed(_TRUNK * convolution / _seconds(lambda: convolve(pixels, kernel)), _HEAD * dense / _seconds(advance))
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -99,26 +116,32 @@ def _seconds(call: Callable[[], Any]) -> float:
     return statistics.median(took[1:])
 
 
-def work(config: ExperimentConfig, sizes: Sizes, model: Model = ALEXNET) -> Work:
-    """What a run of all seeds and epochs needs, nothing of it done yet.
+def work(
+    config: ExperimentConfig, sizes: Sizes, model: Model = ALEXNET, missing: tuple[int, int] | None = None
+) -> Work:
+    """What a run of all seeds and epochs needs.
 
     Args:
       config: of the run.
       sizes: of its data.
       model: its network.
+      missing: images whose bank entries, and whose centre crops, the cache does not hold; None: all.
     """
-    model = dataclasses.replace(model, num_classes=CLASSES)
+    model = dataclasses.replace(model, num_classes=tasks.get(config.task).outputs)
     batch, runs, start = config.batch_size, len(sizes.train), model.first_retrained(config.retrain_from)
-    steps = runs * config.epochs * max(planning.steps_per_epoch(int(n), batch) for n in sizes.train)
-    uses = sizes.distinct_train * config.augment_bank or config.epochs * int(sizes.train.sum())
+    in_bank, centre_crops = missing or (sizes.distinct_train, sizes.distinct)
+    stepped = config.head != "linear"  # which is solved on centre crops
+    uses = in_bank * config.augment_bank if config.augment_bank else config.epochs * int(sizes.train.sum()) * stepped
+    slower = _ADAMW if config.optimizer == "adamw" else 1.0
+    steps = runs * config.epochs * max(planning.steps_per_epoch(int(n), batch) for n in sizes.train) * stepped
     frozen, usual = trunk_flops(model, start), trunk_flops(model, model.retrain_from)
     trunk = Work(min(frozen, usual), max(0.0, frozen - usual))
     training = _split(step_flops, model, start, batch)
     head = _split(head_flops, model, start, 1)
     parts = (
-        (trunk, uses + sizes.distinct),
-        (Work(_BACKWARD * training.convolution, training.dense), steps),
-        (head, (config.epochs + 1) * int(sizes.val.sum())),
+        (trunk, uses + centre_crops),
+        (Work(_BACKWARD * training.convolution, slower * training.dense), steps),
+        (head, (config.epochs + 1) * int(sizes.val.sum()) * stepped),
     )
     return Work(*(sum(part[kind] * count for part, count in parts) for kind in (0, 1)))
 
@@ -129,19 +152,64 @@ def _split(count: Callable[[Model, str, int], float], model: Model, start: str, 
     return Work(max(0.0, every - dense), min(every, dense))
 
 
-def seconds(needed: Work, speed: Speed) -> float:
-    """Time that work takes, with what every run takes."""
-    return START_SECONDS + needed.convolution / speed.convolution + needed.dense / speed.dense
+def left(config: ExperimentConfig, needed: Work) -> Work:
+    """What is left of the work, an interrupted run having done its share."""
+    if run_folder.recall(config) is None:
+        return needed
+    share = 1 - seed_batches.trained_share(run_path(config) / "checkpoints", config.epochs, config.seeds)
+    return Work(needed.convolution * share, needed.dense * share)
 
 
-def explain(speed: Speed, model: Model = ALEXNET) -> str:
-    """What was measured, in words."""
-    trunk, steps = (1000 * flops / rate for flops, rate in zip(_measured(model), speed, strict=True))
-    stages = model.between(model.retrain_from, model.logits)
-    trained = f"{stages[0]} to {stages[-1]}" if len(stages) > 1 else stages[0]
+def seconds(needed: Work, speed: Speed, seeds: int) -> float:
+    """Time that work takes, with what every run, and every seed of it, takes besides."""
+    rest = START_SECONDS + SEED_SECONDS * seeds
+    return rest + needed.convolution / speed.convolution + needed.dense / speed.dense
+
+
+def first_line(config: ExperimentConfig, net: transfer.Network, cohorts: Cohorts, cache: bank.Cache) -> str:
+    """What a run says first: how long it will take, and what of that goes where.
+
+    Args:
+      config: nothing is open in it.
+      net: to be trained.
+      cohorts: of all runs.
+      cache: of activations.
+    """
+    slots = bank.Slots(config.augment_bank, inputs.variation(setup.recipe(config)))
+    in_bank, centre_crops = (
+        bank.missing(net.trunk, np.unique(np.concatenate(images)), of, cache) if net.trunk.identity else 0
+        for images, of in ((cohorts.train, slots), (cohorts.train + cohorts.val, bank.CENTRE))
+    )
+    model = setup.model_of(config, None)  # whatever the head, stages by the network's own names
+    needed = left(config, work(config, sizes(config, cohorts), model, (in_bank, centre_crops)))
+    speed, runs = measure(config.dtype), 1 + len(arms(config))
+    convolution, dense = needed.convolution / speed.convolution, needed.dense / speed.dense
+    total = runs * seconds(needed, speed, config.seeds)
+    of_arms = f"{runs} runs, with the arms; " if runs > 1 else ""
     return (
-        f"{_BATCH} images take {trunk:.0f} ms through the convolutions and {steps:.0f} ms in a training step of "
-        f"{trained}, measured now; {START_SECONDS:.0f} s a run for all else"
+        f"estimated time: {duration(total)} ({of_arms}of a run convolutions {duration(convolution)}, dense layers "
+        f"{duration(dense)}; at speeds measured now)"
+    )
+
+
+def duration(seconds: float) -> str:
+    """In whole minutes.
+
+    >>> duration(20), duration(130), duration(5400)
+    ('under 1 min', '2 min', '1 h 30 min')
+    """
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "under 1 min"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def explain(speed: Speed) -> str:
+    """What was measured, in words."""
+    convolution, dense = (rate / 1e9 for rate in speed)
+    return (
+        f"at {convolution:.0f} GFLOP/s in convolutions and {dense:.0f} in dense layers, as measured now; "
+        f"{START_SECONDS:.0f} s a run and {SEED_SECONDS:.0f} a seed for all else"
     )
 
 

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import devices, tasks
+from cxrjax.base import InputError, devices, tasks
 from cxrjax.base.config import ExperimentConfig, without_arms
 from cxrjax.data import classes, cohort
 from cxrjax.data.load import cache_dir
 from cxrjax.models import transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.report.language import ENGLISH, reasons
-from cxrjax.runs import draws, setup
+from cxrjax.runs import cost, draws, setup
 from cxrjax.runs.draws import Cohorts
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.storage.store import About, ImageStore, hash_rows, label_counts, patient_ids
@@ -59,17 +59,22 @@ class Prepared(NamedTuple):
 
 def prepare(config: ExperimentConfig, data: Data) -> Prepared:
     """Draws cohorts and splits, builds the network and resolves what the user left open; logs what there is."""
-    _log_data(config, data)
-    cohorts = draws.draw(config, data.store)
-    _log_cohorts(config, data.store.table, cohorts)
+    try:
+        cohorts = draws.draw(config, data.store)
+    except InputError:
+        _log_data(config, data)  # what there is tells why
+        raise
     net = setup.build(config, data.weights)
-    log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     hashes = hash_rows(data.store.images, cohorts.rows)
     data_sha256 = setup.data_digest(hashes, data.store.table, cohorts.test)
     cache = activation_cache(hashes)
     config, augmentation = setup.with_bank(config, net, cohorts, cache)
     weights_sha256, images_bytes = setup.weights_digest(data.weights), data.store.images.nbytes
     resolved = setup.resolve(config, net, weights_sha256, data_sha256, augmentation, images_bytes)
+    log.info("%s", cost.first_line(config, net, cohorts, cache))
+    _log_data(config, data)
+    _log_cohorts(config, data.store.table, cohorts)
+    log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     log.info(
         "input: %s; seeds side by side: %d; float32 products: %s",
         resolved.input,

@@ -18,11 +18,9 @@ import numpy as np
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.base.flags import SOURCE_FLAGS
-from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import cost, draws, experiment, run_folder, setup
 from cxrjax.storage.store import About, ImageStore
-from cxrjax.training import seed_batches
 
 log = logging.getLogger(__name__)
 
@@ -112,18 +110,11 @@ def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
     """
     setup.check(config)
     cohorts = draws.draw(config, source.store)
-    train, val = cohorts.train, cohorts.val
-    sizes = cost.Sizes(
-        np.array([len(run.train) for run in draws.seed_data(config, cohorts)]),
-        np.array([len(rows) for rows in val]),
-        len(np.unique(np.concatenate(train))),
-        len(np.unique(np.concatenate(train + val))),
-    )
     pairs = zip(cohorts.cohorts, cohorts.splits, strict=True)
     patients = np.array([len(np.unique(c.patient[split.train])) for c, split in pairs])
     weights_sha256 = None if config.weights == "random" else source.weights_sha256
     return DryRun(
-        sizes,
+        cost.sizes(config, cohorts),
         patients,
         weights_sha256,
         setup.data_digest(source.hashes.of(cohorts.rows), source.store.table, cohorts.test),
@@ -224,37 +215,25 @@ def _plan_row(row: Row, source: Source, reuse: Sequence[KnownRun]) -> Outcome:
         return Outcome(row, folder, DONE)
     weights = None if row.config.weights == "random" else source.weights
     needed = cost.work(row.config, dry.sizes, setup.model_of(row.config, weights))
-    share = 1 - seed_batches.trained_share(run.folder / "checkpoints", row.config.epochs, len(dry.sizes.train))
-    return Outcome(row, None, WAITING, "", cost.Work(needed.convolution * share, needed.dense * share))
+    return Outcome(row, None, WAITING, "", cost.left(row.config, needed))
 
 
 def seconds(plan: Sequence[Outcome], speed: cost.Speed) -> float:
     """Time that is left."""
-    return sum(cost.seconds(planned.left, speed) for planned in plan if planned.status == WAITING)
+    waiting = (planned for planned in plan if planned.status == WAITING)
+    return sum(cost.seconds(planned.left, speed, planned.row.config.seeds) for planned in waiting)
 
 
-def forecast(plan: Sequence[Outcome], speed: cost.Speed, model: Model) -> str:
+def forecast(plan: Sequence[Outcome], speed: cost.Speed) -> str:
     """What will be done and how long it will take, a line a row."""
-    lines = [f"estimated time: {duration(seconds(plan, speed))} ({cost.explain(speed, model)})"]
+    lines = [f"estimated time: {cost.duration(seconds(plan, speed))} ({cost.explain(speed)})"]
     for row, folder, status, reason, left in plan:
         if status == WAITING:
-            what = duration(cost.seconds(left, speed))
+            what = cost.duration(cost.seconds(left, speed, row.config.seeds))
         else:
             what = f"finished, {folder}" if status == DONE else f"{status}: {reason}"
         lines.append(f"  {row.name:14s} {what}")
     return "\n".join(lines)
-
-
-def duration(seconds: float) -> str:
-    """In whole minutes.
-
-    >>> duration(20), duration(130), duration(5400)
-    ('under 1 min', '2 min', '1 h 30 min')
-    """
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return "under 1 min"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def run(plan: Sequence[Outcome], speed: cost.Speed) -> Iterator[list[Outcome]]:
@@ -269,13 +248,13 @@ def run(plan: Sequence[Outcome], speed: cost.Speed) -> Iterator[list[Outcome]]:
         row = plan[place].row
         left = seconds([plan[i] for i in places[number:]], speed) * (took / foreseen if foreseen else 1.0)
         log.info(
-            "row %d of %d, %s: %s; all rows: %s left", number + 1, len(places), row.name, row.label, duration(left)
+            "row %d of %d, %s: %s; all rows: %s left", number + 1, len(places), row.name, row.label, cost.duration(left)
         )
         started = time.monotonic()
         outcomes[place] = _run(row)
         if outcomes[place].status == DONE:
             took += time.monotonic() - started
-            foreseen += cost.seconds(plan[place].left, speed)
+            foreseen += cost.seconds(plan[place].left, speed, row.config.seeds)
         yield outcomes
 
 

@@ -96,6 +96,16 @@ def build(
     return Bank(features, position)
 
 
+def missing(trunk: Trunk, rows: np.ndarray, slots: Slots, cache: Cache) -> int:
+    """How many of some rows the cache does not hold."""
+    return demand(trunk, rows, slots, cache)[0] // _entry(trunk, slots)
+
+
+def _entry(trunk: Trunk, slots: Slots) -> int:
+    """Bytes of an image's activations."""
+    return max(1, slots.number) * int(np.prod(trunk.shape)) * trunk.dtype.itemsize
+
+
 def demand(trunk: Trunk, rows: np.ndarray, slots: Slots, cache: Cache) -> tuple[int, int]:
     """Bytes that `build` would add to the cache, and bytes that are free for them, see `array_cache.demand`."""
     shape = (max(1, slots.number), *trunk.shape)

@@ -29,7 +29,7 @@ def mistake(capsys, program, *argv):
 
 def small_table(program, store, out, monkeypatch):
     """`call` of a table of runs on a small store and random weights, with made-up training."""
-    monkeypatch.setattr(cost, "measure", lambda model: cost.Speed(1e11, 1e11))
+    monkeypatch.setattr(cost, "measure", lambda *_: cost.Speed(1e11, 1e11))
     monkeypatch.setattr(experiment, "run", fake_run)
     usual = (f"--data_dir={store}", "--weights=random", "--seeds=2", "--epochs=2", "--small_ok", f"--out={out}")
     return functools.partial(call, program, *usual)

@@ -174,7 +174,7 @@ def test_from_the_command_line_to_the_table_and_on(call, tmp_path, capsys):
 @pytest.mark.slow
 def test_real_runs_of_two_sizes(small_store, tmp_path, capsys, monkeypatch):
     """Nothing made up: fc8 of random weights, one epoch; the table has what results.csv has."""
-    monkeypatch.setattr(cost, "measure", lambda model: cost.Speed(1e11, 1e11))
+    monkeypatch.setattr(cost, "measure", lambda *_: cost.Speed(1e11, 1e11))
     out = tmp_path / "out"
     flags = (
         "--weights=random",

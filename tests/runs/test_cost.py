@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.recipes import RECIPES
 from cxrjax.models.registry import ALEXNET
 from cxrjax.runs import cost
 
@@ -61,8 +62,38 @@ def test_another_network_has_its_own_numbers():
     assert half < 0.4 * whole
 
 
+def test_what_the_cache_holds_is_not_counted():
+    got = cost.work(CONFIG, SIZES, missing=(10, 30))
+    assert got.convolution / ((10 * 4 + 30) * CONVOLUTIONS) == WITHOUT_PADDING
+    assert got.dense == cost.work(CONFIG, SIZES).dense
+    fresh = replace(CONFIG, augment_bank=0)  # of which nothing is ever kept but centre crops
+    assert cost.work(fresh, SIZES, missing=(0, 0)).convolution == pytest.approx(5 * 250 * CONVOLUTIONS, rel=0.1)
+
+
+def test_a_solved_head_needs_the_centre_crops_alone():
+    got = cost.work(replace(CONFIG, **RECIPES["probe"], augment_bank=0), SIZES)
+    assert got.convolution / (250 * CONVOLUTIONS) == WITHOUT_PADDING and got.dense == 0
+
+
+def test_outputs_and_optimiser_are_the_runs():
+    many, adamw = replace(CONFIG, task="chestxray14"), replace(CONFIG, optimizer="adamw")
+    usual = cost.work(CONFIG, SIZES)
+    fc8 = 2 * 5 * 3 * (64 * 3 * FC8 + 2 * 4096 * 2) + 70 * 6 * FC8  # forward, two gradients and the update
+    assert cost.work(many, SIZES).dense - usual.dense == pytest.approx(6 * fc8, rel=0.1)  # 14 outputs, not 2
+    steps = 2 * 5 * 3 * cost.step_flops(replace(ALEXNET, num_classes=2), "fc6", 64)
+    assert cost.work(adamw, SIZES).dense - usual.dense == pytest.approx(steps * (cost._ADAMW - 1))
+
+
 def test_seconds():
-    assert cost.seconds(cost.Work(100.0, 30.0), cost.Speed(10.0, 3.0)) == pytest.approx(cost.START_SECONDS + 20)
+    expected = cost.START_SECONDS + 3 * cost.SEED_SECONDS + 20
+    assert cost.seconds(cost.Work(100.0, 30.0), cost.Speed(10.0, 3.0), 3) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(29, "under 1 min"), (31, "1 min"), (3570, "1 h 00 min"), (5400, "1 h 30 min")]
+)
+def test_durations(seconds, told):
+    assert cost.duration(seconds) == told
 
 
 @pytest.mark.slow

@@ -298,7 +298,11 @@ def test_all_layers_retrained(nih, tmp_path):
 @pytest.mark.usefixtures("bare")
 def test_last_line_is_the_summary(nih, tmp_path, capsys):
     assert call(p_vs_np.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'r'}", *FAST, "--seeds=1", "--epochs=1") == 0
-    last = capsys.readouterr().out.strip().splitlines()[-1]
+    output = capsys.readouterr()
+    lines = [line.split(" ", 1)[1] for line in output.err.splitlines() if " " in line]
+    begin = [next(i for i, x in enumerate(lines) if x.startswith(word)) for word in ("estimated time: ", "data: ")]
+    assert begin[0] == begin[1] - 1  # a run's first line
+    last = output.out.strip().splitlines()[-1]
     assert last.startswith("P vs NP: accuracy ")
     assert "(poster 65 ± 5), FP " in last
     assert "1 seed," in last
