@@ -5,7 +5,8 @@
 The poster reports an accuracy of 83 ± 7 %, false positives 7 %, false negatives 9 % of all validation images.
 Expected on 1,173 NIH images with --epochs=60 --augment_bank=8: 73.2 ± 3.2 %, AUROC 0.818, in some 17 minutes on
 2 idle CPU cores; with --epochs=120 74.5 ± 3.9 %, 0.836.
-On a CPU each training image has 16 augmentations, computed once (--augment_bank=auto); the first line estimates the time.
+On a CPU each training image has 16 augmentations, computed once (--augment_bank=auto). The first line estimates the
+time.
 Without --data_dir it runs on the embedded phantom, which needs no download.
 """
 
