@@ -4,7 +4,7 @@ Public: `registry` (`register`, `get`), `model` (`Model`), `staged` (`Staged`, w
 (`build_transfer_model`, `forward`), `pretrained` (`load_weights`, `save_weights`, `from_state_dict`), `convert`
 (`read`), `sources` (of weights), `augment` (`crop_flip`, `normalise`), the networks `alexnet`, `densenet`,
 `efficientnet`, `googlenet`, `resnet`, `vgg`.
-Internal: `layers`, `foreign_files`, `numpy_pickle`, `torch_files`, `torch_pickle`.
+Internal: `convolutions`, `layers`, `foreign_files`, `numpy_pickle`, `torch_files`, `torch_pickle`.
 To add a network see `registry`.
 """
 

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cxrjax.models import layers
+from cxrjax.models import convolutions, layers
 from cxrjax.models.model import LINEAR, SAME, Activation, Window
 
 
@@ -133,7 +133,7 @@ def conv(
         kernel_init=init,
         bias_init=init,
         dtype=dtype,
-        conv_general_dilated=layers.convolution,
+        conv_general_dilated=convolutions.convolution,
         name=name,
     )(x)
     return out
@@ -165,17 +165,16 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, channels)
         mean, var = running_mean.value, running_var.value
         if batch_mask is not None and not self.is_initializing():
-            values, keep = x.astype(jnp.float32), batch_mask.reshape(-1, 1, 1, 1)
+            values, keep = layers.by_pixel(x.astype(jnp.float32)), batch_mask.reshape(-1, 1, 1)
             count = jnp.maximum(jnp.sum(batch_mask) * x.shape[1] * x.shape[2], 1)
-            mean = jnp.sum(values, (0, 1, 2), where=keep) / count
-            var = jnp.sum((values - mean.reshape(1, 1, 1, -1)) ** 2, (0, 1, 2), where=keep) / count
+            mean = layers.channel_sums(jnp.where(keep, values, 0)) / count
+            var = layers.channel_sums(jnp.where(keep, (values - mean.reshape(1, 1, -1)) ** 2, 0)) / count
             unbiased = var * count / jnp.maximum(count - 1, 1)
             running_mean.value += self.momentum * (mean - running_mean.value)
             running_var.value += self.momentum * (unbiased - running_var.value)
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        dtype = self.dtype or x.dtype
-        factor, shift = (a.astype(dtype).reshape(1, 1, 1, -1) for a in (factor, bias - mean * factor))
-        return x.astype(dtype) * factor + shift
+        normalised: jax.Array = layers.scale_and_shift(x.astype(self.dtype or x.dtype), factor, bias - mean * factor)
+        return normalised
 
 
 class ConvNorm(nn.Module):

@@ -191,3 +191,19 @@ def test_float32_products_are_said_and_set(monkeypatch):
         assert devices.float32_products() == "float32"
         product = jax.jit(jnp.dot).lower(jnp.ones((2, 2)), jnp.ones((2, 2))).as_text()
     assert "precision = [HIGHEST, HIGHEST]" in product
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="of CPUs")
+def test_a_training_program_leaves_products_to_ynnpack_and_no_program_convolutions():
+    def program(function, *arrays, training):
+        options = devices.convolution_options(training)
+        return jax.jit(function, compiler_options=options).lower(*arrays).compile().as_text()
+
+    def convolve(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    matrices, maps = (jnp.ones((64, 256)), jnp.ones((256, 256))), (jnp.ones((8, 14, 14, 64)), jnp.ones((3, 3, 64, 64)))
+    assert "ynn" in program(jnp.matmul, *matrices, training=True)
+    assert "ynn" not in program(jnp.matmul, *matrices, training=False)
+    for training in (True, False):
+        assert "ynn" not in program(convolve, *maps, training=training)

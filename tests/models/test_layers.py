@@ -10,9 +10,6 @@ import pytest
 
 from cxrjax.models import layers
 
-LAYOUT = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
-
-
 POOLS = [(3, 2, 0, False), (3, 2, 0, True), (3, 2, 1, False), (2, 2, 0, False), (2, 2, 0, True), (3, 1, 1, False)]
 
 
@@ -32,94 +29,17 @@ def test_gradient_of_pooling_is_that_of_flax(side, size, stride, padding, ceil):
     np.testing.assert_array_equal(own, flax)
 
 
-PADS = [((0, 0), (0, 0)), ((2, 2), (2, 2)), ((0, 1), (2, 3)), "SAME"]
-
-
-@pytest.mark.parametrize(("side", "pads"), [*zip((64, 65, 66, 67), PADS, strict=True), (67, PADS[0]), (65, "SAME")])
-def test_gradients_of_a_strided_convolution_are_xlas(side, pads):
-    x = jax.random.normal(jax.random.key(side), (2, side, side + 3, 3))
-    kernel = jax.random.normal(jax.random.key(1), (11, 11, 3, 8))
-
-    def total(convolution):
-        return lambda x, kernel: (convolution(x, kernel, (4, 4), pads, **LAYOUT) ** 2).sum()
-
-    own = jax.jit(jax.grad(total(layers.convolution), (0, 1)))(x, kernel)
-    expected = jax.jit(jax.grad(total(jax.lax.conv_general_dilated), (0, 1)))(x, kernel)
-    for a, b in zip(own, expected, strict=True):
-        assert float(jnp.abs(a - b).max()) < 1e-5 * float(jnp.abs(b).max())  # float32 sums in another order
-
-
-def test_other_convolutions_are_xlas():
-    x = jax.random.normal(jax.random.key(0), (1, 9, 9, 4))
-    kernel = jax.random.normal(jax.random.key(1), (3, 3, 2, 6))
-    given = (x, kernel, (2, 2), ((1, 1), (1, 1)))
-    out = layers.convolution(*given, **LAYOUT, feature_group_count=2)
-    np.testing.assert_array_equal(out, jax.lax.conv_general_dilated(*given, **LAYOUT, feature_group_count=2))
-
-
-def test_gradient_of_a_dilated_convolution_is_xlas():
-    x = jax.random.normal(jax.random.key(0), (1, 17, 17, 3))
-    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
-    given = ((2, 2), ((0, 0), (0, 0)))
-    options = {**LAYOUT, "rhs_dilation": (2, 2)}
-    own = jax.grad(lambda x: (layers.convolution(x, kernel, *given, **options) ** 2).sum())(x)
-    expected = jax.grad(lambda x: (jax.lax.conv_general_dilated(x, kernel, *given, **options) ** 2).sum())(x)
-    np.testing.assert_array_equal(own, expected)
-
-
-DEPTHWISE = [
-    ("SAME", 1, 3), (((1, 1), (1, 1)), 2, 3), (((0, 3), (5, 1)), 3, 3),
-    (((0, 3), (5, 1)), 1, 5), ("SAME", 2, 5), (((1, 1), (1, 1)), 3, 5),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("padding", "stride", "side"), DEPTHWISE)
-def test_depthwise_convolution_and_its_gradients_are_xlas(padding, stride, side):
-    """Also with the kernels and images of several seeds as an axis more."""
-    x = jax.random.normal(jax.random.key(0), (2, 3, 9, 12, 4))
-    kernel = jax.random.normal(jax.random.key(1), (2, side, side, 1, 4))
-    given = ((stride, stride), padding)
-
-    def both(convolution):
-        def of_one(x, kernel):
-            out, back = jax.vjp(lambda x, k: convolution(x, k, *given, **LAYOUT, feature_group_count=4), x, kernel)
-            return out, *back(jnp.cos(jnp.arange(out.size)).reshape(out.shape))
-
-        return of_one
-
-    expected = [jnp.stack(a) for a in zip(*map(jax.jit(both(jax.lax.conv_general_dilated)), x, kernel), strict=True)]
-    for a, b in zip(jax.jit(jax.vmap(both(layers.convolution)))(x, kernel), expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
-
-
-def test_depthwise_convolution_keeps_the_type_and_sums_in_float32():
-    x = jax.random.normal(jax.random.key(0), (1, 8, 8, 4), jnp.bfloat16)
-    kernel = jax.random.normal(jax.random.key(1), (3, 3, 1, 4), jnp.bfloat16)
-    options = {**LAYOUT, "feature_group_count": 4}
-    out = layers.convolution(x, kernel, (1, 1), "SAME", **options)
-    exact = jax.lax.conv_general_dilated(x.astype("float32"), kernel.astype("float32"), (1, 1), "SAME", **options)
-    assert out.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(out, exact.astype(jnp.bfloat16))
-
-
 def lowered(function, platform, *arrays):
     """The program as it goes to the compiler of a platform, which need not be there."""
     return jax.jit(function).trace(*arrays).lower(lowering_platforms=(platform,)).as_text()
 
 
-def test_forms_for_cpus_are_of_programs_for_cpus_alone():
-    x, kernel = jnp.ones((1, 23, 23, 3)), jnp.ones((11, 11, 3, 2))
-    strided = jax.grad(lambda x: layers.convolution(x, kernel, (4, 4), [(2, 2)] * 2, **LAYOUT).sum())
-    each = jnp.ones((3, 3, 1, 3))
-    depthwise = jax.grad(
-        lambda x: layers.convolution(x, each, (1, 1), [(1, 1)] * 2, **LAYOUT, feature_group_count=3).sum()
-    )
-    for function, xlas in ((strided, "lhs_dilate = [4, 4]"), (depthwise, "feature_group_count = 3")):
-        assert xlas in lowered(function, "cuda", x)
-        assert xlas not in lowered(function, "cpu", x)
+def test_products_for_averages_and_sums_are_of_programs_for_cpus_alone():
+    x = jnp.ones((1, 23, 23, 3))
     pooled = functools.partial(layers.adaptive_average_pool, size=6)
-    assert "dot_general" not in lowered(pooled, "cuda", x)
-    assert "dot_general" in lowered(pooled, "cpu", x)
+    for function in (pooled, lambda x: layers.channel_sums(layers.by_pixel(x))):
+        assert "dot_general" not in lowered(function, "cuda", x)
+        assert "dot_general" in lowered(function, "cpu", x)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (7, 6), (8, 12), (31, 17)])
@@ -130,3 +50,36 @@ def test_averages_by_slices_are_those_by_products(shape):
     assert jax.jit(functools.partial(layers.adaptive_average_pool, size=6))(small).dtype == expected.dtype
     averages = layers._averaged_by_slices(6, x)
     np.testing.assert_allclose(averages, expected, atol=1e-6)  # values near 1, sums of at most 30
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_scale_and_shift_and_its_gradients_are_those_in_float64(dtype):
+    """Also of several seeds at once."""
+    rng = np.random.default_rng(0)
+    x, gradient = (jnp.asarray(rng.standard_normal((3, 2, 5, 7, 4)), dtype) for _ in range(2))
+    factor, shift = (jnp.asarray(rng.standard_normal((3, 4)), jnp.float32) for _ in range(2))
+
+    def run(x, factor, shift, gradient):
+        out, back = jax.vjp(layers.scale_and_shift, x, factor, shift)
+        return out, *back(gradient)
+
+    out, of_x, of_factor, of_shift = jax.jit(jax.vmap(run))(x, factor, shift, gradient)
+    assert (out.dtype, of_x.dtype, of_factor.dtype) == (x.dtype, x.dtype, jnp.float32)
+    x, gradient = (np.asarray(a, np.float64) for a in (x, gradient))
+    wide_factor, wide_shift = (np.asarray(a, np.float64)[:, None, None, None] for a in (factor, shift))
+    expected = (
+        (out, x * wide_factor + wide_shift),
+        (of_x, gradient * wide_factor),
+        (of_factor, (gradient * x).sum((1, 2, 3))),
+        (of_shift, gradient.sum((1, 2, 3))),
+    )
+    tolerance = 1e-5 if dtype == "float32" else 0.05  # products rounded to 8 bits, sums of 70 of them
+    for got, want in expected:
+        np.testing.assert_allclose(np.asarray(got, np.float64), want, rtol=tolerance, atol=tolerance)
+
+
+def test_gradient_of_sums_over_pixels_is_everywhere_the_same():
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 35, 4)), jnp.float32)
+    np.testing.assert_allclose(layers.channel_sums(x), np.asarray(x, np.float64).sum((0, 1)), atol=1e-5)
+    of_x = jax.grad(lambda x: (layers.channel_sums(x) * jnp.arange(4)).sum())(x)
+    np.testing.assert_array_equal(of_x, np.broadcast_to(np.arange(4), x.shape))
