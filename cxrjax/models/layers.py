@@ -111,8 +111,8 @@ def _scale_and_shift_backward(
     # By pixel, as `channel_sums` reads it: of the same shape the gradient is computed once for all three.
     flat = by_pixel(gradient)
     of_x = (flat * factor.astype(x.dtype).reshape(1, 1, -1)).reshape(x.shape)
-    sums = (channel_sums(flat * by_pixel(x)), channel_sums(flat))
-    return of_x, *(total.astype(factor.dtype) for total in sums)
+    of_factor, of_shift = channel_sums(flat * by_pixel(x)), channel_sums(flat)
+    return of_x, of_factor.astype(factor.dtype), of_shift.astype(factor.dtype)
 
 
 scale_and_shift.defvjp(

@@ -203,7 +203,7 @@ def test_a_training_program_leaves_products_to_ynnpack_and_no_program_convolutio
         return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     matrices, maps = (jnp.ones((64, 256)), jnp.ones((256, 256))), (jnp.ones((8, 14, 14, 64)), jnp.ones((3, 3, 64, 64)))
-    assert "ynn" in program(jnp.matmul, *matrices, training=True)
-    assert "ynn" not in program(jnp.matmul, *matrices, training=False)
+    assert "ynn_fusion" in program(jnp.matmul, *matrices, training=True)
+    assert "ynn_fusion" not in program(jnp.matmul, *matrices, training=False)
     for training in (True, False):
-        assert "ynn" not in program(convolve, *maps, training=training)
+        assert "ynn_fusion" not in program(convolve, *maps, training=training)
