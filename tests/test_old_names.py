@@ -1,8 +1,11 @@
 """The CHANGELOG's maps of names: each old public name has a place or is said to be gone; old code runs by them."""
 
 import ast
+import contextlib
 import dataclasses
+import importlib
 import re
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -47,6 +50,9 @@ def resolve(name):
     for part in name.split(".")[1:]:
         if isinstance(value, type) and dataclasses.is_dataclass(value) and part in value.__dataclass_fields__:
             return part
+        if isinstance(value, ModuleType) and not hasattr(value, part):  # a module that its package imports on use
+            with contextlib.suppress(ModuleNotFoundError):
+                importlib.import_module(f"{value.__name__}.{part}")
         value = getattr(value, part)
     return value
 
