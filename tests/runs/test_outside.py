@@ -101,6 +101,7 @@ def test_images_are_scored(run, capsys):
     assert pd.read_csv(out)["score"].between(0, 1).all()
 
 
+@pytest.mark.slow
 def test_it_dreams_and_explains(run, capsys):
     flags = ["--iterations=1", "--octaves=1", "--fourier_iterations=1", "--channels=2", "--layers=a,c", "--patients=1"]
     deep_dream.main([f"--run={run}", *flags])
