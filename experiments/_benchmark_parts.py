@@ -151,12 +151,11 @@ def _programs(part: str, chosen: Setting) -> list[tuple[Any, int]]:
     if part == "evaluation":
         head = jax.jit(lambda variables, x: net.head(variables, x, None, None)[0], compiler_options=options)
         return [*((program, 1) for program in trunk), (head.lower(variables, activations), seeds)]
-    label: Any = jax.ShapeDtypeStruct((batch,), jnp.int32)
-    mask: Any = jax.ShapeDtypeStruct((batch,), jnp.bool_)
     optimizer = make_optimizer(Recipe())
     initial = functools.partial(training_step.init, optimizer=optimizer, dropout_key=jax.random.key(0))
     step = jax.jit(training_step.make_step(net.head, optimizer), compiler_options=options)
-    lowered = step.lower(jax.eval_shape(initial, variables), Batch(activations, label, mask))
+    examples = training_step.batch_shapes((batch,), net.trunk.shape, net.trunk.dtype)
+    lowered = step.lower(jax.eval_shape(initial, variables), examples)
     return [(program, seeds) for program in ([] if part == "head" else trunk) + [lowered]]
 
 

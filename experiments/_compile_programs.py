@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from cxrjax.interpret import dream, grad_cam, objectives, saliency
 from cxrjax.models import registry, transfer
@@ -16,7 +15,7 @@ from cxrjax.models.model import Model
 from cxrjax.training import inputs, loop
 from cxrjax.training import plan as planning
 from cxrjax.training.optimizer import Recipe, make_optimizer
-from cxrjax.training.step import Batch
+from cxrjax.training.step import batch_shapes
 
 from . import _benchmark_parts
 from ._compiled import PLATFORM, Program
@@ -62,14 +61,7 @@ def of(model: Model, dtype: str, sizes: Sizes) -> Iterator[Program]:
 
 
 def _states(net: transfer.Network, seeds: int) -> Any:
-    initial = functools.partial(loop.initial_states, net, make_optimizer(Recipe()))
-    return jax.eval_shape(initial, np.zeros(seeds, np.uint32))
-
-
-def _batch(shape: tuple[int, ...], each: tuple[int, ...], dtype: Any) -> Any:
-    """Examples [S, t, B, ...]."""
-    leaves = ((*shape, *each), dtype), (shape, jnp.int32), (shape, jnp.bool_)
-    return Batch(*(cast(Any, jax.ShapeDtypeStruct(*leaf)) for leaf in leaves))
+    return loop.state_shapes(net, make_optimizer(Recipe()), seeds)
 
 
 def _head_steps(program: Any, net: transfer.Network, sizes: Sizes) -> Program:
@@ -78,7 +70,7 @@ def _head_steps(program: Any, net: transfer.Network, sizes: Sizes) -> Program:
     features = jax.ShapeDtypeStruct((sizes.train + sizes.val, sizes.slots, *net.trunk.shape), net.trunk.dtype)
 
     def steps(count: int) -> Program:
-        batch = _batch((sizes.seeds, count, sizes.batch), (2,), jnp.int32)
+        batch = batch_shapes((sizes.seeds, count, sizes.batch), (2,), jnp.int32)
         name = f"{HEAD} of {sizes.seeds} seeds, {count} a call"
         return cast(Program, program(name, advance.lower, (_states(net, sizes.seeds), batch, features)))
 
@@ -90,7 +82,7 @@ def _all_layers(program: Any, net: transfer.Network, batch: int) -> Program:
     advance = cast(Any, loop.compile_steps(net, make_optimizer(Recipe()), platform=PLATFORM))
 
     def steps(count: int) -> Program:
-        examples = _batch((1, count, batch), net.trunk.shape, net.trunk.dtype)
+        examples = batch_shapes((1, count, batch), net.trunk.shape, net.trunk.dtype)
         return cast(Program, program(f"{ALL}, {count} a call", advance.lower, (_states(net, 1), examples)))
 
     return steps(inputs.SEGMENT)._replace(single=steps(1))

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from cxrjax.base import InputError
 
-from . import _gpus
 from ._gpus import Gpu
 
 _PACKAGES = ("jax-cuda12-plugin", "jax-cuda12-pjrt", "nvidia-cuda-nvcc-cu12")
@@ -203,8 +202,3 @@ def kernels(text: str) -> int:
 def fits(result: Result, memory: int) -> bool:
     """Whether a program compiles and has room in so many bytes."""
     return not result.fault and result.peak <= memory
-
-
-def floor(result: Result, gpu: Gpu, dtype: str) -> float:
-    """Seconds that a call, or a step of several, takes at least."""
-    return _gpus.shortest(gpu, dtype, result.flops, result.bytes)

@@ -78,13 +78,12 @@ def run(config: CompileConfig) -> tuple[str, list[str]]:
     from . import _compiled
 
     packages = _compiled.prepare(config.compiler)
-    folder = _timing.make_folder(config.out)
+    folder = _cli.make_folder(config.out)
     from cxrjax.base import files
 
     from . import _compile_programs, benchmark_networks
 
-    models, gpu = benchmark_networks.choose(config.models), _gpus.GPUS[config.device]
-    memory = int(_gpus.JAX_SHARE * config.memory_gb * 1e9) or gpu.usable()
+    models, gpu, memory = benchmark_networks.choose(config.models), _gpus.GPUS[config.device], usable(config)
     sizes = _compile_programs.Sizes(
         config.batch_size, config.seeds, config.train_images, config.val_images, config.augment_bank
     )
@@ -106,6 +105,11 @@ def run(config: CompileConfig) -> tuple[str, list[str]]:
                 files.write_text(folder / f"{config.device}.md", text)
                 files.write_json(folder / f"{config.device}.json", content(config, packages, rows))
     return f"{text}\nwrote {folder / config.device}.json and .md\n", faults
+
+
+def usable(config: CompileConfig) -> int:
+    """Bytes that programs have."""
+    return int(_gpus.JAX_SHARE * config.memory_gb * 1e9) or _gpus.GPUS[config.device].usable()
 
 
 def content(config: CompileConfig, packages: str, rows: list[tuple[Program, Result]]) -> dict[str, Any]:
@@ -142,7 +146,6 @@ def _cells(config: CompileConfig, program: Program, result: Result) -> list[str]
         return [*name, f"does not compile: {result.fault}", *[""] * (len(_COLUMNS) - len(name) - 1)]
     seconds = _gpus.shortest(gpu, program.dtype, result.flops, result.bytes)
     calls = ", ".join(f"{count} {target.strip('_').replace('$', ' ')}" for target, count in result.libraries.items())
-    usable = _gpus.JAX_SHARE * config.memory_gb * 1e9 or gpu.usable()
     sizes = (result.arguments, result.aliased, result.temporaries, result.peak)
     return [
         *name,
@@ -153,7 +156,7 @@ def _cells(config: CompileConfig, program: Program, result: Result) -> list[str]
         str(result.kernels),
         calls,
         *(f"{size / 1e9:.2f}" for size in sizes),
-        f"{result.peak / usable:.1%}",
+        f"{result.peak / usable(config):.1%}",
         f"{result.seconds:.0f}",
     ]
 

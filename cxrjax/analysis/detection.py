@@ -131,15 +131,15 @@ def table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     for (method, network), part in scored.groupby(["method", "network"], sort=False):
         drawn, detected = (part[part["side"] == side] for side in (_DRAWN, _DETECTED))
         maps = len(drawn.drop_duplicates(["seed", "image"]))
+        patient = drawn.groupby(["image", "box"])["patient"].first()
+        images = patient.index.get_level_values("image").nunique()
         for criterion in CRITERIA:
             for least in OVERLAPS:
-                found = (drawn[criterion] > least).groupby([drawn["image"], drawn["box"]]).mean()
-                names = found.index.get_level_values("image")
-                patient = drawn.drop_duplicates("image").set_index("image")["patient"][names].to_numpy(str)
-                mean, note = mean_row(found.to_numpy(), patient)
+                shares = (drawn[criterion] > least).groupby([drawn["image"], drawn["box"]]).mean()
+                mean, note = mean_row(shares.to_numpy(), patient.to_numpy(str))
                 rows.append(
                     (
-                        method, network, criterion, least, mean["images"], names.nunique(), mean["patients"],
+                        method, network, criterion, least, mean["images"], images, mean["patients"],
                         mean["value"], mean["low"], mean["high"], (detected[criterion] <= least).sum() / maps, note,
                     )
                 )  # fmt: skip

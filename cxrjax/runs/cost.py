@@ -33,7 +33,6 @@ from cxrjax.runs.draws import Cohorts
 from cxrjax.training import bank, inputs, seed_batches, step
 from cxrjax.training import plan as planning
 from cxrjax.training.optimizer import make_optimizer
-from cxrjax.training.step import Batch
 
 # Of a run, whatever its size, and of each seed: start, compilation; scores, linear probe, intervals; dream, report.
 START_SECONDS, SEED_SECONDS = 20.0, 2.0
@@ -239,9 +238,8 @@ def step_flops(model: Model, retrain_from: str, batch: int) -> float:
     optimizer = make_optimizer(Recipe())
     initial = functools.partial(step.init, optimizer=optimizer, dropout_key=new_key(0))
     states = jax.eval_shape(initial, model.variable_shapes(retrain_from))
-    label: Any = jax.ShapeDtypeStruct((batch,), jnp.int32)
-    mask: Any = jax.ShapeDtypeStruct((batch,), jnp.bool_)
-    examples = Batch(_head_inputs(model, retrain_from, batch), label, mask)
+    entering = _head_inputs(model, retrain_from, batch)
+    examples = step.batch_shapes((batch,), entering.shape[1:], entering.dtype)
     return _flops(step.make_step(transfer.RetrainedHead(model, retrain_from), optimizer), states, examples)
 
 

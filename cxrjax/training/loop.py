@@ -159,7 +159,7 @@ class Trainer:
     @pinned()
     def restore(self, packed: Any) -> Progress:
         """Where an interrupted training had come to, as `Progress.pack` gave it."""
-        example = jax.eval_shape(functools.partial(initial_states, self.net, self.optimizer), self.planner.seeds)
+        example = state_shapes(self.net, self.optimizer, len(self.planner.seeds))
         extra = len(self.planner.seeds) - len(self.runs)
         saved = [packed["states"][name] for name in sorted(packed["states"], key=int)]
         whole = (np.concatenate([leaf, *[leaf[:1]] * extra]) if extra else leaf for leaf in saved)
@@ -232,6 +232,12 @@ def initial_states(
         return step.init(variables, optimizer, planning.stream(root, planning.DROPOUT))
 
     return jax.jit(jax.vmap(initial_state), out_shardings=sharding)(seeds)
+
+
+def state_shapes(net: Network, optimizer: optax.GradientTransformation, seeds: int) -> TrainState:
+    """Shapes and types of `initial_states` of so many seeds."""
+    shapes: TrainState = jax.eval_shape(functools.partial(initial_states, net, optimizer), np.zeros(seeds, np.uint32))
+    return shapes
 
 
 def compile_steps(

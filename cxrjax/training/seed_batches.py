@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import shutil
 import time
@@ -124,10 +123,8 @@ def compiled_peak(net: Network, recipe: Recipe, seeds: int) -> int:
     out, and the next segment's activations beside them."""
     mesh = devices.mesh(seeds, recipe.batch_size)
     held, optimizer = _held(seeds, mesh), make_optimizer(recipe, net.fresh)
-    states = jax.eval_shape(functools.partial(loop.initial_states, net, optimizer), np.zeros(held, np.uint32))
-    shape = (held, inputs.SEGMENT, recipe.batch_size)
-    leaves = ((*shape, *net.trunk.shape), net.trunk.dtype), (shape, np.int32), (shape, np.bool_)
-    batch = step.Batch(*(cast(Any, jax.ShapeDtypeStruct(*leaf)) for leaf in leaves))
+    states = loop.state_shapes(net, optimizer, held)
+    batch = step.batch_shapes((held, inputs.SEGMENT, recipe.batch_size), net.trunk.shape, net.trunk.dtype)
     compiled = cast(Any, loop.compile_steps(net, optimizer)).lower(states, batch).compile()
     activations: int = batch.inputs.size * net.trunk.dtype.itemsize
     return int(compiled.memory_analysis().peak_memory_in_bytes) + activations

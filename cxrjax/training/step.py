@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,18 @@ class Batch(NamedTuple):
     # bank on the device [B, 2] i32, its places in the bank's features
     label: Array  # [B] i32, of many labels [B, K] f32, 1, 0 or NaN
     mask: Array  # [B] bool, False: padding
+
+
+def batch_shapes(shape: tuple[int, ...], each: tuple[int, ...], dtype: Any) -> Batch:
+    """Shapes and types of a `Batch` of two classes, to look at programs without its arrays.
+
+    Args:
+      shape: of its examples, [B], or [S, t, B] of t steps of S seeds.
+      each: shape of what enters the head by one example.
+      dtype: of that.
+    """
+    leaves = ((*shape, *each), dtype), (shape, jnp.int32), (shape, jnp.bool_)
+    return Batch(*(cast(Any, jax.ShapeDtypeStruct(*leaf)) for leaf in leaves))
 
 
 class Constants(NamedTuple):
