@@ -240,7 +240,7 @@ def make_folder(out: str) -> Path:
     try:
         Path(out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--out={out} must be a folder, or be made one: {error.strerror}") from error
+        raise InputError(f"--out={out} cannot be made a folder: {error.strerror}") from error
     return Path(out)
 
 
