@@ -231,19 +231,6 @@ def counts(name: str, text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
-def make_folder(out: str) -> Path:
-    """The folder of a program's results.
-
-    Raises:
-      InputError: if it cannot be one.
-    """
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out={out} cannot be made a folder: {error.strerror}") from error
-    return Path(out)
-
-
 def refuse_out(out: Path, kept: Mapping[str, str | None]) -> None:
     """Refuses a folder whose files a program would replace, where it is none, a run's, or lies in what it reads.
 

@@ -62,6 +62,19 @@ def reused(folders: str) -> list[KnownRun]:
     return sweep.gather(word for word in map(str.strip, folders.split(",")) if word)
 
 
+def make_folder(out: str) -> Path:
+    """The folder for the table.
+
+    Raises:
+      InputError: if it cannot be one.
+    """
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out={out} must be a folder, or be made one: {error.strerror}") from error
+    return Path(out)
+
+
 def run(plan: list[Outcome], folder: Path, name: str, show: Callable[[list[Outcome], float], Shown]) -> None:
     """Runs what is left; writes NAME.csv, NAME.md and NAME.png before the first row and after each; prints the table.
 

@@ -8,11 +8,25 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from cxrjax.base import InputError
 
 from . import _terminal
+
+
+def make_folder(out: str) -> Path:
+    """The folder of a benchmark's results.
+
+    Raises:
+      InputError: if it cannot be one.
+    """
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out={out} cannot be made a folder: {error.strerror}") from error
+    return Path(out)
 
 
 def prepare_environment(compare: str) -> None:

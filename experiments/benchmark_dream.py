@@ -48,7 +48,7 @@ def run(config: BenchmarkConfig) -> str:
     Raises:
       InputError: if PyTorch is asked for and not installed, or the folder cannot be made.
     """
-    folder = _cli.make_folder(config.out)
+    folder = _timing.make_folder(config.out)
     _timing.prepare_environment(config.compare)
     import jax
 

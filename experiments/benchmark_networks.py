@@ -75,7 +75,7 @@ def run(config: BenchmarkConfig) -> str:
         raise InputError("--clock=cpu: JAX computes on a GPU, which processor time says nothing of")
     if config.compare == "torch":
         _check_torch(models)
-    folder = _cli.make_folder(config.out)
+    folder = _timing.make_folder(config.out)
     batch = config.batch_size or (16 if on_cpu else 64)
     rows: list[dict[str, Any]] = []
     for model in models:

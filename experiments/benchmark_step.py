@@ -72,7 +72,7 @@ def run(config: BenchmarkConfig) -> str:
       InputError: naming what is wrong with a flag.
     """
     batches, seeds = _cli.counts("batch_sizes", config.batch_sizes), _cli.counts("seeds", config.seeds)
-    folder = _cli.make_folder(config.out)
+    folder = _timing.make_folder(config.out)
     _timing.prepare_environment(config.compare)
     from cxrjax.base import files
 

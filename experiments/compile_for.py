@@ -78,7 +78,7 @@ def run(config: CompileConfig) -> tuple[str, list[str]]:
     from . import _compiled
 
     packages = _compiled.prepare(config.compiler)
-    folder = _cli.make_folder(config.out)
+    folder = _timing.make_folder(config.out)
     from cxrjax.base import files
 
     from . import _compile_programs, benchmark_networks

@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
         plan = [row for row in planned if row.row.name in chosen or row.status == sweep.DONE]
         del source
         show = functools.partial(_readings.show, task, info)
-        _sweep.run(plan, _cli.make_folder(config.out), "readings", show)
+        _sweep.run(plan, _sweep.make_folder(config.out), "readings", show)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         plan = sweep.plan_rows(design.rows, source, reuse)
         del source
         show = functools.partial(_sample_size.show, task, config.fix, design)
-        _sweep.run(plan, _cli.make_folder(config.out), "sample_size", show)
+        _sweep.run(plan, _sweep.make_folder(config.out), "sample_size", show)
 
 
 if __name__ == "__main__":
