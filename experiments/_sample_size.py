@@ -21,9 +21,8 @@ from cxrjax.report.figures import forest
 from cxrjax.runs import sweep, sweep_tables
 from cxrjax.runs.sweep import Outcome, Row
 from cxrjax.runs.sweep_tables import Column, compared, measured
-from cxrjax.training import plan as planning
 
-from ._sweep import Shown
+from ._rows import Shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,6 +44,17 @@ class Design(NamedTuple):
     patients: dict[str, float]  # row -> training patients, mean over runs
     steps: dict[str, float]  # row -> steps of gradient descent, mean over runs
     pool: float  # images on a run's training side, of which a size takes some; mean over runs
+    fix: str  # see `design`
+
+    def show(self, task: Task, outcomes: Sequence[Outcome], minutes: float) -> Shown:
+        """The table in its forms."""
+        rows = table(outcomes, self)
+        return Shown(
+            sweep_tables.csv(rows),
+            markdown(rows, task, self.fix, sweep_tables.notes_of(outcomes, ALL)),
+            figure(rows, task),
+            last_line(rows, task, minutes),
+        )
 
 
 def sizes(text: str, patients: int) -> list[Size]:
@@ -95,7 +105,7 @@ def design(base: ExperimentConfig, source: sweep.Source, text: str, fix: str) ->
       InputError: if no size is left, or the data do not serve.
     """
     whole = sweep.dry_run(base, source)
-    designed = Design([], {}, {}, float(whole.sizes.train.mean()))
+    designed = Design([], {}, {}, float(whole.sizes.train.mean()), fix)
     refused = []
     for size in sizes(text, int(whole.patients.min())):
         name = f"patients_{size.patients:05d}" if size.patients else ALL
@@ -106,20 +116,14 @@ def design(base: ExperimentConfig, source: sweep.Source, text: str, fix: str) ->
             refused.append(str(error))
             designed.rows.append(Row(name, size.asked, config, unavailable=str(error)))
             continue
-        each = _steps(base, dry)
         if fix == "steps":
-            config = dataclasses.replace(config, epochs=max(1, round(base.epochs * _steps(base, whole) / each)))
+            config = dataclasses.replace(config, epochs=whole.epochs_of_equal_steps(dry))
         designed.rows.append(Row(name, size.asked, config))
         designed.patients[name] = float(dry.patients.mean())
-        designed.steps[name] = config.epochs * each
+        designed.steps[name] = config.epochs * dry.steps
     if not designed.patients:
         raise InputError(f"--sizes={text}: no size can be trained on; {refused[0]}")
     return designed
-
-
-def _steps(config: ExperimentConfig, dry: sweep.DryRun) -> float:
-    """Of an epoch, mean over runs."""
-    return float(np.mean([planning.steps_per_epoch(int(n), config.batch_size) for n in dry.sizes.train]))
 
 
 def table(outcomes: Sequence[Outcome], designed: Design) -> pd.DataFrame:
@@ -206,14 +210,3 @@ def figure(rows: pd.DataFrame, task: Task) -> Figure | None:
     """Accuracy and AUROC against training patients; None if no row is done."""
     done = sweep_tables.done(rows).sort_values("patients")
     return forest.sample_size(done, sweep_tables.runs_of(done), task) if len(done) else None
-
-
-def show(task: Task, fix: str, designed: Design, outcomes: list[Outcome], minutes: float) -> Shown:
-    """The table in its forms."""
-    rows = table(outcomes, designed)
-    return Shown(
-        sweep_tables.csv(rows),
-        markdown(rows, task, fix, sweep_tables.notes_of(outcomes, ALL)),
-        figure(rows, task),
-        last_line(rows, task, minutes),
-    )

@@ -26,53 +26,99 @@ row that fails is told with its reason, the others go on, and the exit status is
 from __future__ import annotations
 
 import dataclasses
-import functools
+from typing import TYPE_CHECKING, Any
 
-from cxrjax.base.config import experiment_of
-from cxrjax.base.flags import NetworkFlags, SizeFlags, SourceFlags, flag
+from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.flags import NetworkFlags, flag
 
-from . import _cli, _sweep
+from . import _rows
+
+if TYPE_CHECKING:
+    from cxrjax.models.pretrained import WeightsInfo
+    from cxrjax.runs.sweep import Row, Source
+
+    from ._run_table import RunTable
+
+BASE = "base"
 
 
 @dataclasses.dataclass(frozen=True)
-class ReadingsConfig(SizeFlags, NetworkFlags, SourceFlags):
+class ReadingsConfig(_rows.RowsConfig, NetworkFlags):
     """The flags of this program."""
 
-    task: str = flag("p_vs_nf", "question whose readings are compared, of two classes, as experiments.train takes it")
-    data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom", path=True)
-    seeds: int = flag(10, "runs of each row", lower=1)
-    epochs: int = flag(30, "passes over the training images", lower=1)
-    augment_bank: int = flag(4, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
     conv1_seeds: int = flag(2, "runs of the row of all layers (conv1), at most --seeds", lower=1)
     conv1_epochs: int = flag(10, "epochs of the row of all layers (conv1), at most --epochs", lower=1)
-    rows: str = flag("", "names of some rows, comma-separated; none: all. Others that are finished are shown, too")
-    reuse: str = flag("", "folders of finished runs, comma-separated, that may stand for rows", path=",")
-    out: str = flag("runs/readings", "folder for the table, and one folder a row below it", path=True)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs from the command line."""
-    with _cli.one_line_for_mistakes("; the same command continues"):
-        config = _cli.parse(ReadingsConfig(), __doc__ or "", argv)
-        task = _sweep.binary(config.task)
-        _cli.log_to_stderr()
-        from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
-        from cxrjax.runs import sweep
+    _rows.main("readings", ReadingsConfig(out="runs/readings"), __doc__ or "", argv, table)
 
-        from . import _readings
 
-        reuse = _sweep.reused(config.reuse)
-        devices.start(cache_dir() / "programs")
-        base, source = sweep.open_source(experiment_of(config))
-        info = source.weights.info if source.weights else None
-        rows = _readings.rows(base, info, config.conv1_seeds, config.conv1_epochs)
-        chosen = _sweep.choose(config.rows, [row.name for row in rows])
-        planned = sweep.plan_rows(rows, source, reuse)
-        plan = [row for row in planned if row.row.name in chosen or row.status == sweep.DONE]
-        del source
-        show = functools.partial(_readings.show, task, info)
-        _sweep.run(plan, _sweep.make_folder(config.out), "readings", show)
+def table(flags: ReadingsConfig, base: ExperimentConfig, source: Source) -> RunTable:
+    """The base, and a row for each reading."""
+    from ._run_table import RunTable
+
+    base, weights = source.open(base)
+    info = weights.info if weights else None
+    readings = rows(base, info, flags.conv1_seeds, flags.conv1_epochs)
+    return RunTable(readings, "what the poster leaves open", "reading", notes=_weights_note(info))
+
+
+def rows(base: ExperimentConfig, info: WeightsInfo | None, conv1_seeds: int, conv1_epochs: int) -> list[Row]:
+    """The base, and a row for each reading that differs from it, each in a folder below the base's `out`.
+
+    Args:
+      base: the usual reading.
+      info: of its weights; None: random ones.
+      conv1_seeds: at most so many where all layers are retrained, which takes long.
+      conv1_epochs: and at most so many.
+    """
+    from cxrjax.models import registry
+    from cxrjax.runs.sweep import Row, row_config
+
+    model = registry.get(base.model)
+    few = {"seeds": min(conv1_seeds, base.seeds), "epochs": min(conv1_epochs, base.epochs)}
+    weights = "random weights" if info is None else f"{_data_sets(info)} weights"
+    readings: list[tuple[str, str, dict[str, Any]]] = [
+        (BASE, f"from {base.retrain_from}, by patient, all views, mirrored, {weights}", {}),
+        (model.logits, f"only {model.logits} retrained", {"retrain_from": model.logits}),
+        (model.stages[0], "all layers retrained", {"retrain_from": model.stages[0], "augment_bank": 0, **few}),
+        ("image", "split by image", {"split_by": "image"}),
+        ("pa", "PA view only", {"view": "PA"}),
+        ("no_flip", "never mirrored", {"flip": False}),
+        ("random", "random weights (one trunk for all runs)", {"weights": "random"}),
+    ]
+    different = [row for row in readings if row[0] == BASE or any(getattr(base, k) != v for k, v in row[2].items())]
+    configs = [(name, label, row_config(base, name, **changes)) for name, label, changes in different]
+    *frozen, logits = model.stages
+    missing = ", ".join(layer for layer in frozen if info is None or layer not in info.layers)
+    why = f"weights not available: a frozen trunk up to {frozen[-1]} needs {missing}, not in {base.weights}"
+    return [Row(name, label, c, _note(base, c), why * (name == logits and bool(missing))) for name, label, c in configs]
+
+
+def _data_sets(info: WeightsInfo) -> str:
+    """What weights were trained on, with commas."""
+    return ", ".join(info.trained_on)
+
+
+def _weights_note(info: WeightsInfo | None) -> tuple[str, ...]:
+    if info is None:
+        return ()
+    return (
+        f"{_data_sets(info)} weights of {info.layers[0]} to {info.layers[-1]} ({info.source}); retrained layers "
+        "start from them where they are among these (never the last), else from random weights.",
+    )
+
+
+def _note(base: ExperimentConfig, config: ExperimentConfig) -> str:
+    """How a row was trained otherwise than its reading alone asks for."""
+    if (config.seeds, config.epochs, config.augment_bank) == (base.seeds, base.epochs, base.augment_bank):
+        return ""
+    return (
+        f"runs × epochs are {config.seeds} × {config.epochs}, with a fresh augmentation at every use, unlike the other "
+        "rows; its difference from the base, over the seeds that both have, is also that of these"
+    )
 
 
 if __name__ == "__main__":

@@ -20,52 +20,41 @@ anew after every size. A size that fails is told with its reason, the others go 
 from __future__ import annotations
 
 import dataclasses
-import functools
+from typing import TYPE_CHECKING
 
-from cxrjax.base.config import experiment_of
-from cxrjax.base.flags import NetworkFlags, SizeFlags, SourceFlags, flag
+from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.flags import NetworkFlags, flag
 
-from . import _cli, _sweep
+from . import _rows
+
+if TYPE_CHECKING:
+    from cxrjax.runs.sweep import Source
+
+    from ._sample_size import Design
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleSizeConfig(SizeFlags, NetworkFlags, SourceFlags):
+class SampleSizeConfig(_rows.RowsConfig, NetworkFlags):
     """The flags of this program."""
 
-    task: str = flag("p_vs_nf", "question that is run at each size, of two classes, as experiments.train takes it")
-    data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom", path=True)
     sizes: str = flag(
         "1/16,1/8,1/4,1/2,all",
         "training patients: numbers, fractions of those that every run has, or all; comma-separated",
     )
     fix: str = flag("steps", "what all sizes have in common with all patients", choices=("steps", "epochs"))
-    seeds: int = flag(10, "runs of each size", lower=1)
-    epochs: int = flag(30, "passes over the training images of all patients", lower=1)
-    augment_bank: int = flag(4, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
-    reuse: str = flag("", "folders of finished runs, comma-separated, that may stand for sizes", path=",")
-    out: str = flag("runs/sample_size", "folder for the table, and one folder a size below it", path=True)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs from the command line."""
-    with _cli.one_line_for_mistakes("; the same command continues"):
-        config = _cli.parse(SampleSizeConfig(), __doc__ or "", argv)
-        task = _sweep.binary(config.task)
-        _cli.log_to_stderr()
-        from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
-        from cxrjax.runs import sweep
+    _rows.main("sample_size", SampleSizeConfig(out="runs/sample_size"), __doc__ or "", argv, table)
 
-        from . import _sample_size
 
-        reuse = _sweep.reused(config.reuse)
-        devices.start(cache_dir() / "programs")
-        base, source = sweep.open_source(experiment_of(config))
-        design = _sample_size.design(base, source, config.sizes, config.fix)
-        plan = sweep.plan_rows(design.rows, source, reuse)
-        del source
-        show = functools.partial(_sample_size.show, task, config.fix, design)
-        _sweep.run(plan, _sweep.make_folder(config.out), "sample_size", show)
+def table(flags: SampleSizeConfig, base: ExperimentConfig, source: Source) -> Design:
+    """A row for each size."""
+    from . import _sample_size
+
+    base, _ = source.open(base)
+    return _sample_size.design(base, source, flags.sizes, flags.fix)
 
 
 if __name__ == "__main__":

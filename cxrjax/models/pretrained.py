@@ -45,6 +45,10 @@ class WeightsInfo:
         return any(sources.IMAGES_OF.get(name) == images for name in self.trained_on)
 
 
+class NoWeights(InputError):
+    """There is no such folder of weights."""
+
+
 def collections(params: Params, batch_stats: Params) -> Variables:
     """Flax collections of both; without BatchNorm of the parameters alone, as they are hashed and saved."""
     return {"params": params, **({"batch_stats": batch_stats} if batch_stats else {})}
@@ -183,7 +187,7 @@ def load_weights(folder: str | Path) -> Weights:
     if not folder.is_dir():
         model = folder.name.removesuffix("-imagenet")
         network = f" --model={model}" if model in sources.models() else ""
-        raise InputError(
+        raise NoWeights(
             f"{folder}: no such folder of weights; `{program('convert_weights')}{network} --out={folder}` makes it"
         )
     info = _read_info(folder / INFO_FILE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -78,15 +79,21 @@ def check(config: ExperimentConfig) -> None:
         tf_input.require_tensorflow()
 
 
-def open_network(config: ExperimentConfig) -> tuple[ExperimentConfig, Weights | None]:
+def open_network(
+    config: ExperimentConfig, load_weights: Callable[[str], Weights] = pretrained.load_weights
+) -> tuple[ExperimentConfig, Weights | None]:
     """The configuration with the network, its weights and the first retrained stage named, and the weights.
+
+    Args:
+      config: of the experiment.
+      load_weights: opens a folder.
 
     Raises:
       InputError: if the weights are missing, damaged or another network's, the network has no such stage or no
         BatchNorm that could be trained, or nothing is frozen of which a bank could be made.
     """
     place = config.weights or f"weights/{config.model or registry.ALEXNET.name}-imagenet"
-    weights = None if place == "random" else pretrained.load_weights(place)
+    weights = None if place == "random" else load_weights(place)
     model = weights.model if weights else registry.get(config.model or registry.ALEXNET.name)
     if config.model not in ("", model.name):
         raise InputError(f"--model={config.model} is not the network of --weights={place}, which is {model.name}")

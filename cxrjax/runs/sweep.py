@@ -7,6 +7,7 @@ already is taken from there. A row that fails does not lose the others.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,9 +19,12 @@ import numpy as np
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.base.flags import SOURCE_FLAGS
+from cxrjax.models import pretrained
+from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import cost, draws, experiment, run_folder, setup
 from cxrjax.storage.store import About, ImageStore
+from cxrjax.training import plan as planning
 
 log = logging.getLogger(__name__)
 
@@ -49,23 +53,68 @@ def row_config(base: ExperimentConfig, name: str, **changes: Any) -> ExperimentC
     return dataclasses.replace(base, floors=False, out=str(Path(base.out or "") / name), **changes)
 
 
-class Source(NamedTuple):
-    """Data and weights that the rows share, opened once; each image is hashed once."""
+class Opened(NamedTuple):
+    """Images at the size that a network takes."""
 
     store: ImageStore
     about: About
-    weights: Weights | None
-    weights_sha256: str | None
     hashes: setup.ImageHashes
+
+
+class Source:
+    """Data and weights of the rows, each opened once, at its first use; each image is hashed once."""
+
+    def __init__(self) -> None:
+        """Nothing is read yet."""
+        self._opened: dict[tuple[str | None, int], Opened] = {}
+        self._load = functools.cache(lambda place: pretrained.load_weights(place))
+        self._digest = functools.cache(lambda place: setup.weights_digest(self._load(place)))
+
+    def network(self, config: ExperimentConfig) -> tuple[ExperimentConfig, Weights | None]:
+        """See `setup.open_network`."""
+        return setup.open_network(config, self._load)
+
+    def weights_sha256(self, config: ExperimentConfig) -> str | None:
+        """Of a configuration whose weights are named; None of random ones."""
+        return None if config.weights == "random" else self._digest(config.weights)
+
+    def data(self, config: ExperimentConfig, side: int) -> Opened:
+        """Images of a row, whose source flags are those of all rows; see `setup.open_data`."""
+        place = config.data_dir, side
+        if place not in self._opened:
+            store, about = setup.open_data(config, side)
+            self._opened[place] = Opened(store, about, setup.ImageHashes(store))
+        return self._opened[place]
+
+    def open(self, base: ExperimentConfig) -> tuple[ExperimentConfig, Weights | None]:
+        """Opens data and weights as `experiment.run` does; gives the configuration with the network named.
+
+        Raises:
+          InputError: if either is missing or damaged.
+        """
+        base, weights = self.network(base)
+        self.data(base, setup.model_of(base, weights).source)
+        return base, weights
 
 
 class DryRun(NamedTuple):
     """What a configuration meets in the data, before anything is built or trained."""
 
+    config: ExperimentConfig  # with the network named
+    model: Model
     sizes: cost.Sizes
     patients: np.ndarray  # [S] in training, of each run
     weights_sha256: str | None
     data_sha256: str
+
+    @property
+    def steps(self) -> float:
+        """Of an epoch, mean over runs."""
+        return float(np.mean([planning.steps_per_epoch(int(n), self.config.batch_size) for n in self.sizes.train]))
+
+    def epochs_of_equal_steps(self, other: DryRun) -> int:
+        """So many epochs of another configuration that it makes as many steps as this one, to the nearest epoch."""
+        return max(1, round(self.config.epochs * self.steps / other.steps))
 
 
 class KnownRun(NamedTuple):
@@ -88,20 +137,6 @@ class Outcome(NamedTuple):
     left: cost.Work = _NOTHING
 
 
-def open_source(base: ExperimentConfig) -> tuple[ExperimentConfig, Source]:
-    """Opens data and weights as `experiment.run` does; gives the configuration with the network named, too.
-
-    Args:
-      base: what the rows have in common.
-
-    Raises:
-      InputError: if either is missing or damaged.
-    """
-    base, weights = setup.open_network(base)
-    store, about = setup.open_data(base, setup.model_of(base, weights).source)
-    return base, Source(store, about, weights, setup.weights_digest(weights), setup.ImageHashes(store))
-
-
 def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
     """Draws and splits as the run will.
 
@@ -109,16 +144,14 @@ def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
       InputError: if the run would be refused.
     """
     setup.check(config)
-    cohorts = draws.draw(config, source.store)
+    config, weights = source.network(config)
+    model = setup.model_of(config, weights)
+    store, _, hashes = source.data(config, model.source)
+    cohorts = draws.draw(config, store)
     pairs = zip(cohorts.cohorts, cohorts.splits, strict=True)
     patients = np.array([len(np.unique(c.patient[split.train])) for c, split in pairs])
-    weights_sha256 = None if config.weights == "random" else source.weights_sha256
-    return DryRun(
-        cost.sizes(config, cohorts),
-        patients,
-        weights_sha256,
-        setup.data_digest(source.hashes.of(cohorts.rows), source.store.table, cohorts.test),
-    )
+    data_sha256 = setup.data_digest(hashes.of(cohorts.rows), store.table, cohorts.test)
+    return DryRun(config, model, cost.sizes(config, cohorts), patients, source.weights_sha256(config), data_sha256)
 
 
 def read_known(folder: Path) -> KnownRun:
@@ -207,15 +240,16 @@ def _plan_row(row: Row, source: Source, reuse: Sequence[KnownRun]) -> Outcome:
         return Outcome(row, None, UNAVAILABLE, row.unavailable)
     try:
         dry = dry_run(row.config, source)
+    except pretrained.NoWeights as error:
+        return Outcome(row, None, UNAVAILABLE, f"weights not available: {error}")
     except InputError as error:
         return Outcome(row, None, FAILED, str(error))
+    row = row._replace(config=dry.config)
     run = KnownRun(run_path(row.config), row.config, setup.device(), dry.weights_sha256, dry.data_sha256)
     folder = finished_folder(run) or find_same(run, reuse)
     if folder:
         return Outcome(row, folder, DONE)
-    weights = None if row.config.weights == "random" else source.weights
-    needed = cost.work(row.config, dry.sizes, setup.model_of(row.config, weights))
-    return Outcome(row, None, WAITING, "", cost.left(row.config, needed))
+    return Outcome(row, None, WAITING, "", cost.left(row.config, cost.work(row.config, dry.sizes, dry.model)))
 
 
 def seconds(plan: Sequence[Outcome], speed: cost.Speed) -> float:
@@ -227,12 +261,13 @@ def seconds(plan: Sequence[Outcome], speed: cost.Speed) -> float:
 def forecast(plan: Sequence[Outcome], speed: cost.Speed) -> str:
     """What will be done and how long it will take, a line a row."""
     lines = [f"estimated time: {cost.duration(seconds(plan, speed))} ({cost.explain(speed)})"]
+    width = max(14, *(len(planned.row.name) for planned in plan))
     for row, folder, status, reason, left in plan:
         if status == WAITING:
             what = cost.duration(cost.seconds(left, speed, row.config.seeds))
         else:
             what = f"finished, {folder}" if status == DONE else f"{status}: {reason}"
-        lines.append(f"  {row.name:14s} {what}")
+        lines.append(f"  {row.name:{width}s} {what}")
     return "\n".join(lines)
 
 

@@ -15,8 +15,8 @@ from cxrjax.models.alexnet import STAGES
 from cxrjax.models.pretrained import WeightsInfo
 from cxrjax.models.registry import TORCHVISION
 from cxrjax.runs import cost, experiment, setup, sweep
-from experiments import _readings as readings
-from experiments import _sweep
+from experiments import _rows, readings
+from experiments._run_table import RunTable
 from tests.experiments import commands
 from tests.runs.handmade import by_row, fake_run, outcome, results, write
 
@@ -25,6 +25,7 @@ BASE = ExperimentConfig(
     "p_vs_nf", "p_vs_nf", model="alexnet", retrain_from="fc6", weights="W", seeds=10, epochs=30, augment_bank=4,
     out="runs/readings",
 )  # fmt: skip
+TABLE = RunTable([], "what the poster leaves open", "reading")
 SAME = {seed: ["a.png"] for seed in range(3)}
 
 
@@ -90,10 +91,10 @@ def test_without_weights_fc8_is_not_available_and_the_base_says_so():
 
 def test_rows_are_chosen_by_name():
     names = tuple(rows())
-    assert _sweep.choose("", names) == names
-    assert _sweep.choose("pa, base", names) == ("base", "pa")
+    assert _rows.choose("", names) == names
+    assert _rows.choose("pa, base", names) == ("base", "pa")
     with pytest.raises(InputError, match=r"--rows must be of base,fc8,.*, got 'lateral'"):
-        _sweep.choose("base,lateral", names)
+        _rows.choose("base,lateral", names)
 
 
 def test_rows_of_another_network_are_called_after_its_stages_and_none_is_the_base_again():
@@ -118,7 +119,7 @@ def made(tmp_path):
     image = outcome("image", write(tmp_path / "image", results([0.8, 0.7, 0.75], [0.8, 0.8, 0.8])))
     fc8 = outcome("fc8", None, sweep.UNAVAILABLE, "weights not available: fc6, fc7")
     pa = outcome("pa", None, sweep.FAILED, "the data holds no P image")
-    return readings.table([base, fc8, conv1, image, pa], TASK)
+    return TABLE.frame([base, fc8, conv1, image, pa], TASK)
 
 
 def test_the_posters_numbers_are_a_row(made):
@@ -126,13 +127,11 @@ def test_the_posters_numbers_are_a_row(made):
     got = tuple(poster[name] for name in ("accuracy", "accuracy_sd", "fp_share", "fn_share", "seeds", "epochs"))
     assert got == (0.83, 0.07, 0.07, 0.09, 10, 120)
     assert np.isnan(poster["auroc"]) and np.isnan(poster["accuracy_difference"])
-    assert (
-        by_row(readings.table([outcome("base", None, sweep.WAITING)], TASKS["p_vs_np"]))["poster"]["accuracy"] == 0.65
-    )
+    assert by_row(TABLE.frame([outcome("base", None, sweep.WAITING)], TASKS["p_vs_np"]))["poster"]["accuracy"] == 0.65
 
 
 def test_the_text(made):
-    text = readings.markdown(made, TASK, ["All 439 NF images enter every run."])
+    text = TABLE.markdown(made, TASK, ["All 439 NF images enter every run."])
     cells = {re.split(r"[: ]", line[2:])[0]: line.split(" | ") for line in text.splitlines() if line.startswith("| ")}
     assert cells["poster"][1:] == ["83 ± 7 %", "–", "7 %", "9 %", "–", "–", "–", "–", "10 × 120 |"]
     assert cells["base"][1] == "72.0 ± 2.0 %"
@@ -157,14 +156,14 @@ def test_the_text(made):
 
 
 def test_the_last_line(made):
-    assert readings.last_line(made, TASK, 61.6) == (
+    assert TABLE.last_line(made, TASK, 61.6) == (
         "P vs NF: base accuracy 72.0 ± 2.0 %, AUROC 0.810 ± 0.010, poster 83 ± 7 %, readings from 72.0 % (base) to "
         "76.0 % (conv1), 3 of 5 rows, 62 min"
     )
 
 
 def test_the_figure_shows_what_is_done(made):
-    left, right = readings.figure(made, TASK).axes
+    left, right = TABLE.figure(made, TASK).axes
     assert [label.get_text() for label in left.get_yticklabels()] == [
         "base reading",
         "conv1 reading †",
@@ -174,9 +173,9 @@ def test_the_figure_shows_what_is_done(made):
     assert means == pytest.approx([72, 76, 75])
     assert [patch.get_x() for patch in left.patches] == [76]  # the poster's band, 83 - 7
     assert not right.patches
-    nothing = readings.table([outcome("base", None, sweep.WAITING)], TASK)
-    assert readings.figure(nothing, TASK) is None
-    assert "0 of 1 rows" in readings.last_line(nothing, TASK, 0)
+    nothing = TABLE.frame([outcome("base", None, sweep.WAITING)], TASK)
+    assert TABLE.figure(nothing, TASK) is None
+    assert "0 of 1 rows" in TABLE.last_line(nothing, TASK, 0)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_no_size_is_refused():
 
 @pytest.fixture(scope="module")
 def source(small_store):
-    return sweep.open_source(ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir=str(small_store), weights="random"))[1]
+    return sweep.Source()
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_the_design_draws_as_the_runs_will(base, source):
     """Patients nested and of the number asked for, validation the same, steps as with all patients."""
     design = sample_size.design(base, source, "5,8,all", "steps")
     assert [row.name for row in design.rows] == ["patients_00005", "patients_00008", "all"]
-    made = [draws.draw(row.config, source.store) for row in design.rows]
+    made = [draws.draw(row.config, source.data(base, 256).store) for row in design.rows]
     for seed in range(2):
         trained = [set(one.cohorts[seed].patient[one.splits[seed].train]) for one in made]
         assert [len(patients) for patients in trained[:2]] == [5, 8]
@@ -100,7 +100,7 @@ def test_sizes_that_cannot_serve_are_left_out_with_a_reason(base, source):
 @pytest.fixture
 def found(tmp_path):
     """Two sizes and one left out; 300 images on the training side."""
-    made = Design([], {"few": 40.0, "all": 250.0}, {"few": 60.0, "all": 61.0}, 300.0)
+    made = Design([], {"few": 40.0, "all": 250.0}, {"few": 60.0, "all": 61.0}, 300.0, "steps")
     few = write(tmp_path / "few", results([0.6, 0.62, 0.67], [0.7, 0.7, 0.73], n_train=50, n_val=60), SAME)
     whole = write(tmp_path / "all", results([0.7, 0.73, 0.76], [0.8, 0.82, 0.84], n_train=300, n_val=60), SAME)
     reason = "--train_patients=2 leaves no training image of one class"

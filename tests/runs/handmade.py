@@ -41,8 +41,10 @@ def claimed(config, resolved=None, table=None):
 def fake_run(config, accuracy=0.7):
     """In the place of `experiment.run`: draws and splits as it does, makes up figures; seeds differ by a hundredth."""
     setup.check(config)
-    config, source = sweep.open_source(config)
-    cohorts = draws.draw(config, source.store)
+    source = sweep.Source()
+    config, weights = source.open(config)
+    store = source.data(config, setup.model_of(config, weights).source).store
+    cohorts = draws.draw(config, store)
     dry = sweep.dry_run(config, source)
     resolved = run_folder.Resolved("resident", 1, setup.device(), dry.weights_sha256, dry.data_sha256)
     table = results(
@@ -50,7 +52,7 @@ def fake_run(config, accuracy=0.7):
         config.first_seed,
     )  # fmt: skip
     table["n_train"] = [len(rows) for rows in cohorts.train]
-    names = source.store.table["image"].to_numpy(str)
+    names = store.table["image"].to_numpy(str)
     validated = {seed: list(names[rows]) for seed, rows in zip(cohorts.seeds, cohorts.val, strict=True)}
     with run_folder.claim(config, resolved) as folder:
         write(folder, table, validated, ["The images are a phantom."])

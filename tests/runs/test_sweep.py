@@ -2,22 +2,26 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, run_path
+from cxrjax.models import pretrained
+from cxrjax.models.pretrained import Weights, WeightsInfo
 from cxrjax.runs import cost, experiment, run_folder, setup, sweep
 from cxrjax.runs.prepared import Data, prepare
 from cxrjax.training import seed_batches
+from tests.models import narrow
 from tests.runs.handmade import fake_run
 
 SPEED = cost.Speed(1e11, 1e11)
 
 
 @pytest.fixture(scope="module")
-def source(small_store):
-    return sweep.open_source(ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir=str(small_store), weights="random"))[1]
+def source():
+    return sweep.Source()
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ def last(outcomes):
 def test_what_a_configuration_meets(base, source):
     """As `prepared.prepare` has it: sizes, patients and hashes; nothing is written."""
     dry = sweep.dry_run(base, source)
-    prepared = prepare(base, Data(*source[:3]))
+    prepared = prepare(base, Data(*source.data(base, 256)[:2], None))
     made = prepared.cohorts
     for i, (c, s) in enumerate(zip(made.cohorts, made.splits, strict=True)):
         assert (dry.sizes.train[i], dry.sizes.val[i]) == (len(s.train), len(s.val))
@@ -73,19 +77,51 @@ def test_what_a_configuration_meets(base, source):
     assert not run_path(base).exists()
 
 
-def test_a_dry_run_builds_no_network_and_hashes_an_image_once(base, source, monkeypatch):
+def test_a_dry_run_builds_no_network_and_hashes_an_image_once(base, monkeypatch):
     monkeypatch.setattr(setup, "build", lambda *_: pytest.fail("a network is built"))
     hashed = []
     monkeypatch.setattr(setup, "hash_rows", lambda images, rows: hashed.extend(rows) or dict.fromkeys(rows, b""))
-    fresh = source._replace(hashes=setup.ImageHashes(source.store))
+    fresh = sweep.Source()
     for _ in range(2):
         sweep.dry_run(base, fresh)
     assert len(hashed) == len(set(hashed)) > 0
 
 
-def test_random_weights_do_not_stand_for_given_ones(base, source):
-    given = source._replace(weights="not asked for", weights_sha256="not asked for")
-    assert sweep.dry_run(base, given).weights_sha256 is None
+@pytest.fixture
+def weights(tmp_path):
+    """Folders of converted weights of two networks: what their first layers would be."""
+
+    def folder(model, value):
+        params = jax.tree.map(
+            lambda x: np.full(x.shape, value, np.float32), model.variable_shapes(stop=model.before("fc6"))["params"]
+        )
+        info = WeightsInfo("file", "f", "hash", model.name, tuple(params), model.preprocessing)
+        place = tmp_path / f"{model.name}-{value}"
+        pretrained.save_weights(place, Weights(params, info))
+        return str(place)
+
+    return folder(narrow.ALEXNET, 1), folder(narrow.ALEXNET, 2)
+
+
+def test_each_row_has_its_own_weights_each_read_once(base, weights, tmp_path, monkeypatch):
+    """Those of the row, whatever the base has; random ones stand for no others; missing ones are no failure."""
+    read = []
+    load = pretrained.load_weights
+    monkeypatch.setattr(pretrained, "load_weights", lambda place: read.append(place) or load(place))
+    source = sweep.Source()
+    places = [*weights, weights[0], "random", str(tmp_path / "resnet50-imagenet")]
+    rows = [
+        sweep.Row(f"{i}", "", sweep.row_config(base, f"{i}", model="", weights=place, retrain_from="head"))
+        for i, place in enumerate(places)
+    ]
+    hashes = [sweep.dry_run(row.config, source).weights_sha256 for row in rows[:4]]
+    assert hashes[0] == hashes[2] != hashes[1] and hashes[3] is None
+    plan = sweep.plan_rows(rows, source)
+    assert sorted(read) == sorted(set(read)) == sorted(places[:2] + places[4:])
+    assert [outcome.status for outcome in plan] == [sweep.WAITING] * 4 + [sweep.UNAVAILABLE]
+    assert plan[4].reason.startswith(f"weights not available: {places[4]}: no such folder of weights; ")
+    named = [(outcome.row.config.model, outcome.row.config.retrain_from) for outcome in plan]
+    assert named == [("alexnet-narrow", "fc6")] * 3 + [("alexnet", "fc6"), ("", "head")]
 
 
 def test_a_bad_row_does_not_lose_the_others(rows, source, ran):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrjax.base.tasks import Task
+from cxrjax.base.tasks import Published, Task
 from cxrjax.metrics import registry
 from cxrjax.report import figures
 from cxrjax.report.figures import Picture
@@ -187,22 +187,25 @@ def gains(table: pd.DataFrame, metric: str, t: Language) -> Picture:
     return Picture(figure, f"{title}: " + ", ".join(f"{row.label} {row.text}" for row in rows))
 
 
-def readings(rows: Sequence[pd.Series], runs: Sequence[pd.DataFrame], task: Task) -> figures.Figure:
+def rows_of_runs(
+    rows: Sequence[pd.Series], runs: Sequence[pd.DataFrame], published: Published | None, title: str
+) -> figures.Figure:
     """Forest plot: mean and 95 % interval of accuracy and AUROC of each row, single runs as dots, the published band.
 
     Args:
       rows: One or more of `sweep_tables.table` that are done, from top to bottom.
       runs: Of each row, accuracy and auroc by seed, 0..1.
-      task: Whose published numbers are drawn, if there are any.
+      published: Numbers that are drawn beside, if there are any.
+      title: Of the figure.
     """
     figure, panels = _canvas(1.4 + 0.45 * max(2, len(rows)), sharey=True)
     left = panels[0]
-    if task.published:
-        mean, sd = task.published.percent["accuracy"], task.published.percent["accuracy_sd"]
-        label = f"{task.published.name}, mean ± SD of its runs"
+    if published:
+        mean, sd = published.percent["accuracy"], published.percent["accuracy_sd"]
+        label = f"{published.name}, mean ± SD of its runs"
         left.axvspan(mean - sd, mean + sd, color=figures.VERMILION, alpha=0.15, linewidth=0, label=label)
         left.axvline(mean, color=figures.VERMILION, linewidth=1.2)
-    for axes, (name, title, scale) in zip(panels, _PANELS, strict=True):
+    for axes, (name, axis, scale) in zip(panels, _PANELS, strict=True):
         rng = np.random.default_rng(0)
         for place, (row, seeds) in enumerate(zip(rows, runs, strict=True)):
             dots, line = (
@@ -215,10 +218,10 @@ def readings(rows: Sequence[pd.Series], runs: Sequence[pd.DataFrame], task: Task
             axes.plot(ends, [place] * 2, "-", color=figures.BLUE, linewidth=2)
             axes.plot(row[name] * scale, place, "s", color=figures.BLUE, markersize=6, label=line)
         axes.grid(axis="x", alpha=0.25)
-        axes.set(xlabel=title)
+        axes.set(xlabel=axis)
     left.set_yticks(range(len(rows)), [f"{row['label']}{' †' * bool(row['note'])}" for row in rows])
     left.set_ylim(len(rows) - 0.5, -0.5)
-    figure.suptitle(f"{task.title}: what the poster leaves open", fontsize=11)
+    figure.suptitle(title, fontsize=11)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 

@@ -1,21 +1,46 @@
-"""What the tables of runs have in common: the estimate first, then row by row, the table written after each."""
+"""Tables of runs: rows are changes of one configuration. A new table is a header and a list of rows: see `networks.py`.
+
+The estimate first, then row by row, the table written after each.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import io
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from cxrjax.base import InputError, tasks
+from cxrjax.base.config import ExperimentConfig, experiment_of
+from cxrjax.base.flags import SizeFlags, SourceFlags, flag
 
-from . import _terminal
+from . import _cli, _terminal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cxrjax.runs.sweep import KnownRun, Outcome
+    from cxrjax.base.tasks import Task
+    from cxrjax.runs.sweep import Outcome, Row, Source
+
+
+@dataclasses.dataclass(frozen=True)
+class RowsConfig(SizeFlags, SourceFlags):
+    """The flags that every table of runs has."""
+
+    task: str = flag("p_vs_nf", "question of every row, of two classes, as experiments.train takes it")
+    data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom", path=True)
+    seeds: int = flag(10, "runs of each row", lower=1)
+    epochs: int = flag(30, "passes over the training images", lower=1)
+    augment_bank: int = flag(4, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
+    rows: str = flag("", "names of some rows, comma-separated; none: all. Others that are finished are shown, too")
+    reuse: str = flag("", "folders of finished runs, comma-separated, that may stand for rows", path=",")
+    out: str = flag("", "folder for the table, and one folder a row below it", path=True)
+
+
+Config = TypeVar("Config", bound=RowsConfig)
 
 
 class Shown(NamedTuple):
@@ -25,6 +50,54 @@ class Shown(NamedTuple):
     markdown: str
     figure: Figure | None  # None where no row is done
     last: str  # a line
+
+
+class Table(Protocol):
+    """Rows, and how they are shown; `_run_table.RunTable` is the usual one."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """In the order in which they are run."""
+        ...
+
+    def show(self, task: Task, outcomes: Sequence[Outcome], minutes: float) -> Shown:
+        """State of the rows, and minutes since the start -> the table."""
+        ...
+
+
+def main(
+    name: str,
+    config: Config,
+    description: str,
+    argv: list[str] | None,
+    table_of: Callable[[Config, ExperimentConfig, Source], Table],
+) -> None:
+    """Runs a table from the command line and exits: 0, or 2 after a mistake of the user's or where a row failed.
+
+    Args:
+      name: of the table's files.
+      config: flags with their defaults.
+      description: what --help shows above the flags.
+      argv: arguments without the program's name; None: the process's.
+      table_of: flags, the experiment that they ask for, and data and weights -> the table.
+    """
+    with _cli.one_line_for_mistakes("; the same command continues"):
+        flags = _cli.parse(config, description, argv)
+        task = binary(flags.task)
+        _cli.log_to_stderr()
+        from cxrjax.base import devices
+        from cxrjax.data.load import cache_dir
+        from cxrjax.runs import sweep
+
+        reuse = sweep.gather(word for word in map(str.strip, flags.reuse.split(",")) if word)
+        devices.start(cache_dir() / "programs")
+        source = sweep.Source()
+        table = table_of(flags, experiment_of(flags), source)
+        chosen = choose(flags.rows, [row.name for row in table.rows])
+        planned = sweep.plan_rows(table.rows, source, reuse)
+        plan = [row for row in planned if row.row.name in chosen or row.status == sweep.DONE]
+        del source
+        run(plan, make_folder(flags.out), name, functools.partial(table.show, task))
 
 
 def binary(name: str) -> tasks.Task:
@@ -49,17 +122,6 @@ def choose(names: str, rows: Sequence[str]) -> tuple[str, ...]:
     if unknown := sorted(asked - set(rows)):
         raise InputError(f"--rows must be of {','.join(rows)}, got {unknown[0]!r}")
     return tuple(name for name in rows if name in asked)
-
-
-def reused(folders: str) -> list[KnownRun]:
-    """Runs of the flag --reuse, and their arms.
-
-    Raises:
-      InputError: if a folder is not that of a finished run.
-    """
-    from cxrjax.runs import sweep
-
-    return sweep.gather(word for word in map(str.strip, folders.split(",")) if word)
 
 
 def make_folder(out: str) -> Path:
