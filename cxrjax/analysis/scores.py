@@ -76,7 +76,8 @@ def priors(config: ExperimentConfig, seeds: pd.DataFrame) -> tuple[pd.Series | N
     if config.loss != "cross_entropy":
         return None, codes.code("prior_weighed", loss=config.loss)
     drawn_equal = config.sampling == "undersample" and config.negatives == "auto"
-    if not config.finding and (drawn_equal or config.sampling == "oversample" or config.match):
+    equal = drawn_equal or config.sampling in ("oversample", "undersample_training") or bool(config.match)
+    if not config.finding and equal:
         return None, codes.code("prior_balanced")
     return (seeds["positives_train"] / seeds["n_train"]).set_axis(seeds["seed"]), ""
 

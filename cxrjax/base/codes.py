@@ -60,6 +60,9 @@ CODES: Mapping[str, tuple[str, ...]] = {
     "partly_present": ("n", "of", "positive", "others_n", "others_of", "others"),
     "all_negatives": ("n", "negative"),  # all enter every run, so that the SD covers no draw of them
     "oversampled": (),  # training images of the rarer class are repeated until both classes are equally many
+    "train_ratio": ("ratio",),  # so many negatives for each positive in training, positives being thinned
+    "undersampled": (),  # training images of the commoner class are thinned until both classes are equally many
+    "started_from": ("run",),  # each seed's retrained layers begin as that seed of another run ended
     "patients_on_both_sides": ("by", "share"),  # of validation images, 0..1, by which split
     "patients_unknown": ("n", "of"),  # images whose patient nothing tells, so that some may be on both sides
     "split_off": ("wanted", "share", "largest"),  # of the images, 0..1; images of the largest patient

@@ -38,6 +38,12 @@ class ExperimentConfig(SamplingFlags, RecipeFlags, NetworkFlags, SourceFlags):
         "All give the same numbers",
         choices=("auto", "tfdata", "resident"),
     )
+    start_from: str = flag(
+        "",
+        "folder of a finished run of the same network, whose retrained layers each seed starts from, those of its own "
+        "number; all but the last then have --trunk_factor times the learning rate, with 0 the last alone is trained",
+        path=True,
+    )
     control: str = flag(
         "none",
         "shuffled_labels: training images get each other's labels, so that only chance and mistakes can be found",
@@ -191,6 +197,7 @@ def with_absolute_paths(config: ExperimentConfig) -> ExperimentConfig:
         weights=config.weights if config.weights in ("", "random") else str(Path(config.weights).resolve()),
         external_dir=absolute(config.external_dir),
         labels=absolute(config.labels),
+        start_from=absolute(config.start_from) or "",
         test=str(Path(config.test).resolve()) if names_file(config.test) else config.test,
     )
 

@@ -143,8 +143,15 @@ class SamplingFlags(SizeFlags):
         "undersample",
         "undersample: of the negatives --negatives are drawn, auto round(positives * 800 / 593), the poster's ratio; "
         "all: every negative; oversample: every negative, or --negatives, and in training images of the rarer class "
-        "are repeated until both classes are equally many",
-        choices=("undersample", "all", "oversample"),
+        "are repeated until both classes are equally many; undersample_training: likewise, but in training as many "
+        "images of the commoner class are drawn as the rarer one has",
+        choices=("undersample", "all", "oversample", "undersample_training"),
+    )
+    train_ratio: float = flag(
+        0.0,
+        "negatives for each positive in training: of its positives so many are drawn, anew for each seed, a larger "
+        "ratio's being among a smaller one's; 0: as they are",
+        lower=0,
     )
     val_fraction: float = flag(0.2, "share of the images used for validation, above 0 and below 1", lower=0, upper=1)
     split_by: str = flag(
@@ -181,6 +188,11 @@ class SamplingFlags(SizeFlags):
         "names of images, one a line",
         path=True,
     )
+
+
+def thins_training(config: SamplingFlags) -> bool:
+    """Whether some images of the training side are in no run's training."""
+    return bool(config.train_patients or config.train_ratio or config.sampling == "undersample_training")
 
 
 def flags_of(config: Any) -> list[dataclasses.Field[Any]]:

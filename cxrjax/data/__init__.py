@@ -1,8 +1,8 @@
 """Radiographs and what is known of them.
 
 Public: `load` (any data set -> an image store), `sources`, `labels`, `prepare`, `classes` (of a task), `cohort`
-(draws and splits), `matching`, `held_out`, `relabel`, `predictions` (any model's scores), `decode`, `dicom`,
-`screening`, `copies`, `phantom`, `tfds` (needs TensorFlow Datasets). Internal: `phrases` and `vocabulary` (of
+(draws and splits), `matching`, `thinning`, `held_out`, `relabel`, `predictions` (any model's scores), `decode`,
+`dicom`, `screening`, `copies`, `phantom`, `tfds` (needs TensorFlow Datasets). Internal: `phrases` and `vocabulary` (of
 labels), `attributes`, `conventions`, `patients`, `reading`, `contact_sheet`, `grey`, `jpeg`, `tiff`.
 """
 

@@ -35,7 +35,7 @@ class Split(NamedTuple):
     val: np.ndarray  # [n_val] i32
 
 
-# Purposes of the random draws: `default_rng([seed, purpose])`; `plan.oversample` has the next.
+# Purposes of the random draws: `default_rng([seed, purpose])`; `plan.oversample` and `thinning` have the next.
 _DRAW_NEGATIVES, _SPLIT, _SHUFFLE_LABELS, _SUBSET_TRAIN, _MATCH, _HOLD_OUT = range(6)
 
 

@@ -135,7 +135,8 @@ def work(
     steps = runs * config.epochs * max(planning.steps_per_epoch(int(n), batch) for n in sizes.train) * stepped
     frozen, usual = trunk_flops(model, start), trunk_flops(model, model.retrain_from)
     trunk = Work(min(frozen, usual), max(0.0, frozen - usual))
-    training = _split(step_flops, model, start, batch)
+    forward_alone = bool(config.start_from and config.trunk_factor == 0)  # but for the last layer's weights
+    training = _split(head_flops if forward_alone else step_flops, model, start, batch)
     head = _split(head_flops, model, start, 1)
     parts = (
         (trunk, uses + centre_crops),

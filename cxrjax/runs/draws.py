@@ -8,7 +8,7 @@ import numpy as np
 
 from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig, without_arms
-from cxrjax.data import cohort, held_out, matching, relabel
+from cxrjax.data import cohort, held_out, matching, relabel, thinning
 from cxrjax.data.cohort import Cohort, Split
 from cxrjax.storage.store import ImageStore
 from cxrjax.training import plan as planning
@@ -111,4 +111,8 @@ def _split(config: ExperimentConfig, c: Cohort, seed: int) -> Split:
     if not config.small_ok:
         for side, rows in (("training", split.train), ("validation", split.val)):
             cohort.refuse_small(c.label[rows], tasks.get(config.task), f"{side} of seed {seed}")
-    return cohort.subset_train_patients(c, split, config.train_patients, seed) if config.train_patients else split
+    if config.train_patients:
+        split = cohort.subset_train_patients(c, split, config.train_patients, seed)
+    if config.train_ratio:
+        split = thinning.thin_positives(c, split, config.train_ratio, seed)
+    return thinning.undersample(c, split, seed) if config.sampling == "undersample_training" else split

@@ -21,7 +21,7 @@ from cxrjax.data.load import load
 from cxrjax.models import transfer
 from cxrjax.report import report
 from cxrjax.report.language import ENGLISH, reasons
-from cxrjax.runs import draws, dreams, findings, notes, results, run_folder, scoring, setup, tables, trained
+from cxrjax.runs import draws, dreams, findings, notes, results, run_folder, scoring, setup, starts, tables, trained
 from cxrjax.runs.prepared import Data, Prepared, prepare
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.storage.store import About, ImageStore
@@ -134,7 +134,7 @@ def _claimed(config: ExperimentConfig, resolved: Resolved) -> Iterator[Path]:
 
 def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
     """Trained networks, one after the other; if a loss is no longer finite, the learning curves are kept."""
-    workload, runs = prepared.workload, draws.seed_data(prepared.config, prepared.cohorts)
+    workload, runs = prepared.workload, starts.of_runs(prepared, draws.seed_data(prepared.config, prepared.cohorts))
     try:
         if workload.recipe.head == "linear":
             yield from probe.train(workload, runs, folder / "checkpoints")

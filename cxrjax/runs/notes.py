@@ -10,6 +10,7 @@ import pandas as pd
 
 from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig, question
+from cxrjax.base.flags import thins_training
 from cxrjax.data.conventions import CONVENTIONS
 from cxrjax.models.pretrained import Weights
 
@@ -52,11 +53,17 @@ def of_run(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFrame) 
         other_counts = {"others_n": present[others], "others_of": listed[others], "others": others}
         codes.append(code("partly_present", **counts, **other_counts))
     negatives = int((seeds["n_train"] + seeds["n_val"] - seeds["positives_train"] - seeds["positives_val"]).iloc[0])
-    drawn = not task.is_multilabel and config.view == "all" and not config.train_patients
+    drawn = not task.is_multilabel and config.view == "all" and not thins_training(config)
     if drawn and negatives == present[task.negative.name]:
         codes.append(code("all_negatives", n=negatives, negative=task.negative.name))
     if config.sampling == "oversample":
         codes.append(code("oversampled"))
+    if config.train_ratio:
+        codes.append(code("train_ratio", ratio=f"{config.train_ratio:g}"))
+    if config.sampling == "undersample_training":
+        codes.append(code("undersampled"))
+    if config.start_from:
+        codes.append(code("started_from", run=PurePath(config.start_from).name))
     codes += _of_split(config, data, seeds)
     if data.get("relabelled"):
         codes.append(code("relabelled", file=PurePath(config.labels or "").name, **data["relabelled"]))
@@ -79,7 +86,7 @@ def _of_split(config: ExperimentConfig, data: dict[str, Any], seeds: pd.DataFram
     if config.match:
         pairs = int((seeds["n_train"] + seeds["n_val"]).iloc[0]) // 2
         codes.append(code("matched", used=config.match, n=pairs, of=data["present"][question(config).positive.name]))
-    if not config.train_patients and config.labels_for == "both":  # else training has lost images
+    if not thins_training(config) and config.labels_for == "both":  # else training has lost images
         images, val = (seeds[["n_train", "n_val"]].sum(axis=1).mean(), seeds["n_val"].mean())
         wanted = config.val_fraction * images
         if abs(val - wanted) > max(_FAR_OFF * wanted, _FAR_OFF_IMAGES):

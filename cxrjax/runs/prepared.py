@@ -74,7 +74,10 @@ def prepare(config: ExperimentConfig, data: Data) -> Prepared:
     log.info("%s", cost.first_line(config, net, cohorts, cache))
     _log_data(config, data)
     _log_cohorts(config, data.store.table, cohorts)
-    log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
+    if config.start_from:
+        log.info("retrained layers start from those of each seed of %s", config.start_from)
+    else:
+        log.info("retrained layers that start from random weights: %s", ", ".join(net.fresh))
     log.info(
         "input: %s; seeds side by side: %d; float32 products: %s",
         resolved.input,

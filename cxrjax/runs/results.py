@@ -21,6 +21,7 @@ from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.tables import Analysis, Results, RunTables
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, arms, moved_to, question, result_path
+from cxrjax.base.flags import thins_training
 from cxrjax.data import classes
 from cxrjax.metrics import registry, resampled_t
 from cxrjax.runs import draws, notes, run_folder, setup
@@ -137,7 +138,7 @@ def open_images(config: ExperimentConfig, data_sha256: str, side: int, images: p
             f"{len(missing)} images of the run, {missing[0]} among them, are not in {about.source} any more"
         )
     rows, test = np.sort(row[images["image"]].to_numpy()), np.zeros(0, int)
-    if config.train_patients or config.test or config.finding:  # not all that take part are in the tables
+    if thins_training(config) or config.test or config.finding:  # not all that take part are in the tables
         cohorts = draws.draw(config, store)
         rows, test = cohorts.rows, cohorts.test
     if setup.data_digest(hash_rows(store.images, rows), store.table, test) != data_sha256:

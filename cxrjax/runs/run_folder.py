@@ -28,7 +28,7 @@ from cxrjax.report import pages, report
 
 # Fields that may differ when a run is continued: they change its files, but nothing that was trained.
 # (How a source is read shows in the hash of the data; no external image is trained on.)
-_PLACES = frozenset({"data_dir", "weights", "labels", "external_dir"})  # hashes tell what lies in all but the last
+_PLACES = frozenset({"data_dir", "weights", "labels", "start_from", "external_dir"})  # hashes tell of all but the last
 _IGNORED = SOURCE_FLAGS | _PLACES | {"out", "overwrite", "wanted_sensitivity", "prevalence", "lang", "small_ok"}
 _CONFIG, _RESOLVED, _SUMMARY = "config.json", "resolved.json", "summary.json"
 _HOLD_OUT = "hold_out_boxes"  # a flag of earlier versions
@@ -47,6 +47,7 @@ class Resolved:
     device: str  # devices and programs round differently; one run holds the numbers of one kind only
     weights_sha256: str | None  # of the pretrained parameters; None: random ones
     data_sha256: str  # of the images that take part, their labels and patients
+    start_sha256: str | None = None  # of the heads of --start_from; None: there are none
     augmentation: str = ""  # code: what --augment_bank=auto took, and why; "": a number was given
 
 

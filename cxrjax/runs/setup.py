@@ -15,14 +15,14 @@ import pandas as pd
 
 from cxrjax.base import InputError, devices, recipes, tasks
 from cxrjax.base.codes import code
-from cxrjax.base.config import ExperimentConfig, names_file
+from cxrjax.base.config import ExperimentConfig, arms, names_file
 from cxrjax.base.recipes import Recipe
 from cxrjax.data import copies, matching, relabel
 from cxrjax.data.load import load, naming
 from cxrjax.models import pretrained, registry, transfer
 from cxrjax.models.model import LINEAR, Model
 from cxrjax.models.pretrained import Weights
-from cxrjax.runs import run_folder
+from cxrjax.runs import run_folder, starts
 from cxrjax.runs.draws import Cohorts
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.storage.store import About, ImageStore, hash_rows
@@ -60,6 +60,11 @@ def check(config: ExperimentConfig) -> None:
             raise InputError(f"--{name}={getattr(config, name)}: {config.task} {why}")
     if config.sampling == "all" and config.negatives not in ("auto", "all"):
         raise InputError(f"--sampling=all takes every negative, so --negatives must be auto, got {config.negatives}")
+    for name in ("train_ratio", "start_from"):
+        if is_multilabel and getattr(config, name):
+            raise InputError(f"--{name}={getattr(config, name)} is of two classes; {config.task} has many labels")
+    if config.start_from and (config.head == "linear" or arms(config)):
+        raise InputError(f"--start_from={config.start_from} goes without --floors, --split_by=both and --head=linear")
     if match and is_multilabel:
         raise InputError(f"--match={config.match}: {config.task} takes all labelled images, of which none are drawn")
     if config.labels_for != "both" and not config.labels:
@@ -84,10 +89,6 @@ def open_network(
 ) -> tuple[ExperimentConfig, Weights | None]:
     """The configuration with the network, its weights and the first retrained stage named, and the weights.
 
-    Args:
-      config: of the experiment.
-      load_weights: opens a folder.
-
     Raises:
       InputError: if the weights are missing, damaged or another network's, the network has no such stage or no
         BatchNorm that could be trained, or nothing is frozen of which a bank could be made.
@@ -109,7 +110,11 @@ def open_network(
     if config.batch_norm == "train" and "batch_stats" not in model.variable_shapes(first):
         raise InputError(f"--batch_norm=train: {model.label} has no BatchNorm from {start} on")
     retrained = set(model.between(first, model.logits)) - {model.logits}
-    if config.trunk_factor != 1 and not retrained.intersection(weights.params if weights else ()):
+    if (
+        config.trunk_factor != 1
+        and not config.start_from
+        and not retrained.intersection(weights.params if weights else ())
+    ):
         raise InputError(
             f"--trunk_factor={config.trunk_factor:g}: no retrained stage starts from pretrained weights "
             f"(--retrain_from={start}, --weights={place})"
@@ -170,8 +175,8 @@ def open_data(config: ExperimentConfig, side: int) -> tuple[ImageStore, About]:
 
 
 def build(config: ExperimentConfig, weights: Weights | None) -> transfer.Network:
-    """The network, cut into trunk and head."""
-    return transfer.build_transfer_model(
+    """The network, cut into trunk and head; with --start_from its logits alone count as fresh."""
+    net = transfer.build_transfer_model(
         weights,
         config.retrain_from,
         num_classes=tasks.get(config.task).outputs,
@@ -182,6 +187,7 @@ def build(config: ExperimentConfig, weights: Weights | None) -> transfer.Network
         clahe=config.clahe,
         linear=config.head == "linear",
     )
+    return net._replace(fresh=(net.model.logits,)) if config.start_from else net
 
 
 def recipe(config: ExperimentConfig) -> Recipe:
@@ -286,5 +292,6 @@ def resolve(
         weights_sha256=weights_sha256,
         data_sha256=data_sha256,
         augmentation=before.augmentation if before else augmentation,
+        start_sha256=starts.digest(config),
     )
     return Resolved(**devices.broadcast_json(dataclasses.asdict(resolved)))

@@ -24,7 +24,7 @@ from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import cost, draws, experiment, run_folder, setup
 from cxrjax.storage.store import About, ImageStore
-from cxrjax.training import plan as planning
+from cxrjax.training.plan import steps_per_epoch
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,11 @@ class Row(NamedTuple):
 
 
 def row_config(base: ExperimentConfig, name: str, **changes: Any) -> ExperimentConfig:
-    """The base with some fields changed, as a row: in a folder of its own below the base's, without controls."""
-    return dataclasses.replace(base, floors=False, out=str(Path(base.out or "") / name), **changes)
+    """The base with some fields changed, as a row: in a folder of its own below the base's, without controls; a row
+    that starts from one above it names that, start_from="NAME"."""
+    folder, start = Path(base.out or ""), changes.get("start_from", base.start_from)
+    changes["start_from"] = str((folder / start).resolve()) if start else ""
+    return dataclasses.replace(base, floors=False, out=str(folder / name), **changes)
 
 
 class Opened(NamedTuple):
@@ -75,7 +78,7 @@ class Source:
         return setup.open_network(config, self._load)
 
     def weights_sha256(self, config: ExperimentConfig) -> str | None:
-        """Of a configuration whose weights are named; None of random ones."""
+        """None of random ones."""
         return None if config.weights == "random" else self._digest(config.weights)
 
     def data(self, config: ExperimentConfig, side: int) -> Opened:
@@ -87,11 +90,7 @@ class Source:
         return self._opened[place]
 
     def open(self, base: ExperimentConfig) -> tuple[ExperimentConfig, Weights | None]:
-        """Opens data and weights as `experiment.run` does; gives the configuration with the network named.
-
-        Raises:
-          InputError: if either is missing or damaged.
-        """
+        """Opens data and weights as `experiment.run` does, or raises its InputError; names the network."""
         base, weights = self.network(base)
         self.data(base, setup.model_of(base, weights).source)
         return base, weights
@@ -110,7 +109,7 @@ class DryRun(NamedTuple):
     @property
     def steps(self) -> float:
         """Of an epoch, mean over runs."""
-        return float(np.mean([planning.steps_per_epoch(int(n), self.config.batch_size) for n in self.sizes.train]))
+        return float(np.mean([steps_per_epoch(int(n), self.config.batch_size) for n in self.sizes.train]))
 
     def epochs_of_equal_steps(self, other: DryRun) -> int:
         """So many epochs of another configuration that it makes as many steps as this one, to the nearest epoch."""

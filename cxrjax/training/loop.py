@@ -143,6 +143,7 @@ class Trainer:
         self.planner = inputs.EpochPlanner(workload, filled, len(runs))
         self.optimizer = make_optimizer(recipe, self.net.fresh)
         self._constants = _constants(workload, filled)
+        self._starts = [run.start for run in filled]
         self.advance = compile_steps(self.net, self.optimizer, workload.loss, self.mesh.devices.flat[0].platform)
         self.head_input = inputs.head_input(workload, runs, self.mesh)
         self.validation = Validation(workload, filled, self.mesh)
@@ -153,6 +154,10 @@ class Trainer:
         """Before the first epoch."""
         over_seeds = NamedSharding(self.mesh, PartitionSpec(devices.SEED))
         states = initial_states(self.net, self.optimizer, self.planner.seeds, over_seeds)
+        if all(self._starts):
+            heads = [start() for start in self._starts if start]
+            stacked = jax.tree.map(lambda *x: devices.put(self.mesh, np.stack(x), devices.SEED), *heads)
+            states = states._replace(params=stacked["params"], batch_stats=stacked.get("batch_stats", {}))
         nothing = np.zeros((len(self.runs), 0), np.float32)
         return Progress(0, self._with_constants(states), History(*[nothing] * 4))
 

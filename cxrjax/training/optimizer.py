@@ -30,7 +30,10 @@ def make_optimizer(recipe: Recipe, fresh: Collection[str] = ()) -> optax.Gradien
     import optax
 
     clip = optax.clip_by_global_norm(recipe.clip_norm) if recipe.clip_norm else optax.identity()
-    return optax.chain(clip, *_direction(recipe), _scale_stages(recipe, fresh), _scale_by_rate(recipe))
+    scale = _scale_stages(recipe, fresh)
+    # Stages that stand still have no gradient to compute, to clip or to remember: XLA leaves their products out.
+    still = [scale] if recipe.trunk_factor == 0 else []
+    return optax.chain(*still, clip, *_direction(recipe), scale, _scale_by_rate(recipe))
 
 
 def _direction(recipe: Recipe) -> list[optax.GradientTransformation]:
@@ -62,7 +65,10 @@ def _scale_stages(recipe: Recipe, fresh: Collection[str]) -> optax.GradientTrans
 
     def scale(updates: Any, params: Any = None) -> Any:
         factors = {stage: 1.0 if stage in fresh else recipe.trunk_factor for stage in updates}
-        return {stage: jax.tree.map(lambda x, f=f: f * x, updates[stage]) for stage, f in factors.items()}
+        return {
+            stage: jax.tree.map(lambda x, f=f: f * x if f else jax.numpy.zeros_like(x), updates[stage])
+            for stage, f in factors.items()
+        }
 
     return optax.stateless(scale)
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cxrjax.base import Array
+from cxrjax.base import Array, Variables
 from cxrjax.base.numerics import new_key, pinned, typed_key
 from cxrjax.training.losses import Loss
 
@@ -81,6 +81,7 @@ class SeedData(NamedTuple):
     val: np.ndarray  # [v] i32
     train_labels: np.ndarray | None = None  # [n] i32 or [n, K] f32, with which `train` is trained; None: the store's
     patients: np.ndarray | None = None  # [n] str, of `train`, by which a probe chooses its strength
+    start: Callable[[], Variables] | None = None  # of its head before the first step; None: `Network.initial`
 
 
 INITIAL_WEIGHTS, ORDER, AUGMENTATION, DROPOUT = range(4)  # purposes of a `stream`
