@@ -35,7 +35,7 @@ configurations: .venv/dev$(EXTRAS).stamp
 
 slow: .venv/dev$(EXTRAS).stamp
 	$(BIN)/python -m pytest -m "slow and not tfds" --ignore=tests/models/test_networks.py
-	$(BIN)/python -m pytest -m slow tests/models/test_networks.py
+	JAX_ENABLE_COMPILATION_CACHE=false $(BIN)/python -m pytest -m slow tests/models/test_networks.py
 
 tfds: .venv/tfds.stamp
 	$(BIN)/python -m pytest -m tfds

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,19 @@ def shared() -> Path:
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prepared stores of a test stay in its own folder."""
     monkeypatch.setenv("CXRJAX_CACHE", str(tmp_path / "cache"))
+
+
+MAPPINGS = Path("/proc/self/maps")
+MANY = 20_000  # of 65,530 that Linux gives a process; a compiled network takes up to 8,000
+
+
+@pytest.fixture(autouse=True)
+def room_for_programs() -> Iterator[None]:
+    """Compiled programs are given up before they take all mappings of memory: the next one to be compiled, loaded or
+    written would kill the process (an abort or a segmentation fault, of no test's making)."""
+    yield
+    if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MANY:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
