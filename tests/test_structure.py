@@ -38,6 +38,7 @@ _HELP = {
     "benchmark_prepare": ("--source", "--workers"),
     "benchmark_step": ("--augment_bank", "--retrain_from", "--model"),
     "chestxray14": ("--seeds", "0.841"),
+    "chexnet": ("--test", "--recipe", "0.841"),
     "compare": ("--out",),
     "compile_for": ("--device", "--compiler", "not measured"),
     "convert_weights": ("--source", "--file", "--out", "--sha256", "--overwrite"),

@@ -276,28 +276,20 @@ def multilabel(
     )  # fmt: skip
 
 
-register(
-    multilabel(
-        "chestxray14",
-        "ChestX-ray14",
-        "Which of the 14 findings of ChestX-ray14 are present?",
-        CHESTXRAY14,
-        (
-            PublishedAurocs(
-                "CheXNet", "Rajpurkar et al. 2017, arXiv:1711.05225", "random, by patient",
-                _of_chestxray14(
-                    0.8094, 0.9248, 0.8638, 0.7345, 0.8676, 0.7802, 0.7680, 0.8887, 0.7901, 0.8878, 0.9371, 0.8047,
-                    0.8062, 0.9164,
-                ),
-            ),
-            PublishedAurocs(
-                "Wang 2017, ResNet-50", "Wang et al. 2017, arXiv:1705.02315v5", "NIH's official, by patient",
-                _of_chestxray14(
-                    0.7003, 0.8100, 0.7585, 0.6614, 0.6933, 0.6687, 0.6580, 0.7993, 0.7032, 0.8052, 0.8330, 0.7859,
-                    0.6835, 0.8717,
-                ),
-            ),
-        ),
-    )
+_CHEXNET = PublishedAurocs(
+    "CheXNet", "Rajpurkar et al. 2017, arXiv:1711.05225", "random, by patient",
+    _of_chestxray14(
+        0.8094, 0.9248, 0.8638, 0.7345, 0.8676, 0.7802, 0.7680, 0.8887, 0.7901, 0.8878, 0.9371, 0.8047, 0.8062, 0.9164
+    ),
 )  # fmt: skip
+_WANG = PublishedAurocs(
+    "Wang 2017, ResNet-50", "Wang et al. 2017, arXiv:1705.02315v5", "NIH's official, by patient",
+    _of_chestxray14(
+        0.7003, 0.8100, 0.7585, 0.6614, 0.6933, 0.6687, 0.6580, 0.7993, 0.7032, 0.8052, 0.8330, 0.7859, 0.6835, 0.8717
+    ),
+)  # fmt: skip
+_WHICH = "Which of the 14 findings of ChestX-ray14 are present?"
+register(multilabel("chestxray14", "ChestX-ray14", _WHICH, CHESTXRAY14, (_CHEXNET, _WANG)))
+_ONE = "Is pneumonia told from all radiographs without it?"
+register(multilabel("pneumonia", "Pneumonia", _ONE, ("Pneumonia",), (_CHEXNET, _WANG)))
 register(dataclasses.replace(pair("Tuberculosis", _NOTHING), name="tuberculosis", title="Tuberculosis"))

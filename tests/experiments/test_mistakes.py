@@ -51,6 +51,7 @@ MISTAKES = [
     ("p_vs_nf", f"{_FAST} --image_size=448", "--size=512"),
     ("p_vs_nf", f"{_FAST} --batch_norm=train", "--batch_norm=train: AlexNet has no BatchNorm from fc8 on"),
     ("p_vs_nf", "--model=resnet50", "weights/resnet50-imagenet: no such folder of weights"),
+    ("chexnet", "", "weights/densenet121-imagenet: no such folder of weights"),
     ("sample_size", f"{_TABLE} --retrain_from=layer9", "--retrain_from must be head (fc6), all or one of conv1, "),
     ("p_vs_np", f"{_FAST} --epochs=0", "epochs"),
     ("p_vs_nf", f"{_FAST} --test=boxes", "--test=boxes needs boxes of pneumonia (BBox_List_2017.csv)"),
