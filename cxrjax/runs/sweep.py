@@ -111,9 +111,9 @@ class DryRun(NamedTuple):
         """Of an epoch, mean over runs."""
         return float(np.mean([steps_per_epoch(int(n), self.config.batch_size) for n in self.sizes.train]))
 
-    def epochs_of_equal_steps(self, other: DryRun) -> int:
-        """So many epochs of another configuration that it makes as many steps as this one, to the nearest epoch."""
-        return max(1, round(self.config.epochs * self.steps / other.steps))
+    def epochs_of_equal_steps(self, other: DryRun, share: float = 1.0) -> int:
+        """Epochs of another configuration that make this share of the steps of this one, to the nearest epoch."""
+        return max(1, round(share * self.config.epochs * self.steps / other.steps))
 
 
 class KnownRun(NamedTuple):

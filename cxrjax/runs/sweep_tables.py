@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +73,13 @@ def table(outcomes: Sequence[Outcome], base: str, pool: float | None = None) -> 
       pool: images from which each run's training images could come, a mean over runs, for the intervals; None: those
         that it was trained on.
     """
-    outcomes, runs = read_all(outcomes)
+    return table_of(*read_all(outcomes), base, pool)
+
+
+def table_of(
+    outcomes: Sequence[Outcome], runs: Mapping[str, Read], base: str, pool: float | None = None
+) -> pd.DataFrame:
+    """See `table`, of runs that are read, by row."""
     rows = []
     for outcome in outcomes:
         row, config = outcome.row, outcome.row.config
