@@ -32,6 +32,7 @@ class RunTable:
       base: name of the row that the others are compared with.
       published: the published numbers of the task, if there are any, are the first row.
       notes: lines that stand below, before those of the base's own summary.
+      augmented: False where heads are solved on centre crops.
     """
 
     rows: Sequence[Row]
@@ -40,6 +41,7 @@ class RunTable:
     base: str = "base"
     published: bool = True
     notes: tuple[str, ...] = ()
+    augmented: bool = True
 
     def frame(self, outcomes: Sequence[Outcome], task: Task) -> pd.DataFrame:
         """The published numbers, then a row for each outcome; columns of `sweep_tables.table`, shares 0..1."""
@@ -72,9 +74,10 @@ class RunTable:
         """What stands below the table, a line each."""
         ours = rows[~rows.apply(sweep_tables.is_published, axis=1)]
         banks = sorted({int(bank) for bank, note in zip(ours["augment_bank"], ours["note"], strict=True) if not note})
+        augmentations = ", ".join(str(bank or "a fresh one at every use") for bank in banks)
         lines = [
             "Accuracy and AUROC are mean ± SD over runs; FP and FN are shares of all validation images, as in the "
-            f"poster. Augmentations an image: {', '.join(str(bank or 'a fresh one at every use') for bank in banks)}.",
+            f"poster. Augmentations an image: {augmentations if self.augmented else 'none, heads are solved'}.",
             "Intervals of means and differences are the corrected resampled t of Nadeau and Bengio (2003), not widened "
             "for the number of rows. Differences are taken seed by seed; where the validation images of a seed differ, "
             "the interval is too wide rather than too narrow.",

@@ -66,7 +66,7 @@ def table(flags: NetworksConfig, base: ExperimentConfig, source: Source) -> RunT
             config = row_config(base, name, head=flags.head, **trained, **changes)
             rows.append(Row(name, f"{model.label}, {pixels} pixels", config, "", _too_small(config, source)))
     source.open(rows[0].config)
-    return RunTable(rows, "depth and resolution", "network", registry.ALEXNET.name)
+    return RunTable(rows, "depth and resolution", "network", registry.ALEXNET.name, augmented=flags.head == "own")
 
 
 def _too_small(config: ExperimentConfig, source: Source) -> str:

@@ -52,6 +52,8 @@ def fake_run(config, accuracy=0.7):
         config.first_seed,
     )  # fmt: skip
     table["n_train"] = [len(rows) for rows in cohorts.train]
+    pairs = zip(cohorts.cohorts, cohorts.splits, strict=True)
+    table["positives_train"] = [cohort.label[split.train].sum() for cohort, split in pairs]
     names = store.table["image"].to_numpy(str)
     validated = {seed: list(names[rows]) for seed, rows in zip(cohorts.seeds, cohorts.val, strict=True)}
     with run_folder.claim(config, resolved) as folder:
