@@ -107,5 +107,5 @@ def at_priors(folder: Path, read: Read, thresholds: pd.Series) -> Read:
     """A run whose decisions are those at these thresholds, by seed."""
     predictions = tables.read_table(folder / "predictions.csv", ["seed", "patient", "label", "score"])
     scored = scores.score(predictions, {"prior": thresholds}, registry.NIH_PREVALENCE).by_rule["prior"]
-    names = list(registry.shown_in(registry.MAIN))
+    names = [name for name in registry.shown_in(registry.MAIN) if registry.METRICS[name].is_decision]
     return read._replace(seeds=read.seeds.assign(**{name: scored[name] for name in names}))

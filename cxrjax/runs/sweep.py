@@ -71,15 +71,11 @@ class Source:
         """Nothing is read yet."""
         self._opened: dict[tuple[str | None, int], Opened] = {}
         self._load = functools.cache(lambda place: pretrained.load_weights(place))
-        self._digest = functools.cache(lambda place: setup.weights_digest(self._load(place)))
+        self.digest = functools.cache(lambda place: setup.weights_digest(self._load(place)))
 
     def network(self, config: ExperimentConfig) -> tuple[ExperimentConfig, Weights | None]:
         """See `setup.open_network`."""
         return setup.open_network(config, self._load)
-
-    def weights_sha256(self, config: ExperimentConfig) -> str | None:
-        """None of random ones."""
-        return None if config.weights == "random" else self._digest(config.weights)
 
     def data(self, config: ExperimentConfig, side: int) -> Opened:
         """Images of a row, whose source flags are those of all rows; see `setup.open_data`."""
@@ -97,9 +93,9 @@ class Source:
 
 
 class DryRun(NamedTuple):
-    """What a configuration meets in the data, before anything is built or trained."""
+    """What a configuration, its network named, meets in the data, before anything is built or trained."""
 
-    config: ExperimentConfig  # with the network named
+    config: ExperimentConfig
     model: Model
     sizes: cost.Sizes
     patients: np.ndarray  # [S] in training, of each run
@@ -149,8 +145,9 @@ def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
     cohorts = draws.draw(config, store)
     pairs = zip(cohorts.cohorts, cohorts.splits, strict=True)
     patients = np.array([len(np.unique(c.patient[split.train])) for c, split in pairs])
+    weights_sha256 = None if config.weights == "random" else source.digest(config.weights)
     data_sha256 = setup.data_digest(hashes.of(cohorts.rows), store.table, cohorts.test)
-    return DryRun(config, model, cost.sizes(config, cohorts), patients, source.weights_sha256(config), data_sha256)
+    return DryRun(config, model, cost.sizes(config, cohorts), patients, weights_sha256, data_sha256)
 
 
 def read_known(folder: Path) -> KnownRun:
