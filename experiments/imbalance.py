@@ -16,7 +16,7 @@ there are 5, 10 and 20 (--ratios). Validation images, the same in all rows of a 
 
 AUROC does not know a threshold: prior has the baseline's. Differences are from the baseline of the same ratio.
 
-  default       seeds 3 x epochs 10 x rows 28, each 1 to 3 minutes on 2 CPU cores, an hour in all
+  default       seeds 3 x epochs 10 x rows 28, each 2 to 4 minutes on 2 CPU cores, some 70 minutes in all
   in full       --seeds=10 --epochs=60, each at most 30 minutes; --augment_bank=0 on a GPU
 
 The first line is the estimate for this machine. Into --out go imbalance.csv, imbalance.md and imbalance.png, anew after

@@ -14,7 +14,7 @@ All seeds hold the same --test share of each class out. Of the best two rows of 
 probabilities is their ensemble, its weights chosen on validation images; DeLong's test compares the two. Beside stands
 the floor "which hospital is it": each set has its own share of tuberculosis and its own scanner.
 
-  default       seeds 1 x epochs 12 x rows 8: AlexNet some 5, GoogLeNet some 30 minutes a row, 2 CPU cores, 1,000 films
+  default       seeds 1 x epochs 12 x rows 8: AlexNet 5, GoogLeNet 10 to 20 minutes a row, 2 CPU cores, 1,000 films
   in full       --seeds=10 --epochs=120, for a GPU
 
 The first line is the estimate for this machine. Into --out go lakhani.csv, lakhani.md and lakhani.png, anew after every

@@ -11,7 +11,7 @@ by seed. A row whose weights are missing, or whose images are smaller than it as
 by SGD with momentum 0.9, so that the heads differ, too. --head=linear solves the same logistic regression on each
 network's frozen stages: its rows differ in network and size alone.
 
-  default       seeds 3 x epochs 15 x rows 8, each 1 to 30 minutes on 2 CPU cores; --head=linear: seeds 3, 1 to 10
+  default       seeds 3 x epochs 15 x rows 9, each 1 to 30 minutes on 2 CPU cores (VGG16 16); --head=linear 1 to 10
   in full       --seeds=10 --epochs=120 --augment_bank=0, for a GPU
 
 The first line is the estimate for this machine. Into --out go networks.csv, networks.md and networks.png, anew after
