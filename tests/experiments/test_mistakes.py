@@ -242,7 +242,7 @@ def test_a_home_folder_is_meant_by_its_sign_in_every_path(home, monkeypatch):
 
 def test_every_flag_that_names_a_place_is_a_path():
     names = {"data_dir", "external_dir", "weights", "out", "run", "masks", "source", "file", "reuse", "test", "labels"}
-    names |= {"predictions", "recalibration", "runs", "ensemble", "compiler"}
+    names |= {"predictions", "recalibration", "runs", "ensemble", "compiler", "start_from", "weights_dir"}
     for program in command.questions():
         module = importlib.import_module(f"experiments.{program}")
         for config in (value for value in vars(module).values() if dataclasses.is_dataclass(value)):
