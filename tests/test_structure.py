@@ -52,12 +52,13 @@ _HELP = {
     "p_vs_nf": ("--augment_bank", "--retrain_from"),
     "p_vs_np": ("--augment_bank", "--retrain_from"),
     "predict": ("--run", "--accept_anything", "not a medical device"),
-    "prepare": ("--source", "--patient_regex"),
+    "prepare": ("--source", "--patient_regex", "--crop"),
     "readings": ("--task", "--reuse", "no_flip"),
     "recalibrate": ("--run", "--labels", "--n", "CLASS_FOLDERS"),
     "report": ("--run", "--lang", "--wanted_sensitivity"),
     "sample_size": ("--sizes", "--fix", "--reuse"),
     "train": ("--positive", "--negative", "--task", "chestxray14"),
+    "train_lungs": ("--masks", "--folds", "sources.csv"),
     "where_it_looks": ("--run", "--methods", "--boxed"),
 }
 

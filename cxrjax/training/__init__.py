@@ -1,4 +1,5 @@
-"""The engine: recipes and optimisers, plan, bank, inputs, step, loop, groups of seeds. All modules are public."""
+"""The engine: recipes and optimisers, plan, bank, inputs, step, loop, groups of seeds; outlines of
+lungs. All modules are public."""
 
 from cxrjax.base import lazy_modules
 

@@ -149,6 +149,7 @@ MISTAKES = [
     ("prepare", "--out=x", "--source and --out must be given"),
     ("prepare", "--source=. --out=x --fit=zoom", "fit"),
     ("prepare", "--source=. --out=x --size=3", "size"),
+    ("prepare", "--source=. --out=x --crop=heart", "crop"),
     ("prepare", "--source=. --out=x --classes=A", "--classes must be NAME=VALUE"),
     ("prepare", "--source=. --out=x --columns=who=a", "--columns knows path, label"),
     ("prepare", "--source=. --out=x --patient_regex=(", "must be a regular expression, got '('"),
@@ -174,6 +175,10 @@ MISTAKES = [
     ("benchmark_networks", "--image_size=30", "--image_size must be 0 or 63 or more for AlexNet, got 30"),
     ("benchmark_networks", "--out=file", "--out=file cannot be made a folder"),
     ("benchmark_dream", "--octaves=0", "octaves"),
+    ("train_lungs", "", "--masks must be given"),
+    ("train_lungs", "--masks=films", "sources.csv is no file"),
+    ("train_lungs", "--masks=films --folds=1", "folds"),
+    ("train_lungs", "--masks=films --out=films/x", "lies in --masks=films"),
     ("benchmark_prepare", "", "--source must be given"),
     ("benchmark_prepare", "--source=nowhere", "nowhere does not exist"),
 ]

@@ -1,7 +1,8 @@
-"""Lung fields: how well the estimate finds the phantom's, what it must not depend on, and masks read from files."""
+"""Lung fields: the network that is shipped, what its outlines must not depend on, and masks read from files."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from scipy import ndimage
 from cxrjax.base import InputError
 from cxrjax.data.phantom import Phantom, phantom
 from cxrjax.interpret import lungs
+
+SHIPPED = Path(lungs.__file__).parent / lungs.WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -28,30 +31,71 @@ def dice(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return 2 * (a & b).sum((1, 2)) / (a.sum((1, 2)) + b.sum((1, 2)))
 
 
-def test_the_estimate_finds_the_phantoms_lungs(drawn: Phantom, masks: np.ndarray):
-    """The module's docstring has the measurement on more patients; the bars are a little below it."""
+def test_shipped_weights_are_small_float16_and_those_that_were_measured():
+    content = SHIPPED.read_bytes()
+    assert len(content) <= 1_000_000 and hashlib.sha256(content).hexdigest() == lungs.SHA256
+    with np.load(SHIPPED, allow_pickle=False) as arrays:
+        assert {arrays[name].dtype for name in arrays.files} == {np.dtype(np.float16)}
+        assert sum(arrays[name].size for name in arrays.files) <= 300_000
+
+
+def test_other_weights_are_refused(monkeypatch):
+    monkeypatch.setattr(lungs, "SHA256", "0" * 64)
+    with pytest.raises(InputError, match=r"lungs\.npz of cxrjax must have SHA-256 000000000000\.\.\., got "):
+        lungs._shipped.__wrapped__()
+
+
+def test_the_phantoms_lungs_are_seen(drawn: Phantom, masks: np.ndarray):
+    """No phantom was in the training; the bars are a little below what docs/lungs.md measures on more."""
     assert masks.shape == drawn.images.shape and masks.dtype == bool
     scores = dice(masks, drawn.lungs)
-    assert scores.mean() > 0.85 and scores.min() > 0.75
-    assert abs(masks.mean() / drawn.lungs.mean() - 1) < 0.1
+    assert scores.mean() > 0.83 and scores.min() > 0.75
 
 
-def test_one_smooth_region_a_side(masks: np.ndarray):
+def test_peoples_outlines_are_met(shared: Path):
+    """A floor alone: these films were trained on; docs/lungs.md has the measurement on films that were not."""
+    folder = shared / "lung-masks"
+    paths = sorted((folder / "images").iterdir())[::12]
+    outlines, _ = lungs.read_masks(folder / "masks", [path.name for path in paths])
+    images = np.stack([np.asarray(Image.open(path)) for path in paths])
+    assert dice(lungs.estimate(images), outlines).mean() > 0.93
+
+
+def test_at_most_two_regions_without_holes(masks: np.ndarray):
     for mask in masks:
         regions, n = ndimage.label(mask)
-        assert n == 2 and ndimage.binary_fill_holes(mask).sum() == mask.sum()
-        assert min(np.bincount(regions.ravel())[1:]) > 0.02 * mask.size
+        assert 1 <= n <= 2 and ndimage.binary_fill_holes(mask).sum() == mask.sum()
+        assert min(np.bincount(regions.ravel())[1:]) > 0.01 * mask.size
+
+
+def test_regions_by_hand():
+    """Of three regions the two largest, a hole filled; below a hundredth of the image nothing is a lung."""
+    mask = np.zeros((100, 100), bool)
+    mask[10:60, 10:40] = mask[10:60, 60:80] = mask[80:95, 10:20] = mask[90:95, 90:95] = True
+    mask[30:35, 20:25] = False
+    expected = np.zeros_like(mask)
+    expected[10:60, 10:40] = expected[10:60, 60:80] = True
+    np.testing.assert_array_equal(lungs._two_largest(mask), expected)
+    small = np.zeros_like(mask)
+    small[:9, :11] = True
+    assert not lungs._two_largest(small).any() and not lungs._two_largest(np.zeros_like(mask)).any()
 
 
 def test_the_same_whatever_the_other_images(drawn: Phantom, masks: np.ndarray):
-    np.testing.assert_array_equal(lungs.estimate(drawn.images[[5, 2]]), masks[[5, 2]])
+    """Also across two calls of the network: there are more images than go into one."""
+    np.testing.assert_array_equal(lungs.estimate(drawn.images[[9, 2]]), masks[[9, 2]])
 
 
 def test_brightness_and_contrast_matter_little(drawn: Phantom, masks: np.ndarray):
-    """Not exactly: grey values are rounded anew, and black edges are known by a fixed grey value."""
-    for gain, offset in ((0.7, 30), (0.25, 0)):
+    """Not exactly: grey values are rounded anew."""
+    for gain, offset in ((0.7, 30), (0.4, 0)):
         other = (drawn.images[:6] * gain + offset).astype(np.uint8)
         assert dice(lungs.estimate(other), masks[:6]).min() > 0.95
+
+
+def test_a_mirrored_image_has_about_the_mirrored_mask(drawn: Phantom, masks: np.ndarray):
+    """It was trained with mirrored films, which makes it so about, not exactly."""
+    assert dice(lungs.estimate(drawn.images[:6, :, ::-1]), masks[:6, :, ::-1]).min() > 0.9
 
 
 def test_an_opacity_is_not_cut_out(drawn: Phantom, masks: np.ndarray):
@@ -70,23 +114,28 @@ def test_an_opacity_is_not_cut_out(drawn: Phantom, masks: np.ndarray):
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
-def test_an_empty_image_has_the_usual_outline(grey: int):
-    (mask,) = lungs.estimate(np.full((1, 256, 256), grey, np.uint8))
-    assert 0.1 < mask.mean() < 0.4
+def test_an_empty_image_has_no_lungs(grey: int):
+    assert not lungs.estimate(np.full((1, 256, 256), grey, np.uint8)).any()
+    assert lungs.box(np.full((256, 256), grey, np.uint8)) is None
+
+
+def test_the_box_is_around_the_mask(drawn: Phantom, masks: np.ndarray):
+    left, top, right, bottom = np.array(lungs.box(drawn.images[0])) * 256
+    y, x = np.nonzero(masks[0])
+    assert (left, top, right, bottom) == (x.min(), y.min(), x.max() + 1, y.max() + 1)
 
 
 def test_no_images_have_no_masks():
     assert lungs.estimate(np.zeros((0, 256, 256), np.uint8)).shape == (0, 256, 256)
 
 
-@pytest.mark.parametrize("side", [128, 96])
-def test_smaller_images_have_smaller_masks(drawn: Phantom, masks: np.ndarray, side: int):
-    """A multiple of 64 and none; the outline is the same but for what averaging to 64 x 64 changes."""
-    image = Image.fromarray(drawn.images[0]).resize((side, side), Image.Resampling.BOX)
-    (small,) = lungs.estimate(np.asarray(image)[None])
-    want = np.asarray(Image.fromarray(masks[0]).resize((side, side)))
-    assert small.shape == (side, side)
-    assert 2 * (small & want).sum() / (small.sum() + want.sum()) > 0.95
+@pytest.mark.parametrize("side", [128, 96, 400])
+def test_images_of_other_sides_have_masks_of_theirs(drawn: Phantom, masks: np.ndarray, side: int):
+    """The outline is the same but for what resizing changes."""
+    image = Image.fromarray(drawn.images[0]).resize((side, side), Image.Resampling.BILINEAR)
+    (mask,) = lungs.estimate(np.asarray(image)[None])
+    assert mask.shape == (side, side)
+    assert dice(mask[None], np.asarray(Image.fromarray(masks[0]).resize((side, side)))[None])[0] > 0.95
 
 
 @pytest.mark.parametrize(
