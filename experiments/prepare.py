@@ -21,6 +21,7 @@ from cxrjax.base import InputError
 from cxrjax.base.flags import SourceFlags, flag
 
 if TYPE_CHECKING:
+    from cxrjax.data.crop import Region
     from cxrjax.data.prepare import Outcome
     from cxrjax.data.sources import Source
 
@@ -53,6 +54,12 @@ class PrepareConfig(SourceFlags):
         "set black and white; full: the smallest and the largest value do",
         choices=("robust", "full"),
     )
+    crop: str = flag(
+        "none",
+        "lungs: each image is first cut to the square around its lungs and 5 % more, as cxrjax.interpret.lungs sees "
+        "them; one without lungs is kept whole, counted and listed. Boxes are left out then",
+        choices=("none", "lungs"),
+    )
     max_bad: float = flag(0.01, "share of images that may be bad; they are left out and listed", lower=0, upper=1)
     workers: int = flag(0, "threads that decode; 0: one a core", lower=0)
     overwrite: bool = flag(False, "replace a finished store in --out, or an interrupted one of other settings")
@@ -71,11 +78,25 @@ def main(argv: list[str] | None = None) -> None:
 
         source = load.find(Path(config.source), load.naming(config))
         out = Path(config.out)
-        reduction = Reduction(config.size, config.fit, config.filter, config.range)
-        outcome = prepare(source, out, reduction, config.max_bad, config.workers, config.overwrite)
+        reduction = Reduction(config.size, config.fit, config.filter, config.range, config.crop)
+        outcome = prepare(
+            source, out, reduction, config.max_bad, config.workers, config.overwrite, _region(config.crop)
+        )
         if outcome is None:
             raise InputError(f"{out} was made by another process meanwhile")
         _terminal.show("\n".join(_account(source, outcome, out)))
+
+
+def _region(name: str) -> Region | None:
+    """What images are cut to; jax is imported for nothing else here."""
+    if name == "none":
+        return None
+    from cxrjax.base import devices
+    from cxrjax.data.load import cache_dir
+    from cxrjax.interpret import lungs
+
+    devices.start(cache_dir() / "programs")
+    return lungs.REGIONS[name]
 
 
 def _account(source: Source, outcome: Outcome, out: Path) -> list[str]:

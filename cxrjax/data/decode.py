@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cxrjax.base import InputError
-from cxrjax.data import dicom, grey, jpeg, screening, tiff
+from cxrjax.data import crop, dicom, grey, jpeg, screening, tiff
 from cxrjax.data.dicom import Details
 from cxrjax.data.screening import Doubt
 
@@ -25,6 +25,7 @@ class Reduction(NamedTuple):
     fit: str = "stretch"  # stretch: the whole image, without its aspect; pad: with black; crop: the central square
     filter: str = "bilinear"  # Pillow's anti-aliased bilinear, or box (area)
     range: str = "robust"  # what becomes black and white of more than 8 bits, see `grey.limits`; full: all values
+    crop: str = "none"  # lungs: cut to them first, see `crop.around`
     borders: str = "keep"  # crop: black rows and columns at the edges are cut off; the source says which, no flag
 
     @classmethod
@@ -91,7 +92,12 @@ def begins_as_image(content: bytes) -> bool:
     return any(accept is not None and accept(content[:16]) is True for accept in accepts)
 
 
-def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Decoded:  # noqa: B008 - immutable
+def decode(
+    content: bytes,
+    name: str,
+    reduction: Reduction = Reduction(),  # noqa: B008 - immutable
+    find: crop.Region | None = None,
+) -> Decoded:
     """Decodes and reduces one image, and says whether it may be a chest radiograph (`screening`).
 
     To grey: colour by ITU-R 601 luma, which leaves equal channels as they are; transparency is dropped; colour of 16
@@ -104,17 +110,21 @@ def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Dec
     Args:
       content: of the file.
       name: of the file; its suffix tells a DICOM file without preamble, unless it begins as an image.
-      reduction: size, fit, filter, range and borders.
+      reduction: size, fit, filter, range, crop and borders.
+      find: what it is cropped to, if `reduction.crop` says so.
 
     Raises:
+      ValueError: if `find` is missing or not asked for.
       InputError: saying what is wrong, without naming the file: empty, of no known format, truncated, a checksum that
         is wrong (PNG), data that end before the image does (JPEG), too many pixels, several frames, no finite values.
     """
+    if (find is None) != (reduction.crop == "none"):
+        raise ValueError(f"find must be given where reduction.crop is not none, got {find} and {reduction.crop!r}")
     if not content:
         raise InputError("is empty")
     is_dicom = dicom.is_dicom(content) or (name.lower().endswith(dicom.SUFFIXES) and not begins_as_image(content))
     try:
-        return _decode_dicom(content, reduction) if is_dicom else _decode_other(content, reduction)
+        return (_decode_dicom if is_dicom else _decode_other)(content, reduction, find)
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -126,18 +136,17 @@ def decode(content: bytes, name: str, reduction: Reduction = Reduction()) -> Dec
         raise InputError(f"cannot be decoded ({type(error).__name__}{message})") from error
 
 
-def _decode_dicom(content: bytes, reduction: Reduction) -> Decoded:
+def _decode_dicom(content: bytes, reduction: Reduction, find: crop.Region | None) -> Decoded:
     from cxrjax.data.dicom.image import read_header, shown  # brings pydicom, which takes half a second to import
 
     header = read_header(content, MAX_PIXELS)
     with _memory.hold(_DEEP_BYTES * header.pixels):
         image = Image.fromarray(shown(header, reduction.range))
-        pixels = _reduce(image, reduction)
-        doubt = screening.screen(image, pixels)
-        return Decoded(pixels, reduction.side(*image.size), header.details, tuple(header.notes), doubt)
+        decoded = _finish(image, image, reduction, find)
+        return decoded._replace(details=header.details, notes=(*header.notes, *decoded.notes))
 
 
-def _decode_other(content: bytes, reduction: Reduction) -> Decoded:
+def _decode_other(content: bytes, reduction: Reduction, find: crop.Region | None) -> Decoded:
     content, inverted = tiff.as_black_is_zero(content)
     image = _open(content)
     with _memory.hold((_DEEP_BYTES if image.mode in _DEEP else _BYTES) * image.width * image.height):
@@ -152,8 +161,20 @@ def _decode_other(content: bytes, reduction: Reduction) -> Decoded:
             raise InputError("has 16 bits a channel, of which the upper 8 are read, and they hold too little")
         if inverted:
             shown = Image.fromarray(255 - np.asarray(shown))
+        return _finish(image, shown, reduction, find)
+
+
+def _finish(image: Image.Image, shown: Image.Image, reduction: Reduction, find: crop.Region | None) -> Decoded:
+    """Reduces what is shown of an image, cut to what `find` finds, and screens the whole."""
+    if find is None:
         pixels = _reduce(shown, reduction)
         return Decoded(pixels, reduction.side(*image.size), Details(), (), screening.screen(image, pixels))
+    shown = shown.convert("L") if shown.mode == "RGB" else shown
+    shown = _without_borders(shown) if reduction.borders == "crop" else shown
+    whole = _reduce(shown, Reduction(crop.SIDE))
+    part, notes = crop.cut(shown, whole, find)
+    pixels = _reduce(part, reduction._replace(borders="keep"))
+    return Decoded(pixels, reduction.side(*part.size), Details(), notes, screening.screen(image, whole))
 
 
 def _open(content: bytes) -> Image.Image:

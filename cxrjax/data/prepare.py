@@ -24,12 +24,12 @@ import pandas as pd
 from PIL import Image
 
 from cxrjax.base import InputError, __version__, faults, files
-from cxrjax.data import attributes, contact_sheet, copies, patients, reading, sources
+from cxrjax.data import contact_sheet, crop, reading, sources, store_table
 from cxrjax.data.decode import Decoded, Reduction
-from cxrjax.data.dicom import Details, NoImage
+from cxrjax.data.dicom import NoImage
 from cxrjax.data.reading import Done, Enlarged, Partial
 from cxrjax.data.sources import Bad, End, Same, Source
-from cxrjax.storage.store import BAD_COLUMNS, COLUMNS, FILES, About, is_store, write_images, write_tables
+from cxrjax.storage.store import BAD_COLUMNS, FILES, About, is_store, write_images, write_tables
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +52,24 @@ class Outcome(NamedTuple):
 
 
 def prepare(
-    source: Source, out: Path, reduction: Reduction, max_bad: float = 0.01, workers: int = 0, overwrite: bool = False
+    source: Source,
+    out: Path,
+    reduction: Reduction,
+    max_bad: float = 0.01,
+    workers: int = 0,
+    overwrite: bool = False,
+    find: crop.Region | None = None,
 ) -> Outcome | None:
     """Makes a store of a source, or goes on with an interrupted one.
 
     Args:
       source: what there is.
       out: where the store will be; its folder is made if need be.
-      reduction: size, fit, filter and range.
+      reduction: size, fit, filter, range and crop.
       max_bad: share of images, 0..1, that may be bad; they are left out and listed in `bad_images.csv`.
       workers: threads that decode; 0: as many as there are cores.
       overwrite: replace a store at `out`, or an interrupted one of other settings.
+      find: where the lungs are, for `reduction.crop`.
 
     Returns:
       The outcome; None if another process had made the store while this one waited.
@@ -84,7 +91,7 @@ def prepare(
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 warnings.filterwarnings("ignore", module="pydicom")  # they may quote the file
-                outcome = _fill(folder, source, reduction, max_bad, workers or _cores())
+                outcome = _fill(folder, source, reduction, max_bad, workers or _cores(), find)
             _place(folder, out)
             return outcome._replace(seconds=time.monotonic() - started)
     except OSError as error:
@@ -152,7 +159,8 @@ def _provenance(reduction: Reduction) -> dict[str, object]:
     for name in ("pillow", "pydicom"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-    kept = {name: value for name, value in reduction._asdict().items() if (name, value) != ("borders", "keep")}
+    usual = {"borders": "keep", "crop": "none"}  # not recorded, as before there was a choice
+    kept = {name: value for name, value in reduction._asdict().items() if usual.get(name) != value}
     return {**kept, "versions": versions}
 
 
@@ -164,14 +172,16 @@ def _place(folder: Path, out: Path) -> None:
     (folder / _STORE).rename(out)
 
 
-def _fill(folder: Path, source: Source, reduction: Reduction, max_bad: float, workers: int) -> Outcome:
+def _fill(
+    folder: Path, source: Source, reduction: Reduction, max_bad: float, workers: int, find: crop.Region | None
+) -> Outcome:
     """Reads what is not in the partial store yet and puts the store together."""
     with contextlib.closing(Partial(folder, reduction.size)) as partial:
         if partial.done:
             log.info("going on behind %d images that are done", len(partial.done))
-        images, bad, read = _read_all(source, reduction, workers, partial)
+        images, bad, read = _read_all(source, reduction, workers, partial, find)
         done = [partial.done[image] for image in source.table["image"] if image in images]
-        table, notes, account, equal = _table(source, done)
+        table, notes, account, equal = store_table.table_of(source, done)
         done = [image for image in done if image.image in set(table["image"])]
         codes = {image.image: image.doubt.code for image in done if image.doubt}
         bad_images = _bad_table(bad + _noted(done) + equal)
@@ -181,12 +191,15 @@ def _fill(folder: Path, source: Source, reduction: Reduction, max_bad: float, wo
         spellings = [list(spelling) for spelling in source.spellings]
         enlarged = Enlarged.among([image.side for image in done], reduction.size)
         notes.append(enlarged.line())
+        if find:
+            notes.append(crop.line(sum(crop.NOT_FOUND in image.notes for image in done), len(done)))
         facts = (spellings, notes, account._asdict(), enlarged._asdict(), list(source.flags))
         about = About(str(source.place), source.listed, _provenance(reduction), {}, *facts)
         boxes = source.boxes[source.boxes["image"].isin(table["image"])]
         inside = folder / _STORE
         inside.mkdir()
-        write_tables(inside, table, about, bad_images, boxes if reduction.fit == "stretch" else None)
+        is_whole = reduction.fit == "stretch" and not find
+        write_tables(inside, table, about, bad_images, boxes if is_whole else None)
         write_images(inside / "images.npy", partial.pixels(table["image"]), len(table))
         files.write_bytes(inside / "contact_sheet.png", contact_sheet.draw(table, codes, left_out, partial.pixels))
     doubtful = len(bad_images) - left_out - passed_over
@@ -222,7 +235,9 @@ def _check(folder: Path, bad_images: pd.DataFrame, left_out: int, images: int, m
     raise InputError(f"{what}; the first: {first['origin']} {first['reason']}; all are listed in {path}")
 
 
-def _read_all(source: Source, reduction: Reduction, workers: int, partial: Partial) -> tuple[set[str], list[Bad], int]:
+def _read_all(
+    source: Source, reduction: Reduction, workers: int, partial: Partial, find: crop.Region | None
+) -> tuple[set[str], list[Bad], int]:
     """Decodes what `partial` does not have and commits it every second.
 
     Returns:
@@ -236,7 +251,7 @@ def _read_all(source: Source, reduction: Reduction, workers: int, partial: Parti
     committed = time.monotonic()
     stamps = {image: done.stamp for image, done in partial.done.items()}
     items = sources.entries(source, stamps, partial.ended)
-    for item, result in reading.decoded(items, reduction, workers):
+    for item, result in reading.decoded(items, reduction, workers, find):
         if isinstance(item, Same):
             images.add(item.image)
         elif isinstance(item, End):
@@ -258,44 +273,3 @@ def _read_all(source: Source, reduction: Reduction, workers: int, partial: Parti
             committed = time.monotonic()
     partial.commit()
     return images, bad, read
-
-
-def _table(source: Source, done: list[Done]) -> tuple[pd.DataFrame, list[str], patients.Account, list[Bad]]:
-    """The table's rows of these images, in its order, with what their DICOM headers add; what was understood of them,
-    a sentence each; whose they are; and which have equal pixels."""
-    nothing = ("",) * len(source.table)
-    table = source.table.assign(by_pattern=source.patients or nothing, class_folder=source.folders or nothing)
-    table = table[table["image"].isin({image.image for image in done})].reset_index(drop=True)
-    headers = pd.DataFrame([image.details for image in done], columns=list(Details._fields), dtype=str)
-    notes = list(source.notes)
-    for name, of_column, of_header in _attributes(source, headers):
-        in_column = table[name] != ""
-        written = table[name].where(in_column, headers[name])
-        table[name] = table[name].map(of_column).where(in_column, headers[name].map(of_header))
-        notes.append(attributes.line(name, written, table[name]))
-    written = table["age"].astype(object).where(table["age"].notna(), "").astype(str)
-    written = written.where(written != "", headers["age"])
-    table["age"] = sources.years(written)
-    unread = written[(written != "") & table["age"].isna()]
-    notes.append(f"age: {len(unread)} not understood, such as {unread.iloc[0]!r}: unknown" if len(unread) else "")
-    ids = {patients.REGEX: table["by_pattern"], patients.COLUMN: table["patient"], patients.HEADER: headers["patient"]}
-    table["patient"], account = patients.resolve(
-        list(table["image"]), ids, list(table["class_folder"]), list(table["labels"])
-    )
-    table, equal = copies.without_copies(table, [image.sha256 for image in done])
-    left_out = account.images - len(table)
-    account = account._replace(images=len(table), unknown=account.unknown - left_out)
-    copied = f"{left_out} images of unknown patients have the same pixels as others and are left out (bad_images.csv)"
-    notes += [*account.lines(), copied if left_out else ""]
-    problems = [Bad(image, image, reason, is_out, passed_over=is_out) for image, reason, is_out in equal]
-    return table[list(COLUMNS)], [note for note in notes if note], account, problems
-
-
-def _attributes(source: Source, headers: pd.DataFrame) -> list[tuple[str, dict[str, str], dict[str, str]]]:
-    """Sex and view: value as written -> as read, in the source's column and in the headers."""
-    sex, view = (source.meanings.get(name, {}) for name in ("sex", "view"))
-    read_sex, read_view = attributes.read_sex, attributes.read_view
-    return [
-        ("sex", read_sex(source.table["sex"], sex), read_sex(headers["sex"], sex, standard=True)),
-        ("view", read_view(source.table["view"], view), read_view(headers["view"], view)),
-    ]

@@ -18,6 +18,7 @@ import numpy as np
 
 from cxrjax.base import InputError, files
 from cxrjax.data import sources
+from cxrjax.data.crop import Region
 from cxrjax.data.decode import Decoded, Reduction, decode
 from cxrjax.data.dicom import Details
 from cxrjax.data.screening import Doubt
@@ -29,27 +30,28 @@ Item: TypeAlias = Entry | Same | Bad | End
 Result: TypeAlias = tuple[Item, Decoded | InputError | None]
 
 
-def decoded(items: Iterable[Item], reduction: Reduction, workers: int) -> Iterator[Result]:
+def decoded(items: Iterable[Item], reduction: Reduction, workers: int, find: Region | None = None) -> Iterator[Result]:
     """Decodes in threads (Pillow works without the GIL) and in order; a bad image comes with its error.
 
     Args:
       items: as `data.sources.entries` gives them; only an `Entry` is decoded, the others come with None.
-      reduction: size, fit, filter and range.
+      reduction: size, fit, filter, range and crop.
       workers: threads, 1 or more; at most twice as many files are in memory.
+      find: see `decode.decode`.
     """
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:
-            pending.append(pool.submit(_attempt, item, reduction))
+            pending.append(pool.submit(_attempt, item, reduction, find))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-def _attempt(item: Item, reduction: Reduction) -> Result:
+def _attempt(item: Item, reduction: Reduction, find: Region | None) -> Result:
     try:
-        return item, decode(sources.content_of(item), item.image, reduction) if isinstance(item, Entry) else None
+        return item, decode(sources.content_of(item), item.image, reduction, find) if isinstance(item, Entry) else None
     except InputError as error:
         return item, error
 

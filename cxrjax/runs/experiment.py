@@ -46,8 +46,20 @@ def run(config: ExperimentConfig) -> Results | FindingsResults:
     with devices.main_process_first():
         store, about = setup.open_data(config, side)
         external = load(config.external_dir, config.max_bad, side, config) if config.external_dir else None
+    if external:
+        refuse_other_crop(config, about, external[1])
     with devices.precision(config.precision):
         return _run(config, Data(store, about, weights), external)
+
+
+def refuse_other_crop(config: ExperimentConfig, about: About, external: About) -> None:
+    """Raises InputError if one of the sets was cut to the lungs (`prepare --crop`) and the other was not."""
+    crops = [made.made.get("crop", "none") for made in (about, external)]
+    if crops[0] != crops[1]:
+        raise InputError(
+            f"--external_dir={config.external_dir} must be cropped as --data_dir={config.data_dir} ({crops[0]}), "
+            f"got {crops[1]}; experiments.prepare has --crop"
+        )
 
 
 def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] | None) -> Results | FindingsResults:

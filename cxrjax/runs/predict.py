@@ -19,6 +19,7 @@ from cxrjax.data import decode, reading
 from cxrjax.data.decode import Reduction
 from cxrjax.data.sources import Bad, Entry, printable
 from cxrjax.data.sources.image_files import count_passed_over, images_under
+from cxrjax.interpret.lungs import REGIONS
 from cxrjax.runs.trained import BLOCK, TrainedRun
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def _decode(
 ) -> Iterator[tuple[str, np.ndarray | None, str]]:
     """In order, in threads: of each image its name, its pixels [size, size] u8 or None, and why there are none."""
     items = (x if isinstance(x, Bad) else Entry(printable(str(x)), str(x), "", x, 0) for x in images)
-    for item, decoded in reading.decoded(items, reduction, workers):
+    for item, decoded in reading.decoded(items, reduction, workers, REGIONS.get(reduction.crop)):
         if isinstance(item, Bad):
             yield printable(item.image), None, item.reason
         elif isinstance(item, Entry):

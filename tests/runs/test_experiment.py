@@ -18,7 +18,7 @@ from cxrjax.data import phantom
 from cxrjax.data.load import load
 from cxrjax.models.alexnet import STAGES
 from cxrjax.report import report
-from cxrjax.runs import dreams, run_folder, setup
+from cxrjax.runs import dreams, experiment, run_folder, setup
 from cxrjax.storage import checkpoint
 from cxrjax.storage.store import About, open_store, write_store
 from cxrjax.training import seed_batches, step
@@ -342,3 +342,14 @@ def test_defaults_are_the_posters():
     assert (c.val_fraction, c.split_by, c.view, c.retrain_from) == (0.2, "patient", "all", "head")
     assert setup.open_network(dataclasses.replace(c, weights="random"))[0].retrain_from == "fc6"
     assert tasks.get(c.task).published.percent["accuracy"] == 83
+
+
+def test_an_external_set_must_be_cropped_as_the_runs():
+    whole, lungs = (About("x", {}, made, {}) for made in ({"size": 256}, {"size": 256, "crop": "lungs"}))
+    config = ExperimentConfig("p_vs_nf", "p_vs_nf", data_dir="here", external_dir="there")
+    experiment.refuse_other_crop(config, lungs, lungs)
+    experiment.refuse_other_crop(config, whole, whole)
+    with pytest.raises(
+        InputError, match=r"--external_dir=there must be cropped as --data_dir=here \(lungs\), got none"
+    ):
+        experiment.refuse_other_crop(config, lungs, whole)

@@ -13,6 +13,7 @@ from PIL import Image
 from cxrjax import load_run
 from cxrjax.base import tasks
 from cxrjax.data.decode import Reduction, decode
+from cxrjax.interpret import lungs
 from cxrjax.metrics import discrimination
 from cxrjax.runs import predict
 from experiments import _cli
@@ -126,6 +127,20 @@ def test_files_are_reduced_as_the_runs_own_were(small_run, small_phantom, tmp_pa
     score = predict.predict([loaded], [tmp_path / "wide.png"])["score"].item()
     assert score == pytest.approx(loaded(pixels[None]).mean(), abs=1e-6)
     assert load_run(small_run).reduction == Reduction()
+
+
+def test_files_are_cut_to_the_lungs_where_the_runs_own_were(small_run, small_phantom, tmp_path):
+    run = shutil.copytree(small_run, tmp_path / "run")
+    summary = json.loads((run / "summary.json").read_text())
+    summary["data"]["made"] = {"size": 256, "crop": "lungs", "range": "robust"}
+    (run / "summary.json").write_text(json.dumps(summary))
+    Image.fromarray(small_phantom.images[0]).save(tmp_path / "a.png")
+    loaded = load_run(run)
+    assert loaded.reduction == Reduction(crop="lungs")
+    pixels = decode((tmp_path / "a.png").read_bytes(), "a.png", loaded.reduction, lungs.box).pixels
+    assert (pixels != small_phantom.images[0]).mean() > 0.5
+    score = predict.predict([loaded], [tmp_path / "a.png"])["score"].item()
+    assert score == pytest.approx(loaded(pixels[None]).mean(), abs=1e-6)
 
 
 def test_all_refused_is_no_mistake(small_run, folder, capsys):
