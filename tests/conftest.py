@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,9 @@ MAPPINGS = Path("/proc/self/maps")
 MANY = 20_000  # of 65,530 that Linux gives a process; a compiled network takes up to 8,000
 
 
-@pytest.fixture(autouse=True)
-def room_for_programs() -> Iterator[None]:
+def pytest_runtest_logfinish() -> None:
     """Compiled programs are given up before they take all mappings of memory: the next one to be compiled, loaded or
-    written would kill the process (an abort or a segmentation fault, of no test's making)."""
-    yield
+    written could kill the process (an abort or a segmentation fault, of no test's making)."""
     if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MANY:
         jax.clear_caches()
 
