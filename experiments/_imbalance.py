@@ -72,11 +72,7 @@ class ImbalanceTable(RunTable):
     def figure(self, rows: pd.DataFrame, task: Task) -> Figure | None:
         """AUROC and accuracy against the ratio, a line a method; None if no row is done."""
         done = sweep_tables.done(rows).dropna(subset="ratio")
-        return (
-            lines.against(done, "ratio", "method", "negatives for each positive in training", task)
-            if len(done)
-            else None
-        )
+        return lines.against(done, "ratio", "method", _AXIS, task) if len(done) else None
 
 
 def _of_ratio(prefix: str, outcomes: Mapping[str, Outcome], runs: Mapping[str, Read]) -> pd.DataFrame:

@@ -90,12 +90,8 @@ def _read(folder: Path, table: str, columns: list[str]) -> pd.DataFrame:
 def _mean_auroc(both: pd.DataFrame, weight: float) -> float:
     """Of the validation images, mean over seeds."""
     score = weight * both["a"] + (1 - weight) * both["b"]
-    return float(np.mean([auroc(part["label"], score[part.index]) for _, part in both.groupby("seed")]))
-
-
-def auroc(label: pd.Series, score: pd.Series) -> float:
-    """The share of pairs of a positive and a negative that are in order, ties half."""
-    return float(delong.placements(label.to_numpy(), score.to_numpy())[label.to_numpy() == 1].mean())
+    parts = [(part["label"].to_numpy(), score[part.index].to_numpy()) for _, part in both.groupby("seed")]
+    return float(np.mean([delong.interval(*part).value for part in parts]))
 
 
 def _ensemble_line(first: str, second: str, made: Ensemble) -> str:
@@ -137,5 +133,6 @@ def hospital_floor(folder: Path) -> str:
     values = []
     for seed, images in val.groupby("seed"):
         shares = train[train["seed"] == seed].groupby("hospital")["label"].mean()
-        values.append(auroc(images["label"], images["hospital"].map(shares).fillna(0.5)))
+        score = images["hospital"].map(shares).fillna(0.5).to_numpy()
+        values.append(delong.interval(images["label"].to_numpy(), score).value)
     return f"Which hospital is it, alone ({there}): AUROC {np.mean(values):.3f} on the validation images."
