@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-import logging
 import math
 import os
 import re
@@ -25,7 +24,7 @@ from cxrjax.base import InputError, faults
 from cxrjax.base.config import ExperimentConfig, in_checkout, run_path
 from cxrjax.base.flags import flags_of, written
 
-from . import _terminal
+from . import _display, _terminal
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -49,7 +48,6 @@ def main(
     """
     with one_line_for_mistakes("; the same command continues"):
         parsed = experiment_of(parse(config, description, argv))
-        log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.report.terminal import last_lines
@@ -74,7 +72,7 @@ def one_line_for_mistakes(after_interrupt: str = "") -> Iterator[None]:
     _terminal.prepare()
     _keep_fonts()
     try:
-        with _terminal.signals():
+        with _terminal.signals(), _display.screen():
             yield
             sys.stdout.flush()
     except InputError as error:
@@ -128,6 +126,7 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
     for name, field in fields.items():
         _define(values, name, getattr(config, name), dict(field.metadata))
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
+    flags.DEFINE_boolean("quiet", False, "show the result and errors alone", flag_values=values)
     try:
         rest = values(["flags", *(sys.argv[1:] if argv is None else argv)])[1:]
     except flags.Error as error:
@@ -147,6 +146,7 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
             given[field.name] = _expanded(f"--{field.name}=", given[field.name], separator)
     if arguments:
         given[arguments] = tuple(_expanded("", word) for word in rest)
+    _display.show(values.quiet)
     config = dataclasses.replace(config, **given)
     preset = {name: value for name, value in getattr(config, "preset", {}).items() if name in fields}
     return dataclasses.replace(config, **{k: v for k, v in preset.items() if not values[k].present})
@@ -248,13 +248,3 @@ def refuse_out(out: Path, kept: Mapping[str, str | None]) -> None:
     for name, place in kept.items():
         if place and out.resolve().is_relative_to(Path(place).resolve()):
             raise InputError(f"--out={out} lies in --{name}={place}, which is never changed; give another folder")
-
-
-def log_to_stderr() -> None:
-    """Progress of this package on standard error, plain lines with the time of day."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    logger = logging.getLogger("cxrjax")
-    logger.handlers = [handler]  # not one more at each call
-    logger.setLevel(logging.INFO)
-    logger.propagate = False  # absl puts a handler of its own on the root logger

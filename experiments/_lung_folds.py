@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import InputError, files
+from cxrjax.base import InputError, files, progress
 from cxrjax.data.phantom import phantom
 from cxrjax.interpret import lungs
 from cxrjax.models import unet
@@ -42,18 +43,18 @@ def train(films: Films, folds: np.ndarray, steps: int, seed: int, out: Path) -> 
     images, masks = films.reduced()
     parts = {fold_file(out, fold): folds != fold for fold in range(folds.max() + 1)} | {out / FINAL: folds >= 0}
     missing = [part for part in parts if not part.is_file()]
-    clock = files.Clock(len(missing) * steps)
     log.info("%d of %d trainings of %d steps to be done", len(missing), len(parts), steps)
-    for place, part in enumerate(missing):
+    with progress.stage("training", len(missing) * steps, "steps") as bar:
+        for part in missing:
+            used = parts[part]
+            on_step = functools.partial(_on_step, bar, part.stem)
+            params = outlines.train(images[used], masks[used], steps, seed, on_step)
+            files.write_bytes(part, unet.to_bytes(params))
+            log.info("%s: trained on %d films", part.stem, used.sum())
 
-        def tick(done: int, loss: float, place: int = place, part: Path = part) -> None:
-            if left := clock.tick(place * steps + done):
-                log.info("%s: step %d of %d, loss %.3f, about %s", part.stem, done, steps, loss, left)
 
-        used = parts[part]
-        params = outlines.train(images[used], masks[used], steps, seed, tick)
-        files.write_bytes(part, unet.to_bytes(params))
-        log.info("%s: trained on %d films", part.stem, used.sum())
+def _on_step(bar: progress.Stage, name: str, _: int, loss: float) -> None:
+    bar.advance(1, of=name, loss=loss)
 
 
 def fold_file(out: Path, fold: int) -> Path:

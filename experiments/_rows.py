@@ -84,7 +84,6 @@ def main(
     with _cli.one_line_for_mistakes("; the same command continues"):
         flags = _cli.parse(config, description, argv)
         task = binary(flags.task)
-        _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.runs import sweep

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TextIO
 
 _PLAIN = {"±": "+-", "–": "-", "—": "-", "×": "x", "≤": "<=", "≥": ">=", "…": "...", "“": '"', "”": '"', "’": "'"}
+_CURSOR = b"\x1b[?25h\n"  # shown again below the bars, which hide it
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -95,6 +96,8 @@ def signals() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
         if stopped:
+            if os.isatty(2):
+                os.write(2, _CURSOR)
             os._exit(128 + number)
         stopped = True
         raise Stopped(number)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from cxrjax.base import InputError
 
-from . import _terminal
+log = logging.getLogger("cxrjax.benchmark")
 
 
 def make_folder(out: str) -> Path:
@@ -73,7 +73,7 @@ class Timing(NamedTuple):
 
 def say(text: str) -> None:
     """A line of progress on standard error."""
-    _terminal.show(f"{time.strftime('%H:%M:%S')} {text}", sys.stderr)
+    log.info("%s", text)
 
 
 Clock: TypeAlias = Callable[[], float]

@@ -58,7 +58,6 @@ def main(argv: list[str] | None = None) -> None:
         a, b = (Path(place) for place in config.places)
         tables = [place for place in (a, b) if place.is_file()]
         _refuse(config, tables)
-        _cli.log_to_stderr()
         import pandas as pd
 
         from cxrjax.analysis import comparison

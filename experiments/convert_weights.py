@@ -16,12 +16,10 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import importlib.util
-import sys
-import time
 from pathlib import Path
 from typing import BinaryIO
 
-from cxrjax.base import InputError, faults
+from cxrjax.base import InputError, faults, progress
 from cxrjax.base.flags import flag
 from cxrjax.models import sources
 from cxrjax.models.sources import Source
@@ -158,24 +156,13 @@ def download(url: str, file: Path, sha256_prefix: str) -> None:
 
 
 def _copy(response: BinaryIO, stream: BinaryIO, total: int) -> None:
-    """Copies blocks of 1 MiB and shows bytes, per cent and time left; `total` is 0 if not known."""
-    start = shown = time.monotonic()
-    done = 0
-    while block := response.read(1 << 20):
-        stream.write(block)
-        done += len(block)
-        now = time.monotonic()
-        if now - shown < 1 and done != total:
-            continue
-        shown = now
-        line = f"{done / 2**20:.0f} MiB"
-        if total:
-            seconds = (total - done) * (now - start) / done
-            line += f" of {total / 2**20:.0f}, {done / total:.0%}, {seconds:.0f} s left"
-        _terminal.show(f"\r{line}   ", sys.stderr, end="")
-    _terminal.show("", sys.stderr)
-    if total and done != total:
-        raise OSError(f"the connection ended after {done} of {total} bytes")
+    """Copies blocks of 1 MiB; `total` is 0 if not known."""
+    with progress.stage("download", total, "bytes") as bar:
+        while block := response.read(1 << 20):
+            stream.write(block)
+            bar.advance(len(block))
+    if total and bar.done != total:
+        raise OSError(f"the connection ended after {bar.done:.0f} of {total} bytes")
 
 
 if __name__ == "__main__":

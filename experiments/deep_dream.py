@@ -62,7 +62,6 @@ def main(argv: list[str] | None = None) -> None:
         folders = [Path(name) for name in (config.run or "").split(",") if name]
         if not 1 <= len(folders) <= 2:
             raise InputError("--run must be given: the folder of a finished run, or two with a comma between them")
-        _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.report import report

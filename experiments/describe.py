@@ -40,7 +40,6 @@ def main(argv: list[str] | None = None) -> None:
     """Runs from the command line."""
     with _cli.one_line_for_mistakes():
         config = _cli.parse(DescribeConfig(), __doc__ or "", argv)
-        _cli.log_to_stderr()
         from cxrjax.data.load import load
         from cxrjax.runs import describe
 

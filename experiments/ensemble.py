@@ -43,7 +43,6 @@ def main(argv: list[str] | None = None) -> None:
         _cli.refuse_out(out, {})
         if any(out.resolve().is_relative_to(folder.resolve()) for folder in folders):
             raise InputError(f"--out={out} lies in one of the runs, whose files are never changed")
-        _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.report import terminal

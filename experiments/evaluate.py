@@ -42,7 +42,6 @@ def main(argv: list[str] | None = None) -> None:
         if not path.is_file():
             raise InputError(f"--predictions={path} must be a file")
         _cli.refuse_out(out, {"data_dir": config.data_dir})
-        _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.runs import evaluate

@@ -66,7 +66,6 @@ def main(argv: list[str] | None = None) -> None:
     with _cli.one_line_for_mistakes():
         config = _cli.parse(PredictConfig(), __doc__ or "", argv, arguments="images")
         _check(config)
-        _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.runs import ensemble, predict, recalibrate, trained

@@ -71,7 +71,6 @@ def main(argv: list[str] | None = None) -> None:
         config = _cli.parse(PrepareConfig(), __doc__ or "", argv)
         if not config.source or not config.out:
             raise InputError("--source and --out must be given (--help lists the flags)")
-        _cli.log_to_stderr()
         from cxrjax.data import load
         from cxrjax.data.decode import Reduction
         from cxrjax.data.prepare import prepare

@@ -39,7 +39,6 @@ def main(argv: list[str] | None = None) -> None:
         config = _cli.parse(ReportConfig(), __doc__ or "", argv)
         if not config.run:
             raise InputError("--run must be given: the folder of a finished run")
-        _cli.log_to_stderr()
         from cxrjax.analysis.tables import FindingsResults
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir

@@ -43,7 +43,6 @@ def main(argv: list[str] | None = None) -> None:
         if not config.masks:
             raise InputError("--masks must be given: a folder with images/, masks/ and sources.csv")
         _cli.refuse_out(Path(config.out), {"masks": config.masks})
-        _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
 

@@ -59,7 +59,6 @@ def main(argv: list[str] | None = None) -> None:
         methods = _methods(config.methods)
         if not methods and not config.dreams:
             raise InputError("--methods=none --nodreams leaves nothing to be measured")
-        _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.report import report

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and when to log how far long work on them has come.
+"""Files that are whole or not there.
 
 A file is written to a temporary name beside the target, then renamed.
 """
@@ -9,15 +9,12 @@ import contextlib
 import json
 import logging
 import os
-import time
 from pathlib import Path
 from typing import IO, Any
 
 from cxrjax.base import faults
 
 log = logging.getLogger(__name__)
-
-LOG_SECONDS = 10.0
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -44,34 +41,6 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """As `write_bytes`; NaN, which JSON does not know, must not occur (use None)."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-class Clock:
-    """Tells every `LOG_SECONDS` how long work of a known size will still take."""
-
-    def __init__(self, total: int) -> None:
-        """Begins to count.
-
-        Args:
-          total: size of the work, at least 0, in any unit.
-        """
-        self._total = max(total, 1)
-        self._first: int | None = None
-        self.started = self._logged = self._since = time.monotonic()
-
-    def tick(self, done: int) -> str:
-        """`3.2 min left` when `done` of the total are behind and it is time to say so again, else an empty string.
-
-        What was done before the first tick (an interrupted attempt, a call that compiled) and its time do not count.
-        """
-        now = time.monotonic()
-        if self._first is None:
-            self._first, self._since = done, now
-        if now - self._logged < LOG_SECONDS or done == self._first:
-            return ""
-        self._logged = now
-        left = (now - self._since) * (self._total - done) / (done - self._first)
-        return f"{left / 60:.1f} min left"
 
 
 def lock(file: IO[str], waiting: str) -> None:

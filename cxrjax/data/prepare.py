@@ -23,7 +23,7 @@ from typing import NamedTuple
 import pandas as pd
 from PIL import Image
 
-from cxrjax.base import InputError, __version__, faults, files
+from cxrjax.base import InputError, __version__, faults, files, progress
 from cxrjax.data import contact_sheet, crop, reading, sources, store_table
 from cxrjax.data.decode import Decoded, Reduction
 from cxrjax.data.dicom import NoImage
@@ -247,29 +247,29 @@ def _read_all(
     bad: list[Bad] = []
     faulty: set[str] = set()  # stamps of archives that must be read again next time
     read = 0
-    progress = reading.Progress(sources.total_bytes(source))
     committed = time.monotonic()
     stamps = {image: done.stamp for image, done in partial.done.items()}
     items = sources.entries(source, stamps, partial.ended)
-    for item, result in reading.decoded(items, reduction, workers, find):
-        if isinstance(item, Same):
-            images.add(item.image)
-        elif isinstance(item, End):
-            if item.stamp not in faulty:
-                partial.end(item.archive, item.stamp)
-        elif isinstance(item, Bad):
-            bad.append(item)
-        else:
-            progress.count(item.behind)
-            if isinstance(result, Decoded):
-                partial.append(item.image, item.stamp, result)
+    with progress.stage("reading images", sources.total_bytes(source), "bytes") as bar:
+        for item, result in reading.decoded(items, reduction, workers, find):
+            if isinstance(item, Same):
                 images.add(item.image)
-                read += 1
+            elif isinstance(item, End):
+                if item.stamp not in faulty:
+                    partial.end(item.archive, item.stamp)
+            elif isinstance(item, Bad):
+                bad.append(item)
             else:
-                bad.append(Bad(item.image, item.origin, str(result), passed_over=isinstance(result, NoImage)))
-                faulty.add(item.stamp)
-        if time.monotonic() - committed > COMMIT_SECONDS:
-            partial.commit()
-            committed = time.monotonic()
+                if isinstance(result, Decoded):
+                    partial.append(item.image, item.stamp, result)
+                    images.add(item.image)
+                    read += 1
+                else:
+                    bad.append(Bad(item.image, item.origin, str(result), passed_over=isinstance(result, NoImage)))
+                    faulty.add(item.stamp)
+                bar.advance(item.behind - bar.done, images=f"{len(images):,}")
+            if time.monotonic() - committed > COMMIT_SECONDS:
+                partial.commit()
+                committed = time.monotonic()
     partial.commit()
     return images, bad, read

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import statistics
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,15 +14,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from cxrjax.base import InputError, files
+from cxrjax.base import InputError
 from cxrjax.data import sources
 from cxrjax.data.crop import Region
 from cxrjax.data.decode import Decoded, Reduction, decode
 from cxrjax.data.dicom import Details
 from cxrjax.data.screening import Doubt
 from cxrjax.data.sources import Bad, End, Entry, Same
-
-log = logging.getLogger(__name__)
 
 Item: TypeAlias = Entry | Same | Bad | End
 Result: TypeAlias = tuple[Item, Decoded | InputError | None]
@@ -54,23 +50,6 @@ def _attempt(item: Item, reduction: Reduction, find: Region | None) -> Result:
         return item, decode(sources.content_of(item), item.image, reduction, find) if isinstance(item, Entry) else None
     except InputError as error:
         return item, error
-
-
-class Progress:
-    """Logs images a second and the time left, by the bytes of the source that are behind."""
-
-    def __init__(self, total: int) -> None:
-        """`total` is the source's `total_bytes`."""
-        self._total, self._images, self._clock = total, 0, files.Clock(total)
-
-    def count(self, behind: int) -> None:
-        """An image is done, with which `behind` bytes of the source are."""
-        self._images += 1
-        left = self._clock.tick(behind)
-        if left:
-            rate = self._images / (time.monotonic() - self._clock.started)
-            share = 100 * behind / max(self._total, 1)
-            log.info("%d images, %.0f images/s, %.0f %% of the source, %s", self._images, rate, share, left)
 
 
 class Done(NamedTuple):

@@ -24,6 +24,7 @@ import numpy as np
 from cxrjax.base import devices, tasks
 from cxrjax.base.config import ExperimentConfig, arms, run_path
 from cxrjax.base.numerics import new_key
+from cxrjax.base.progress import duration
 from cxrjax.base.recipes import Recipe
 from cxrjax.models import transfer
 from cxrjax.models.model import Model
@@ -190,18 +191,6 @@ def first_line(config: ExperimentConfig, net: transfer.Network, cohorts: Cohorts
         f"estimated time: {duration(total)} ({of_arms}of a run convolutions {duration(convolution)}, dense layers "
         f"{duration(dense)}; at speeds measured now)"
     )
-
-
-def duration(seconds: float) -> str:
-    """In whole minutes.
-
-    >>> duration(20), duration(130), duration(5400)
-    ('under 1 min', '2 min', '1 h 30 min')
-    """
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return "under 1 min"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def explain(speed: Speed) -> str:

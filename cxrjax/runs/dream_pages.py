@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any, NamedTuple
 
@@ -10,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import tables as run_files
-from cxrjax.base import InputError
-from cxrjax.base.files import Clock
+from cxrjax.base import InputError, progress
 from cxrjax.base.numerics import new_key
 from cxrjax.interpret import dream, grad_cam, objectives
 from cxrjax.report.figures import sheets
@@ -61,9 +61,9 @@ def make(run: TrainedRun, wanted: Wanted) -> DreamResults:
     frames: dict[str, list[np.ndarray]] = {name: [] for name in setting.ascents}
     dreams, transfers, numbers = {}, [], {}
     for name, ascent in setting.ascents.items():
-        log.info("%s: dreams of %d seeds, %s", run.task.title, len(heads.seeds), name)
-        on_step = _watch(frames[name], 2 * ascent.octaves * ascent.iterations)
-        dreams[name] = dreaming.classes(heads, name, setting, on_step)
+        title = f"{run.task.title}: dreams of {len(heads.seeds)} seeds, {name}"
+        with progress.stage(title, 2 * ascent.octaves * ascent.iterations, "iterations") as bar:
+            dreams[name] = dreaming.classes(heads, name, setting, _watch(frames[name], bar))
         transfers.append(dreaming.transfer(heads, dreams[name], name))
         numbers[name] = dreaming.numbers(dreams[name], transfers[-1])
         _warn(name, dreams[name], heads)
@@ -83,14 +83,12 @@ def make(run: TrainedRun, wanted: Wanted) -> DreamResults:
     )
 
 
-def _watch(frames: list[np.ndarray], total: int) -> dream.OnStep:
-    """Keeps the first dream of each iteration, and tells how long the others will take."""
-    clock = Clock(total)
+def _watch(frames: list[np.ndarray], bar: progress.Stage) -> dream.OnStep:
+    """Keeps the first dream of each iteration."""
 
     def on_step(_: int, images: jax.Array) -> None:
         frames.append(_u8(images[0]))
-        if minutes_left := clock.tick(len(frames)):
-            log.info("iteration %d of %d, %s", len(frames), total, minutes_left)
+        bar.advance()
 
     return on_step
 
@@ -154,17 +152,16 @@ def _seeds(dreams: dict[str, dream.Dreams], heads: Heads) -> np.ndarray:
 def _layers(heads: Heads, wanted: Wanted) -> np.ndarray:
     """Rows: layers in either parametrisation; columns: channels, the largest gain for the positives first."""
     tiles, names = [], []
-    clock = Clock(len(wanted.layers) * len(wanted.setting.ascents))
-    for layer in wanted.layers:
-        chosen = _raising_channels(heads, layer, wanted.channels)
-        for name in wanted.setting.ascents:
+    rows = list(itertools.product(wanted.layers, wanted.setting.ascents))
+    with progress.stage(f"{heads.task.title}: dreams of channels", len(rows), "rows") as bar:
+        for layer, name in rows:
+            chosen = _raising_channels(heads, layer, wanted.channels)
             dreams = dreaming.channels(heads, layer, chosen, name, wanted.setting)
             blank = np.full(dreams.image.shape[1:], 255, np.uint8)
             tiles.append([*_u8(dreams.image), *[blank] * (wanted.channels - len(chosen))])
             dead = f"; {int(dreams.dead.sum())} without a gradient" if dreams.dead.any() else ""
             names.append(f"{layer}, {name}; channels {', '.join(map(str, chosen))}{dead}")
-            if minutes_left := clock.tick(len(tiles)):
-                log.info("%s: dreams of channels, %s, %s", heads.task.title, layer, minutes_left)
+            bar.advance(layer=layer)
     return sheets.sheet(tiles, names, [""] * wanted.channels, _CHANNEL_SIDE)
 
 

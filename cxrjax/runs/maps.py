@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import agreement, detection, localisation, map_tests
-from cxrjax.base import InputError, Variables
+from cxrjax.base import InputError, Variables, progress
 from cxrjax.base.codes import code
 from cxrjax.base.config import RANDOM_TRUNK, SHUFFLED_LABELS, arm_path, moved_to
-from cxrjax.base.files import Clock
 from cxrjax.base.numerics import new_key
 from cxrjax.interpret import dream, objectives, saliency
 from cxrjax.models import transfer
@@ -141,18 +140,17 @@ def _maps(
     candidates: list[Candidate], seeds: tuple[int, ...], images: ExplainedImages, methods: tuple[str, ...]
 ) -> Iterator[localisation.Maps]:
     total = len(candidates) * len(methods) * sum(len(images.of_seed[seed]) for seed in seeds)
-    clock, done = Clock(total), 0
-    for candidate, seed in itertools.product(candidates, [seed for seed in seeds if len(images.of_seed[seed])]):
-        places, layers = images.of_seed[seed], candidate.layers(seed)
-        about = (np.full(len(places), seed), images.image[places], images.patient[places])
-        odds = objectives.log_odds(candidate.net)
-        for method in methods:
-            explain, key = saliency.METHODS[method], new_key(seed)
-            maps = explain(key, candidate.net, layers, images.pixels[places], odds)
-            yield localisation.Maps(candidate.name, method, *about, np.asarray(maps))
-            done += len(places)
-            if minutes_left := clock.tick(done):
-                log.info("%s, seed %d, %s: %d of %d maps, %s", candidate.name, seed, method, done, total, minutes_left)
+    explained = [seed for seed in seeds if len(images.of_seed[seed])]
+    with progress.stage("maps", total, "maps") as bar:
+        for candidate, seed in itertools.product(candidates, explained):
+            places, layers = images.of_seed[seed], candidate.layers(seed)
+            about = (np.full(len(places), seed), images.image[places], images.patient[places])
+            odds = objectives.log_odds(candidate.net)
+            for method in methods:
+                explain, key = saliency.METHODS[method], new_key(seed)
+                maps = explain(key, candidate.net, layers, images.pixels[places], odds)
+                yield localisation.Maps(candidate.name, method, *about, np.asarray(maps))
+                bar.advance(len(places), network=candidate.name, seed=str(seed), method=method)
 
 
 def _to_show(images: ExplainedImages) -> dict[str, dict[str, np.ndarray]]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis.ensemble import mean_log_odds
-from cxrjax.base import InputError
+from cxrjax.base import InputError, progress
 from cxrjax.base.tasks import Task
 from cxrjax.data import decode, reading
 from cxrjax.data.decode import Reduction
@@ -99,13 +99,15 @@ def score(run: TrainedRun, images: list[Path | Bad], accept_anything: bool = Fal
     items = _decode(images, run.reduction, accept_anything, workers or os.cpu_count() or 1)
     labels = [len(run.task.parts)] * run.task.is_multilabel
     scores = Scores([], [], np.full((len(images), len(run.seeds), *labels), np.nan))
-    while block := list(itertools.islice(items, BLOCK)):
-        first = len(scores.images)
-        scores.images.extend(image for image, _, _ in block)
-        scores.refused.extend(reason for _, _, reason in block)
-        rows = [first + i for i, (_, pixels, _) in enumerate(block) if pixels is not None]
-        if rows:
-            scores.networks[rows] = run(np.stack([pixels for _, pixels, _ in block if pixels is not None]))
+    with progress.stage("scoring", len(images), "images") as bar:
+        while block := list(itertools.islice(items, BLOCK)):
+            first = len(scores.images)
+            scores.images.extend(image for image, _, _ in block)
+            scores.refused.extend(reason for _, _, reason in block)
+            rows = [first + i for i, (_, pixels, _) in enumerate(block) if pixels is not None]
+            if rows:
+                scores.networks[rows] = run(np.stack([pixels for _, pixels, _ in block if pixels is not None]))
+            bar.advance(len(block))
     return scores
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, progress
 from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.base.flags import SOURCE_FLAGS
 from cxrjax.models import pretrained
@@ -256,11 +256,11 @@ def seconds(plan: Sequence[Outcome], speed: cost.Speed) -> float:
 
 def forecast(plan: Sequence[Outcome], speed: cost.Speed) -> str:
     """What will be done and how long it will take, a line a row."""
-    lines = [f"estimated time: {cost.duration(seconds(plan, speed))} ({cost.explain(speed)})"]
+    lines = [f"estimated time: {progress.duration(seconds(plan, speed))} ({cost.explain(speed)})"]
     width = max(14, *(len(planned.row.name) for planned in plan))
     for row, folder, status, reason, left in plan:
         if status == WAITING:
-            what = cost.duration(cost.seconds(left, speed, row.config.seeds))
+            what = progress.duration(cost.seconds(left, speed, row.config.seeds))
         else:
             what = f"finished, {folder}" if status == DONE else f"{status}: {reason}"
         lines.append(f"  {row.name:{width}s} {what}")
@@ -279,7 +279,12 @@ def run(plan: Sequence[Outcome], speed: cost.Speed) -> Iterator[list[Outcome]]:
         row = plan[place].row
         left = seconds([plan[i] for i in places[number:]], speed) * (took / foreseen if foreseen else 1.0)
         log.info(
-            "row %d of %d, %s: %s; all rows: %s left", number + 1, len(places), row.name, row.label, cost.duration(left)
+            "row %d of %d, %s: %s; all rows: %s left",
+            number + 1,
+            len(places),
+            row.name,
+            row.label,
+            progress.duration(left),
         )
         started = time.monotonic()
         outcomes[place] = _run(row)

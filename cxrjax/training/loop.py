@@ -8,7 +8,6 @@ the resulting activations.
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -17,8 +16,9 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from cxrjax.base import Array, InputError, Variables, devices, files
+from cxrjax.base import Array, InputError, Variables, devices
 from cxrjax.base.numerics import new_key, pinned
+from cxrjax.base.progress import Stage
 from cxrjax.models.transfer import Network
 from cxrjax.training import inputs, losses, step
 from cxrjax.training import plan as planning
@@ -26,8 +26,6 @@ from cxrjax.training.losses import BINARY, Loss, Metrics
 from cxrjax.training.optimizer import make_optimizer
 from cxrjax.training.plan import SeedData, Workload
 from cxrjax.training.step import Batch, Constants, TrainState, Validation
-
-log = logging.getLogger(__name__)
 
 
 class Advance(Protocol):
@@ -100,6 +98,7 @@ def fit(
     runs: Sequence[SeedData],
     resume: Any = None,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
+    bar: Stage | None = None,
 ) -> Fitted:
     """Trains all runs side by side, as one program over all devices.
 
@@ -108,15 +107,18 @@ def fit(
       runs: S of them.
       resume: where an interrupted fit had come to, as `Progress.pack` gave it; None: from the beginning.
       on_epoch: called after every epoch.
+      bar: counts epochs of seeds.
 
     Raises:
       Diverged: if the loss is no longer finite.
     """
     trainer = Trainer(workload, runs)
     progress = trainer.init() if resume is None else trainer.restore(resume)
+    if bar:
+        bar.skip(progress.epochs * len(runs))
     del resume  # 2 GB of ten seeds
     while progress.epochs < workload.recipe.epochs:
-        progress = trainer.run_epoch(progress)
+        progress = trainer.run_epoch(progress, bar)
         trainer.refuse_divergence(progress)
         on_epoch(progress)
     val_logits = progress.val_logits
@@ -181,22 +183,20 @@ class Trainer:
         )
 
     @pinned()
-    def run_epoch(self, progress: Progress) -> Progress:
-        """Trains and validates one more epoch; the states of `progress` are given up (donated)."""
+    def run_epoch(self, progress: Progress, bar: Stage | None = None) -> Progress:
+        """Trains and validates one more epoch; the states of `progress` are given up (donated). `bar`: see `fit`."""
         plan, timer = self.planner.plan(progress.epochs), inputs.InputTimer()
         label = self.train_labels[np.arange(len(self.train_labels))[:, None, None], plan.index]
         states, parts = progress.states, list[Metrics]()
         start, steps = 0, plan.index.shape[1]
-        clock = files.Clock(steps)
         for segment in self.head_input.segments(plan, timer):
             part = slice(start, start + segment.shape[1])
             start = part.stop
             rest = (devices.put(self.mesh, x, *inputs.BATCHED) for x in (label[:, part], plan.mask[:, part]))
             states, sums = self.advance(states, Batch(segment, *rest), self.head_input.features)
             parts.append(sums)
-            left = clock.tick(start)
-            if left and start < steps:
-                log.info("step %d of %d, %s of this epoch", start, steps, left)
+            if bar:
+                bar.advance(len(self.runs) * (part.stop - part.start) / steps)
         train: Metrics = devices.fetch(functools.reduce(losses.merge, parts))
         waited = timer.share()
         val_logits, val = self.validation.evaluate(states.variables)

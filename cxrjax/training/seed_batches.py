@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from cxrjax.base import devices
+from cxrjax.base import devices, progress
 from cxrjax.base.numerics import new_key
 from cxrjax.base.recipes import Recipe
 from cxrjax.models.transfer import Network
@@ -27,10 +26,9 @@ from cxrjax.training.loop import Fitted
 from cxrjax.training.optimizer import make_optimizer
 from cxrjax.training.plan import SeedData, Workload
 
-log = logging.getLogger(__name__)
-
 SAVE_SECONDS = 300  # between two saved states; one of ten seeds is 2 GB
 BASE_BYTES = 1_200_000_000  # of the process, whatever the seeds
+_WAITING = 0.05  # share of an epoch; the input is told to be slow above it
 _SHARE = 0.6  # of what JAX has of an accelerator's memory, for the steps; a bank may take a third of it
 
 
@@ -45,18 +43,18 @@ def train(workload: Workload, runs: Sequence[SeedData], seed_batch: int, folder:
     Raises:
       loop.Diverged: if a loss is no longer finite.
     """
-    for start in range(0, len(runs), seed_batch):
-        group = runs[start : start + seed_batch]
-        partial = folder / f"partial_{group[0].seed:03d}-{group[-1].seed:03d}"
-        places = [place_of(folder, run.seed) for run in group]
-        names = f"{group[0].seed} to {group[-1].seed}" if len(group) > 1 else f"{group[0].seed}"
-        if all(place.is_dir() for place in places):
-            log.info("seed %s: trained already", names)
-            _remove(partial)
-            yield from (load(place) for place in places)
-        else:
-            log.info("seed %s: training for %d epochs", names, workload.recipe.epochs)
-            yield from _train_group(workload, group, partial, places)
+    epochs, seeds = workload.recipe.epochs, "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
+    with progress.stage(f"training {seeds} for {epochs} epochs", len(runs) * epochs, "epochs") as bar:
+        for start in range(0, len(runs), seed_batch):
+            group = runs[start : start + seed_batch]
+            partial = folder / f"partial_{group[0].seed:03d}-{group[-1].seed:03d}"
+            places = [place_of(folder, run.seed) for run in group]
+            if all(place.is_dir() for place in places):
+                bar.skip(len(group) * epochs)
+                _remove(partial)
+                yield from (load(place) for place in places)
+            else:
+                yield from _train_group(workload, group, partial, places, bar)
 
 
 def trained_share(folder: Path, epochs: int, seeds: int) -> float:
@@ -141,11 +139,13 @@ def _even(seeds: int, largest: int, fits: Callable[[int], bool]) -> int:
     return even if fits(even) else largest
 
 
-def _train_group(workload: Workload, group: Sequence[SeedData], partial: Path, places: list[Path]) -> Iterator[Fitted]:
+def _train_group(
+    workload: Workload, group: Sequence[SeedData], partial: Path, places: list[Path], bar: progress.Stage
+) -> Iterator[Fitted]:
     """Trains a group from where it had come to, and yields each of its seeds; meanwhile they are saved."""
     series = checkpoint.Series(partial, background=jax.default_backend() != "cpu", clean=devices.is_first())
     try:
-        fitted = loop.fit(workload, group, series.latest(), _EpochLog(workload.recipe.epochs, series))
+        fitted = loop.fit(workload, group, series.latest(), _AfterEpoch(workload.recipe.epochs, series, bar), bar)
     finally:
         series.close()
     seeds = [_of_seed(fitted, i) for i in range(len(places))]
@@ -170,28 +170,23 @@ def _remove(partial: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-class _EpochLog:
-    """Logs every epoch with the time left, and saves the state every few minutes."""
+class _AfterEpoch:
+    """Shows the losses of every epoch, and saves the state every few minutes."""
 
-    def __init__(self, epochs: int, series: checkpoint.Series) -> None:
-        self._epochs, self._series, self._saved = epochs, series, time.monotonic()
-        self._first: tuple[int, float] | None = None  # end of the first epoch, which holds trunk and compilation
+    def __init__(self, epochs: int, series: checkpoint.Series, bar: progress.Stage) -> None:
+        self._epochs, self._series, self._bar, self._saved = epochs, series, bar, time.monotonic()
 
-    def __call__(self, progress: loop.Progress) -> None:
-        now = time.monotonic()
-        first_epoch, first_end = self._first = self._first or (progress.epochs, now)
-        done, rest = progress.epochs - first_epoch, self._epochs - progress.epochs
-        left = f"{(now - first_end) / done * rest / 60:.1f} min left" if done else ""
-        train_loss, train_accuracy, val_loss, val_accuracy = (float(np.mean(x[:, -1])) for x in progress.history)
-        log.info(
-            f"epoch {progress.epochs}/{self._epochs}  training loss {train_loss:.3f}, accuracy "
-            f"{100 * train_accuracy:.1f} %  validation loss {val_loss:.3f}, accuracy {100 * val_accuracy:.1f} %  "
-            f"waited for input {100 * progress.waited:.1f} %  {left}"
-        )
-        if devices.broadcast_flag(now - self._saved > SAVE_SECONDS and rest > 0):
-            packed = progress.pack()
+    def __call__(self, state: loop.Progress) -> None:
+        loss, _, val_loss, val_accuracy = (float(np.mean(curve[:, -1])) for curve in state.history)
+        figures: dict[str, float | str] = {"loss": loss, "validation loss": val_loss, "accuracy": f"{val_accuracy:.1%}"}
+        if state.waited > _WAITING:
+            figures["waited for input"] = f"{state.waited:.0%}"
+        self._bar.advance(0, **figures)
+        overdue = time.monotonic() - self._saved > SAVE_SECONDS
+        if devices.broadcast_flag(overdue and state.epochs < self._epochs):
+            packed = state.pack()
             if devices.is_first():
-                self._series.save(progress.epochs, packed)
+                self._series.save(state.epochs, packed)
             self._saved = time.monotonic()
 
 

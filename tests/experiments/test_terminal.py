@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 PROGRAM = """
 import sys, time
-from experiments import _cli, _terminal
+from experiments import _cli, _display, _terminal
 with _cli.one_line_for_mistakes("; the same command continues"):
     {body}
 """
@@ -59,7 +59,9 @@ def test_a_pipe_that_closes_is_quiet(body, status):
 def test_a_pipe_of_messages_that_closes_stops_nothing():
     reading, writing = os.pipe()
     os.close(reading)
-    body = "_cli.log_to_stderr(); import logging; logging.getLogger('cxrjax').info('x'); print('y', file=sys.stdout)"
+    body = (
+        "_display.show(quiet=False); import logging; logging.getLogger('cxrjax').info('x'); print('y', file=sys.stdout)"
+    )
     done = run(body, stderr=writing)
     os.close(writing)
     assert done.returncode == 0 and done.stdout == b"y\n"

@@ -23,7 +23,18 @@ from cxrjax.base.tasks import LabelClass, Task
 from cxrjax.data.load import cache_dir
 from cxrjax.runs import dreams, experiment
 from cxrjax.training import seed_batches
-from experiments import _cli, compare, convert_weights, deep_dream, describe, predict, prepare, report, where_it_looks
+from experiments import (
+    _cli,
+    _display,
+    compare,
+    convert_weights,
+    deep_dream,
+    describe,
+    predict,
+    prepare,
+    report,
+    where_it_looks,
+)
 from tests.models import toy
 
 CATS_AND_DOGS = Task(
@@ -80,7 +91,7 @@ PROGRAMS = [
 def run_experiment():
     """As `_cli.main`, of a configuration that its flags do not know: the network's stages are its own."""
     with _cli.one_line_for_mistakes("; the same command continues"):
-        _cli.log_to_stderr()
+        _display.show(quiet=False)
         devices.start(cache_dir() / "programs")
         experiment.run(CONFIG)
 

@@ -89,13 +89,6 @@ def test_seconds():
     assert cost.seconds(cost.Work(100.0, 30.0), cost.Speed(10.0, 3.0), 3) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "told"), [(29, "under 1 min"), (31, "1 min"), (3570, "1 h 00 min"), (5400, "1 h 30 min")]
-)
-def test_durations(seconds, told):
-    assert cost.duration(seconds) == told
-
-
 @pytest.mark.slow
 def test_speeds_are_measured():
     speed = cost.measure()

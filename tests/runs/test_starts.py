@@ -46,12 +46,12 @@ def test_a_seed_alone_and_a_resumed_run_end_in_the_same_bytes(run_small, start, 
     assert run_folder.params_sha256(alone)["1"] == run_folder.params_sha256(second)["1"]
     fit = loop.fit
 
-    def in_two_parts(workload, runs, resume=None, on_epoch=lambda progress: None):
+    def in_two_parts(workload, runs, resume=None, on_epoch=lambda progress: None, bar=None):
         kept = []
         short = workload._replace(recipe=dataclasses.replace(workload.recipe, epochs=1))
         fit(short, runs, None, lambda progress: kept.append(progress.pack()))
         without = [run._replace(start=lambda: pytest.fail("a resumed run needs no start")) for run in runs]
-        return fit(workload, without, kept[0], on_epoch)
+        return fit(workload, without, kept[0], on_epoch, bar)
 
     monkeypatch.setattr(loop, "fit", in_two_parts)
     assert run_folder.params_sha256(run_small(**SECOND, start_from=str(start))) == run_folder.params_sha256(second)
