@@ -10,8 +10,8 @@ cxrjax/interpret.
 The estimated time comes first; a training that is done is not repeated by the same command, one that was interrupted
 begins anew. Into --out go dice.csv (a row a film), dice.md (to paste), worst.jpg (the ten worst films' outlines alone)
 and worst_films.jpg (with the films). A training of 1,200 steps takes 4.7 minutes of one core (AMD EPYC), the six of
-five folds half an hour. Expected on 283 films of 242 patients: Dice 0.94 of adults and of children, none below 0.8. Other
-machines round otherwise: weights of one seed are alike there, not equal.
+five folds half an hour. Expected on 283 films of 242 patients: Dice 0.94 of adults and of children, none below
+0.8. Other machines round otherwise: weights of one seed are alike there, not equal.
 """
 
 from __future__ import annotations
