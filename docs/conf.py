@@ -1,0 +1,122 @@
+"""Sphinx: pages in MyST Markdown; pages of the programs and of the public API are made from the code at each build.
+
+`make docs` builds docs/_build; nothing is fetched, neither to build nor to read.
+"""
+
+import contextlib
+import io
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS.parent))
+
+import cxrjax
+from experiments import __main__ as command
+
+project = "cxrjax"
+release = cxrjax.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "cxrjax"
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
+html_copy_source = False
+html_show_sphinx = False
+myst_heading_anchors = 4
+default_role = "code"  # docstrings write `name`
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_typehints_format = "short"
+OPTIONAL = {"tfds"}  # cannot be imported without TensorFlow Datasets
+
+
+def public_modules(package: str) -> list[str]:
+    """Modules that the docstring of a package calls public; where it says that all are, all."""
+    text = getattr(cxrjax, package).__doc__ or ""
+    named = re.findall(r"`(\w+)`", text.partition("Public: ")[2].partition("Internal: ")[0])
+    there = sorted(path.stem for path in (DOCS.parent / "cxrjax" / package).glob("[!_.]*"))
+    return [name for name in dict.fromkeys(named) if name in there and name not in OPTIONAL] or there
+
+
+def api_pages() -> dict[str, str]:
+    """Package -> a page in reStructuredText of what is public in it."""
+    pages = {}
+    for package in (name for name in cxrjax.__all__ if hasattr(getattr(cxrjax, name), "__path__")):
+        parts = [heading(f"cxrjax.{package}", "="), f".. automodule:: cxrjax.{package}\n"]
+        for module in public_modules(package):
+            parts += [heading(f"{package}.{module}", "-"), f".. automodule:: cxrjax.{package}.{module}\n"]
+        pages[package] = "\n".join(parts)
+    return pages
+
+
+def heading(text: str, line: str) -> str:
+    """A heading in reStructuredText."""
+    return f"{text}\n{line * len(text)}\n"
+
+
+def help_of(name: str) -> str:
+    """What `cxrjax NAME --help` prints."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+        command.main([name, "--help"])
+    return shown.getvalue()
+
+
+def program_page(name: str) -> str:
+    """A program's --help in reStructuredText: its header, then each flag, which a page may link to."""
+    text = help_of(name)
+    start = re.search(r"^ *--\w+", text, re.MULTILINE).start()
+    header, flags = text[:start], text[start:]
+    parts = [heading(name, "="), f".. program:: {name}\n"]
+    for block in header.strip("\n").split("\n\n"):
+        lines = block.splitlines()
+        as_it_is = all(line.startswith("  ") for line in lines) or any(re.match(r" *- |\w.*  +\w", x) for x in lines)
+        parts.append("::\n\n" + "\n".join(f"   {line}" for line in lines) if as_it_is else escaped(" ".join(lines)))
+        parts[-1] += "\n"
+    for block in re.split(r"\n(?=\S|  -)", flags.strip("\n")):
+        flag = re.match(r"\s*--(\w+): (?:<(.*?)>: )?(.*)", " ".join(block.split()))
+        if not flag:
+            parts.append(heading(block.strip().rstrip(":"), "-"))
+            continue
+        values = f"=<{flag[2]}>" if flag[2] else ""
+        parts.append(f".. option:: --{flag[1]}{values}\n\n   {escaped(flag[3])}\n")
+    return "\n".join(parts)
+
+
+def escaped(text: str) -> str:
+    """Text of which no sign means anything to reStructuredText."""
+    return re.sub(r"([\\*`|_<>])", r"\\\1", text)
+
+
+def write_pages(_app: object) -> None:
+    """Writes the pages that are made from the code; Sphinx reads them as others."""
+    made = {f"api/{name}": text for name, text in api_pages().items()}
+    made |= {f"programs/{name}": program_page(name) for name in command.questions()}
+    for name, text in made.items():
+        path = DOCS / "reference" / f"{name}.rst"
+        path.parent.mkdir(exist_ok=True)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def as_written(_app: object, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+    """Docstrings are plain text but for `names`: signs of reStructuredText mean nothing, indented blocks stay."""
+    made: list[str] = []
+    for line in lines:
+        indented = what == "module" and line.startswith("  ")
+        if indented and not made[-1]:
+            made += ["::", ""]
+        parts = line.split("`")
+        escape = not indented and not line.lstrip().startswith(">>>")
+        parts[::2] = [re.sub(r"([*|])", r"\\\1", part) if escape else part for part in parts[::2]]
+        made.append("`".join(parts))
+    lines[:] = made
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("builder-inited", write_pages)
+    app.connect("autodoc-process-docstring", as_written, priority=100)  # before Napoleon
