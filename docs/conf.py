@@ -13,8 +13,8 @@ from typing import Any
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
-import cxrjax
-from experiments import __main__ as command
+import cxrjax  # noqa: E402
+from experiments import __main__ as command  # noqa: E402
 
 project = "cxrjax"
 release = cxrjax.__version__
@@ -30,6 +30,7 @@ myst_heading_anchors = 4
 default_role = "code"  # docstrings write `name`
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"
+napoleon_use_ivar = True  # attributes that a docstring lists are not described twice
 OPTIONAL = {"tfds"}  # cannot be imported without TensorFlow Datasets
 
 
@@ -73,7 +74,7 @@ def program_page(name: str) -> str:
     parts = [heading(name, "="), f".. program:: {name}\n"]
     for block in header.strip("\n").split("\n\n"):
         lines = block.splitlines()
-        as_it_is = all(line.startswith("  ") for line in lines) or any(re.match(r" *- |\w.*  +\w", x) for x in lines)
+        as_it_is = any(re.match(r" |- |\w.*  +\w", line) for line in lines)
         parts.append("::\n\n" + "\n".join(f"   {line}" for line in lines) if as_it_is else escaped(" ".join(lines)))
         parts[-1] += "\n"
     for block in re.split(r"\n(?=\S|  -)", flags.strip("\n")):

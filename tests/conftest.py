@@ -28,6 +28,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 
 ROOT = Path(__file__).parent.parent
+_DOCS = [path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts]
+PAGES = sorted([*_DOCS, Path("README.md"), Path("CONTRIBUTING.md")])  # what people read, relative to ROOT
 
 
 @pytest.fixture(scope="session")

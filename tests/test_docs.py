@@ -1,19 +1,14 @@
-"""docs/statistics.md says what the code says, and the README's example of an evaluation runs."""
+"""Pages say what the code says: statistics, the run folder, paths, words. What they tell to type: test_pages.py."""
 
 import re
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from cxrjax.analysis import subgroups
-from cxrjax.base import tasks
+from cxrjax.analysis import subgroups, tables
 from cxrjax.metrics import bootstrap, registry
-from cxrjax.models import registry as models
-from cxrjax.report import sections
-from tests.conftest import ROOT
+from tests.conftest import PAGES, ROOT
 
-PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "explanation" / "statistics.md").read_text(encoding="utf-8")
 
 
 def test_every_metric_is_explained():
@@ -41,60 +36,55 @@ def test_measured_coverage_and_limits_are_those_of_the_code():
     assert f"fewer than {subgroups.MIN_PATIENTS} patients, or fewer than {subgroups.MIN_OF_A_CLASS} images" in told
 
 
-def test_the_readmes_evaluation_runs(small_run, capsys):
-    """As it stands, on another run's folder and seed."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    (code,) = [block for block in blocks if "bootstrap.intervals" in block]
-    code = code.replace("runs/p_vs_nf", str(small_run)).replace('scores["seed"] == 0', 'scores["seed"] == 3')
-    known: dict = {}
-    exec(compile(code, "README.md", "exec"), known)
-    told = capsys.readouterr().out.splitlines()
-    assert len(told) == 4
-    own = pd.read_csv(small_run / "results.csv").set_index("seed").loc[3]
-    for name in registry.METRICS:
-        assert float(known["metrics"][name]) == pytest.approx(own[name], rel=2e-3, nan_ok=True), name  # steep slopes
+RUN_FOLDER = (ROOT / "docs" / "reference" / "run_folder.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
-def test_the_readmes_dreams_run(small_run, small_phantom):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    (code,) = [block for block in blocks if "saliency.METHODS" in block]
-    known: dict = {"images": small_phantom.images}
-    code = code.replace("runs/p_vs_nf", str(small_run)).replace("run.head(0)", "run.head(3)")
-    code = code.replace('"conv5", 58', '"conv5", 5')  # the narrow network has 16
-    exec(compile(code, "README.md", "exec"), known)
-    assert known["dreams"].image.shape == (1, 445, 445)
-    assert known["dreams"].scores.shape == (1, 31)
-    assert known["maps"].shape == (8, 227, 227)
+def described(file):
+    """Patterns of the columns that the section of a table describes; METRIC is any registered metric."""
+    parts = [part for part in re.split(r"^## ", RUN_FOLDER, flags=re.MULTILINE) if ".csv" in part.partition("\n")[0]]
+    section = next(part for part in parts if file in part.partition("\n")[0].split() or f"`{file}`" in part)
+    cells = " ".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))
+    return {name.replace("METRIC", f"({'|'.join(registry.METRICS)})") for name in re.findall(r"`(\w+)`", cells)}
 
 
-def test_the_examples_of_contributing_register_what_they_say(monkeypatch):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
-    monkeypatch.setattr(models, "_MODELS", dict(models._MODELS))
-    monkeypatch.setattr(tasks, "TASKS", dict(tasks.TASKS))
-    monkeypatch.setattr(registry, "METRICS", dict(registry.METRICS))
-    monkeypatch.setattr(sections, "SECTIONS", list(sections.SECTIONS))
-    for block in blocks:
-        exec(compile(block, "CONTRIBUTING.md", "exec"), {})
-    assert models.get("alexnet-half").width("fc6") == 2048
-    assert tasks.get("effusion_vs_nf").positive.holds("Effusion|Mass")
-    assert float(registry.METRICS["mean_score"].function(*map(np.array, ([0, 1, 1], [0.9, 0.2, 0.4], [1, 1, 1])))) == (
-        pytest.approx(0.3)
-    )
-    keys = [section.key for section in sections.SECTIONS]
-    assert keys.index("seeds") == keys.index("flow") + 1
+def test_every_column_of_a_run_is_described(case, analysed, tmp_path):
+    """Of an invented run that has all tables; what is described is there."""
+    held_out = case.tables._replace(test=case.tables.external)
+    tables.write(tmp_path, held_out, analysed._replace(test_seeds=analysed.external_seeds))
+    every, patterns = set(), {}
+    for table in tables.TABLES.values():
+        file = f"{table.file}.csv"
+        columns = set((tmp_path / file).read_text(encoding="utf-8").partition("\n")[0].split(","))
+        patterns[file] = described(file)
+        assert not {name for name in columns if not any(re.fullmatch(x, name) for x in patterns[file])}, file
+        every |= columns
+    assert not [x for x in set().union(*patterns.values()) if not any(re.fullmatch(x, name) for name in every)]
 
 
-def test_paths_that_pages_name_are_there():
-    """Files and folders in the README and CONTRIBUTING, if they begin like some of ours."""
-    for name in ("README.md", "CONTRIBUTING.md"):
-        text = (ROOT / name).read_text(encoding="utf-8")
-        paths = re.findall(r"(?:`|\]\()((?:cxrjax|docs|tests|experiments|\.ci|\.github)/[\w./-]*\w/?)[`)]", text)
-        assert paths, name
-        assert not [path for path in paths if not (ROOT / path).exists()], name
+def test_every_file_of_a_run_is_described(small_run):
+    written = {f"{path.name}/" if path.is_dir() else path.name for path in small_run.iterdir()}
+    assert len(written) > 15
+    assert not [name for name in written if f"`{name}`" not in RUN_FOLDER]
 
 
-@pytest.mark.parametrize("line", re.findall(r"^\| \*\*.*$", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE))
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_paths_that_a_page_names_are_there(page):
+    """Files and folders that begin like some of ours; targets of links, with the heading that a link is to."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:cxrjax|docs|tests|experiments|weights|\.ci|\.github)/[\w./-]*\w/?)`", text)
+    made = ("weights/alexnet-imagenet", "weights/vgg16-imagenet")  # by convert_weights
+    assert not [path for path in named if not path.startswith(made) and not (ROOT / path).exists()]
+    for link, _, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(#([\w-]+))?\)", text):
+        target = (ROOT / page).parent / link if link else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in headings}, anchor
+
+
+@pytest.mark.parametrize(
+    "line", re.findall(r"^\| \*\*.*$", (ROOT / "docs/explanation/glossary.md").read_text(), re.MULTILINE)
+)
 def test_a_word_of_the_glossary_lives_where_it_says(line):
     word, place = re.match(r"\| \*\*(\w+)\*\*.*`([\w/.]+)` \|$", line).groups()
     assert re.search(rf"\b{word}s?\b", (ROOT / "cxrjax" / place).read_text(encoding="utf-8").lower())

@@ -120,7 +120,7 @@ class RecipeFlags(Recipe):
         "K: each training image has K augmentations, which the frozen layers see once for all epochs and seeds; 0: a "
         f"fresh one at every use. auto: {BANK} where layers are frozen, the device is a CPU, --epochs are more than "
         f"{BANK} (or it would cost more than it saves) and the bank takes at most a quarter of the disk that is free "
-        f"for CXRJAX_CACHE; else 0. {BANK} gave what fresh ones give (README.md, A bank of augmentations)",
+        f"for CXRJAX_CACHE; else 0. {BANK} gave what fresh ones give (docs/results/bank.md)",
         lower=0,
         words={"auto": AUTO},
     )

@@ -3,7 +3,7 @@
 Counted are the frozen stages over every augmentation and every centre crop that the cache does not hold, the head's
 steps of all seeds, and the head over the validation images after every epoch. Speeds are those of two small programs
 on this machine, which stand for all networks: a convolution for the stages before a network's usual `retrain_from`, a
-training step of one dense layer for the others. `docs/scale.md` sets estimates beside what runs took.
+training step of one dense layer for the others. `docs/explanation/scale.md` sets estimates beside what runs took.
 
 Not counted: the time that accelerators gain where seeds run side by side, so that there the estimate is too long.
 """
