@@ -74,7 +74,8 @@ def test_paths_that_a_page_names_are_there(page):
     named = re.findall(r"`((?:cxrjax|docs|tests|experiments|weights|\.ci|\.github)/[\w./-]*\w/?)`", text)
     made = ("weights/alexnet-imagenet", "weights/vgg16-imagenet")  # by convert_weights
     assert not [path for path in named if not path.startswith(made) and not (ROOT / path).exists()]
-    for link, _, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(#([\w-]+))?\)", text):
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    for link, _, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(#([\w-]+))?\)", prose):
         target = (ROOT / page).parent / link if link else ROOT / page
         assert target.exists(), link
         if anchor:
