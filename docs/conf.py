@@ -25,8 +25,9 @@ html_title = "cxrjax"
 html_static_path = ["static"]
 html_css_files = ["tables.css"]
 html_copy_source = False
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 myst_heading_anchors = 4
+smartquotes = False  # --flag is no dash
 default_role = "code"  # docstrings write `name`
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"
@@ -66,25 +67,31 @@ def help_of(name: str) -> str:
     return shown.getvalue()
 
 
+FLAG = re.compile(r"^  (?:-\w, )?--(?:\[no\])?(\w+):? +(.*)")
+
+
 def program_page(name: str) -> str:
     """A program's --help in reStructuredText: its header, then each flag, which a page may link to."""
-    text = help_of(name)
-    start = re.search(r"^ *--\w+", text, re.MULTILINE).start()
-    header, flags = text[:start], text[start:]
+    lines = help_of(name).splitlines()
+    first = next(i for i, line in enumerate(lines) if FLAG.match(line))
+    first -= bool(lines[first - 1])  # the heading of the first flags
     parts = [heading(name, "="), f".. program:: {name}\n"]
-    for block in header.strip("\n").split("\n\n"):
-        lines = block.splitlines()
-        as_it_is = any(re.match(r" |- |\w.*  +\w", line) for line in lines)
-        parts.append("::\n\n" + "\n".join(f"   {line}" for line in lines) if as_it_is else escaped(" ".join(lines)))
-        parts[-1] += "\n"
-    for block in re.split(r"\n(?=\S|  -)", flags.strip("\n")):
-        flag = re.match(r"\s*--(\w+): (?:<(.*?)>: )?(.*)", " ".join(block.split()))
-        if not flag:
-            parts.append(heading(block.strip().rstrip(":"), "-"))
-            continue
-        values = f"=<{flag[2]}>" if flag[2] else ""
-        parts.append(f".. option:: --{flag[1]}{values}\n\n   {escaped(flag[3])}\n")
-    return "\n".join(parts)
+    for block in "\n".join(lines[:first]).strip("\n").split("\n\n"):
+        as_it_is = any(re.match(r" |- |\w.*  +\w", line) for line in block.splitlines())
+        parts.append("::\n\n" + indented(block) if as_it_is else escaped(" ".join(block.split())))
+    for line in lines[first:]:
+        if flag := FLAG.match(line):
+            parts += [f".. option:: --{flag[1]}", f"   {escaped(flag[2])}"]
+        elif line.startswith("   "):
+            parts[-1] += f" {escaped(line.strip())}"
+        elif line:
+            parts.append(heading(line.strip(" :"), "-"))
+    return "\n\n".join(parts) + "\n"
+
+
+def indented(text: str) -> str:
+    """Text as a block of its own in reStructuredText."""
+    return "\n".join(f"   {line}" for line in text.splitlines())
 
 
 def escaped(text: str) -> str:
