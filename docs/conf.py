@@ -32,6 +32,7 @@ default_role = "code"  # docstrings write `name`
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True  # attributes that a docstring lists are not described twice
+suppress_warnings = ["ref.python"]  # a word of a docstring that is the name of several attributes
 OPTIONAL = {"tfds"}  # cannot be imported without TensorFlow Datasets
 
 
