@@ -29,7 +29,13 @@ from tests.models import narrow
 NEEDS = "# needs "
 # What a test adds to a command, so that it takes seconds.
 _TRAINS = (*f"--model={narrow.ALEXNET.name} --weights=random --seeds=2 --epochs=1 --batch_size=16 --small_ok".split(),)
-SMALL = {"p_vs_nf": _TRAINS, "train": _TRAINS, "deep_dream": ("--octaves=1", "--iterations=2")}
+_FEW_DREAMS = "--octaves=1 --iterations=2 --fourier_iterations=2 --layers=conv2 --channels=1 --patients=1".split()
+SMALL = {
+    "p_vs_nf": _TRAINS,
+    "train": _TRAINS,
+    "deep_dream": _FEW_DREAMS,
+    "where_it_looks": ["--images=2", "--nodreams"],
+}
 
 
 class Block(NamedTuple):
