@@ -29,7 +29,14 @@ from tests.models import narrow
 NEEDS = "# needs "
 # What a test adds to a command, so that it takes seconds.
 _TRAINS = (*f"--model={narrow.ALEXNET.name} --weights=random --seeds=2 --epochs=1 --batch_size=16 --small_ok".split(),)
-_FEW_DREAMS = "--octaves=1 --iterations=2 --fourier_iterations=2 --layers=conv2 --channels=1 --patients=1".split()
+_FEW_DREAMS = [
+    "--octaves=1",
+    "--iterations=2",
+    "--fourier_iterations=2",
+    "--layers=conv2",
+    "--channels=1",
+    "--patients=1",
+]
 SMALL = {
     "p_vs_nf": _TRAINS,
     "train": _TRAINS,
