@@ -28,14 +28,13 @@ from tests.models import narrow
 
 NEEDS = "# needs "
 # What a test adds to a command, so that it takes seconds.
-_TRAINS = (*f"--model={narrow.ALEXNET.name} --weights=random --seeds=2 --epochs=1 --batch_size=16 --small_ok".split(),)
+_TRAINS = [
+    f"--model={narrow.ALEXNET.name}",
+    *("--weights=random", "--seeds=2", "--epochs=1", "--batch_size=16", "--small_ok"),
+]
 _FEW_DREAMS = [
-    "--octaves=1",
-    "--iterations=2",
-    "--fourier_iterations=2",
-    "--layers=conv2",
-    "--channels=1",
-    "--patients=1",
+    *("--octaves=1", "--iterations=2", "--fourier_iterations=2"),
+    *("--layers=conv2", "--channels=1", "--patients=1"),
 ]
 SMALL = {
     "p_vs_nf": _TRAINS,
@@ -225,7 +224,7 @@ def test_commands_of_a_page_run(page, desk, small_store):
         else:
             assert words[0] == "cxrjax", f"a command that no test knows: {line}"
             program, *arguments = words[1:]
-        added = SMALL.get(program, ())
+        added = SMALL.get(program, [])
         if added is _TRAINS and not any(word.startswith("--data_dir") for word in arguments):
-            added = (*added, f"--data_dir={small_store}")
+            added = [*added, f"--data_dir={small_store}"]
         assert call(program, *arguments, *added) == 0, line
