@@ -6,7 +6,8 @@
 The second command is its pneumonia task with the weighted loss. Adam's rate 0.001, batches of 16, mirrored images, the
 unweighted sum of 14 sigmoids; its AUROCs (random split by patient, mean 0.841) and those of Wang et al. (official
 split, 0.745) stand beside ours. A published CheXNet on these images: `experiments.compare RUN SCORES.csv --set=test`.
-DenseNet-121 needs converted ImageNet weights (docs/reference/networks.md); --model takes any network whose weights are at hand.
+DenseNet-121 needs converted ImageNet weights (docs/reference/networks.md); --model takes any network whose weights are
+at hand.
 86,524 images on one GPU, on paper: docs/explanation/scale.md.
 """
 

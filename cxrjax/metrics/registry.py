@@ -2,8 +2,8 @@
 
 A metric that `register` adds appears in every table that its row names, with its label, its interval and the reason
 where it is undefined, in the report and in the model card. One that stays has its Spanish in `report/es.json` and its
-line in `docs/explanation/statistics.md`, too. The slider of the report and its page of floors show a fixed choice. One in `MAIN` is
-asked of finished runs by comparisons and sweeps: `experiments.report` adds it to a run.
+line in `docs/explanation/statistics.md`, too. The slider of the report and its page of floors show a fixed choice. One
+in `MAIN` is asked of finished runs by comparisons and sweeps: `experiments.report` adds it to a run.
 """
 
 from __future__ import annotations
