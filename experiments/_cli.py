@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from absl import flags
 
 from cxrjax.base import InputError, faults
-from cxrjax.base.config import ExperimentConfig, in_checkout, run_path
+from cxrjax.base.config import ExperimentConfig, in_checkout
 from cxrjax.base.flags import flags_of, written
 
 from . import _display, _terminal
@@ -50,13 +50,14 @@ def main(
         parsed = experiment_of(parse(config, description, argv))
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
-        from cxrjax.report.terminal import last_lines
+        from cxrjax.report import terminal
         from cxrjax.runs import experiment
 
         devices.start(cache_dir() / "programs")
         results = experiment.run(parsed)
         if devices.is_first():
-            _terminal.show(f"report: {run_path(parsed) / 'report.html'}\n{last_lines(results.summary)}")
+            _display.result(terminal.result(results.summary))
+            _terminal.show(f"{terminal.answer(results)}\n\n{terminal.last_words(parsed)}")
 
 
 @contextlib.contextmanager
@@ -137,6 +138,7 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
             usual = written(field, values[name].default)
             text = _as_started_here(f"--{name}: {values[name].help} (default: {usual})")
             print(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="      "))
+        print("  --quiet: show the result and errors alone (default: false)")
         sys.exit(0)
     if rest and not arguments:
         raise InputError(f"unexpected argument {rest[0]!r}; values are given as --flag=value")

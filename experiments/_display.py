@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.text import Text
 
+    from cxrjax.report.terminal import Table
+
 _UPDATES = 4  # of the bars, a second
+_WIDE = 160  # columns of a table in a file
 
 
 _running: list[contextlib.ExitStack] = []  # what the programs that run have begun to show
@@ -128,3 +131,24 @@ class Bars:
         )
         live.start()
         return live
+
+
+def result(table: Table) -> None:
+    """Prints a table on standard output: on a terminal as wide as that is, elsewhere as plain text."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Lines
+
+    is_terminal = sys.stdout.isatty()
+    console = Console(force_terminal=is_terminal, width=None if is_terminal else _WIDE)
+    lines = Lines(
+        title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for place, name in enumerate(table.columns):
+        lines.add_column(name, justify="right" if place else "left", header_style="default", no_wrap=not place)
+    for row in table.rows:
+        lines.add_row(*row)
+    with console.capture() as captured:
+        console.print(lines, markup=False, highlight=False)
+    shown = [line.rstrip() for line in captured.get().rstrip().splitlines()]
+    _terminal.show("\n".join([*shown, *table.notes]))

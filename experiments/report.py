@@ -15,7 +15,7 @@ from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.base.flags import flag
 
-from . import _cli, _terminal
+from . import _cli, _display, _terminal
 
 _AS_BEFORE = "; none: as the run had it"
 _TEXTS = {field.name: field.metadata.get("help") for field in dataclasses.fields(ExperimentConfig)}
@@ -52,7 +52,8 @@ def main(argv: list[str] | None = None) -> None:
         for of_finding in reopened.findings if isinstance(reopened, FindingsResults) else ():
             report.write(folder / "findings" / of_finding.config.finding, of_finding)
         report.write(folder, reopened)
-        _terminal.show(f"report: {folder / 'report.html'}\n{terminal.last_lines(reopened.summary)}")
+        _display.result(terminal.result(reopened.summary))
+        _terminal.show(f"{terminal.answer(reopened)}\n\nreport: {folder / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -2,42 +2,96 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from cxrjax.analysis.tables import SCORED_BY_ALL
+from cxrjax.analysis.tables import SCORED_BY_ALL, FindingsResults, Results
 from cxrjax.base import tasks
+from cxrjax.base.config import ExperimentConfig, program, run_path
 from cxrjax.base.tasks import Task
 from cxrjax.metrics import registry
 from cxrjax.report.language import DASH, ENGLISH, reasons
 from cxrjax.report.rows import CARD
+from cxrjax.report.sections.verdict import verdict
+
+_SHOWN = {"accuracy": (100, 1), "fp_share": (100, 1), "fn_share": (100, 1), "auroc": (1, 3)}  # factor, digits
+_COLUMNS = ("validation", "accuracy %", "FP %", "FN %", "AUROC", "network minus it")
 
 
-def last_lines(summary: dict[str, Any]) -> str:
-    """The summary a person wants, e.g. `P vs NF: accuracy 83.1 ± 3.0 % (poster 83 ± 7), FP 7.4 %, ...`, and a line for
-    the ensemble of each set that it scored."""
+class Table(NamedTuple):
+    """Result of a run for a terminal."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()  # lines below it
+
+
+def result(summary: dict[str, Any]) -> Table:
+    """What a person wants of `summary.json`: the network beside what was published and what it must beat.
+
+    Means over runs, ± their SD; FP and FN as shares of all images; the last column is the difference of AUROCs with
+    its 95 % interval.
+    """
     task = tasks.get(summary["task"])
-    runs = f"{summary['runs']} seed{'s' if summary['runs'] > 1 else ''}, {summary['minutes']:.0f} min"
+    seeds, minutes = summary["runs"], summary["minutes"]
+    title = f"{task.title}, {seeds} seed{'s' if seeds > 1 else ''}, {minutes:.0f} min"
     if task.is_multilabel:
-        return f"{task.title}: {_mean_auroc(summary['mean_auroc'], task)}, {runs}"
-    inside = summary["internal"]
-
-    def percent(name: str) -> str:
-        mean, sd = inside[name]["mean"], inside[name]["sd"]
-        return f"{100 * mean:.1f}" + ("" if sd is None else f" ± {100 * sd:.1f}") + " %"
-
-    beside = ""
+        return Table(title, ("", "mean AUROC", "split"), _mean_auroc(summary, task))
+    rows = [("this network", *_cells(summary["internal"]), "")]
     if task.published:
-        percents = task.published.percent
-        beside = f" ({task.published.name} {percents['accuracy']} ± {percents['accuracy_sd']})"
-    return (
-        f"{task.title}: accuracy {percent('accuracy')}{beside}, "
-        f"FP {100 * inside['fp_share']['mean']:.1f} %, FN {100 * inside['fn_share']['mean']:.1f} %, "
-        f"AUROC {decimal(inside['auroc']['mean'])}{_floor(summary)}, {_elsewhere(summary)}"
-        f"{runs}{''.join(_ensemble(data, summary) for data in summary.get('ensemble') or {})}"
+        percent = {name: str(value) for name, value in task.published.percent.items()}
+        percent["accuracy"] = f"{percent['accuracy']} ± {percent['accuracy_sd']}"
+        rows.append((task.published.name, *(percent.get(name, DASH) for name in _SHOWN), ""))
+    for name, floor in summary["floors"].items():
+        if floor["available"]:
+            spread = {metric: {"mean": floor.get(metric), "sd": floor.get(f"{metric}_sd")} for metric in _SHOWN}
+            ahead = _signed(*(floor[f"auroc_difference{end}"] for end in ("", "_low", "_high")))
+            rows.append((ENGLISH.word("floor", name), *_cells(spread), ahead))
+    rows += [(f"{name} set", *_cells(summary[name]), "") for name in SCORED_BY_ALL if summary.get(name)]
+    return Table(
+        title, _COLUMNS, tuple(rows), tuple(_ensemble(data, summary) for data in summary.get("ensemble") or ())
     )
+
+
+def _cells(values: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """Means and SDs of `_SHOWN`, shares in per cent; a dash where there is none."""
+    cells = []
+    for name, (factor, digits) in _SHOWN.items():
+        mean, sd = (values.get(name, {}).get(part) for part in ("mean", "sd"))
+        spread = "" if sd is None or name in ("fp_share", "fn_share") else f" ± {factor * sd:.{digits}f}"
+        cells.append(DASH if mean is None else f"{factor * mean:.{digits}f}{spread}")
+    return cells
+
+
+def _signed(difference: float | None, low: float | None, high: float | None) -> str:
+    """A difference of AUROCs and its interval, with signs."""
+    if difference is None:
+        return DASH
+    return f"{difference:+.2f}" + ("" if low is None or high is None else f" ({low:+.2f} to {high:+.2f})")
+
+
+def answer(results: Results | FindingsResults) -> str:
+    """The first sentence of the report; of many findings there is none."""
+    if isinstance(results, FindingsResults):
+        return ""
+    return f"{verdict(results, ENGLISH).partition('. ')[0].rstrip('.')}."
+
+
+def last_words(config: ExperimentConfig) -> str:
+    """What to open, and after a run on the phantom what to try next."""
+    lines = [f"report: {run_path(config) / 'report.html'}"]
+    if config.data_dir is None:
+        lines += [
+            "",
+            "next, on real images (NIH ChestX-ray14, a folder for each class, or a table of images):",
+            f"  {program('describe')} --data_dir=FOLDER",
+            f"  {program(config.name)} --data_dir=FOLDER --seeds=2 --epochs=10 --momentum=0.9 --augment_bank=2",
+        ]
+    return "\n".join(lines)
 
 
 def _ensemble(data: str, summary: dict[str, Any]) -> str:
@@ -45,35 +99,19 @@ def _ensemble(data: str, summary: dict[str, Any]) -> str:
     auroc = summary["ensemble"][data]["auroc"]
     ends = {name: _interval(auroc[f"{name}_low"], auroc[f"{name}_high"]) for name in ("ensemble", "gain")}
     return (
-        f"\n{data}, ensemble of {summary['runs']}: AUROC {decimal(auroc['ensemble'])}{ends['ensemble']}; "
+        f"{data}, ensemble of {summary['runs']}: AUROC {decimal(auroc['ensemble'])}{ends['ensemble']}; "
         f"gain over single networks {decimal(auroc['gain'])}{ends['gain']}"
     )
 
 
-def _mean_auroc(mean: dict[str, Any], task: Task) -> str:
+def _mean_auroc(summary: dict[str, Any], task: Task) -> tuple[tuple[str, ...], ...]:
     """AUROC averaged over findings, ours and as published."""
+    mean = summary["mean_auroc"]
     sd = "" if mean["sd"] is None else f" ± {mean['sd']:.3f}"
     names, sources = mean["findings"], task.published_aurocs
-    published = [f"{p.name} {np.mean([p.auroc[name] for name in names]):.3f}, {p.split}" for p in sources if names]
-    beside = f" ({'; '.join(published)})" if published else ""
-    return f"mean AUROC of {len(names)} of {len(task.parts)} findings {decimal(mean['mean'])}{sd}{beside}"
-
-
-def _elsewhere(summary: dict[str, Any]) -> str:
-    """Figures of the external and the held-out set beside the internal ones; empty if there is no such set."""
-    sets = {name: summary[name] for name in SCORED_BY_ALL if summary.get(name)}
-    return "".join(
-        f"{name}: accuracy {100 * outside['accuracy']['mean']:.1f} %, AUROC {decimal(outside['auroc']['mean'])}, "
-        for name, outside in sets.items()
-    )
-
-
-def _floor(summary: dict[str, Any]) -> str:
-    """What view, sex and age alone reach, and with the follow-up number; empty where they are not known."""
-    names = {"film": "view, sex, age alone", "metadata": "all metadata"}
-    floors = {title: summary["floors"].get(name, {}) for name, title in names.items()}
-    reached = [f"{title} {decimal(floor['auroc'])}" for title, floor in floors.items() if floor.get("available")]
-    return f" ({', '.join(reached)})" if reached else ""
+    ours = f"this network, {len(names)} of {len(task.parts)} findings"
+    published = [(p.name, f"{np.mean([p.auroc[name] for name in names]):.3f}", p.split) for p in sources if names]
+    return ((ours, f"{decimal(mean['mean'])}{sd}", f"by {summary['split_by']}"), *published)
 
 
 def decimal(value: float | None) -> str:

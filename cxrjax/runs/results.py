@@ -1,6 +1,6 @@
 """A run's results: its tables analysed and summed up, fresh from training or out of a finished run's folder.
 
-summary.json has them in one file, `report.terminal.last_lines` in a line or two.
+summary.json has them in one file, `report.terminal.result` in a table.
 """
 
 from __future__ import annotations

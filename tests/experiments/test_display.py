@@ -201,3 +201,35 @@ def test_the_log_is_as_it_was_when_a_program_has_ended(caplog, capsys):
         assert logger.handlers != before[0]
     assert (logger.handlers, logger.level, logger.propagate) == before
     assert "seen" in capsys.readouterr().err
+
+
+TABLE = """
+from cxrjax.report.terminal import Table
+rows = (("this network", "83.1 ± 3.0", "+0.31 (+0.20 to +0.42)"), ("poster [2018]", "83 ± 7", ""))
+_display.result(Table("P vs NF, 10 seeds", ("validation", "accuracy %", "network minus it"), rows, ("a note",)))
+"""
+ROWS = ["this network   83.1 ± 3.0  +0.31 (+0.20 to +0.42)", "poster [2018]      83 ± 7"]
+
+
+def table_program():
+    return [sys.executable, "-c", "from experiments import _display, _terminal\n_terminal.prepare()" + TABLE]
+
+
+@pytest.mark.parametrize("variables", [{}, {"FORCE_COLOR": "1"}, {"COLUMNS": "20"}])
+def test_a_table_elsewhere_is_plain_text_of_any_width(variables):
+    done = subprocess.run(table_program(), env=environment(**variables), capture_output=True, check=True)
+    lines = done.stdout.decode().splitlines()
+    assert [line.strip() for line in lines[4:6]] == ROWS and "\x1b" not in done.stdout.decode()
+    assert (lines[0], lines[-1]) == ("P vs NF, 10 seeds", "a note")
+
+
+def test_a_table_on_a_terminal_is_as_wide_as_that():
+    terminal = Terminal(table_program(), columns=50)
+    assert terminal.close() == 0
+    shown = ESCAPE.sub("", terminal.shown)
+    assert "\x1b[" in terminal.shown and max(map(len, shown.split("\r\n"))) <= 50 and "poster [2018]" in shown
+
+
+def test_a_table_survives_an_output_that_knows_ascii_alone():
+    done = subprocess.run(table_program(), env=environment(PYTHONIOENCODING="ascii"), capture_output=True, check=True)
+    assert b"83.1 +- 3.0" in done.stdout

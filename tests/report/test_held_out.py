@@ -92,12 +92,13 @@ def test_curves_and_card_have_the_set(expected):
     assert re.search(rf"\| Accuracy \| {100 * alone:.1f} % \| {100 * together:.1f} % \| ", card)
 
 
-def test_the_last_lines_have_a_line_of_each_ensemble(expected):
+def test_the_terminal_has_a_row_of_the_set_and_a_line_of_each_ensemble(expected):
     found = held_out()
     data = found.summary["data"]
     summary = run_results.summarise(found.config, data, found.analysis, 12.0)
-    first, *lines = terminal.last_lines(summary).splitlines()
-    assert first.startswith("P vs NF: accuracy ") and len(lines) == 2
+    shown = terminal.result(summary)
+    lines, of_set = shown.notes, next(row for row in shown.rows if row[0] == "test set")
+    assert of_set[4].startswith(f"{summary['test']['auroc']['mean']:.3f} ± ") and len(lines) == 2
     (alone, _), (together, _) = expected
     row = found.analysis.ensemble.set_index(["data", "metric"]).loc[("test", "auroc")]
     assert lines[1] == (
@@ -105,4 +106,4 @@ def test_the_last_lines_have_a_line_of_each_ensemble(expected):
         f"gain over single networks {together - alone:.3f} ({row['gain_low']:.3f} to {row['gain_high']:.3f})"
     )
     assert summary["ensemble"]["test"]["brier"]["gain"] is None
-    assert "ensemble" not in terminal.last_lines(summary | {"ensemble": None})
+    assert terminal.result(summary | {"ensemble": None}).notes == ()

@@ -71,7 +71,10 @@ def test_language_threshold_and_prevalence_change_the_report_alone(copy, capsys)
     assert high["train_sensitivity_chosen"] == [1, 1]
     assert high["ppv_at_prevalence"] != high["ppv"]
     assert {name: (copy / name).read_bytes() for name in KEPT} == before
-    assert capsys.readouterr().out.splitlines()[-1].startswith("P vs NF: accuracy ")
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        lines[-1] == f"report: {copy / 'report.html'}" and sum(line.startswith(" this network ") for line in lines) == 2
+    )
 
 
 def test_other_pixels_under_the_same_names_never_enter_an_old_report(copy, caplog, small_store, tmp_path):
