@@ -1,5 +1,7 @@
 """Boxes of maps against boxes that were drawn: by hand, and by counting pixels."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -78,25 +80,32 @@ def test_accuracy_and_false_positives_by_hand():
     assert (rows["low"] <= rows["accuracy"]).all() and (rows["accuracy"] <= rows["high"]).all()
 
 
-def test_the_table_is_a_count_over_all_pairs():
+def test_the_table_is_a_count_of_pixels_over_200_random_boxes():
+    """By either measure at every T; two seeds, detected boxes that overlap, touch and lie inside each other."""
     rng = np.random.default_rng(1)
-    images = [f"i{i}" for i in range(12)]
-    drawn = {name: random_boxes(rng, rng.integers(1, 3)) for name in images}
-    heats = rng.gamma(1.0, 1.0, (2, 12, SIDE, SIDE)).astype(np.float32)
+    images = [f"i{i}" for i in range(100)]
+    drawn = {name: random_boxes(rng, 2) for name in images}
+    low = rng.integers(0, 12, (2, 100, SIDE // 4, SIDE // 4)).astype(np.float32)
+    heats = low.repeat(4, 2).repeat(4, 3)  # squares of 4 pixels, so that some boxes are found at T = 0.5
     parts = [detection.score_maps(maps_of(heats[seed], images, seed=seed), drawn) for seed in (0, 1)]
     rows = detection.table(parts).set_index(["criterion", "overlap"])
-    hits, boxes, wrong = 0, 0, 0
-    for seed in (0, 1):
-        for name, heat in zip(images, heats[seed], strict=True):
-            of_map = painted(detection.boxes_of(heat))
-            shares = np.array([[(a & b).sum() / a.sum() for b in painted(drawn[name])] for a in of_map])
-            hits, boxes, wrong = (
-                hits + (shares.max(0) > 0.1).sum(),
-                boxes + shares.shape[1],
-                wrong + (shares.max(1) <= 0.1).sum(),
-            )
-    assert rows.loc[("iobb", 0.1), "accuracy"] == pytest.approx(hits / boxes)
-    assert rows.loc[("iobb", 0.1), "false_positives"] == pytest.approx(wrong / 24)
+    assert (rows["boxes"] == 200).all() and (rows["images"] == 100).all()
+    found, wrong = np.zeros((2, 2, len(detection.OVERLAPS)))  # by measure and T
+    for seed, name in itertools.product((0, 1), images):
+        pairs = [
+            [((a & b).sum() / a.sum(), (a & b).sum() / (a | b).sum()) for b in painted(drawn[name])]
+            for a in painted(detection.boxes_of(heats[seed][images.index(name)]))
+        ]
+        for k, (place, least) in itertools.product(range(2), enumerate(detection.OVERLAPS)):
+            for j in range(2):
+                found[k, place] += any(of_detected[j][k] > least for of_detected in pairs)
+            for of_detected in pairs:
+                wrong[k, place] += all(overlaps[k] <= least for overlaps in of_detected)
+    for measure, criterion in enumerate(detection.CRITERIA):
+        part = rows.loc[criterion]
+        np.testing.assert_allclose(part["accuracy"], found[measure] / 400, rtol=1e-12)
+        np.testing.assert_allclose(part["false_positives"], wrong[measure] / 200, rtol=1e-12)
+    assert (found[0] > found[1]).all() and (found > 0).all(axis=0)[:3].all()
 
 
 def test_what_a_map_of_zeros_and_no_map_give():
