@@ -56,18 +56,23 @@ class Setting(NamedTuple):
 
 
 def network(
-    weights: Weights, retrain_from: str, dtype: str = "float32", image_size: int = 0, batch_norm: str = "frozen"
+    weights: Weights,
+    retrain_from: str,
+    dtype: str = "float32",
+    image_size: int = 0,
+    batch_norm: str = "frozen",
+    lse_r: float = 0.0,
 ) -> transfer.Network:
     """A network of two classes, cut; arguments as `transfer.build_transfer_model`.
 
     Raises:
-      InputError: if it has no such stage, or sees nothing of so small an image.
+      InputError: if it has no such stage, sees nothing of so small an image, or has no pooling to replace.
     """
     model = weights.model
     if 0 < image_size < model.smallest:
         raise InputError(f"--image_size must be 0 or {model.smallest} or more for {model.label}, got {image_size}")
     start = model.first_retrained(retrain_from, "--retrain_from")
-    return transfer.build_transfer_model(weights, start, CLASSES, model, dtype, image_size, batch_norm)
+    return transfer.build_transfer_model(weights, start, CLASSES, model, dtype, image_size, batch_norm, lse_r=lse_r)
 
 
 def load_weights(folder: str, name: str) -> Weights:

@@ -17,6 +17,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cxrjax.base import InputError
 from cxrjax.base.flags import NetworkFlags, flag
 
 from . import _cli, _terminal, _timing
@@ -72,6 +73,8 @@ def run(config: BenchmarkConfig) -> str:
       InputError: naming what is wrong with a flag.
     """
     batches, seeds = _cli.counts("batch_sizes", config.batch_sizes), _cli.counts("seeds", config.seeds)
+    if config.lse_r and config.compare == "torch":
+        raise InputError(f"--lse_r={config.lse_r:g} goes without --compare=torch, whose networks take the mean")
     folder = _timing.make_folder(config.out)
     _timing.prepare_environment(config.compare)
     from cxrjax.base import files
@@ -80,7 +83,9 @@ def run(config: BenchmarkConfig) -> str:
     from ._timing import say
 
     weights = _benchmark_parts.load_weights(config.weights, config.model)
-    net = _benchmark_parts.network(weights, config.retrain_from, config.dtype, config.image_size, config.batch_norm)
+    net = _benchmark_parts.network(
+        weights, config.retrain_from, config.dtype, config.image_size, config.batch_norm, config.lse_r
+    )
     parts = _benchmark_parts.choose(config.parts, net)
     others = _others(config)
     on_cpu = _benchmark_parts.on_cpu()

@@ -120,6 +120,13 @@ class NetworkFlags:
         "Scale and shift are trained in both",
         choices=("frozen", "train"),
     )
+    lse_r: float = flag(
+        0.0,
+        "pooling of the last map: by log-sum-exp with this r (Wang et al. 2017 take 10), from 0.001, almost the mean, "
+        "to 1000, almost the maximum; 0: the mean, as the weights were trained. Not of AlexNet and VGG, which do not "
+        "average it",
+        lower=0.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -113,12 +113,12 @@ class DenseNet(Staged):
         return nn.relu(x) if stage in ("stem", f"block{len(self.layers)}") else x
 
     def finish(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
-        """Maxima after the stem, means of 2x2 after a transition, the mean of the last map."""
+        """Maxima after the stem, means of 2x2 after a transition; the last map pooled."""
         if stage == "stem":
             return layers.max_pool(x, False, *POOLING)
         if stage.startswith("transition"):
             return nn.avg_pool(x, (2, 2), (2, 2))
-        return layers.adaptive_average_pool(x, 1).reshape(len(x), -1) if stage == f"block{len(self.layers)}" else x
+        return self.pool(x) if stage == f"block{len(self.layers)}" else x
 
     def windows(self, stage: str) -> tuple[Window, ...]:
         """From the image to a stage's map; a block's convolutions move nothing."""

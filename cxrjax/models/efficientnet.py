@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cxrjax.models import layers, registry
+from cxrjax.models import registry
 from cxrjax.models.model import SAME, Window
 from cxrjax.models.staged import ConvNorm, Run, Staged, dense, dropout
 
@@ -136,8 +136,8 @@ class EfficientNetLite(Staged):
         return relu6(x) if stage in ("stem", "top") else x
 
     def finish(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
-        """The mean of the last map."""
-        return layers.adaptive_average_pool(x, 1).reshape(len(x), -1) if stage == "top" else x
+        """The last map pooled."""
+        return self.pool(x) if stage == "top" else x
 
     def windows(self, stage: str) -> tuple[Window, ...]:
         """From the image to a stage's map."""

@@ -87,10 +87,10 @@ class GoogLeNet(Staged):
         return x if stage == registry.GOOGLENET.logits else nn.relu(x)
 
     def finish(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
-        """Maxima; the mean of the last map."""
+        """Maxima; the last map pooled."""
         if stage in POOLINGS:
             x = layers.max_pool(x, True, *POOLINGS[stage])
-        return layers.adaptive_average_pool(x, 1).reshape(len(x), -1) if stage == "5b" else x
+        return self.pool(x) if stage == "5b" else x
 
     def windows(self, stage: str) -> tuple[Window, ...]:
         """From the image to a stage's map, in Inception through a 3x3 convolution."""

@@ -159,6 +159,27 @@ def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
     return averaged
 
 
+def lse_pool(x: jax.Array, r: float) -> jax.Array:
+    """Log-sum-exp pooling of maps, 1/r log(mean over pixels of exp(r x)): [B, H, W, C] -> [B, C] of x's type.
+
+    Between the mean, to which it goes for r -> 0, and the maximum, for r -> inf (Pinheiro & Collobert 2015,
+    arXiv:1411.6228; Wang et al. 2017, arXiv:1705.02315, who take r = 10). Computed in float32, as
+    m + 1/r log1p(mean(expm1(r (x - m)))): no exponent is above 0, and a small r loses no digits. m is the maximum;
+    Wang et al. subtract max |x|, which is the same after ReLU, but where a map lies far below 0 every term would
+    underflow and the logarithm be -inf.
+
+    >>> round(float(lse_pool(jnp.array([[[[0.0], [1.0]]]]), 10.0)[0, 0]), 4)  # 1 + log((1 + exp(-10)) / 2) / 10
+    0.9307
+
+    Raises:
+      ValueError: if nothing is left of the map, because the image was too small.
+    """
+    values = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    top = jax.lax.stop_gradient(values.max((1, 2), keepdims=True))
+    pooled = top[:, 0, 0] + jnp.log1p(jnp.expm1(r * (values - top)).mean((1, 2))) / r
+    return pooled.astype(x.dtype)
+
+
 def _averaged_by_products(size: int, x: jax.Array) -> jax.Array:
     rows, columns = (_bins(length, size) for length in x.shape[1:3])
     return jnp.einsum("yh,xw,bhwc->byxc", rows, columns, x)

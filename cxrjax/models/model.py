@@ -93,6 +93,7 @@ class Model:
     passed_over: tuple[str, ...] = ()  # regular expressions of a state dict's further names
     num_classes: int = 1000  # outputs of the last stage
     dtype: str = "float32"  # of activations and products; parameters are float32
+    global_pooling: bool = False  # whether the last map is pooled to one value a channel, by `Staged.pool`
 
     @property
     def channels(self) -> int:
@@ -103,6 +104,11 @@ class Model:
     def logits(self) -> str:
         """The last stage."""
         return self.stages[-1]
+
+    @property
+    def lse_r(self) -> float:
+        """Of log-sum-exp pooling, see `with_pooling`; 0: there is none."""
+        return float(dict(self.options).get("lse_r", 0.0))
 
     @property
     def offsets(self) -> int:
@@ -130,6 +136,31 @@ class Model:
             dataclasses.replace(self, crop=crop, source=round(crop * 256 / 224)) if crop not in (0, self.crop) else self
         )
 
+    def with_pooling(self, lse_r: float) -> Model:
+        """The same network with log-sum-exp pooling in place of global average pooling, see `layers.lse_pool`; 0: itself.
+
+        Pooling has no weights. It ends the stage of the last map, so that a bank holds what was pooled; its options, and
+        with them the key of the bank, know r.
+
+        Raises:
+          InputError: if the network has no global average pooling, or r is none that float32 can tell from its limits.
+        """
+        if not lse_r:
+            return self
+        if not self.global_pooling:
+            from cxrjax.models import registry
+
+            able = [name for name in registry.names() if registry.get(name).global_pooling]
+            raise InputError(f"lse_r={lse_r:g}: {self.label} has no global average pooling; {', '.join(able)} have it")
+        if not 1e-3 <= lse_r <= 1e3:
+            raise InputError(f"lse_r must be 0, or from 0.001 to 1000, got {lse_r:g}")
+        return dataclasses.replace(
+            self,
+            description=f"{self.description}, with log-sum-exp pooling of the last map, r = {lse_r:g} (Wang et al. 2017, "
+            "arXiv:1705.02315), in place of its mean",
+            options=tuple({**dict(self.options), "lse_r": float(lse_r)}.items()),
+        )
+
     def with_linear_head(self, start: str) -> Model:
         """The same network up to `start`, which with all after it gives way to one dense layer, the stage `linear`.
 
@@ -141,10 +172,12 @@ class Model:
         ('conv5', 'linear')
 
         Raises:
-          InputError: if there is no such stage, or none before it.
+          InputError: if there is no such stage, or none before it; if it would take the place of log-sum-exp pooling.
         """
         if self.before(start) is None:
             raise InputError(f"a linear head needs a stage before it, and {start} is the first of {self.label}")
+        if self.lse_r and start != self.logits:
+            raise InputError(f"lse_r={self.lse_r:g} pools what {self.logits} reads; a linear head from {start} averages")
         kept = self.stages[: self.stages.index(start)]
         last_map = [stage for stage in kept if stage not in self.dense][-1]
         return dataclasses.replace(

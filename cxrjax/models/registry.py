@@ -87,6 +87,7 @@ RESNET18 = register(
         crop=224,
         source=256,
         smallest=1,
+        global_pooling=True,
         preprocessing=TORCHVISION,
         foreign_names=(
             *((r"stem\.conv", "conv1"), (r"stem\.norm", "bn1")),
@@ -121,6 +122,7 @@ DENSENET121 = register(
         crop=224,
         source=256,
         smallest=29,
+        global_pooling=True,
         preprocessing=TORCHVISION,
         foreign_names=(
             (r"stem\.(conv|norm)", r"features.\g<1>0"),
@@ -184,6 +186,7 @@ GOOGLENET = register(
         crop=224,
         source=256,
         smallest=15,
+        global_pooling=True,
         # torchvision's `transform_input` brings pixels that were prepared for its other networks to these.
         preprocessing=Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "RGB"),
         dropout=0.2,
@@ -213,6 +216,7 @@ EFFICIENTNET_LITE0 = register(
         crop=224,
         source=256,
         smallest=1,
+        global_pooling=True,
         preprocessing=Preprocessing((127.0, 127.0, 127.0), (128.0, 128.0, 128.0), 255.0, "RGB"),
         dropout=0.2,
         dropped=("classifier",),

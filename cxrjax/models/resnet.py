@@ -99,10 +99,10 @@ class ResNet(Staged):
         return x if stage == "fc" else nn.relu(x)
 
     def finish(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
-        """Maxima after the stem; the mean of the last map."""
+        """Maxima after the stem; the last map pooled."""
         if stage == "stem":
             return layers.max_pool(x, False, *POOLING)
-        return layers.adaptive_average_pool(x, 1).reshape(len(x), -1) if stage == "layer4" else x
+        return self.pool(x) if stage == "layer4" else x
 
     def windows(self, stage: str) -> tuple[Window, ...]:
         """From the image to a stage's map, by the ways round the convolutions."""

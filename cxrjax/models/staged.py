@@ -33,11 +33,13 @@ class Staged(nn.Module):
       num_classes: outputs of the network's last stage.
       stages: those to be run, in order.
       dtype: of the products and activations; None: of input and parameters together. Parameters are float32.
+      lse_r: of log-sum-exp pooling, see `pool`; 0: the mean.
     """
 
     num_classes: int = 1000
     stages: tuple[str, ...] = ()
     dtype: jnp.dtype | None = None
+    lse_r: float = 0.0
 
     @nn.compact
     def __call__(
@@ -84,6 +86,10 @@ class Staged(nn.Module):
     def finish(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
         """What the next stage reads: after normalisation, pooling, flattening."""
         return x
+
+    def pool(self, x: jax.Array) -> jax.Array:
+        """[B, C] of a map [B, H, W, C]: global average pooling, or log-sum-exp pooling (`layers.lse_pool`)."""
+        return layers.lse_pool(x, self.lse_r) if self.lse_r else layers.adaptive_average_pool(x, 1).reshape(len(x), -1)
 
 
 def uniform(fan_in: int) -> nn.initializers.Initializer:

@@ -154,6 +154,7 @@ def build_transfer_model(
     batch_norm: str = "frozen",
     clahe: bool = False,
     linear: bool = False,
+    lse_r: float = 0.0,
 ) -> Network:
     """Cuts a network into trunk and head, and fills in what weights there are.
 
@@ -168,13 +169,15 @@ def build_transfer_model(
       batch_norm: of the head in training, "frozen": it takes the running statistics, as the trunk does; "train": each
         batch's.
       clahe: every image is equalised first, see `augment.clahe`.
+      linear: one dense layer in place of the head's stages, see `Model.with_linear_head`.
+      lse_r: of log-sum-exp pooling, see `Model.with_pooling`; 0: the network's own.
 
     Raises:
-      InputError: if the network has no stage `retrain_from`; if a frozen stage is missing in the weights or does not
+      InputError: if the network has no stage `retrain_from`, or no pooling to replace; if a frozen stage is missing in the weights or does not
         fit, listing all such stages.
     """
     model = dataclasses.replace(weights.model if weights else model, num_classes=num_classes, dtype=dtype)
-    model = model.resized(image_size)
+    model = model.resized(image_size).with_pooling(lse_r)
     start = model.first_retrained(retrain_from)
     if linear:
         model, start = model.with_linear_head(start), LINEAR

@@ -91,13 +91,14 @@ def open_network(
 
     Raises:
       InputError: if the weights are missing, damaged or another network's, the network has no such stage or no
-        BatchNorm that could be trained, or nothing is frozen of which a bank could be made.
+        BatchNorm or pooling that could be had otherwise, or nothing is frozen of which a bank could be made.
     """
     place = config.weights or f"weights/{config.model or registry.ALEXNET.name}-imagenet"
     weights = None if place == "random" else load_weights(place)
     model = weights.model if weights else registry.get(config.model or registry.ALEXNET.name)
     if config.model not in ("", model.name):
         raise InputError(f"--model={config.model} is not the network of --weights={place}, which is {model.name}")
+    model = model.with_pooling(config.lse_r)
     start = model.first_retrained(config.retrain_from, "--retrain_from")
     first = start
     if config.head == "linear":
@@ -123,8 +124,9 @@ def open_network(
 
 
 def model_of(config: ExperimentConfig, weights: Weights | None) -> Model:
-    """The network of a configuration, see `open_network`, at its size."""
-    return (weights.model if weights else registry.get(config.model)).resized(config.image_size)
+    """The network of a configuration, see `open_network`, at its size and with its pooling."""
+    model = weights.model if weights else registry.get(config.model)
+    return model.resized(config.image_size).with_pooling(config.lse_r)
 
 
 def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> tuple[ImageStore, int]:
@@ -186,6 +188,7 @@ def build(config: ExperimentConfig, weights: Weights | None) -> transfer.Network
         batch_norm=config.batch_norm,
         clahe=config.clahe,
         linear=config.head == "linear",
+        lse_r=config.lse_r,
     )
     return net._replace(fresh=(net.model.logits,)) if config.start_from else net
 

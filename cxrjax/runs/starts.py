@@ -56,7 +56,8 @@ def of_runs(prepared: Prepared, runs: Sequence[SeedData]) -> list[SeedData]:
 def _cut(net: Network) -> str:
     """What must be the same of two networks for the head of one to be that of the other."""
     model, trunk = net.model, net.trunk.identity.partition(" ")[0][:8] or "no trunk"
-    return f"{model.name} of {model.crop} pixels from {net.start} to {model.num_classes} logits, trunk {trunk}"
+    pooling = f", lse_r={model.lse_r:g}," if model.lse_r else ""
+    return f"{model.name} of {model.crop} pixels{pooling} from {net.start} to {model.num_classes} logits, trunk {trunk}"
 
 
 def _refuse_seen(prepared: Prepared, runs: Sequence[SeedData]) -> None:

@@ -12,3 +12,12 @@ ALEXNET = registry.register(
     )
 )
 """AlexNet with a sixteenth of the features and 64 units in fc6 and fc7: all of its stages, some 60,000 parameters."""
+
+RESNET = registry.register(
+    dataclasses.replace(
+        registry.RESNET18,
+        name="resnet18-narrow",
+        options=(("blocks", (1, 1, 1, 1)), ("bottleneck", False), ("width", 4)),
+    )
+)
+"""A ResNet of a block in each layer and 4 to 32 features, some 20,000 parameters."""

@@ -1,12 +1,15 @@
 """Gradients written out equal XLA's."""
 
 import functools
+import itertools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
+from scipy.special import logsumexp, softmax
 
 from cxrjax.models import layers
 
@@ -83,3 +86,51 @@ def test_gradient_of_sums_over_pixels_is_everywhere_the_same():
     np.testing.assert_allclose(layers.channel_sums(x), np.asarray(x, np.float64).sum((0, 1)), atol=1e-5)
     of_x = jax.grad(lambda x: (layers.channel_sums(x) * jnp.arange(4)).sum())(x)
     np.testing.assert_array_equal(of_x, np.broadcast_to(np.arange(4), x.shape))
+
+
+RS = (1e-3, 0.1, 10.0, 1e3)
+
+
+def some_maps(scale=1.0, shift=0.0):
+    """[2, 3, 5, 4] f32."""
+    return np.float32(scale * np.random.default_rng(0).standard_normal((2, 3, 5, 4)) + shift)
+
+
+def pooled_by_scipy(x, r):
+    """In float64."""
+    return logsumexp(r * x.astype(np.float64), axis=(1, 2), b=1 / np.prod(x.shape[1:3])) / r
+
+
+@pytest.mark.parametrize("r", RS)
+@pytest.mark.parametrize(("scale", "shift"), [(1, 0), (1, -500), (1e3, 0), (0, 2)])
+def test_lse_pooling_is_that_of_scipy(scale, shift, r):
+    """Also of maps that lie far below 0, of large values and of one value; float32 keeps 6e-8 of the largest."""
+    x = some_maps(scale, shift)
+    got = layers.lse_pool(jnp.asarray(x), r)
+    np.testing.assert_allclose(got, pooled_by_scipy(x, r), rtol=0, atol=3e-7 * np.abs(x).max())
+    np.testing.assert_array_equal(jax.jit(layers.lse_pool, static_argnums=1)(x, r), got)
+
+
+def test_lse_pooling_goes_from_the_mean_to_the_maximum():
+    x = some_maps()
+    means = [np.asarray(layers.lse_pool(jnp.asarray(x), r)) for r in RS]
+    assert all((low < high).all() for low, high in itertools.pairwise([x.mean((1, 2)), *means, x.max((1, 2))]))
+    np.testing.assert_allclose(means[0], x.mean((1, 2)), atol=RS[0] * x.var((1, 2)).max())  # mean + r / 2 var
+    assert (x.max((1, 2)) - means[-1] <= np.log(15) / RS[-1] + 1e-6).all()
+
+
+@pytest.mark.parametrize("r", RS)
+def test_the_gradient_of_lse_pooling_is_a_softmax(r):
+    for x in (some_maps(), some_maps(1e3, -500), np.zeros((2, 3, 5, 4), np.float32)):
+        gradient = jax.grad(lambda x: layers.lse_pool(x, r).sum())(jnp.asarray(x))
+        np.testing.assert_allclose(gradient, softmax(r * x.astype(np.float64), axis=(1, 2)), atol=1e-5)
+    with jax.enable_x64(True):  # finite differences, whose steps must be short beside 1 / r
+        x = jnp.asarray(some_maps(1 / r), jnp.float64)
+        check_grads(lambda x: layers.lse_pool(x, r), (x,), 1, modes="rev", eps=1e-4 / r)
+
+
+def test_lse_pooling_of_bfloat16_rounds_once():
+    x = jnp.asarray(some_maps(), jnp.bfloat16)
+    got = layers.lse_pool(x, 10.0)
+    assert got.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(got, layers.lse_pool(x.astype(jnp.float32), 10.0).astype(jnp.bfloat16))

@@ -18,7 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
+from cxrjax.base import InputError
 from cxrjax.interpret import dream, grad_cam, objectives, saliency
 from cxrjax.models import convert, pretrained, registry, transfer
 from cxrjax.models.augment import normalise
@@ -187,6 +189,26 @@ def test_names_of_older_files_are_read():
         pretrained.from_state_dict(older, model),
         pretrained.from_state_dict(state, model),
     )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pooling_is_replaced_where_a_network_pools_its_last_map(name):
+    model = narrow(name, crop=max(32, registry.get(name).smallest))
+    stage = model.before(model.dense[0])
+    whole = model.input_shape(stage)[1:3] != (1, 1) and model.input_shape(model.dense[0])[1:] == (model.width(stage),)
+    assert model.global_pooling == whole
+    if not whole:
+        with pytest.raises(InputError, match=f"lse_r=10: {model.label} has no global average pooling; resnet18, "):
+            model.with_pooling(10)
+        return
+    other, variables, images = model.with_pooling(10), variables_of(model), torch_networks.random_images(model.crop, 2)
+    assert other.variable_shapes() == model.variable_shapes()
+    seen = _forward(other, variables, images, stop=stage)
+    x = np.asarray(seen.activations[stage].after, np.float64)
+    expected = logsumexp(10 * x, axis=(1, 2), b=1 / np.prod(x.shape[1:3])) / 10
+    assert relative(seen.output, expected) <= 1e-6
+    average = _forward(model, variables, images, stop=stage).output
+    assert relative(average, x.mean((1, 2))) <= 1e-6 < relative(seen.output, np.asarray(average))
 
 
 def uses_of(model):

@@ -65,6 +65,17 @@ def test_it_is_explained(net, params, images):
         assert float(energy.min()) >= 0, name
 
 
+def test_grad_cam_of_a_dense_layer_on_pooled_maps_does_not_depend_on_the_pooling(net, params, images):
+    """The gradient of either pooling sums to 1 over the map, so that channel c weighs as in the dense layer."""
+    crops = images[:, net.model.middle, net.model.middle]
+    other = transfer.build_transfer_model(None, "b", model=net.model, lse_r=10.0)
+    maps = [grad_cam.grad_cam(of, params, crops, objectives.log_odds(of)) for of in (net, other)]
+    np.testing.assert_allclose(*maps, rtol=1e-4, atol=1e-4 * float(maps[0].max()))
+    kernel, shown = params["params"]["c"]["kernel"], transfer.forward(net.model, params, crops).activations["b"].after
+    by_hand = np.maximum(shown @ (kernel[:, 1] - kernel[:, 0]), 0) / shown[0, :, :, 0].size
+    np.testing.assert_allclose(maps[1], by_hand, rtol=1e-4, atol=1e-4 * float(by_hand.max()))
+
+
 def test_cells_lie_where_its_windows_say(net, params, images):
     """5 wide with stride 2 from pixel 2; then 3 wide. The gradient of one cell is there and nowhere else."""
     assert grad_cam.centres(net.model, "a") == (2, 2)

@@ -86,6 +86,22 @@ def test_identity_changes_with_whatever_changes_the_activations(complete):
     )
 
 
+def test_pooling_changes_the_identity_of_the_trunk_that_pools():
+    """And no weights: heads and trunk are those of average pooling. A linear head must read what was pooled."""
+    plain, other, further = (
+        transfer.build_transfer_model(None, "fc", model=narrow.RESNET, lse_r=r) for r in (0.0, 10.0, 20.0)
+    )
+    assert len({net.trunk.identity for net in (plain, other, further)}) == 3
+    assert plain.trunk.identity == transfer.build_transfer_model(None, "fc", model=narrow.RESNET).trunk.identity
+    jax.tree.map(np.testing.assert_array_equal, plain.trunk.variables, other.trunk.variables)
+    assert transfer.build_transfer_model(None, "fc", model=narrow.RESNET, lse_r=10.0, linear=True).start == "linear"
+    with pytest.raises(InputError, match="lse_r=10 pools what fc reads; a linear head from layer4 averages"):
+        transfer.build_transfer_model(None, "layer4", model=narrow.RESNET, lse_r=10.0, linear=True)
+    for r in (1e-4, 2e3):
+        with pytest.raises(InputError, match=f"lse_r must be 0, or from 0.001 to 1000, got {r:g}"):
+            narrow.RESNET.with_pooling(r)
+
+
 def test_one_label_of_many_is_a_network_of_two_classes():
     net = transfer.build_transfer_model(None, "fc8", 3, narrow.ALEXNET)
     head = net.initial(jax.random.key(1))

@@ -28,7 +28,7 @@ class Toy(Staged):
         return x if stage == "c" else nn.relu(x)
 
     def finish(self, stage: str, x: jax.Array, run: Run) -> jax.Array:
-        return x.mean((1, 2)) if stage == "b" else x
+        return self.pool(x) if stage == "b" else x
 
     def windows(self, stage: str) -> tuple[Window, ...]:
         return (Window(5, 2, 0), Window(3, 1, 0))[: "ab".index(stage) + 1]
@@ -47,6 +47,7 @@ MODEL = Model(
     crop=40,
     source=48,
     smallest=9,
+    global_pooling=True,
     preprocessing=registry.TORCHVISION,
 )
 
