@@ -137,10 +137,10 @@ class Model:
         )
 
     def with_pooling(self, lse_r: float) -> Model:
-        """The same network with log-sum-exp pooling in place of global average pooling, see `layers.lse_pool`; 0: itself.
+        """The same network with log-sum-exp pooling (`layers.lse_pool`) in place of global average pooling; 0: itself.
 
-        Pooling has no weights. It ends the stage of the last map, so that a bank holds what was pooled; its options, and
-        with them the key of the bank, know r.
+        Pooling has no weights. It ends the stage of the last map, so that a bank holds what was pooled; r is among the
+        options, and so in the key of the bank.
 
         Raises:
           InputError: if the network has no global average pooling, or r is none that float32 can tell from its limits.
@@ -156,8 +156,8 @@ class Model:
             raise InputError(f"lse_r must be 0, or from 0.001 to 1000, got {lse_r:g}")
         return dataclasses.replace(
             self,
-            description=f"{self.description}, with log-sum-exp pooling of the last map, r = {lse_r:g} (Wang et al. 2017, "
-            "arXiv:1705.02315), in place of its mean",
+            description=f"{self.description}, with log-sum-exp pooling of the last map, r = {lse_r:g} (Wang et al. "
+            "2017, arXiv:1705.02315), in place of its mean",
             options=tuple({**dict(self.options), "lse_r": float(lse_r)}.items()),
         )
 
@@ -177,7 +177,9 @@ class Model:
         if self.before(start) is None:
             raise InputError(f"a linear head needs a stage before it, and {start} is the first of {self.label}")
         if self.lse_r and start != self.logits:
-            raise InputError(f"lse_r={self.lse_r:g} pools what {self.logits} reads; a linear head from {start} averages")
+            raise InputError(
+                f"lse_r={self.lse_r:g} pools what {self.logits} reads; a linear head from {start} averages"
+            )
         kept = self.stages[: self.stages.index(start)]
         last_map = [stage for stage in kept if stage not in self.dense][-1]
         return dataclasses.replace(

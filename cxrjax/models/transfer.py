@@ -173,8 +173,8 @@ def build_transfer_model(
       lse_r: of log-sum-exp pooling, see `Model.with_pooling`; 0: the network's own.
 
     Raises:
-      InputError: if the network has no stage `retrain_from`, or no pooling to replace; if a frozen stage is missing in the weights or does not
-        fit, listing all such stages.
+      InputError: if the network has no stage `retrain_from`, or no pooling to replace; if a frozen stage is missing in
+        the weights or does not fit, listing all such stages.
     """
     model = dataclasses.replace(weights.model if weights else model, num_classes=num_classes, dtype=dtype)
     model = model.resized(image_size).with_pooling(lse_r)
