@@ -1,6 +1,6 @@
 """Do two finished runs, or any two sets of scores, differ by more than chance?
 
-  python -m experiments.compare runs/a runs/b
+  python -m experiments.compare runs/a runs/b --html=a_and_b.html
   python -m experiments.compare runs/a other_model.csv
   python -m experiments.compare model_a.csv model_b.csv --data_dir=NIH_FOLDER
 
@@ -15,6 +15,9 @@ A table of scores (CSV, also .gz, as experiments.evaluate takes it) stands besid
 question count, or beside another table, with labels from --data_dir. On the images that both have: every metric at 0.5,
 its difference with its interval by 2,000 draws of patients, and DeLong's test. With --set=test or external two runs are
 compared so, too. How many rows fit an image is told.
+
+--html writes two runs as one page, in the language of the first one's report: the answer, every metric, the settings
+that differ, and the figures of both side by side. It fetches nothing and can be printed.
 
 The differences of several figures are several tests: choose the one that counts before looking. Takes some seconds;
 tables of 14 findings of 22,433 images two minutes.
@@ -43,6 +46,7 @@ class CompareConfig(ScoresFlags):
     out: str | None = flag(
         None, "CSV file for the table, replaced if there is one; none: it is only printed", path=True
     )
+    html: str | None = flag(None, "HTML file for two runs side by side, replaced if there is one", path=True)
     places: tuple[str, ...] = ()
 
 
@@ -63,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
         from cxrjax.analysis import comparison
         from cxrjax.base import devices, files
         from cxrjax.data.load import cache_dir
-        from cxrjax.report import rows
+        from cxrjax.report import comparison_page, rows
         from cxrjax.runs import results, score_sets
 
         if tables or config.set != "validation":
@@ -78,17 +82,23 @@ def main(argv: list[str] | None = None) -> None:
                 [of.metrics.assign(**({"finding": finding} if finding else {})) for finding, of in compared.items()]
             )
             files.write_text(Path(config.out), table.to_csv(index=False, float_format="%.7g"))
-        show = _terminal.show if config.out else print  # without --out it is all there is
+        if config.html:
+            both, (of_both, *_) = [results.reopen(place) for place in (a, b)], compared.values()
+            files.write_text(Path(config.html), comparison_page.html(of_both, both, config.places, config.set))
+        show = _terminal.show if config.out or config.html else print  # without them it is all there is
         for finding, of in compared.items():
             show(f"{finding}\n" * bool(finding) + rows.comparison(of, str(a), str(b)))
 
 
 def _refuse(config: CompareConfig, tables: list[Path]) -> None:
     """What contradicts itself, or would change a run."""
-    if config.out:
-        out = Path(config.out).resolve()
-        if any(out.is_relative_to(Path(place).resolve()) for place in config.places):
-            raise InputError(f"--out={config.out} lies in one of the two, which are never changed")
+    for name in ("out", "html"):
+        if (given := getattr(config, name)) and any(
+            Path(given).resolve().is_relative_to(Path(place).resolve()) for place in config.places
+        ):
+            raise InputError(f"--{name}={given} lies in one of the two, which are never changed")
+    if config.html and tables:
+        raise InputError(f"--html={config.html} is of two finished runs; {tables[0]} is a table of scores")
     if len(tables) == 2 and not config.data_dir:
         raise InputError(f"--data_dir must be given: it has the labels of the images that {tables[0]} scores")
     labels = [name for name in ("data_dir", "labels", "task", "positive", "negative") if getattr(config, name)]

@@ -1,6 +1,7 @@
 """Strict mode: rank promotion raises, key reuse is checked, warnings are errors (pyproject.toml)."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from cxrjax.analysis.tables import Analysis
+from cxrjax.base import tasks
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.data import phantom
 from cxrjax.report import report
@@ -82,7 +84,7 @@ def small_store(small_phantom: phantom.Phantom, tmp_path_factory: pytest.TempPat
 def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Runs P vs NF on `small_store`, narrow and from fc8 of random weights if not told otherwise; gives its folder."""
 
-    def run(**fields: Any) -> Path:
+    def run(task: str = "p_vs_nf", **fields: Any) -> Path:
         folder = tmp_path_factory.mktemp("run")
         chosen = {
             "weights": "random",
@@ -93,7 +95,7 @@ def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
         } | fields
         chosen = {"model": narrow.ALEXNET.name, "small_ok": True} | chosen
         chosen = {"data_dir": str(small_store)} | chosen
-        config = ExperimentConfig("p_vs_nf", "p_vs_nf", input="resident", **chosen)
+        config = ExperimentConfig(task, task, input="resident", **chosen)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CXRJAX_CACHE", str(folder / "cache"))
             patch.setattr(report, "write_pages", lambda folder, results: None)  # seconds
@@ -108,6 +110,27 @@ def run_small(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
 def small_run(run_small: Callable[..., Path]) -> Path:
     """A finished run of two seeds; not to be changed."""
     return run_small(first_seed=3, augment_bank=1)
+
+
+@pytest.fixture(scope="session")
+def run_of(
+    run_small: Callable[..., Path], small_phantom: phantom.Phantom, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Task -> a finished run of it on images whose labels were drawn; not to be changed."""
+
+    @functools.cache
+    def run(task: str) -> Path:
+        of_task, rng = tasks.get(task), np.random.default_rng(0)
+        positives = [part.positive.finding for part in of_task.questions]
+        others = of_task.negative.finding if of_task.negative.rule != "without" else "No Finding"
+        drawn = [np.array(positives)[rng.random(len(positives)) < 0.4] for _ in range(45)]
+        labels = ["|".join(present) or others for present in drawn]
+        folder = tmp_path_factory.mktemp("labelled") / "store"
+        table = small_phantom.table[:45].assign(labels=labels)
+        write_store(folder, table, small_phantom.images[:45], About("phantom", {}, {}, {}))
+        return run_small(task, data_dir=str(folder), augment_bank=1)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from cxrjax.metrics import bootstrap, delong, registry, resampled_t
 from cxrjax.metrics.cells import cells_for
 
 DELONG = "auroc_delong"  # row of AUROC by DeLong's test in every seed
-_IRRELEVANT = {"out", "overwrite", "seed_batch", "input", "lang", "max_bad"}  # fields that change no metric
+IRRELEVANT = {"out", "overwrite", "seed_batch", "input", "lang", "max_bad"}  # fields that change no metric
 
 
 class Run(NamedTuple):
@@ -185,7 +185,7 @@ def _together(paired: pd.DataFrame) -> dict[str, Any]:
 
 
 def _notes(a: Run, b: Run, seeds: pd.Index, paired: pd.DataFrame) -> list[str]:
-    of_a, of_b = ({k: v for k, v in dataclasses.asdict(run.config).items() if k not in _IRRELEVANT} for run in (a, b))
+    of_a, of_b = ({k: v for k, v in dataclasses.asdict(run.config).items() if k not in IRRELEVANT} for run in (a, b))
     names = [name for name in of_a if of_a[name] != of_b[name]]
     values = [",".join(str(fields[name]) for name in names) for fields in (of_a, of_b)]
     notes = [

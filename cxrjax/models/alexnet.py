@@ -99,7 +99,7 @@ class AlexNet(Staged):
             x = layers.max_pool(x, ceil=self.variant == "caffe")
         if stage == "conv5":
             x = layers.adaptive_average_pool(x, POOLED)
-            x = x.reshape(len(x), -1)
+            x = x.reshape(x.shape[0], -1)
         return x
 
     def windows(self, stage: str) -> tuple[Window, ...]:

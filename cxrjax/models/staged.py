@@ -89,7 +89,9 @@ class Staged(nn.Module):
 
     def pool(self, x: jax.Array) -> jax.Array:
         """[B, C] of a map [B, H, W, C]: global average pooling, or log-sum-exp pooling (`layers.lse_pool`)."""
-        return layers.lse_pool(x, self.lse_r) if self.lse_r else layers.adaptive_average_pool(x, 1).reshape(len(x), -1)
+        if self.lse_r:
+            return layers.lse_pool(x, self.lse_r)
+        return layers.adaptive_average_pool(x, 1).reshape(x.shape[0], -1)
 
 
 def uniform(fan_in: int) -> nn.initializers.Initializer:

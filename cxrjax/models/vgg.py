@@ -46,7 +46,7 @@ class VGG(Staged):
         """Maxima after the last convolution of each size; then the flat map."""
         if _is_last(stage):
             x = layers.max_pool(x, False, *POOLING)
-        return layers.adaptive_average_pool(x, POOLED).reshape(len(x), -1) if stage == CONVOLUTIONS[-1] else x
+        return layers.adaptive_average_pool(x, POOLED).reshape(x.shape[0], -1) if stage == CONVOLUTIONS[-1] else x
 
     def windows(self, stage: str) -> tuple[Window, ...]:
         """Convolutions and poolings from the image to the map of a convolutional stage."""

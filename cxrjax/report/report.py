@@ -14,8 +14,7 @@ from cxrjax.base import files, tasks
 from cxrjax.report import cards, figures, pages, sections
 from cxrjax.report.figures import Drawn
 from cxrjax.report.language import Language, language, note
-from cxrjax.report.sections import findings
-from cxrjax.report.sections.verdict import verdict
+from cxrjax.report.sections import findings, verdict
 
 _SCRIPT = Path(__file__).parent / "templates" / "threshold.js"
 
@@ -63,9 +62,10 @@ def html(results: Results | FindingsResults, drawn: Mapping[str, Drawn], t: Lang
     """
     task, script, whole = results.task, "", None
     if isinstance(results, FindingsResults):
-        answer = findings.verdict(results, t)
+        answer, why = findings.answer(results, t), findings.verdict(results, t)
     else:
-        answer, script = verdict(results, t), _SCRIPT.read_text(encoding="utf-8")
+        answer, why = verdict.answer(results, t), verdict.verdict(results, t)
+        script = _SCRIPT.read_text(encoding="utf-8")
         whole = tasks.get(results.config.task) if results.config.finding else None
     common = {
         "results": results,
@@ -83,7 +83,8 @@ def html(results: Results | FindingsResults, drawn: Mapping[str, Drawn], t: Lang
         "weights": results.environment["weights"],
         "subject": task.title if task.is_multilabel else common["positive"],
         "whole": whole,  # of which these results are one finding
-        "verdict": answer,
+        "answer": answer,
+        "verdict": why,
         "notes": [note(text, t) for text in results.summary["notes"]],
         "sections": _sections(results, common, t),
         "script": script,

@@ -2,8 +2,9 @@
 
 Public: `experiment` (`run`), `setup` (check, open, build, resolve), `draws` (images of each run), `run_folder`,
 `tables`, `results` (a finished run once more), `findings` (of a task of many labels), `trained` (`load_run`,
-`TrainedRun`), `predict` (image files), `ensemble` (several runs), `evaluate` (any model's scores), `score_sets` (two
-of them compared), `recalibrate`, `describe`, `dreams`, `maps`, `explained`, `sweep`, `sweep_tables`, `cost`.
+`TrainedRun`), `exported` (a run as StableHLO and safetensors), `predict` (image files), `ensemble` (several runs),
+`evaluate` (any model's scores), `score_sets` (two of them compared), `recalibrate`, `describe`, `dreams`, `maps`,
+`explained`, `sweep`, `sweep_tables`, `cost`.
 Internal: `dream_pages`, `notes`, `prepared`, `scoring`, `starts` (heads that training starts from).
 """
 

@@ -22,7 +22,7 @@ from cxrjax.base.tasks import Task
 from cxrjax.data.decode import Reduction
 from cxrjax.models import pretrained, transfer
 from cxrjax.models.pretrained import Weights
-from cxrjax.runs import run_folder, setup
+from cxrjax.runs import exported, run_folder, setup
 from cxrjax.training import bank, inputs, seed_batches, step
 from cxrjax.training.losses import Loss
 
@@ -87,7 +87,7 @@ class TrainedRun(NamedTuple):
 
 
 def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool = False) -> TrainedRun:
-    """Opens a finished run.
+    """Opens a finished run, or what `experiments.export` wrote of one, which holds its trunk, too.
 
     The trunk comes from the weights that the run was given, which must be the same still: their SHA-256 is compared
     with the run's, as is each head's. A run of random weights draws its trunk again, which another version of JAX may
@@ -95,7 +95,8 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
     rounds differently.
 
     Args:
-      folder: `--out` of the experiment; of one with many labels also `OUT/findings/NAME`, as a network of two classes.
+      folder: `--out` of the experiment, of one with many labels also `OUT/findings/NAME`, as a network of two classes;
+        or of the export.
       weights: where its weights lie now; None: where they lay.
       keep: heads stay in memory once read (218 MB a seed from fc6); else each block of 1,024 images reads and hashes
         them again (0.2 s a seed), and three are held at a time.
@@ -104,6 +105,9 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
       InputError: if the folder holds no finished run, or its weights or checkpoints are missing or not the same.
     """
     folder = Path(folder)
+    if exported.is_export(folder):
+        run = TrainedRun(folder, **exported.read(folder))
+        return run._replace(head=functools.cache(run.head)) if keep else run
     config, resolved = run_folder.read_finished(folder)
     loaded = _weights(folder, str(weights or config.weights), resolved.weights_sha256)
     net = setup.build(config, loaded)

@@ -206,7 +206,7 @@ def replacing(folder: str | Path, overwrite: bool, marker: str = "_METADATA") ->
     if path.exists() and not overwrite:
         raise InputError(f"{folder}: exists already; remove it, or ask to overwrite it")
     if path.exists() and not (path / marker).exists():
-        raise InputError(f"{folder}: only a checkpoint is overwritten, and this is something else")
+        raise InputError(f"{folder}: only a folder of the same kind is overwritten, and this is something else")
     # A sibling, because a rename works within one file system only. It also holds what Orbax leaves when it fails.
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed

@@ -116,6 +116,15 @@ MISTAKES = [
     ("compare", "{run} {run} --set=test", "has no such images; it was trained without --test"),
     ("compare", "file file --data_dir={store} --set=test", "--set=test is of a run"),
     ("compare", "{run} {run} --logits", "--logits is of a table of scores"),
+    ("compare", "{run} {run} --html={run}/x.html", "x.html lies in one of the two, which are never changed"),
+    ("compare", "{run} file --html=x.html", "--html=x.html is of two finished runs; file is a table of scores"),
+    ("export", "--run={run}", "--run and --out must be given"),
+    ("export", "--run=nowhere --out=out", "nowhere must be the folder of a finished run"),
+    ("export", "--run={run} --out=films", "--out=films exists already; give another folder, or --overwrite"),
+    ("export", "--run={run} --out=films --overwrite", "only a folder of the same kind is overwritten"),
+    ("export", "--run={run} --out=file", "--out=file is a file; it must be a folder or not exist"),
+    ("export", "--run={run} --out={run}/x", "lies in --run="),
+    ("export", "--run={run} --out=out --weights=gone", "needs the weights that it was trained from: gone"),
     ("ensemble", "--runs={run},{run}", "--runs and --out must be given"),
     ("ensemble", "--runs={run},nowhere --out=out", "held no images out: train it with --test"),
     ("ensemble", "--runs=nowhere,{run} --out=out", "nowhere must be the folder of a finished run"),
@@ -255,7 +264,7 @@ def test_a_home_folder_is_meant_by_its_sign_in_every_path(home, monkeypatch):
 
 def test_every_flag_that_names_a_place_is_a_path():
     names = {"data_dir", "external_dir", "weights", "out", "run", "masks", "source", "file", "reuse", "test", "labels"}
-    names |= {"predictions", "recalibration", "runs", "ensemble", "compiler", "start_from", "weights_dir"}
+    names |= {"predictions", "recalibration", "runs", "ensemble", "compiler", "start_from", "weights_dir", "html"}
     for program in command.questions():
         module = importlib.import_module(f"experiments.{program}")
         for config in (value for value in vars(module).values() if dataclasses.is_dataclass(value)):

@@ -58,6 +58,11 @@ def test_the_answer_has_the_mean_of_what_is_defined(results):
     """Averages by scikit-learn; published ones of the same findings."""
     tables = [of_finding.tables.predictions.groupby("seed") for of_finding in results.findings[:2]]
     aurocs = [roc_auc_score(rows["label"], rows["score"]) for table in tables for _, rows in table]
+    assert findings.answer(results, ENGLISH) == (
+        "For 1 of 3 findings better than chance, for none shown to be better than view, sex and age alone."
+    )
+    one = results._replace(findings=results.findings[:1])  # as of the task pneumonia
+    assert findings.answer(one, ENGLISH).startswith("Partly: better than chance, but ")
     sentence = findings.verdict(results, ENGLISH)
     assert sentence.startswith(f"AUROC {np.mean(aurocs):.2f}, mean of 2 findings and 3 runs (95 % interval ")
     assert f"CheXNet {(0.768 + 0.7345) / 2:.2f} (split: random, by patient)" in sentence
@@ -88,8 +93,10 @@ def test_a_run_without_any_auroc_says_so(results):
 
 def test_a_phantom_and_a_control_are_told_first(results):
     config = dataclasses.replace(results.config, data_dir=None, control="shuffled_labels")
-    sentence = findings.verdict(results._replace(config=config), ENGLISH)
-    assert sentence.startswith("On drawn phantoms, not on patients: as a control, trained on shuffled labels: AUROC 0.")
+    sentence = findings.answer(results._replace(config=config), ENGLISH)
+    assert sentence.startswith(
+        "On drawn phantoms, not on patients: as a control, trained on shuffled labels: for 1 of 3 "
+    )
 
 
 def test_findings_that_come_together_are_counted_once_an_image(results):

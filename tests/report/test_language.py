@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 SPANISH = language("es")
 REPORT = ROOT / "cxrjax" / "report"
-TEMPLATES = [REPORT / "templates" / "report.html.jinja", REPORT / "templates" / "macros.html.jinja"]
+TEMPLATES = [REPORT / "templates" / f"{name}.html.jinja" for name in ("report", "macros", "comparison")]
 TEMPLATES += sorted((REPORT / "sections").glob("*.jinja"))
 # Call -> which of its arguments are messages.
 CALLS = {"t": slice(0, 1), "plural": slice(0, 2), "Section": slice(1, 2)}

@@ -7,7 +7,7 @@ import pytest
 
 from cxrjax.base import tasks
 from cxrjax.report.language import ENGLISH, language
-from cxrjax.report.sections.verdict import verdict
+from cxrjax.report.sections.verdict import answer, verdict
 from tests.report import report_case
 
 BEATEN = {"majority": 0.2, "film": 0.1, "metadata": 0.1, "probe": 0.1, "shuffled_labels": 0.2, "random_trunk": 0.1}
@@ -34,6 +34,25 @@ def with_accuracy(results, mean, low, high):
     row = (metrics["data"] == "internal") & (metrics["rule"] == "fixed") & (metrics["metric"] == "accuracy")
     metrics.loc[row, ["mean", "low", "high"]] = mean, low, high
     return results._replace(analysis=results.analysis._replace(metrics=metrics))
+
+
+@pytest.mark.parametrize(
+    ("floors", "sentence"),
+    [
+        ({}, "Yes, better than view, sex and age alone."),
+        ({"film": None}, "Yes, better than metadata alone."),
+        ({"film": None, "metadata": None}, "Yes, better than chance."),
+        ({"film": 0.02}, "Partly: better than chance, but not shown to be better than view, sex and age alone."),
+        ({"film": 0.02, "majority": 0.02}, "Not shown: it may be no better than view, sex and age alone."),
+        ({"film": -0.1}, "No: it is worse than view, sex and age alone."),
+        (
+            {"film": 0.02, "few": True},
+            "Not known: 4 runs are too few to tell whether it is better than view, sex and age alone.",
+        ),
+    ],
+)
+def test_the_question_is_answered_in_one_sentence(floors, sentence):
+    assert answer(with_floors(**floors), ENGLISH) == sentence
 
 
 @pytest.mark.parametrize(
@@ -112,7 +131,10 @@ def test_follow_up_numbers_that_do_not_vary_are_no_second_sentence():
 
 def test_one_run_has_its_patients_interval():
     text = verdict(report_case.bare(), ENGLISH)
-    assert text.startswith("On drawn phantoms, not on patients: AUROC 0.")
+    assert text.startswith("AUROC 0.")
+    assert answer(report_case.bare(), ENGLISH) == (
+        "On drawn phantoms, not on patients: not known: without an interval it cannot be compared with chance."
+    )
     assert " in 1 run; always calling the more frequent class reaches 0.50; difference +0." in text
     assert "which has no interval. At a threshold of 0.5 its accuracy on " in text
     assert text.endswith(", where the poster has 83 ± 7 %.")
@@ -127,15 +149,16 @@ def test_controls_say_so_and_a_task_without_published_numbers_is_compared_with_n
     config = dataclasses.replace(results.config, control="shuffled_labels")
     unpublished = dataclasses.replace(tasks.get(config.task), published=None)
     monkeypatch.setitem(tasks.TASKS, config.task, unpublished)
-    text = verdict(results._replace(config=config), ENGLISH)
-    assert text.startswith("As a control, trained on shuffled labels: AUROC 0.70 ")
+    text = answer(results._replace(config=config), ENGLISH)
+    assert text == "As a control, trained on shuffled labels: yes, better than view, sex and age alone."
     matched = dataclasses.replace(config, control="none", match="view,followup")
-    text = verdict(results._replace(config=matched), ENGLISH)
-    assert text.startswith("On images matched by view and follow-up number: AUROC 0.70 ")
-    assert "poster" not in text
+    text = answer(results._replace(config=matched), ENGLISH)
+    assert text == "On images matched by view and follow-up number: yes, better than view, sex and age alone."
+    assert "poster" not in verdict(results._replace(config=matched), ENGLISH)
 
 
 def test_in_spanish():
+    assert answer(with_floors(), language("es")) == "Sí, mejor que proyección, sexo y edad por sí solos."
     results = with_accuracy(with_floors(metadata=-0.1), 0.752, 0.65, 0.8)
     assert verdict(results, language("es")).startswith(
         "AUROC 0,70 (media de 4 corridas); proyección, sexo y edad, por sí solos, alcanzan 0,60; esta red es mejor en "
@@ -154,6 +177,8 @@ def test_without_an_auroc_floors_are_judged_by_accuracy():
     floors.loc[row, columns] = 0.6, 0.01, -0.02, 0.04
     text = verdict(results._replace(analysis=results.analysis._replace(floors=floors)), ENGLISH)
     assert text.startswith("AUROC is undefined in these images. ")
+    undefined = results._replace(analysis=results.analysis._replace(floors=floors))
+    assert answer(undefined, ENGLISH) == "Not known: these images give no AUROC in every run."
     assert (
         "Always calling the more frequent class (accuracy 60.0 %): this network is not shown to be better: difference "
         "+1.0 (95 % interval −2.0 to +4.0)." in text

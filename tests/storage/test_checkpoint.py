@@ -150,7 +150,7 @@ def test_somebodys_folder_is_never_overwritten(tmp_path, weights):
     (tmp_path / "a" / "thesis.tex").write_text("years of work")
     (tmp_path / "b").write_text("a file")
     for name in ("a", "b"):
-        with pytest.raises(InputError, match="only a checkpoint is overwritten"):
+        with pytest.raises(InputError, match="only a folder of the same kind is overwritten"):
             pretrained.save_weights(tmp_path / name, weights, overwrite=True)
     assert (tmp_path / "a" / "thesis.tex").read_text() == "years of work"
     assert (tmp_path / "b").read_text() == "a file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Hashable, Iterable
 from typing import Any
@@ -17,9 +18,25 @@ from cxrjax.report.figures import Picture
 from cxrjax.report.figures import findings as drawing
 from cxrjax.report.language import Language
 from cxrjax.report.pages import Section
-from cxrjax.report.sections.verdict import context
+from cxrjax.report.sections import verdict as of_one
 
 Rows = list[dict[Hashable, Any]]
+
+
+def answer(results: FindingsResults, t: Language) -> str:
+    """Of how many findings the network is better than the floor that counts most, in one plain sentence."""
+    if len(results.findings) == 1:
+        return of_one.answer(results.findings[0], t)
+    each = [of_one.standing(of_finding) for of_finding in results.findings]
+    floors = {floor for claim, floor in each if claim != "undefined"}
+    counts = collections.Counter(claim for claim, _ in each)
+    claim = next((name for name in ("better", "chance", "undecided", "few_runs", "none") if counts[name]), "undefined")
+    sentence = t.word(
+        "answer_findings", claim, n=t.count(counts[claim]), of=t.count(len(each)),
+        floor=t.word("answer_floor", floors.pop() if len(floors) == 1 else "mixed"),
+        runs=t.count(results.summary["runs"]),
+    )  # fmt: skip
+    return _upper(of_one.context(results.config, sentence, t)) + "."
 
 
 def verdict(results: FindingsResults, t: Language) -> str:
@@ -28,7 +45,7 @@ def verdict(results: FindingsResults, t: Language) -> str:
     defined = [row for row in each if row["is_defined"]]
     if not defined:
         return t("No finding has an AUROC in every run: too few images have it, or too few do not.")
-    sentences = [_upper(context(results.config, _mean(results.summary["runs"], mean, len(defined), t), t))]
+    sentences = [_mean(results.summary["runs"], mean, len(defined), t)]
     if len(defined) > 1:
         worst, *_, best = sorted(defined, key=lambda row: row["auroc"])
         named = [f"{row['title'].lower()} ({t.number(row['auroc'], 2)})" for row in (best, worst)]

@@ -1,4 +1,4 @@
-"""The answer in a few sentences: the report's first."""
+"""The answer: the report's first sentence, and what it rests on in a few more."""
 
 from __future__ import annotations
 
@@ -18,6 +18,27 @@ _FIRST = ("film", "metadata", "majority")  # the first sentence has the first of
 _TWO_DIGITS = 0.005  # ends of an interval nearer to 0 have three
 
 
+def answer(results: Results, t: Language) -> str:
+    """The task's question answered in one plain sentence, as far as the intervals allow."""
+    claim, floor = standing(results)
+    runs = t.count(len(results.analysis.seeds))
+    sentence = context(results.config, t.word("answer", claim, floor=t.word("answer_floor", floor), runs=runs), t)
+    return f"{sentence[:1].upper()}{sentence[1:]}."
+
+
+def standing(results: Results) -> tuple[str, str]:
+    """What is said of the network beside the floor that counts most: a claim, `chance` where it is shown to be better
+    than chance alone, `undefined` without an AUROC; and that floor."""
+    network, *others = results.analysis.floors.to_dict("records")
+    floors = {row["floor"]: row for row in others if row["available"]}
+    first = next((name for name in _FIRST if name in floors), "")
+    if math.isnan(network["auroc"]) or not first:
+        return "undefined", first
+    claim = floors[first]["claim"] or "none"
+    beats_chance = first != "majority" and floors.get("majority", {}).get("claim") == "better"
+    return "chance" if claim == "undecided" and beats_chance else claim, first
+
+
 def verdict(results: Results, t: Language) -> str:
     """What the network reaches, beside what a film's view, sex and age alone do, in the words that the interval allows.
 
@@ -27,7 +48,7 @@ def verdict(results: Results, t: Language) -> str:
     floors = {row["floor"]: row for row in others if row["available"]}
     first = next((name for name in _FIRST if name in floors), "")
     begun = "" if not math.isnan(network["auroc"]) else t("AUROC is undefined in these images")
-    sentences = [context(results.config, begun or _first(results, network, floors.pop(first, None), floors, t), t)]
+    sentences = [begun or _first(results, network, floors.pop(first, None), floors, t)]
     if first == "film" and (row := floors.pop("metadata", None)) and "followup" in _used(row):
         values = {"value": _two(row["auroc"], t), "claim": _claim(row, results, t)}
         sentences.append(t("With the follow-up number, which no film shows, they reach %(value)s; %(claim)s", **values))
