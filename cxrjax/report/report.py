@@ -62,10 +62,9 @@ def html(results: Results | FindingsResults, drawn: Mapping[str, Drawn], t: Lang
     """
     task, script, whole = results.task, "", None
     if isinstance(results, FindingsResults):
-        answer, why = findings.answer(results, t), findings.verdict(results, t)
+        why = findings.verdict(results, t)
     else:
-        answer, why = verdict.answer(results, t), verdict.verdict(results, t)
-        script = _SCRIPT.read_text(encoding="utf-8")
+        why, script = verdict.verdict(results, t), _SCRIPT.read_text(encoding="utf-8")
         whole = tasks.get(results.config.task) if results.config.finding else None
     common = {
         "results": results,
@@ -83,7 +82,7 @@ def html(results: Results | FindingsResults, drawn: Mapping[str, Drawn], t: Lang
         "weights": results.environment["weights"],
         "subject": task.title if task.is_multilabel else common["positive"],
         "whole": whole,  # of which these results are one finding
-        "answer": answer,
+        "answer": answer(results, t),
         "verdict": why,
         "notes": [note(text, t) for text in results.summary["notes"]],
         "sections": _sections(results, common, t),
@@ -91,6 +90,11 @@ def html(results: Results | FindingsResults, drawn: Mapping[str, Drawn], t: Lang
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
     return str(pages.html("report.html.jinja", t, page))
+
+
+def answer(results: Results | FindingsResults, t: Language) -> str:
+    """The task's question answered in one plain sentence."""
+    return findings.answer(results, t) if isinstance(results, FindingsResults) else verdict.answer(results, t)
 
 
 def _sections(results: Results | FindingsResults, common: Mapping[str, Any], t: Language) -> list[dict[str, str]]:

@@ -3,9 +3,7 @@
 Debian: apt-get install chromium chromium-driver; the test skips where they are missing.
 """
 
-import json
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -14,34 +12,13 @@ from sklearn import metrics
 from cxrjax.report import figures, report, sections
 from cxrjax.report.language import language
 from tests.report import report_case
+from tests.report.in_browser import contrast_below, has_fetched, is_as_wide_as
 from tests.report.report_case import ATTACK
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs Selenium: pip install -e '.[dev]'")
-from selenium.common.exceptions import NoAlertPresentException  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver on the PATH")
-
-OPTIONS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(option)
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.Chrome(options, Service(DRIVER))
-    yield started
-    started.quit()
+pytest.importorskip("selenium.webdriver", reason="needs Selenium: pip install -e '.[dev]'")
+from selenium.common.exceptions import NoAlertPresentException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 
 @pytest.fixture(scope="module")
@@ -173,14 +150,10 @@ def test_every_control_is_reached_by_tab_and_shows_it(page):
 
 
 def test_nothing_is_fetched(page):
-    requests = [
-        json.loads(entry["message"])["message"]["params"]["request"]["url"]
-        for entry in page.get_log("performance")
-        if '"Network.requestWillBeSent"' in entry["message"]
-    ]
-    assert len(requests) > 5
-    assert {address.split(":")[0] for address in requests} == {"file", "data"}
-    assert [address for address in requests if address.startswith("file:")] == [page.current_url]
+    addresses = has_fetched(page)
+    assert len(addresses) > 5
+    assert {address.split(":")[0] for address in addresses} == {"file", "data"}
+    assert [address for address in addresses if address.startswith("file:")] == [page.current_url]
 
 
 def test_what_users_wrote_stays_text(page):
@@ -215,36 +188,10 @@ def test_in_spanish(browser, pages):
 @pytest.mark.parametrize("width", [1400, 400])
 def test_the_page_is_as_wide_as_the_window(page, width):
     """Wide tables scroll on their own."""
-    page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    )
-    assert width - 20 <= page.execute_script("return document.documentElement.scrollWidth") <= width  # a scroll bar
-    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert is_as_wide_as(page, width)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_texts_stand_out_from_the_ground(page, scheme):
     """Contrast of WCAG 2.2 AA, 4.5 to 1, of every element that holds text."""
-    page.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
-    colours = page.execute_script(
-        """const ground = (e) => { for (; e; e = e.parentElement) {
-             const c = getComputedStyle(e).backgroundColor; if (c !== "rgba(0, 0, 0, 0)") return c; } };
-           return [...document.querySelectorAll("body *")]
-             .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) && e.checkVisibility())
-             .map((e) => [getComputedStyle(e)[e.closest("svg") ? "fill" : "color"], ground(e), e.tagName]);"""
-    )
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    assert len(colours) > 300
-    low = {(ink, paper, tag) for ink, paper, tag in colours if contrast(ink, paper) < 4.5}
-    assert not low
-
-
-def contrast(*colours):
-    light = []
-    for colour in colours:
-        parts = np.array([int(x) for x in re.findall(r"\d+", colour)[:3]]) / 255
-        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-        light.append(float(linear @ [0.2126, 0.7152, 0.0722]))
-    return (max(light) + 0.05) / (min(light) + 0.05)
+    assert not contrast_below(page, 4.5, scheme, least=300)
