@@ -46,7 +46,6 @@ def main(argv: list[str] | None = None) -> None:
         _cli.refuse_out(out, {"run": config.run})
         if out.exists() and not config.overwrite:
             raise InputError(f"--out={out} exists already; give another folder, or --overwrite")
-        _cli.log_to_stderr()
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.runs import exported, trained

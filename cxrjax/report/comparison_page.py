@@ -48,8 +48,8 @@ def html(compared: Comparison, results: Sequence[Results], names: Sequence[str],
 
 def _answer(compared: Comparison, t: Language) -> str:
     """Whether the two differ in AUROC, in one plain sentence."""
-    row = compared.metrics.set_index("metric").loc["auroc"]
-    a, b, difference, low, high = (float(row[name]) for name in ("a", "b", "difference", "low", "high"))
+    (row,) = compared.metrics[compared.metrics["metric"] == "auroc"].to_dict("records")
+    a, b, difference, low, high = (row[name] for name in ("a", "b", "difference", "low", "high"))
     if math.isnan(difference):
         return t("Not known: AUROC is not defined in both runs.")
     values = {
