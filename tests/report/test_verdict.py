@@ -43,11 +43,11 @@ def with_accuracy(results, mean, low, high):
         ({"film": None}, "Yes, better than metadata alone."),
         ({"film": None, "metadata": None}, "Yes, better than chance."),
         ({"film": 0.02}, "Partly: better than chance, but not shown to be better than view, sex and age alone."),
-        ({"film": 0.02, "majority": 0.02}, "Not shown: it may be no better than view, sex and age alone."),
-        ({"film": -0.1}, "No: it is worse than view, sex and age alone."),
+        ({"film": 0.02, "majority": 0.02}, "Not shown: the network may be no better than view, sex and age alone."),
+        ({"film": -0.1}, "No: the network is worse than view, sex and age alone."),
         (
             {"film": 0.02, "few": True},
-            "Not known: 4 runs are too few to tell whether it is better than view, sex and age alone.",
+            "Not known: 4 runs are too few to tell whether the network is better than view, sex and age alone.",
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_one_run_has_its_patients_interval():
     text = verdict(report_case.bare(), ENGLISH)
     assert text.startswith("AUROC 0.")
     assert answer(report_case.bare(), ENGLISH) == (
-        "On drawn phantoms, not on patients: not known: without an interval it cannot be compared with chance."
+        "On drawn phantoms, not on patients: not known: without an interval the network cannot be compared with chance."
     )
     assert " in 1 run; always calling the more frequent class reaches 0.50; difference +0." in text
     assert "which has no interval. At a threshold of 0.5 its accuracy on " in text
