@@ -62,7 +62,7 @@ def program(net: transfer.Network, loss: Loss) -> jax.export.Exported:
         return loss.score(transfer.forward(net.model, variables, pixels).output)
 
     (batch,), side = jax.export.symbolic_shape("batch"), net.model.source
-    shapes = jax.eval_shape(lambda: (net.trunk.variables, net.initial(jax.random.key(0))))
+    shapes = jax.eval_shape(lambda: net.trunk.variables), net.model.variable_shapes(net.start)
     parts = (traverse_util.flatten_dict(part, sep="/") for part in shapes)
     return jax.export.export(jax.jit(scores), platforms=PLATFORMS)(
         *parts, jax.ShapeDtypeStruct((batch, side, side), np.uint8)
