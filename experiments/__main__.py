@@ -9,12 +9,11 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
-import textwrap
 from pathlib import Path
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, did_you_mean
 
-from . import _cli
+from . import _cli, _help
 
 FOLDER = Path(__file__).parent
 
@@ -31,7 +30,8 @@ def main(argv: list[str] | None = None) -> None:
             print(listing())
             return
         if name not in questions():
-            raise InputError(f"no program is called {name!r}; `cxrjax --help` lists them")
+            near = did_you_mean(name, questions())
+            raise InputError(f"no program is called {name!r}{near} (`cxrjax --help` lists them)")
     importlib.import_module(f".{name}", __package__).main(rest)
 
 
@@ -46,7 +46,7 @@ def listing() -> str:
     """What --help shows."""
     lines = ["cxrjax PROGRAM --flag=value ...; `cxrjax PROGRAM --help` lists the flags of each.", ""]
     for name, question in questions().items():
-        lines.append(textwrap.fill(f"{name:18s} {question}", 110, initial_indent="  ", subsequent_indent=" " * 21))
+        lines += _help.columned(name, question, 22, _help.width())
     return "\n".join(lines)
 
 

@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import math
 import os
-import re
 import signal
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from absl import flags
 
-from cxrjax.base import InputError, faults
-from cxrjax.base.config import ExperimentConfig, in_checkout
-from cxrjax.base.flags import flags_of, written
+from cxrjax.base import InputError, did_you_mean, faults
+from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.flags import flags_of
 
-from . import _display, _terminal
+from . import _display, _help, _terminal
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -130,15 +127,13 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
     flags.DEFINE_boolean("quiet", False, "show the result and errors alone", flag_values=values)
     try:
         rest = values(["flags", *(sys.argv[1:] if argv is None else argv)])[1:]
+    except flags.UnrecognizedFlagError as error:
+        near = did_you_mean(error.flagname, [word for name in values for word in (name, f"no{name}")], "--")
+        raise InputError(f"there is no flag --{error.flagname}{near} (--help lists the flags)") from error
     except flags.Error as error:
         raise InputError(f"{error} (--help lists the flags)") from error
     if values.help:
-        print(f"{_as_started_here(description.strip())}\n")
-        for name, field in fields.items():
-            usual = written(field, values[name].default)
-            text = _as_started_here(f"--{name}: {values[name].help} (default: {usual})")
-            print(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="      "))
-        print("  --quiet: show the result and errors alone (default: false)")
+        print(_help.page(config, description))
         sys.exit(0)
     if rest and not arguments:
         raise InputError(f"unexpected argument {rest[0]!r}; values are given as --flag=value")
@@ -170,21 +165,10 @@ def _expanded(flag_name: str, value: str | None, separator: str | bool = True) -
     return value and (separator if isinstance(separator, str) else "").join(expanded)
 
 
-def _as_started_here(text: str) -> str:
-    """A text that names programs by their module, as in a checkout, with the command that works where the user is."""
-    if in_checkout():
-        return text
-    text = text.replace("weights.convert", "experiments.convert_weights")
-    return re.sub(r"(?:python -m )?experiments\.(\w+)", r"cxrjax \1", text)
-
-
 def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, Any]) -> None:
     text = rules["help"]
-    if "names" in rules:
-        module, function = rules["names"].split(":")
-        text += " " + ", ".join(getattr(importlib.import_module(module), function)())
     if "choices" in rules:
-        flags.DEFINE_enum(name, default, list(rules["choices"]), text, flag_values=values)
+        flags.DEFINE(_Choice(rules["choices"]), name, default, text, flag_values=values)
     elif isinstance(default, bool):
         flags.DEFINE_boolean(name, default, text, flag_values=values)
     elif "words" in rules:
@@ -198,6 +182,20 @@ def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, 
         flags.register_validator(name, lambda x: x is None or math.isfinite(x), finite, flag_values=values)
     else:
         flags.DEFINE_string(name, default, text, flag_values=values)
+
+
+class _Choice(flags.ArgumentParser):
+    """Of a flag that takes one of some words."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        """`words` that there are."""
+        self._words = words
+
+    def parse(self, argument: str) -> str:
+        """The word as written."""
+        if argument not in self._words:
+            raise ValueError(f"must be one of {', '.join(self._words)}{did_you_mean(argument, self._words)}")
+        return argument
 
 
 class _NumberOrWord(flags.ArgumentParser):

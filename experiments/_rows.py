@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from cxrjax.base import InputError, tasks
+from cxrjax.base import InputError, did_you_mean, tasks
 from cxrjax.base.config import ExperimentConfig, experiment_of
-from cxrjax.base.flags import SizeFlags, SourceFlags, flag
+from cxrjax.base.flags import DATA, OUTPUT, TRAINING, SizeFlags, SourceFlags, flag
 
 from . import _cli, _terminal
 
@@ -31,13 +31,17 @@ class RowsConfig(SizeFlags, SourceFlags):
     """The flags that every table of runs has."""
 
     task: str = flag("p_vs_nf", "question of every row, of two classes, as experiments.train takes it")
-    data_dir: str | None = flag(None, "data as experiments.p_vs_nf takes them; none: the embedded phantom", path=True)
-    seeds: int = flag(10, "runs of each row", lower=1)
-    epochs: int = flag(30, "passes over the training images", lower=1)
-    augment_bank: int = flag(4, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0)
+    data_dir: str | None = flag(
+        None, "data as experiments.p_vs_nf takes them; none: the embedded phantom", path=True, group=DATA
+    )
+    seeds: int = flag(10, "runs of each row", lower=1, group=TRAINING)
+    epochs: int = flag(30, "passes over the training images", lower=1, group=TRAINING)
+    augment_bank: int = flag(
+        4, "0: a fresh augmentation at every use; K: each image has K, computed once", lower=0, group=TRAINING
+    )
     rows: str = flag("", "names of some rows, comma-separated; none: all. Others that are finished are shown, too")
     reuse: str = flag("", "folders of finished runs, comma-separated, that may stand for rows", path=",")
-    out: str = flag("", "folder for the table, and one folder a row below it", path=True)
+    out: str = flag("", "folder for the table, and one folder a row below it", path=True, group=OUTPUT)
 
 
 Config = TypeVar("Config", bound=RowsConfig)
@@ -119,7 +123,7 @@ def choose(names: str, rows: Sequence[str]) -> tuple[str, ...]:
     """
     asked = {name.strip() for name in names.split(",") if name.strip()} or set(rows)
     if unknown := sorted(asked - set(rows)):
-        raise InputError(f"--rows must be of {','.join(rows)}, got {unknown[0]!r}")
+        raise InputError(f"--rows must be of {','.join(rows)}, got {unknown[0]!r}{did_you_mean(unknown[0], rows)}")
     return tuple(name for name in rows if name in asked)
 
 

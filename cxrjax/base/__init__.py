@@ -1,8 +1,8 @@
 """The ground: what everything else may import; no jax but in `devices` and `numerics`.
 
-Public: `InputError`, `Array`, `Params`, `Variables`, `config` (`ExperimentConfig`), `flags`, `recipes`, `tasks`,
-`codes` (reasons, with values), `threads`, `files`, `progress` (of long work), `faults` (of the machine), `devices`,
-`numerics` (JAX's settings and keys).
+Public: `InputError`, `did_you_mean`, `Array`, `Params`, `Variables`, `config` (`ExperimentConfig`), `flags`, `recipes`,
+`tasks`, `codes` (reasons, with values), `threads`, `files`, `progress` (of long work), `faults` (of the machine),
+`devices`, `numerics` (JAX's settings and keys).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -25,6 +26,18 @@ Variables: TypeAlias = "dict[str, Params]"  # Flax collections: "params", and "b
 
 class InputError(ValueError):
     """A mistake in what the user gave (a flag, a file, a folder): one clear line, exit status 2."""
+
+
+def did_you_mean(word: str, names: Iterable[str], before: str = "") -> str:
+    """The end of a message about an unknown name: the nearest that there is, `before` it, or "" if none is near.
+
+    >>> did_you_mean("resnet81", ["alexnet", "resnet18"]), did_you_mean("lenet5", ["vgg16"])
+    ('; did you mean resnet18?', '')
+    """
+    import difflib
+
+    near = difflib.get_close_matches(word.lower(), list(names), 1)
+    return f"; did you mean {before}{near[0]}?" if near else ""
 
 
 def lazy_modules(package: str) -> None:

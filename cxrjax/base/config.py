@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from cxrjax.base import InputError, tasks
-from cxrjax.base.flags import NetworkFlags, SamplingFlags, SourceFlags, flag, flag_words
+from cxrjax.base.flags import (
+    DATA,
+    EVALUATION,
+    MACHINE,
+    OUTPUT,
+    TRAINING,
+    NetworkFlags,
+    SamplingFlags,
+    SourceFlags,
+    flag,
+    flag_words,
+)
 from cxrjax.base.recipes import RecipeFlags
 from cxrjax.base.tasks import Task
 
@@ -29,61 +40,82 @@ class ExperimentConfig(SamplingFlags, RecipeFlags, NetworkFlags, SourceFlags):
         "NIH folder as downloaded, class folders, a CSV of images, or a store by experiments.prepare; none: the "
         "embedded phantom",
         path=True,
+        group=DATA,
     )
-    seeds: int = flag(10, "number of runs, each with its own draw, split, weights and augmentation", lower=1)
-    first_seed: int = flag(0, "seed of the first run; the next has the next number", lower=0, upper=4_000_000_000)
+    seeds: int = flag(
+        10, "number of runs, each with its own draw, split, weights and augmentation", lower=1, group=TRAINING
+    )
+    first_seed: int = flag(
+        0, "seed of the first run; the next has the next number", lower=0, upper=4_000_000_000, group=TRAINING
+    )
     input: str = flag(
         "auto",
         "tfdata: a tf.data pipeline; resident: images on the device; auto: tfdata where TensorFlow is installed. "
         "All give the same numbers",
         choices=("auto", "tfdata", "resident"),
+        group=MACHINE,
     )
     start_from: str = flag(
         "",
         "folder of a finished run of the same network, whose retrained layers each seed starts from, those of its own "
         "number; all but the last then have --trunk_factor times the learning rate, with 0 the last alone is trained",
         path=True,
+        group=TRAINING,
     )
     control: str = flag(
         "none",
         "shuffled_labels: training images get each other's labels, so that only chance and mistakes can be found",
         choices=("none", "shuffled_labels"),
+        group=EVALUATION,
     )
     floors: bool = flag(
         False,
         "also train what the network must beat, with the same seeds (in OUT/arms): shuffled labels, and a trunk of "
         "random weights. Takes three times as long; majority and metadata are always there",
+        group=EVALUATION,
     )
     wanted_sensitivity: float = flag(
-        0.9, "a second threshold is chosen for it, on training images; the first is 0.5", lower=0.01, upper=1
+        0.9,
+        "a second threshold is chosen for it, on training images; the first is 0.5",
+        lower=0.01,
+        upper=1,
+        group=EVALUATION,
     )
     prevalence: float = flag(
         0.013,
         "share of pneumonia for which PPV and NPV are given beside the images' own; 0.013 is NIH's",
         lower=0,
         upper=1,
+        group=EVALUATION,
     )
-    lang: str = flag("en", "language of the report", choices=("en", "es"))
-    seed_batch: int = flag(0, "seeds trained side by side as one program; 0: as many as memory allows", lower=0)
+    lang: str = flag("en", "language of the report", choices=("en", "es"), group=OUTPUT)
+    seed_batch: int = flag(
+        0, "seeds trained side by side as one program; 0: as many as memory allows", lower=0, group=MACHINE
+    )
     dtype: str = flag(
         "float32",
         "of activations and the products that make them; bfloat16 is for GPUs. Parameters and update are float32",
         choices=("float32", "bfloat16"),
+        group=MACHINE,
     )
     precision: str = flag(
         "default",
         "of float32 products and convolutions. default: JAX's, on a GPU by TF32, which rounds factors to 10 bits; "
         "float32: full, slower on GPUs. A CPU has no TF32",
         choices=("default", "float32"),
+        group=MACHINE,
     )
-    external_dir: str | None = flag(None, "second data set, evaluated only; as --data_dir", path=True)
-    out: str | None = flag(None, "folder for the results; none: runs/NAME", path=True)
-    overwrite: bool = flag(False, "replace a finished run in --out, or an interrupted one of another configuration")
+    external_dir: str | None = flag(None, "second data set, evaluated only; as --data_dir", path=True, group=EVALUATION)
+    out: str | None = flag(None, "folder for the results; none: runs/NAME", path=True, group=OUTPUT)
+    overwrite: bool = flag(
+        False, "replace a finished run in --out, or an interrupted one of another configuration", group=OUTPUT
+    )
     max_bad: float = flag(
         0.01,
         "share of images that may be unreadable and are left out; with more the data are refused",
         lower=0,
         upper=1,
+        group=DATA,
     )
 
 

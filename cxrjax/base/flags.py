@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from typing import Any
+from typing import Any, ClassVar
+
+GROUPS = DATA, NETWORK, TRAINING, EVALUATION, OUTPUT, MACHINE = (
+    "data", "network", "training", "evaluation", "output", "speed and memory",
+)  # fmt: skip
+"""Headings of --help, in order. A flag stands under its own `group`, else under GROUP of the class that has it, else
+among the program's own."""
 
 
 def flag(default: Any, text: str, **rules: Any) -> Any:
@@ -18,7 +24,7 @@ def flag(default: Any, text: str, **rules: Any) -> Any:
       text: of --help.
       rules: of its value: choices, lower, upper; words: word -> number that it stands for; path=True: a path, in which
         ~ is the home folder; path=",": several, with that between them; names="package.module:function": what gives
-        the names that --help lists.
+        the names that --help lists; group: its heading there, see `GROUPS`.
     """
     return dataclasses.field(default=default, metadata={"help": text, **rules})
 
@@ -26,6 +32,8 @@ def flag(default: Any, text: str, **rules: Any) -> Any:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceFlags:
     """How the words of a source are read, of every program that reads one; a prepared store has them read already."""
+
+    GROUP: ClassVar[str] = DATA
 
     classes: str = flag(
         "",
@@ -64,6 +72,8 @@ class SourceFlags:
 class ScoresFlags(SourceFlags):
     """Which labels and which question scores of any model are set against, of every program that takes such scores."""
 
+    GROUP: ClassVar[str] = DATA
+
     data_dir: str | None = flag(None, "data whose table has the labels: as experiments.train takes them", path=True)
     labels: str | None = flag(
         None,
@@ -79,6 +89,8 @@ class ScoresFlags(SourceFlags):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LocalFlags(SourceFlags):
     """Labelled images of another hospital."""
+
+    GROUP: ClassVar[str] = DATA
 
     data_dir: str | None = flag(
         None, "local images, as experiments.train takes them; none: --labels has them", path=True
@@ -97,6 +109,8 @@ SOURCE_FLAGS = frozenset(field.name for field in dataclasses.fields(SourceFlags)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkFlags:
     """Which network is trained, and what of it, of every program that trains one."""
+
+    GROUP: ClassVar[str] = NETWORK
 
     model: str = flag(
         "", "network; none: that of --weights, else alexnet. There are", names="cxrjax.models.registry:names"
@@ -133,6 +147,8 @@ class NetworkFlags:
 class SizeFlags:
     """How few images may take part, of every program that trains."""
 
+    GROUP: ClassVar[str] = DATA
+
     small_ok: bool = flag(
         False, "also take fewer than 20 images of a class in training, validation or the images of --test"
     )
@@ -141,6 +157,8 @@ class SizeFlags:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplingFlags(SizeFlags):
     """Which images take part in a run, and on which side of its split."""
+
+    GROUP: ClassVar[str] = DATA
 
     negatives: str = flag(
         "auto",
@@ -204,10 +222,27 @@ def thins_training(config: SamplingFlags) -> bool:
 
 def flags_of(config: Any) -> list[dataclasses.Field[Any]]:
     """The fields that are flags, a program's own before those that it shares with others."""
-    classes = [vars(of_class).get("__annotations__", {}) for of_class in type(config).__mro__]
-    depth = {name: i for i, names in reversed(list(enumerate(classes))) for name in names}
     fields = [field for field in dataclasses.fields(config) if "help" in field.metadata]
-    return sorted(fields, key=lambda field: depth[field.name])
+    order = type(config).__mro__
+    return sorted(fields, key=lambda field: order.index(_class_of(config, field.name)))
+
+
+def groups_of(config: Any) -> dict[str, list[dataclasses.Field[Any]]]:
+    """The fields that are flags by heading: "", the program's own, then of `GROUPS` those that have any, in order.
+
+    >>> {heading: len(fields) for heading, fields in groups_of(SourceFlags()).items()}
+    {'data': 6}
+    """
+    groups: dict[str, list[dataclasses.Field[Any]]] = {heading: [] for heading in ("", *GROUPS)}
+    for field in flags_of(config):
+        usual = vars(_class_of(config, field.name)).get("GROUP", "")
+        groups[field.metadata.get("group", usual)].append(field)
+    return {heading: fields for heading, fields in groups.items() if fields}
+
+
+def _class_of(config: Any, name: str) -> type:
+    """The class that has a field, or the first that has it anew."""
+    return next(of_class for of_class in type(config).__mro__ if name in vars(of_class).get("__annotations__", {}))
 
 
 def flag_words(config: Any) -> list[str]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from cxrjax.base import InputError
-from cxrjax.base.flags import flag
+from cxrjax.base.flags import TRAINING, flag
 
 AUTO = -1  # --augment_bank=auto until the run knows its data and its device (`runs.setup.with_bank`)
 BANK = 16  # augmentations an image where auto takes a bank
@@ -40,6 +40,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a network is trained; the defaults are the poster's."""
+
+    GROUP: ClassVar[str] = TRAINING
 
     recipe: str = flag(
         "poster", "sets other flags, which may be given beside it: " + "; ".join(
@@ -114,6 +116,8 @@ class Recipe:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecipeFlags(Recipe):
     """A recipe of a program, in which what depends on the machine may be open."""
+
+    GROUP: ClassVar[str] = TRAINING
 
     augment_bank: int = flag(
         AUTO,

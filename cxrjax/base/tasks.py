@@ -12,7 +12,7 @@ import functools
 from collections.abc import Mapping
 from typing import Literal
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, did_you_mean
 
 ABSENT, OPEN = "-", "?"  # in labels, see `state`
 
@@ -174,6 +174,7 @@ def get(name: str, finding: str = "") -> Task:
     if not separator:
         raise InputError(
             f"the task must be one of {', '.join(TASKS)}, or two findings, A{_VS}B or A{_VS}{REST}, got {name!r}"
+            + did_you_mean(name, TASKS)
         )
     return pair(positive, negative)
 

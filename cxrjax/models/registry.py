@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from cxrjax.base import InputError
+from cxrjax.base import InputError, did_you_mean
 from cxrjax.models.model import CAFFE, TORCHVISION, Model, Preprocessing
 
 _MODELS: dict[str, Model] = {}
@@ -34,7 +34,7 @@ def get(name: str) -> Model:
       InputError: if there is none, listing those that there are.
     """
     if name not in _MODELS:
-        raise InputError(f"model must be one of {', '.join(_MODELS)}, got {name!r}")
+        raise InputError(f"model must be one of {', '.join(_MODELS)}, got {name!r}{did_you_mean(name, _MODELS)}")
     return _MODELS[name]
 
 
