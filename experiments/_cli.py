@@ -13,13 +13,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, cast
 
 from absl import flags
 
 from cxrjax.base import InputError, did_you_mean, faults
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.base.flags import flags_of
+from cxrjax.base.flags import ANY_PROGRAM, flag, flags_of
 
 from . import _display, _help, _terminal
 
@@ -105,26 +105,41 @@ def _end(line: str) -> NoReturn:
     sys.exit(2)
 
 
+@dataclasses.dataclass(frozen=True)
+class AnyProgram:
+    """Flags that every program has."""
+
+    GROUP: ClassVar[str] = ANY_PROGRAM
+
+    quiet: bool = flag(False, "show the result and errors alone")
+    help: bool = flag(False, "show this help", short="h")
+
+
 def parse(config: Config, description: str, argv: list[str] | None = None, arguments: str = "") -> Config:
-    """Applies flags to a frozen dataclass; its fields made by `flags.flag` are the flags. --help prints, exits 0.
+    """`parse_all` of one dataclass."""
+    return cast(Config, parse_all((config,), description, argv, arguments)[0])
+
+
+def parse_all(
+    configs: Sequence[DataclassInstance], description: str, argv: list[str] | None = None, arguments: str = ""
+) -> list[Any]:
+    """Applies flags to frozen dataclasses; their fields made by `flags.flag` are the flags. --help prints, exits 0.
 
     Args:
-      config: with its defaults.
+      configs: with their defaults; no two have a flag of the same name.
       description: what --help shows above the flags.
       argv: arguments without the program's name; None: the process's.
-      arguments: field that takes the arguments that are no flags, wherever they stand, as a tuple of paths; after `--`
-        all are such. "": there must be none.
+      arguments: field of the first that takes the arguments that are no flags, wherever they stand, as a tuple of
+        paths; after `--` all are such. "": there must be none.
 
     Raises:
       InputError: for an unknown flag, a bad value or a stray argument.
     """
     values = flags.FlagValues()
     values.set_gnu_getopt(bool(arguments))
-    fields = {field.name: field for field in flags_of(config)}
-    for name, field in fields.items():
-        _define(values, name, getattr(config, name), dict(field.metadata))
-    flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
-    flags.DEFINE_boolean("quiet", False, "show the result and errors alone", flag_values=values)
+    for config in (*configs, AnyProgram()):
+        for field in flags_of(config):
+            _define(values, field.name, getattr(config, field.name), dict(field.metadata))
     try:
         rest = values(["flags", *(sys.argv[1:] if argv is None else argv)])[1:]
     except flags.UnrecognizedFlagError as error:
@@ -133,17 +148,24 @@ def parse(config: Config, description: str, argv: list[str] | None = None, argum
     except flags.Error as error:
         raise InputError(f"{error} (--help lists the flags)") from error
     if values.help:
-        print(_help.page(config, description))
+        print(_help.page((*configs, AnyProgram()), description))
         sys.exit(0)
     if rest and not arguments:
         raise InputError(f"unexpected argument {rest[0]!r}; values are given as --flag=value")
-    given: dict[str, Any] = {name: values[name].value for name in fields}
-    for field in fields.values():
-        if separator := field.metadata.get("path"):
-            given[field.name] = _expanded(f"--{field.name}=", given[field.name], separator)
+    first, *others = (_applied(config, values) for config in configs)
     if arguments:
-        given[arguments] = tuple(_expanded("", word) for word in rest)
+        first = dataclasses.replace(first, **{arguments: tuple(_expanded("", word) for word in rest)})
     _display.show(values.quiet)
+    return [first, *others]
+
+
+def _applied(config: Any, values: flags.FlagValues) -> Any:
+    """The dataclass with what was given, before what its preset sets, before its defaults."""
+    fields = {field.name: field for field in flags_of(config)}
+    given: dict[str, Any] = {name: values[name].value for name in fields}
+    for name, field in fields.items():
+        if separator := field.metadata.get("path"):
+            given[name] = _expanded(f"--{name}=", given[name], separator)
     config = dataclasses.replace(config, **given)
     preset = {name: value for name, value in getattr(config, "preset", {}).items() if name in fields}
     return dataclasses.replace(config, **{k: v for k, v in preset.items() if not values[k].present})
@@ -170,7 +192,7 @@ def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, 
     if "choices" in rules:
         flags.DEFINE(_Choice(rules["choices"]), name, default, text, flag_values=values)
     elif isinstance(default, bool):
-        flags.DEFINE_boolean(name, default, text, flag_values=values)
+        flags.DEFINE_boolean(name, default, text, flag_values=values, short_name=rules.get("short"))
     elif "words" in rules:
         flags.DEFINE(_NumberOrWord(rules["words"], rules["lower"]), name, default, text, flag_values=values)
     elif isinstance(default, int):

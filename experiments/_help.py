@@ -10,11 +10,11 @@ import importlib
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cxrjax.base.config import in_checkout
-from cxrjax.base.flags import groups_of, written
+from cxrjax.base.flags import GROUPS, groups_of, written
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -23,21 +23,23 @@ NARROWEST, WIDEST = 80, 110
 _NAMES = 24  # columns of the names of flags
 
 
-def page(config: DataclassInstance, description: str) -> str:
+def page(configs: Sequence[DataclassInstance], description: str) -> str:
     """What --help shows.
 
     Args:
-      config: with its defaults; its fields made by `flags.flag` are the flags.
+      configs: with their defaults; their fields made by `flags.flag` are the flags.
       description: paragraphs, and indented lines, each of which stays a line.
     """
     columns = width()
-    lines = list(_filled(_as_started_here(description.strip()), columns))
-    groups, preset = groups_of(config), getattr(config, "preset", {})
-    for heading, fields in groups.items():
-        lines += [heading.capitalize() or ("This program" if len(groups) > 1 else "Flags")]
-        for field in fields:
-            lines += _flag(field, preset.get(field.name, getattr(config, field.name)), columns)
-        lines.append("")
+    groups: dict[str, list[str]] = {heading: [] for heading in ("", *GROUPS)}
+    for config in configs:
+        preset = getattr(config, "preset", {})
+        for heading, fields in groups_of(config).items():
+            for field in fields:
+                groups[heading] += _flag(field, preset.get(field.name, getattr(config, field.name)), columns)
+    lines = [*_filled(_as_started_here(description.strip()), columns)]
+    for heading, flags in groups.items():
+        lines += [heading.capitalize() or "This program", *flags, ""] if flags else []
     return "\n".join(lines).rstrip()
 
 
@@ -66,6 +68,8 @@ def _flag(field: dataclasses.Field[Any], default: Any, columns: int) -> list[str
         ("no", "yes")[default] if isinstance(default, bool) else written(field, "none" if default is None else default)
     )
     name = f"--[no]{field.name}" if isinstance(default, bool) else f"--{field.name}"
+    if "short" in rules:
+        name = f"-{rules['short']}, --{field.name}"
     return columned(name, _as_started_here(f"{text} ({of}default: {usual or 'none'})"), _NAMES, columns)
 
 

@@ -9,8 +9,8 @@ import dataclasses
 import shlex
 from typing import Any, ClassVar
 
-GROUPS = DATA, NETWORK, TRAINING, EVALUATION, OUTPUT, MACHINE = (
-    "data", "network", "training", "evaluation", "output", "speed and memory",
+GROUPS = DATA, NETWORK, TRAINING, EVALUATION, OUTPUT, MACHINE, ANY_PROGRAM = (
+    "data", "network", "training", "evaluation", "output", "speed and memory", "any program",
 )  # fmt: skip
 """Headings of --help, in order. A flag stands under its own `group`, else under GROUP of the class that has it, else
 among the program's own."""
@@ -24,7 +24,7 @@ def flag(default: Any, text: str, **rules: Any) -> Any:
       text: of --help.
       rules: of its value: choices, lower, upper; words: word -> number that it stands for; path=True: a path, in which
         ~ is the home folder; path=",": several, with that between them; names="package.module:function": what gives
-        the names that --help lists; group: its heading there, see `GROUPS`.
+        the names that --help lists; short: another name, a letter; group: its heading there, see `GROUPS`.
     """
     return dataclasses.field(default=default, metadata={"help": text, **rules})
 
