@@ -44,6 +44,7 @@ _HELP = {
     "convert_weights": ("--source", "--file", "--out", "--sha256", "--overwrite"),
     "deep_dream": ("--run", "--octaves", "--fourier_iterations"),
     "describe": ("--data_dir", "--out", "--seed", "--max_bad", "replaced"),
+    "doctor": ("--clear_cache", "--weights_dir"),
     "ensemble": ("--runs", "--out", "log odds"),
     "evaluate": ("--predictions", "--positive", "--logits"),
     "export": ("--run", "--overwrite", "safetensors"),

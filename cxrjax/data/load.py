@@ -89,25 +89,34 @@ def _pattern(text: str) -> re.Pattern[str] | None:
         raise InputError(f"--patient_regex must be a regular expression, got {text!r}: {error}") from error
 
 
-def cache_dir() -> Path:
+_REMEDY = "CXRJAX_CACHE=FOLDER names a place for prepared images, activations and compiled programs"
+
+
+def cache_place() -> Path:
     """Where prepared stores, activations and compiled programs are kept: CXRJAX_CACHE, else ~/.cache/cxrjax.
 
-    It is made if need be. One that is there and may only be read serves with what it holds.
+    Raises:
+      InputError: if no home is known.
+    """
+    given = os.environ.get("CXRJAX_CACHE")
+    try:
+        return Path(given).expanduser() if given else Path.home() / ".cache" / "cxrjax"
+    except RuntimeError as error:
+        raise InputError(f"no home folder is known: HOME is not set, or names nothing; {_REMEDY}") from error
+
+
+def cache_dir() -> Path:
+    """`cache_place`, made if need be. One that is there and may only be read serves with what it holds.
 
     Raises:
       InputError: if there is none and none can be made, as for a user without a home.
     """
-    remedy = "CXRJAX_CACHE=FOLDER names a place for prepared images, activations and compiled programs"
-    given = os.environ.get("CXRJAX_CACHE")
-    try:
-        folder = Path(given).expanduser() if given else Path.home() / ".cache" / "cxrjax"
-    except RuntimeError as error:
-        raise InputError(f"no home folder is known: HOME is not set, or names nothing; {remedy}") from error
+    folder = cache_place()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        home = "" if given else f" (HOME={os.environ.get('HOME', '')})"
-        raise InputError(f"{folder}{home} cannot be made a folder: {error.strerror}; {remedy}") from error
+        home = "" if os.environ.get("CXRJAX_CACHE") else f" (HOME={os.environ.get('HOME', '')})"
+        raise InputError(f"{folder}{home} cannot be made a folder: {error.strerror}; {_REMEDY}") from error
     return folder
 
 

@@ -190,7 +190,7 @@ def load_weights(folder: str | Path) -> Weights:
         raise NoWeights(
             f"{folder}: no such folder of weights; `{program('convert_weights')}{network} --out={folder}` makes it"
         )
-    info = _read_info(folder / INFO_FILE)
+    info = read_info(folder / INFO_FILE)
     params = checkpoint.load_tree(folder / PARAMS_FOLDER)
     if not isinstance(params, dict) or sorted(params) != sorted(info.layers):
         raise InputError(
@@ -202,7 +202,12 @@ def load_weights(folder: str | Path) -> Weights:
     return Weights({layer: params[layer] for layer in info.layers}, info, batch_stats)
 
 
-def _read_info(file: Path) -> WeightsInfo:
+def read_info(file: Path) -> WeightsInfo:
+    """What weights are, from their `weights.json`.
+
+    Raises:
+      InputError: if it is missing or damaged.
+    """
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))
         fields["layers"] = tuple(fields["layers"])

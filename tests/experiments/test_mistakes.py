@@ -178,6 +178,8 @@ MISTAKES = [
     ("prepare", "--source=. --out=x --classes=A", "--classes must be NAME=VALUE"),
     ("prepare", "--source=. --out=x --columns=who=a", "--columns knows path, label"),
     ("prepare", "--source=. --out=x --patient_regex=(", "must be a regular expression, got '('"),
+    ("doctor", "--clear_cach", "did you mean --clear_cache?"),
+    ("doctor", "--weights_dir=~nobody_here", "~nobody_here: no such home folder is known"),
     ("describe", "--data_dir=nowhere --out=out", "nowhere does not exist"),
     ("describe", "--data_dir={store} --out={store}/sub", "lies in --data_dir"),
     ("describe", "--data_dir={store} --out=file", "--out=file is a file"),
