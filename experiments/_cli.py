@@ -19,7 +19,7 @@ from absl import flags
 
 from cxrjax.base import InputError, did_you_mean, faults
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.base.flags import ANY_PROGRAM, flag, flags_of
+from cxrjax.base.flags import ANY_PROGRAM, DryRunFlags, flag, flags_of
 
 from . import _display, _help, _terminal
 
@@ -44,17 +44,31 @@ def main(
       experiment_of: what the flags are made into; none: they are an experiment.
     """
     with one_line_for_mistakes("; the same command continues"):
-        parsed = experiment_of(parse(config, description, argv))
+        given, flags = parse_all((config, DryRunFlags()), description, argv)
+        parsed = experiment_of(given)
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.report import terminal
         from cxrjax.runs import experiment
 
-        devices.start(cache_dir() / "programs")
+        devices.start(None if flags.dry_run else cache_dir() / "programs")
+        if flags.dry_run:
+            from cxrjax.runs import forecast
+
+            with devices.programs_not_kept():
+                show_forecast(forecast.of_experiment(parsed))
+            return
         results = experiment.run(parsed)
         if devices.is_first():
             _display.result(terminal.result(results.summary))
             _terminal.show(f"{terminal.answer(results)}\n\n{terminal.last_words(parsed)}")
+
+
+def show_forecast(lines: Sequence[tuple[str, str]]) -> None:
+    """Prints what would be done."""
+    names, columns = 3 + max(len(name) for name, _ in lines), _help.width()
+    told = [line for name, text in lines for line in _help.columned(name, text, names + 2, columns)]
+    _terminal.show("\n".join(["dry run: nothing is trained or written", *told]))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from cxrjax.base import InputError, did_you_mean, tasks
 from cxrjax.base.config import ExperimentConfig, experiment_of
-from cxrjax.base.flags import DATA, OUTPUT, TRAINING, SizeFlags, SourceFlags, flag
+from cxrjax.base.flags import DATA, OUTPUT, TRAINING, DryRunFlags, SizeFlags, SourceFlags, flag
 
 from . import _cli, _terminal
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class RowsConfig(SizeFlags, SourceFlags):
+class RowsConfig(SizeFlags, DryRunFlags, SourceFlags):
     """The flags that every table of runs has."""
 
     task: str = flag("p_vs_nf", "question of every row, of two classes, as experiments.train takes it")
@@ -90,15 +90,19 @@ def main(
         task = binary(flags.task)
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
-        from cxrjax.runs import sweep
+        from cxrjax.runs import cost, forecast, sweep
 
         reuse = sweep.gather(word for word in map(str.strip, flags.reuse.split(",")) if word)
-        devices.start(cache_dir() / "programs")
-        source = sweep.Source()
+        devices.start(None if flags.dry_run else cache_dir() / "programs")
+        source = sweep.Source(make=not flags.dry_run)
         table = table_of(flags, experiment_of(flags), source)
         chosen = choose(flags.rows, [row.name for row in table.rows])
         planned = sweep.plan_rows(table.rows, source, reuse)
         plan = [row for row in planned if row.row.name in chosen or row.status == sweep.DONE]
+        if flags.dry_run:
+            with devices.programs_not_kept():
+                _cli.show_forecast(forecast.of_table(plan, source, cost.measure()))
+            return
         del source
         run(plan, make_folder(flags.out), name, functools.partial(table.show, task))
 
@@ -153,17 +157,17 @@ def run(plan: list[Outcome], folder: Path, name: str, show: Callable[[list[Outco
       InputError: at the end, if a row failed.
     """
     from cxrjax.base import devices
-    from cxrjax.runs import cost, sweep, sweep_tables
+    from cxrjax.runs import cost, forecast, sweep, sweep_tables
 
     started = time.monotonic()
     if any(row.status == sweep.WAITING for row in plan):
         speed = cost.measure()
-        forecast = sweep.forecast(plan, speed)
+        first_lines = "\n".join(f"{name:16s} {text}" for name, text in forecast.rows(plan, speed))
     else:
-        speed, forecast = None, "every row is finished or cannot be run; nothing is trained"
+        speed, first_lines = None, "every row is finished or cannot be run; nothing is trained"
     outcomes, first = plan, devices.is_first()
     if first:
-        _terminal.show(forecast)
+        _terminal.show(first_lines)
         _write(folder, name, show(outcomes, 0.0))
     for outcomes in sweep.run(plan, speed) if speed else ():
         if first:

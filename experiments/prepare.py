@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrjax.base import InputError
-from cxrjax.base.flags import SourceFlags, flag
+from cxrjax.base.flags import DryRunFlags, SourceFlags, flag
 
 if TYPE_CHECKING:
     from cxrjax.data.crop import Region
@@ -29,7 +29,7 @@ from . import _cli, _terminal
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepareConfig(SourceFlags):
+class PrepareConfig(DryRunFlags, SourceFlags):
     """The flags of this program."""
 
     source: str | None = flag(None, "folder or file with the images; never changed", path=True)
@@ -78,6 +78,11 @@ def main(argv: list[str] | None = None) -> None:
         source = load.find(Path(config.source), load.naming(config))
         out = Path(config.out)
         reduction = Reduction(config.size, config.fit, config.filter, config.range, config.crop)
+        if config.dry_run:
+            from cxrjax.runs import forecast
+
+            _cli.show_forecast(forecast.of_preparation(source, out, reduction, config.overwrite))
+            return
         outcome = prepare(
             source, out, reduction, config.max_bad, config.workers, config.overwrite, _region(config.crop)
         )

@@ -35,11 +35,11 @@ _PROGRAM_FAULT = re.compile(
 _PROCESS_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
-def start(cache: Path) -> None:
+def start(cache: Path | None) -> None:
     """Before the first computation: joins the other processes, if there are any, and keeps compiled programs.
 
     Args:
-      cache: folder of the compiled programs; JAX_COMPILATION_CACHE_DIR, if set, is used instead.
+      cache: folder of the compiled programs; JAX_COMPILATION_CACHE_DIR, if set, is used instead. None: none.
 
     Raises:
       InputError: if only some of JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID are set, or one of
@@ -56,11 +56,22 @@ def start(cache: Path) -> None:
                 raise InputError(f"{name} must be a whole number, got {number!r}")
         # Passed on by hand: JAX reads the address alone from the environment.
         jax.distributed.initialize(address, int(numbers[0]), int(numbers[1]))
-    if not jax.config.values["jax_compilation_cache_dir"]:
+    if cache and not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(cache))  # type: ignore[no-untyped-call]
         # A run has some 200 small programs, too: each takes 20 to 50 ms to compile, and a few to read.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # type: ignore[no-untyped-call]
         _mend_programs(cache)
+
+
+@contextlib.contextmanager
+def programs_not_kept() -> Iterator[None]:
+    """In the body no compiled program is read from a disk or written to one."""
+    before = jax.config.values["jax_enable_compilation_cache"]
+    jax.config.update("jax_enable_compilation_cache", False)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)  # type: ignore[no-untyped-call]
 
 
 def _mend_programs(cache: Path) -> None:

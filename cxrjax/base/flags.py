@@ -144,6 +144,17 @@ class NetworkFlags:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DryRunFlags:
+    """Of every program that trains or prepares."""
+
+    GROUP: ClassVar[str] = OUTPUT
+
+    dry_run: bool = flag(
+        False, "say what would be done, with images, minutes, memory and disk, and write and train nothing"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SizeFlags:
     """How few images may take part, of every program that trains."""
 

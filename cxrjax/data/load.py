@@ -14,15 +14,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
+
 from cxrjax.base import InputError
 from cxrjax.base.config import program
 from cxrjax.base.flags import SOURCE_FLAGS, SourceFlags, flag_words
-from cxrjax.data import labels, patients
+from cxrjax.data import labels, patients, store_table
 from cxrjax.data.attributes import fold_meanings
 from cxrjax.data.decode import Reduction
+from cxrjax.data.dicom import Details
 from cxrjax.data.labels import Spelling
 from cxrjax.data.phrases import Vocabulary
 from cxrjax.data.prepare import prepare
+from cxrjax.data.reading import Done
 from cxrjax.data.sources import ARCHIVES, OTHER_ARCHIVES, Source, folder, nih, table, tuberculosis
 from cxrjax.data.sources.image_files import why_no_image
 from cxrjax.data.vocabulary import key
@@ -174,6 +178,7 @@ def load(
     max_bad: float = 0.01,
     size: int | None = Reduction().size,
     flags: SourceFlags = SourceFlags(),  # noqa: B008 - immutable
+    make: bool = True,
 ) -> tuple[ImageStore, About]:
     """Opens a data set; a raw one is prepared into the cache first, and found there the next time.
 
@@ -182,6 +187,8 @@ def load(
       max_bad: share of images, 0..1, that may be bad; they are left out.
       size: width and height of the images in pixels; a store of another size is refused. None: a store's own, else 256.
       flags: how the words of a raw one are read.
+      make: False: nothing is written; a raw one that is not prepared yet is what it will be if all of its images are
+        good, see `listed`.
 
     Raises:
       InputError: if it is missing or of no known kind, too many images are bad, or a store has another size.
@@ -193,17 +200,36 @@ def load(
         return _told(*_of_size(place, size))
     source, reduction = find(place, naming(flags)), Reduction(size or Reduction().size)
     suffix = "" if reduction == Reduction() else f"-{size}"
-    prepared = cache_dir() / "stores" / f"{place.resolve().name}-{_fingerprint(source)}{suffix}"
+    cache = cache_dir() if make else cache_place()
+    prepared = cache / "stores" / f"{place.resolve().name}-{_fingerprint(source)}{suffix}"
     if not is_store(prepared):
-        if not os.access(cache_dir(), os.W_OK):
+        if not make:
+            return listed(source, reduction.size)
+        if not os.access(cache, os.W_OK):
             raise InputError(
-                f"{place} is not prepared yet, and {cache_dir()} may not be written; CXRJAX_CACHE names another place"
+                f"{place} is not prepared yet, and {cache} may not be written; CXRJAX_CACHE names another place"
             )
         log.info("%s: preparing %s into %s", source.kind, place, prepared)
         outcome = prepare(source, prepared, reduction, max_bad)
         if outcome:
             log.info("%d images prepared, %d bad, %d doubtful", outcome.images, outcome.bad, outcome.doubtful)
     return _told(*_checked(prepared, max_bad))
+
+
+def listed(source: Source, size: int) -> tuple[ImageStore, About]:
+    """A source as its tables, folders and names have it, before an image is read: what DICOM headers say is missing,
+    every image counts as good (of archives every one that the table has), and pixels are 0. Its `About.made` is empty.
+
+    Args:
+      source: see `find`.
+      size: width and height of the images.
+    """
+    present = {file.name for file in source.files}
+    images = [name for name in source.table["image"] if source.archives or name in present]
+    done = [Done(image, "", row, str(row), size, Details()) for row, image in enumerate(images)]
+    table, notes, account, _ = store_table.table_of(source, done)
+    about = About(str(source.place), source.listed, {}, {}, notes=notes, patients=account._asdict())
+    return ImageStore(np.broadcast_to(np.uint8(0), (len(table), size, size)), table), about
 
 
 def _told(store: ImageStore, about: About) -> tuple[ImageStore, About]:

@@ -117,10 +117,29 @@ def _refuse(out: Path, overwrite: bool) -> None:
         raise InputError(f"{out} holds a finished store; --overwrite replaces it")
 
 
+def foresee(source: Source, out: Path, reduction: Reduction, overwrite: bool = False) -> int:
+    """Images that `prepare` would find read by an interrupted attempt; nothing is written. Arguments as there.
+
+    Raises:
+      InputError: if `out` holds something else, or there is an interrupted store of other settings.
+    """
+    out = out.resolve()
+    _refuse(out, overwrite)
+    ledger = _partial(out) / Partial.LEDGER
+    if _differing(_partial(out), source, reduction._replace(borders=source.borders), overwrite) or not ledger.is_file():
+        return 0
+    return sum('"image"' in line for line in ledger.read_text(encoding="utf-8").splitlines())
+
+
+def _partial(out: Path) -> Path:
+    """Where a store grows."""
+    return out.parent / f".{out.name}.partial"
+
+
 @contextlib.contextmanager
 def _claimed(out: Path) -> Iterator[Path]:
     """The folder in which the store grows, held against other processes; the next one waits."""
-    folder = out.parent / f".{out.name}.partial"
+    folder = _partial(out)
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / _LOCK).open("w") as lock:
@@ -138,19 +157,28 @@ def _claimed(out: Path) -> Iterator[Path]:
 
 def _begin(folder: Path, source: Source, reduction: Reduction, overwrite: bool) -> None:
     """Refuses or empties what an attempt with other settings left behind."""
-    settings = {"source": str(source.place.resolve()), **_provenance(reduction)}
-    path = folder / _SETTINGS
+    differing, path = _differing(folder, source, reduction, overwrite), folder / _SETTINGS
+    shutil.rmtree(folder / _STORE, ignore_errors=True)
+    if differing or not path.is_file():
+        for name in (_SETTINGS, Partial.LEDGER, Partial.ROWS):  # what is left after a kill is not taken for whole
+            (folder / name).unlink(missing_ok=True)
+    files.write_json(path, _settings(source, reduction))
+
+
+def _settings(source: Source, reduction: Reduction) -> dict[str, object]:
+    return {"source": str(source.place.resolve()), **_provenance(reduction)}
+
+
+def _differing(folder: Path, source: Source, reduction: Reduction, overwrite: bool) -> list[str]:
+    """Settings of an interrupted attempt that are other ones; refused without `overwrite`."""
+    settings, path = _settings(source, reduction), folder / _SETTINGS
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else settings
     differing = [f"{k} (was {before.get(k)!r}, now {settings[k]!r})" for k in settings if before.get(k) != settings[k]]
     if differing and not overwrite:
         raise InputError(
             f"{folder} holds an interrupted store of other settings: {', '.join(differing)}; --overwrite starts anew"
         )
-    shutil.rmtree(folder / _STORE, ignore_errors=True)
-    if differing or not path.is_file():
-        for name in (_SETTINGS, Partial.LEDGER, Partial.ROWS):  # what is left after a kill is not taken for whole
-            (folder / name).unlink(missing_ok=True)
-    files.write_json(path, settings)
+    return differing
 
 
 def _provenance(reduction: Reduction) -> dict[str, object]:

@@ -11,7 +11,7 @@ import pandas as pd
 from cxrjax.base import InputError, devices, tasks
 from cxrjax.base.config import ExperimentConfig, without_arms
 from cxrjax.data import classes, cohort
-from cxrjax.data.load import cache_dir
+from cxrjax.data.load import cache_place
 from cxrjax.models import transfer
 from cxrjax.models.pretrained import Weights
 from cxrjax.report.language import ENGLISH, reasons
@@ -128,4 +128,4 @@ def _log_cohorts(config: ExperimentConfig, table: pd.DataFrame, cohorts: Cohorts
 
 def activation_cache(hashes: dict[int, bytes]) -> bank.Cache:
     """Of images by their SHA-256, see `ImageHashes.of`."""
-    return bank.Cache(cache_dir() / "activations", hashes)
+    return bank.Cache(cache_place() / "activations", hashes)

@@ -136,10 +136,8 @@ def claim(config: ExperimentConfig, resolved: Resolved) -> Iterator[Path]:
         (naming the fields), something that is no run, or a run that is under way.
     """
     folder = run_path(config)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out={folder} is a file; it must be a folder or not exist")
-    if folder.is_dir() and not (folder / _CONFIG).is_file() and _foreign(folder):
-        raise InputError(f"--out={folder} is in use: it holds files that are not a run's")
+    if not (folder / _CONFIG).is_file():
+        must_go(config, {})  # refuses what is no run before anything is made
     import fcntl  # POSIX alone
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,7 +147,8 @@ def claim(config: ExperimentConfig, resolved: Resolved) -> Iterator[Path]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"--out={folder} is in use by a run that is under way") from error
-        _check(folder, config, dataclasses.asdict(resolved))
+        if must_go(config, dataclasses.asdict(resolved)):
+            _empty(folder)
         files.write_json(folder / _RESOLVED, dataclasses.asdict(resolved))
         files.write_json(folder / _CONFIG, dataclasses.asdict(with_absolute_paths(config)))
         yield folder
@@ -164,25 +163,32 @@ def write_finding(results: Results) -> None:
     report.write(folder, results)
 
 
-def _check(folder: Path, config: ExperimentConfig, resolved: dict[str, Any]) -> None:
-    """Empties the folder of an earlier run if asked to, or refuses what cannot be continued."""
+def must_go(config: ExperimentConfig, resolved: Mapping[str, Any]) -> bool:
+    """Whether an earlier run has to make room, as --overwrite allows; raises as `claim`. `resolved`: fields of
+    `Resolved`, all or some."""
+    folder = run_path(config)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out={folder} is a file; it must be a folder or not exist")
     if not (folder / _CONFIG).is_file():
-        return
+        if folder.is_dir() and _foreign(folder):
+            raise InputError(f"--out={folder} is in use: it holds files that are not a run's")
+        return False
     other_machine_or_files = _differing(folder / _RESOLVED, resolved)
     differing = _differing(folder / _CONFIG, _fields(config)) + other_machine_or_files
     if other_machine_or_files:
         places = {name: getattr(with_absolute_paths(config), name) for name in sorted(_PLACES)}
         differing += _differing(folder / _CONFIG, places)
-    if config.overwrite and (is_finished(folder) or differing):
-        _empty(folder)
-    elif is_finished(folder):
+    if config.overwrite:
+        return bool(is_finished(folder) or differing)
+    if is_finished(folder):
         raise InputError(f"--out={folder} holds a finished run; --overwrite replaces it")
-    elif differing:
+    if differing:
         _refuse_earlier(folder)
         raise InputError(
             f"--out={folder} holds an interrupted run of another configuration: {', '.join(differing)}; "
             "--overwrite replaces it"
         )
+    return False
 
 
 def _fields(config: ExperimentConfig) -> dict[str, Any]:
@@ -195,7 +201,7 @@ def _read(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
-def _differing(file: Path, now: dict[str, Any]) -> list[str]:
+def _differing(file: Path, now: Mapping[str, Any]) -> list[str]:
     """Fields that are not what the file says; none if there is no file. What an earlier version did not know is at its
     default."""
     before = _read(file)

@@ -160,17 +160,18 @@ def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> t
     return external._replace(table=table), int(is_copy.sum())
 
 
-def open_data(config: ExperimentConfig, side: int) -> tuple[ImageStore, About]:
+def open_data(config: ExperimentConfig, side: int, make: bool = True) -> tuple[ImageStore, About]:
     """The data of an experiment, with the labels of --labels.
 
     Args:
       config: of the experiment.
       side: width and height of the images in pixels.
+      make: see `load.load`.
 
     Raises:
       InputError: see `load.load` and `relabel.replace`.
     """
-    store, about = load(config.data_dir, config.max_bad, side, config)
+    store, about = load(config.data_dir, config.max_bad, side, config, make)
     if not config.labels:
         return store, about
     return relabel.replace(store, about, Path(config.labels), naming(config).vocabulary, config.labels_for)

@@ -23,6 +23,7 @@ from cxrjax.models import pretrained
 from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
 from cxrjax.runs import cost, draws, experiment, run_folder, setup
+from cxrjax.runs.draws import Cohorts
 from cxrjax.storage.store import About, ImageStore
 from cxrjax.training.plan import steps_per_epoch
 
@@ -67,8 +68,9 @@ class Opened(NamedTuple):
 class Source:
     """Data and weights of the rows, each opened once, at its first use; each image is hashed once."""
 
-    def __init__(self) -> None:
-        """Nothing is read yet."""
+    def __init__(self, make: bool = True) -> None:
+        """Nothing is read yet. `make`: see `load.load`."""
+        self.make = make
         self._opened: dict[tuple[str | None, int], Opened] = {}
         self._load = functools.cache(lambda place: pretrained.load_weights(place))
         self.digest = functools.cache(lambda place: setup.weights_digest(self._load(place)))
@@ -81,7 +83,7 @@ class Source:
         """Images of a row, whose source flags are those of all rows; see `setup.open_data`."""
         place = config.data_dir, side
         if place not in self._opened:
-            store, about = setup.open_data(config, side)
+            store, about = setup.open_data(config, side, self.make)
             self._opened[place] = Opened(store, about, setup.ImageHashes(store))
         return self._opened[place]
 
@@ -97,6 +99,7 @@ class DryRun(NamedTuple):
 
     config: ExperimentConfig
     model: Model
+    cohorts: Cohorts
     sizes: cost.Sizes
     patients: np.ndarray  # [S] in training, of each run
     weights_sha256: str | None
@@ -130,6 +133,7 @@ class Outcome(NamedTuple):
     status: str  # DONE, UNAVAILABLE, FAILED or WAITING
     reason: str = ""  # why it is not done
     left: cost.Work = _NOTHING
+    dry_run: DryRun | None = None  # of what is WAITING
 
 
 def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
@@ -147,7 +151,7 @@ def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
     patients = np.array([len(np.unique(c.patient[split.train])) for c, split in pairs])
     weights_sha256 = None if config.weights == "random" else source.digest(config.weights)
     data_sha256 = setup.data_digest(hashes.of(cohorts.rows), store.table, cohorts.test)
-    return DryRun(config, model, cost.sizes(config, cohorts), patients, weights_sha256, data_sha256)
+    return DryRun(config, model, cohorts, cost.sizes(config, cohorts), patients, weights_sha256, data_sha256)
 
 
 def read_known(folder: Path) -> KnownRun:
@@ -245,26 +249,13 @@ def _plan_row(row: Row, source: Source, reuse: Sequence[KnownRun]) -> Outcome:
     folder = finished_folder(run) or find_same(run, reuse)
     if folder:
         return Outcome(row, folder, DONE)
-    return Outcome(row, None, WAITING, "", cost.left(row.config, cost.work(row.config, dry.sizes, dry.model)))
+    return Outcome(row, None, WAITING, "", cost.left(row.config, cost.work(row.config, dry.sizes, dry.model)), dry)
 
 
 def seconds(plan: Sequence[Outcome], speed: cost.Speed) -> float:
     """Time that is left."""
     waiting = (planned for planned in plan if planned.status == WAITING)
     return sum(cost.seconds(planned.left, speed, planned.row.config.seeds) for planned in waiting)
-
-
-def forecast(plan: Sequence[Outcome], speed: cost.Speed) -> str:
-    """What will be done and how long it will take, a line a row."""
-    lines = [f"estimated time: {progress.duration(seconds(plan, speed))} ({cost.explain(speed)})"]
-    width = max(14, *(len(planned.row.name) for planned in plan))
-    for row, folder, status, reason, left in plan:
-        if status == WAITING:
-            what = progress.duration(cost.seconds(left, speed, row.config.seeds))
-        else:
-            what = f"finished, {folder}" if status == DONE else f"{status}: {reason}"
-        lines.append(f"  {row.name:{width}s} {what}")
-    return "\n".join(lines)
 
 
 def run(plan: Sequence[Outcome], speed: cost.Speed) -> Iterator[list[Outcome]]:

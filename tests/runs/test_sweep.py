@@ -1,6 +1,7 @@
 """Tables of runs, row by row, with made-up training in the place of `experiment.run`."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.models import pretrained
 from cxrjax.models.pretrained import Weights, WeightsInfo
-from cxrjax.runs import cost, experiment, run_folder, setup, sweep
+from cxrjax.runs import cost, experiment, forecast, run_folder, setup, sweep
 from cxrjax.runs.prepared import Data, prepare
 from cxrjax.training import seed_batches
 from tests.models import narrow
@@ -191,11 +192,12 @@ def test_the_forecast_names_every_row(rows, source, tmp_path):
     fake_run(rows[0].config)
     rows.append(sweep.Row("fc8", "fc8", rows[0].config, unavailable="weights not available"))
     plan = sweep.plan_rows(rows, source)
-    told = sweep.forecast(plan, SPEED).splitlines()
-    assert told[0].startswith("estimated time: ")
-    assert told[1].split(maxsplit=1) == ["base", f"finished, {tmp_path / 'table' / 'base'}"]
-    assert "bad            failed: --negatives=5000" in told[2]
-    assert told[4].split(maxsplit=1) == ["fc8", "not available: weights not available"]
+    (first, _), base, (bad, why), (_, waiting), fc8 = forecast.rows(plan, SPEED)
+    assert first == "estimated time"
+    assert base == ("  base", f"finished, {tmp_path / 'table' / 'base'}")
+    assert bad == "  bad" and why.startswith("failed: --negatives=5000")
+    assert re.match(r"under 1 min, \d+ training and \d+ validation images, .*, new$", waiting)
+    assert fc8 == ("  fc8", "not available: weights not available")
     assert sweep.seconds(plan, SPEED) == cost.seconds(plan[2].left, SPEED, 2) > cost.START_SECONDS
 
 
