@@ -44,15 +44,15 @@ def main(
       experiment_of: what the flags are made into; none: they are an experiment.
     """
     with one_line_for_mistakes("; the same command continues"):
-        given, flags = parse_all((config, DryRunFlags()), description, argv)
+        given, way = parse_all((config, DryRunFlags()), description, argv)
         parsed = experiment_of(given)
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.report import terminal
         from cxrjax.runs import experiment
 
-        devices.start(None if flags.dry_run else cache_dir() / "programs")
-        if flags.dry_run:
+        devices.start(None if way.dry_run else cache_dir() / "programs")
+        if way.dry_run:
             from cxrjax.runs import forecast
 
             with devices.programs_not_kept():

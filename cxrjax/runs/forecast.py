@@ -169,7 +169,7 @@ def _data(config: ExperimentConfig, opened: Opened) -> str:
         return text
     images = len(opened.store.table)
     return (
-        f"{text}, as its tables and names have it; not prepared yet: {images} images are decoded first, some "
+        f"{text}, as its tables and names have it; not prepared yet: {images} images are decoded first, "
         f"{progress.duration(images / PREPARED)} at {PREPARED} images/s"
     )
 

@@ -40,6 +40,11 @@ MISTAKES = [
     ("p_vs_nf", "--recipe=probe --weights=random --retrain_from=all", "a linear head needs a stage before it"),
     ("p_vs_nf", f"{_FAST} --val_fraction=1", "--val_fraction must be above 0 and below 1, got 1"),
     ("p_vs_nf", f"{_FAST} --negatives=5000", "more negatives than there are: "),
+    ("p_vs_nf", f"{_FAST} --negatives=5000 --dry_run", "more negatives than there are: "),
+    ("p_vs_nf", f"{_FAST} --out=file --dry_run", "--out=file is a file"),
+    ("p_vs_nf", f"{_FAST} --external_dir=nowhere --dry_run", "nowhere does not exist"),
+    ("readings", f"{_TABLE} --data_dir=nowhere --dry_run", "nowhere does not exist"),
+    ("prepare", "--source=films --out=file --dry_run", "file is a file; a store is a folder"),
     ("p_vs_nf", f"{_FAST} --negatives=few", "whole number above 0"),
     ("p_vs_nf", f"{_FAST} --negatives=9 --sampling=all", "--negatives must be auto, got 9"),
     (
