@@ -53,8 +53,8 @@ def columned(name: str, text: str, names: int, columns: int) -> list[str]:
     first = f"  {name}".ljust(names)
     rest = " " * names
     if not first.endswith(" "):
-        return [first, *textwrap.wrap(text, columns, initial_indent=rest, subsequent_indent=rest)]
-    return textwrap.wrap(text, columns, initial_indent=first, subsequent_indent=rest)
+        return [first, *_wrapped(text, columns, rest, rest)]
+    return _wrapped(text, columns, first, rest)
 
 
 def _flag(field: dataclasses.Field[Any], default: Any, columns: int) -> list[str]:
@@ -87,10 +87,15 @@ def _filled(text: str, columns: int) -> Iterator[str]:
         for entry in entries:
             second = re.match(r" +\S.*?\S {2,}(?=\S)", entry)
             if not entry.startswith(" ") or (second and second.end() <= _NAMES):
-                yield from textwrap.wrap(entry, columns, subsequent_indent=" " * second.end() if second else "")
+                yield from _wrapped(entry, columns, "", " " * second.end() if second else "")
             else:
                 yield entry  # a command, to be copied
         yield ""
+
+
+def _wrapped(text: str, columns: int, first: str, rest: str) -> list[str]:
+    """Lines that begin so; names with hyphens stay whole."""
+    return textwrap.wrap(text, columns, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
 
 
 def _indent(line: str) -> int:
