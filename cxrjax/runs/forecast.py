@@ -24,7 +24,8 @@ from cxrjax.runs.sweep import DONE, WAITING, DryRun, Opened, Outcome, Source, dr
 from cxrjax.storage.store import ImageStore, is_store, patient_ids
 from cxrjax.training import bank, inputs, seed_batches
 
-PREPARED = 160  # images a second, NIH's on 2 CPU cores
+# `experiments.benchmark_prepare` on NIH's 1024 x 1024 PNG files, 2 CPU cores: images a second, bytes of memory.
+PREPARED, PREPARING_BYTES = 160, 200_000_000
 Lines = list[tuple[str, str]]  # what it is, and what is said of it
 
 
@@ -99,6 +100,7 @@ def of_preparation(source: sources.Source, out: Path, reduction: Reduction, over
     left = max(0, images - done)
     classes = counted(store, tasks.get("p_vs_nf"))
     there = f"an interrupted attempt has read {done} of the images and would go on" if done else "new"
+    slower = ", without the time in which lungs are found" if reduction.crop != "none" else ""
     if is_store(out):
         there = "where --overwrite replaces the store that is there"
     return [
@@ -106,8 +108,8 @@ def of_preparation(source: sources.Source, out: Path, reduction: Reduction, over
         *(("", note) for note in about.notes),
         ("left out", f"{sum(problem.left_out for problem in source.problems)} files before any is read"),
         ("images", f"{reduction.size} pixels a side, fit {reduction.fit}, crop {reduction.crop}"),
-        ("time", f"{progress.duration(left / PREPARED)} at {PREPARED} images/s, NIH's on 2 CPU cores"),
-        ("memory", "some 0.2 GB"),
+        ("time", f"{progress.duration(left / PREPARED)} at {PREPARED} images/s, NIH's on 2 CPU cores{slower}"),
+        ("memory", f"some {PREPARING_BYTES / 1e9:.1f} GB"),
         ("disk", f"{images * reduction.size**2 / 1e9:.2f} GB, twice that on the way; free {_free(out) / 1e9:.0f} GB"),
         ("files", f"{out}, {there}"),
     ]
@@ -186,8 +188,8 @@ def _run(dry: DryRun) -> Lines:
         return f"{positives} {task.positive.name} and {len(rows) - positives} {task.negative.name} {patients}"
 
     seeds = f"{config.seeds} runs, seeds {config.first_seed} to {config.first_seed + config.seeds - 1}"
-    further = arms(config)
-    lines = [("runs", f"{seeds}{f'; again for each of {chr(44).join(further)}' if further else ''}")]
+    again = f"; again for each of {', '.join(arms(config))}" if arms(config) else ""
+    lines = [("runs", f"{seeds}{again}")]
     lines += [("first run", f"training {side(split.train)}, validation {side(split.val)}, split by {config.split_by}")]
     held_out = len(dry.cohorts.test)
     return lines + [("held out", f"{held_out} images by --test={config.test}")] * bool(held_out)
