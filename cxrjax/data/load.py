@@ -218,18 +218,18 @@ def load(
 
 def listed(source: Source, size: int) -> tuple[ImageStore, About]:
     """A source as its tables, folders and names have it, before an image is read: what DICOM headers say is missing,
-    every image counts as good (of archives every one that the table has), and pixels are 0. Its `About.made` is empty.
-
-    Args:
-      source: see `find`.
-      size: width and height of the images.
-    """
+    every image counts as good (of archives every one that the table has), and one 0 stands for all pixels."""
     present = {file.name for file in source.files}
     images = [name for name in source.table["image"] if source.archives or name in present]
     done = [Done(image, "", row, str(row), size, Details()) for row, image in enumerate(images)]
     table, notes, account, _ = store_table.table_of(source, done)
     about = About(str(source.place), source.listed, {}, {}, notes=notes, patients=account._asdict())
     return ImageStore(np.broadcast_to(np.uint8(0), (len(table), size, size)), table), about
+
+
+def at_hand(store: ImageStore) -> bool:
+    """Whether a store has its pixels, unlike one of `listed`."""
+    return bool(store.images.strides[0])
 
 
 def _told(store: ImageStore, about: About) -> tuple[ImageStore, About]:

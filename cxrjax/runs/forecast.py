@@ -16,7 +16,7 @@ from cxrjax.base.numerics import new_key
 from cxrjax.data import prepare as preparation
 from cxrjax.data import sources
 from cxrjax.data.decode import Reduction
-from cxrjax.data.load import cache_place, listed, load
+from cxrjax.data.load import at_hand, cache_place, listed, load
 from cxrjax.models import transfer
 from cxrjax.report.language import ENGLISH, reasons
 from cxrjax.runs import cost, experiment, prepared, run_folder, setup, starts
@@ -51,7 +51,7 @@ def of_experiment(config: ExperimentConfig) -> Lines:
     config, augmentation = setup.with_bank(dry.config, net, dry.cohorts, cache)
     dry = dry._replace(config=config)
     known = {"device": setup.device(), "weights_sha256": dry.weights_sha256, "start_sha256": starts.digest(config)}
-    if is_prepared(config.data_dir, opened.store):
+    if at_hand(opened.store):
         known["data_sha256"] = dry.data_sha256
     place = _place(config, run_folder.must_go(config, known))
     return [
@@ -130,11 +130,6 @@ def rows(plan: Sequence[Outcome], speed: cost.Speed) -> Lines:
     return lines
 
 
-def is_prepared(data_dir: str | None, store: ImageStore) -> bool:
-    """Whether a set's images are at hand; see `load.listed`."""
-    return data_dir is None or store.folder is not None
-
-
 def counted(store: ImageStore, task: tasks.Task) -> str:
     """Images and patients of each class of a task."""
     labels, patients = store.table["labels"], patient_ids(store.table)
@@ -167,7 +162,7 @@ def needs(dry: DryRun, net: transfer.Network, cache: bank.Cache) -> Needs:
 def _data(config: ExperimentConfig, opened: Opened) -> str:
     """Where they are, and the images of each class."""
     text = f"{opened.about.source}, {counted(opened.store, tasks.get(config.task))}"
-    if is_prepared(config.data_dir, opened.store):
+    if at_hand(opened.store):
         return text
     images = len(opened.store.table)
     return (
@@ -201,7 +196,7 @@ def _external(dry: DryRun, opened: Opened) -> Lines:
     if not config.external_dir:
         return []
     store, about = load(config.external_dir, config.max_bad, dry.model.source, config, make=False)
-    if is_prepared(config.external_dir, store) and is_prepared(config.data_dir, opened.store):
+    if at_hand(store) and at_hand(opened.store):
         experiment.refuse_other_crop(config, opened.about, about)
         store, _ = setup.external_set(store, opened.store, dry.cohorts)
     return [("external", f"{config.external_dir}, {counted(store, tasks.get(config.task))}")]
@@ -228,7 +223,7 @@ def _room(needed: Sequence[Needs], data: Sequence[tuple[ExperimentConfig, Opened
     stores = {
         (config.data_dir, opened.store.images.shape): opened.store.images.nbytes
         for config, opened in data
-        if not is_prepared(config.data_dir, opened.store)
+        if not at_hand(opened.store)
     }
     activations: dict[str, int] = {}
     for need in needed:

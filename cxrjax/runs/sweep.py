@@ -19,6 +19,7 @@ import numpy as np
 from cxrjax.base import InputError, progress
 from cxrjax.base.config import ExperimentConfig, run_path
 from cxrjax.base.flags import SOURCE_FLAGS
+from cxrjax.data.load import at_hand
 from cxrjax.models import pretrained
 from cxrjax.models.model import Model
 from cxrjax.models.pretrained import Weights
@@ -103,7 +104,7 @@ class DryRun(NamedTuple):
     sizes: cost.Sizes
     patients: np.ndarray  # [S] in training, of each run
     weights_sha256: str | None
-    data_sha256: str
+    data_sha256: str  # "": not known, nothing being prepared
 
     @property
     def steps(self) -> float:
@@ -150,7 +151,8 @@ def dry_run(config: ExperimentConfig, source: Source) -> DryRun:
     pairs = zip(cohorts.cohorts, cohorts.splits, strict=True)
     patients = np.array([len(np.unique(c.patient[split.train])) for c, split in pairs])
     weights_sha256 = None if config.weights == "random" else source.digest(config.weights)
-    data_sha256 = setup.data_digest(hashes.of(cohorts.rows), store.table, cohorts.test)
+    is_known = at_hand(store)
+    data_sha256 = setup.data_digest(hashes.of(cohorts.rows), store.table, cohorts.test) if is_known else ""
     return DryRun(config, model, cohorts, cost.sizes(config, cohorts), patients, weights_sha256, data_sha256)
 
 
@@ -188,7 +190,7 @@ def differences(a: KnownRun, b: KnownRun) -> list[str]:
     return (
         [f"{name} ({of_a}, not {of_b})" for name, of_a, of_b in pairs if of_a != of_b]
         + ["weights"] * (a.weights_sha256 != b.weights_sha256)
-        + ["data"] * (a.data_sha256 != b.data_sha256)
+        + ["data"] * (a.data_sha256 != b.data_sha256 and bool(a.data_sha256 and b.data_sha256))
     )
 
 
@@ -216,7 +218,8 @@ def finished_folder(wanted: KnownRun) -> Path | None:
         return folder
     if (folder / "config.json").is_file():
         before = run_folder.recall(wanted.config)
-        if before is None or (before.device, before.weights_sha256, before.data_sha256) != wanted[2:]:
+        data = before.data_sha256 if before and wanted.data_sha256 else ""
+        if before is None or (before.device, before.weights_sha256, data) != wanted[2:]:
             raise InputError(f"{folder} holds an interrupted run of other flags, data, weights or device; {remedy}")
     return None
 
