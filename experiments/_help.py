@@ -67,7 +67,7 @@ def _flag(field: dataclasses.Field[Any], default: Any, columns: int) -> list[str
     usual = (
         ("no", "yes")[default] if isinstance(default, bool) else written(field, "none" if default is None else default)
     )
-    name = f"--[no]{field.name}" if isinstance(default, bool) else f"--{field.name}"
+    name = f"--[no]{field.name}" if default is True else f"--{field.name}"
     if "short" in rules:
         name = f"-{rules['short']}, --{field.name}"
     return columned(name, _as_started_here(f"{text} ({of}default: {usual or 'none'})"), _NAMES, columns)
