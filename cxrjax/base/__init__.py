@@ -1,8 +1,8 @@
 """The ground: what everything else may import; no jax but in `devices` and `numerics`.
 
 Public: `InputError` (whose messages end with `did_you_mean`), `Array`, `Params`, `Variables`, `config`
-(`ExperimentConfig`), `flags`, `recipes`, `tasks`, `codes` (reasons, with values), `threads`, `files`, `progress` (of long
-work), `faults` (of the machine), `devices`, `numerics` (JAX's settings and keys).
+(`ExperimentConfig`), `flags`, `recipes`, `tasks`, `codes` (reasons, with values), `threads`, `files`, `progress` (of
+long work), `faults` (of the machine), `devices`, `numerics` (JAX's settings and keys).
 """
 
 from __future__ import annotations
