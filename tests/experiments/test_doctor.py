@@ -72,7 +72,7 @@ def test_every_optional_package_of_users_is_among_the_parts():
     wanted = {
         (re.split(r"[^\w-]", line)[0].replace("tensorflow-cpu", "tensorflow"), extra)
         for extra, lines in project["optional-dependencies"].items()
-        if extra not in ("gpu", "lint", "dev", "dev-tfds")
+        if extra not in ("gpu", "docs", "lint", "dev", "dev-tfds")
         for line in lines
         if not line.startswith("cxrjax[") and "<" not in line.partition(";")[0]
     }
