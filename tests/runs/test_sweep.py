@@ -196,7 +196,7 @@ def test_the_forecast_names_every_row(rows, source, tmp_path):
     assert first == "estimated time"
     assert base == ("  base", f"finished, {tmp_path / 'table' / 'base'}")
     assert bad == "  bad" and why.startswith("failed: --negatives=5000")
-    assert re.match(r"under 1 min, \d+ training and \d+ validation images, .*, new$", waiting)
+    assert re.match(r"\d+ s, \d+ training and \d+ validation images, .*, new$", waiting)
     assert fc8 == ("  fc8", "not available: weights not available")
     assert sweep.seconds(plan, SPEED) == cost.seconds(plan[2].left, SPEED, 2) > cost.START_SECONDS
 
