@@ -94,7 +94,7 @@ class Stage:
 
     def line(self) -> str:
         """Where the work stands, for a log."""
-        share = f" ({self.done / self.total:.0%})" if self.total else ""
+        share = f" ({100 * self.done / self.total:.0f} %)" if self.total else ""
         left = "" if self.seconds_left is None else f"{duration(self.seconds_left)} left"
         parts = [f"{self.name}: {self.amount()}{share}", self.speed(), left, self.figures_line()]
         return ", ".join(filter(None, parts))
@@ -116,7 +116,7 @@ def lines(stage: Stage) -> Iterator[Callable[[], None]]:
 
     def update() -> None:
         nonlocal logged
-        if (now := time.monotonic()) - logged >= LOG_SECONDS:
+        if (now := time.monotonic()) - logged >= LOG_SECONDS and stage.done != stage.total:
             logged = now
             log.info("%s", stage.line())
 

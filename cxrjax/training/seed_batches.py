@@ -178,9 +178,13 @@ class _AfterEpoch:
 
     def __call__(self, state: loop.Progress) -> None:
         loss, _, val_loss, val_accuracy = (float(np.mean(curve[:, -1])) for curve in state.history)
-        figures: dict[str, float | str] = {"loss": loss, "validation loss": val_loss, "accuracy": f"{val_accuracy:.1%}"}
+        figures: dict[str, float | str] = {
+            "loss": loss,
+            "validation loss": val_loss,
+            "accuracy": f"{100 * val_accuracy:.1f} %",
+        }
         if state.waited > _WAITING:
-            figures["waited for input"] = f"{state.waited:.0%}"
+            figures["waited for input"] = f"{100 * state.waited:.0f} %"
         self._bar.advance(0, **figures)
         overdue = time.monotonic() - self._saved > SAVE_SECONDS
         if devices.broadcast_flag(overdue and state.epochs < self._epochs):

@@ -24,7 +24,7 @@ def test_time_left_by_hand(now):
     now[0] = 75.0
     bar.advance(30, loss=0.41234, epoch="3 of 12")
     assert (bar.rate, bar.seconds_left) == (0.5, 120.0)
-    assert bar.line() == "trunk: 40 of 100 images (40%), 0.5 images/s, 2 min left, loss 0.412, epoch 3 of 12"
+    assert bar.line() == "trunk: 40 of 100 images (40 %), 0.5 images/s, 2 min left, loss 0.412, epoch 3 of 12"
     now[0] = 80.0
     assert bar.seconds_left == 115.0
     assert bar.last_line() == "trunk: 40 of 100 images in 80 s, 0.5 images/s, loss 0.412, epoch 3 of 12"
@@ -43,7 +43,7 @@ def test_what_was_done_before_counts_for_no_rate(now):
     assert (bar.done, bar.rate, bar.seconds_left) == (23, 0.5, 14.0)
 
 
-@pytest.mark.parametrize(("total", "line"), [(3 << 20, "2 of 3 MiB (67%)"), (0, "2 MiB")])
+@pytest.mark.parametrize(("total", "line"), [(3 << 20, "2 of 3 MiB (67 %)"), (0, "2 MiB")])
 def test_bytes_are_told_in_mebibytes_and_a_total_may_be_unknown(now, total, line):
     bar = progress.Stage("download", total, "bytes")
     bar.advance(1 << 20)
@@ -58,9 +58,9 @@ def test_without_a_display_a_line_every_half_minute_and_one_at_the_end(now, capl
         for second in range(100):
             now[0] = float(second)
             bar.advance(1)
-    assert [message[:29] for message in caplog.messages] == [
-        "trunk: 31 of 100 images (31%)", "trunk: 61 of 100 images (61%)", "trunk: 91 of 100 images (91%)",
-        "trunk: 100 of 100 images in 9",
+    assert [message[:30] for message in caplog.messages] == [
+        "trunk: 31 of 100 images (31 %)", "trunk: 61 of 100 images (61 %)", "trunk: 91 of 100 images (91 %)",
+        "trunk: 100 of 100 images in 99",
     ]  # fmt: skip
 
 
