@@ -84,8 +84,8 @@ def prepare(config: ExperimentConfig, data: Data) -> Prepared:
         resolved.seed_batch,
         devices.float32_products(),
     )
-    given = f"--augment_bank={config.augment_bank}"
-    log.info("augmentation: %s", reasons(resolved.augmentation, ENGLISH) or given)
+    if resolved.augmentation:  # else it was given
+        log.info("augmentation: %s", reasons(resolved.augmentation, ENGLISH))
     pipeline = inputs.make_pipeline(resolved.input, data.store.images, net.model.crop)
     return Prepared(config, data, cohorts, net, resolved, cache, pipeline)
 
@@ -93,12 +93,9 @@ def prepare(config: ExperimentConfig, data: Data) -> Prepared:
 def _log_data(config: ExperimentConfig, data: Data) -> None:
     counted, about = tasks.get(config.task).counted, data.about
     listed, present = (classes.count(images, counted) for images in (about.listed, label_counts(data.store.table)))
-    log.info(
-        "data: %s; present %s; missing %s",
-        about.source,
-        ", ".join(f"{n} {name}" for name, n in present.items()),
-        ", ".join(f"{listed[name] - n} {name}" for name, n in present.items()),
-    )
+    missing = ", ".join(f"{listed[name] - n} {name}" for name, n in present.items() if listed[name] > n)
+    found = ", ".join(f"{n} {name}" for name, n in present.items())
+    log.info("data: %s; images: %s%s", about.source, found, f"; missing: {missing}" if missing else "")
     for name, reason in list(about.bad_images.items())[:_NAMED]:
         log.warning("left out %s: %s", name, reason)
     if len(about.bad_images) > _NAMED:

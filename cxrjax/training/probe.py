@@ -6,7 +6,6 @@ averaged over the map (`Model.with_linear_head`).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from cxrjax.base import Variables, devices, threads
+from cxrjax.base import Variables, devices, progress, threads
 from cxrjax.models.model import LINEAR
 from cxrjax.models.staged import vector
 from cxrjax.training import bank as banks
@@ -23,8 +22,7 @@ from cxrjax.training.logistic import Probe
 from cxrjax.training.loop import Fitted, History
 from cxrjax.training.plan import SeedData, Workload
 
-log = logging.getLogger(__name__)
-
+_STAGE = "linear probe"
 _PIECE = 256  # images whose activations are averaged at once
 
 
@@ -45,9 +43,11 @@ def validate(workload: Workload, runs: Sequence[SeedData]) -> list[Scores]:
         return Scores(val if workload.loss.multilabel else val[:, 0], probe.strength)
 
     # Most of a fit are eigenvectors, which LAPACK seeks on one core.
-    results = list(threads.ahead(scores, runs))
-    for run, of_seed in zip(runs, results, strict=True):
-        _log(run, of_seed.strength)
+    results = []
+    with progress.stage(_STAGE, len(runs), "seeds") as bar:
+        for of_seed in threads.ahead(scores, runs):
+            results.append(of_seed)
+            bar.advance(1, C=_strength(of_seed.strength))
     return results
 
 
@@ -62,14 +62,17 @@ def train(workload: Workload, runs: Sequence[SeedData], folder: Path) -> Iterato
       folder: of the checkpoints; all processes must see it.
     """
     activations = _Activations(workload, runs)
-    for run in runs:
-        place = seed_batches.place_of(folder, run.seed)
-        if not devices.broadcast_flag(place.is_dir()):  # a slower process must not find what the first just saved
-            fitted = _fitted(workload, activations, run)
-            if devices.is_first():
-                seed_batches.save(place, fitted)
-            devices.wait_for_all(place.name)
-        yield seed_batches.load(place)
+    with progress.stage(_STAGE, len(runs), "seeds") as bar:
+        for run in runs:
+            place = seed_batches.place_of(folder, run.seed)
+            if not devices.broadcast_flag(place.is_dir()):  # a slower process must not find what the first just saved
+                fitted = _fitted(workload, activations, run, bar)
+                if devices.is_first():
+                    seed_batches.save(place, fitted)
+                devices.wait_for_all(place.name)
+            else:
+                bar.skip(1)
+            yield seed_batches.load(place)
 
 
 class _Activations:
@@ -95,19 +98,19 @@ def _fit(workload: Workload, features: np.ndarray, run: SeedData) -> Probe:
     return logistic.fit(features, labels.reshape(len(labels), -1), run.patients, run.seed)
 
 
-def _log(run: SeedData, strength: np.ndarray) -> None:
-    log.info("seed %d: probe of strength C %s", run.seed, ", ".join(f"{c:g}" for c in np.unique(strength)))
+def _strength(strength: np.ndarray) -> str:
+    return ", ".join(f"{c:g}" for c in np.unique(strength))
 
 
 def _labels(workload: Workload, run: SeedData) -> np.ndarray:
     return workload.labels[run.train] if run.train_labels is None else run.train_labels
 
 
-def _fitted(workload: Workload, activations: _Activations, run: SeedData) -> Fitted:
+def _fitted(workload: Workload, activations: _Activations, run: SeedData, bar: progress.Stage) -> Fitted:
     """A probe as a trained head of S = 1; its one epoch has the loss and the accuracy of centre crops."""
     features, loss = activations(run.train), workload.loss
     probe, curves, logits = _fit(workload, features, run), list[float](), np.empty(0)
-    _log(run, probe.strength)
+    bar.advance(1, C=_strength(probe.strength))
     for side, labels in ((features, _labels(workload, run)), (activations(run.val), workload.labels[run.val])):
         logits = _sides(probe.logits(side), loss.multilabel)
         sums = loss.sums(logits, labels, np.ones(len(labels), bool))
