@@ -107,7 +107,9 @@ def trained(optimizer, params, gradients):
         {"weight_decay": 0.1, "momentum": 0.5, "trunk_factor": 0.2},
         {"optimizer": "adamw"},  # chexnet
         {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine", "warmup_epochs": 2, "trunk_factor": 0.1,
-         "clip_norm": 3.0},  # finetune
+         "clip_norm": 3.0},
+        {"momentum": 0.9, "weight_decay": 5e-4, "schedule": "cosine", "warmup_epochs": 2, "trunk_factor": 0.5,
+         "clip_norm": 5.0},  # finetune
         {"clip_norm": 3.0, "warmup_epochs": 3},
     ],
     ids=lambda changes: " ".join(changes),
