@@ -60,17 +60,3 @@ class _emulated:
             self._browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
         else:
             self._browser.execute_cdp_cmd(f"Emulation.clear{self._what}", {})
-
-
-def overflowing_when_printed(browser, width=680):
-    """What reaches out of an A4 page, 180 mm between its margins: tag and text of each element."""
-    with (
-        _emulated(browser, "EmulatedMedia", media="print"),
-        _emulated(browser, "DeviceMetricsOverride", width=width, height=980, deviceScaleFactor=1, mobile=False),
-    ):
-        return browser.execute_script(
-            """return [...document.querySelectorAll("main *, header *")]
-                 .filter((e) => e.checkVisibility() && !e.closest("svg"))
-                 .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
-                 .map((e) => [e.tagName, e.textContent.slice(0, 60)]);"""
-        )

@@ -174,7 +174,7 @@ def test_equalised_probes_and_whole_networks(run_small, images, tmp_path):
     """CLAHE, a linear head, and a network without a frozen stage, each in one program for any number of images."""
     for name, fields in {
         "clahe": {"clahe": True},
-        "probe": {"head": "linear", "retrain_from": "conv5"},
+        "probe": {"head": "linear", "retrain_from": "fc6", "batch_size": 64, "recipe": "probe"},
         "whole": {"retrain_from": "conv1"},
     }.items():
         folder = run_small(seeds=1, **fields)
