@@ -12,9 +12,10 @@ OPTIONS = (
 
 
 def has_fetched(browser):
-    """Addresses that the browser asked for since its log was last read."""
+    """Addresses that pages asked for since the log was last read, without Chromium's own for its first, empty page."""
     entries = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [entry["params"]["request"]["url"] for entry in entries if entry["method"] == "Network.requestWillBeSent"]
+    asked = [entry["params"]["request"]["url"] for entry in entries if entry["method"] == "Network.requestWillBeSent"]
+    return [address for address in asked if not address.startswith("chrome:")]
 
 
 def is_as_wide_as(browser, width, height=800):
