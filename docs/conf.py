@@ -125,7 +125,13 @@ def as_written(_app: object, what: str, _name: str, _object: object, _options: o
     lines[:] = made
 
 
+def without_words(_app: object, _what: str, _name: str, member: Any, _skip: bool, _options: object) -> bool | None:
+    """Leaves out a field of a named tuple that says nothing of itself: its signature has it."""
+    return True if str(member.__doc__).startswith("Alias for field number") else None
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", as_written, priority=100)  # before Napoleon
+    app.connect("autodoc-skip-member", without_words)
