@@ -67,7 +67,7 @@ def test_the_bank_may_be_left_to_the_run(capsys):
             parse(f"--augment_bank={word}")
     with pytest.raises(SystemExit):
         parse("--help")
-    assert "A bank of augmentations) (default: auto)" in " ".join(capsys.readouterr().out.split())
+    assert "docs/results/bank.md) (default: auto)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_solved_head_takes_no_bank():

@@ -24,6 +24,20 @@ def is_as_wide_as(browser, width, height=800):
         return width - 20 <= browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
+def overflowing_when_printed(browser, width=680):
+    """What reaches out of an A4 page, 180 mm between its margins: tag and text of each element."""
+    with (
+        _emulated(browser, "EmulatedMedia", media="print"),
+        _emulated(browser, "DeviceMetricsOverride", width=width, height=980, deviceScaleFactor=1, mobile=False),
+    ):
+        return browser.execute_script(
+            """return [...document.querySelectorAll("main *, header *")]
+                 .filter((e) => e.checkVisibility() && !e.closest("svg"))
+                 .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+                 .map((e) => [e.tagName, e.textContent.slice(0, 60)]);"""
+        )
+
+
 def contrast_below(browser, least_contrast, scheme, least):
     """(ink, ground, tag) of each element with text whose contrast is lower; of the page at least so many have text."""
     with _emulated(browser, "EmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]):

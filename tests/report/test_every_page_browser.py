@@ -14,7 +14,7 @@ from cxrjax.runs.results import read_compared
 from cxrjax.storage.store import About, write_store
 from tests.experiments import commands
 from tests.models import toy
-from tests.report.in_browser import contrast_below, has_fetched, is_as_wide_as
+from tests.report.in_browser import contrast_below, has_fetched, is_as_wide_as, overflowing_when_printed
 
 pytest.importorskip("selenium.webdriver", reason="needs Selenium: pip install -e '.[dev]'")
 from selenium.webdriver.common.by import By
@@ -116,15 +116,15 @@ def test_the_first_screen_has_the_answer(page):
     assert language == ("es" if page.name_of_page in ("spanish", "comparadas") else "en")
 
 
-def test_it_is_as_wide_as_the_window(page):
-    """At 400 pixels what is wider scrolls on its own, by keyboard, too."""
+def test_it_is_as_wide_as_the_window_and_the_paper(page):
+    """At 400 pixels what is wider scrolls on its own, by keyboard, too; on paper nothing does."""
     assert is_as_wide_as(page, 400) and is_as_wide_as(page, 1400)
     alone = page.execute_script(
         """return [...document.querySelectorAll("body *:not(pre, nav)")]
              .filter((e) => /auto|scroll/.test(getComputedStyle(e).overflowX) && e.tabIndex !== 0)
              .map((e) => e.outerHTML.slice(0, 80));"""
     )
-    assert alone == []
+    assert alone == [] == overflowing_when_printed(page)
 
 
 def test_the_keyboard_leads_past_the_contents_first(page):
