@@ -46,8 +46,8 @@ CODES: Mapping[str, tuple[str, ...]] = {
     # Notes of floors.
     "majority_of_training": (),  # the more frequent class of each seed's training images
     "metadata": ("used",),  # of view, sex, age, followup: those that vary, parted by commas
-    "no_metadata": (),  # the source tells no view, age, sex or follow-up number that varies
-    "no_film": (),  # the source tells no view, age or sex that varies
+    "no_metadata": (),  # view, age, sex and follow-up number are not given or do not vary
+    "no_film": (),  # view, age and sex are not given or do not vary
     "probe": ("strengths",),  # C, parted by commas, as the folds of the seeds chose
     "is_probe": (),  # the network itself is one
     "many_images": ("most",),  # more training images than that

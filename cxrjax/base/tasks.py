@@ -204,13 +204,13 @@ def pair(positive: str, negative: str) -> Task:
     rest = LabelClass(REST, f"no {_title(positive)}", "without", positive)
     finding = LabelClass(positive, _title(positive), "exactly" if positive == _NOTHING else "contains", positive)
     if negative == REST:
-        others, question = rest, "Is %(positive)s told from all radiographs without it?"
+        others, question = rest, "Can the network tell %(positive)s from all radiographs without it?"
     elif negative == _NOTHING:
         others = LabelClass("NF", _title(negative), "exactly", _NOTHING)
-        question = "Is %(positive)s told from radiographs with no finding?"
+        question = "Can the network tell %(positive)s from radiographs with no finding?"
     else:
         others = LabelClass(negative, _title(negative), "contains", negative, but=positive)
-        question = "Is %(positive)s told from %(negative)s without it?"
+        question = "Can the network tell %(positive)s from %(negative)s without it?"
     title = f"{positive}{_VS}{negative}"
     counted = tuple(dict.fromkeys((finding, rest, others)))
     return Task(title, title, question, finding, others, (1, 1), counted)
@@ -231,7 +231,7 @@ _P_VS_NF = register(
     Task(
         name="p_vs_nf",
         title="P vs NF",
-        question="Is pneumonia (P) told from radiographs with no finding (NF)?",
+        question="Can the network tell pneumonia (P) from radiographs with no finding (NF)?",
         positive=_PNEUMONIA,
         negative=_NO_FINDING,
         negatives_per_positives=(800, 593),
@@ -246,7 +246,7 @@ register(
         _P_VS_NF,
         name="p_vs_np",
         title="P vs NP",
-        question="Is pneumonia (P) told from all radiographs without it (NP)?",
+        question="Can the network tell pneumonia (P) from all other radiographs (NP)?",
         negative=_NO_PNEUMONIA,
         published=Published(
             "poster", _SOURCE, 10, 120, {"accuracy": 65, "accuracy_sd": 5, "fp_share": 13, "fn_share": 22}
@@ -289,8 +289,8 @@ _WANG = PublishedAurocs(
         0.7003, 0.8100, 0.7585, 0.6614, 0.6933, 0.6687, 0.6580, 0.7993, 0.7032, 0.8052, 0.8330, 0.7859, 0.6835, 0.8717
     ),
 )  # fmt: skip
-_WHICH = "Which of the 14 findings of ChestX-ray14 are present?"
+_WHICH = "Can the network recognise the 14 findings of ChestX-ray14?"
 register(multilabel("chestxray14", "ChestX-ray14", _WHICH, CHESTXRAY14, (_CHEXNET, _WANG)))
-_ONE = "Is pneumonia told from all radiographs without it?"
+_ONE = "Can the network tell pneumonia from all radiographs without it?"
 register(multilabel("pneumonia", "Pneumonia", _ONE, ("Pneumonia",), (_CHEXNET, _WANG)))
 register(dataclasses.replace(pair("Tuberculosis", _NOTHING), name="tuberculosis", title="Tuberculosis"))

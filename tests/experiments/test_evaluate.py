@@ -106,7 +106,7 @@ def test_two_tables_are_compared_on_the_images_that_both_score(nih, table, tmp_p
     assert call("compare", tmp_path / "a.csv", tmp_path / "b.csv", f"--data_dir={nih}", f"--out={out}") == 0
     told = capsys.readouterr()
     assert "a.csv: 111 rows scored, 110 matched" in told.err and "b.csv: 106 rows scored, 105 matched" in told.err
-    assert "On the 105 images that both have scores of" in told.out
+    assert "On the 105 images that both scored" in told.out
     rows = pd.read_csv(out).set_index(["finding", "metric"])
     assert set(rows.index.levels[0]) == {"Effusion", "Pleural_Thickening"}
     effusion = pd.read_csv(nih / "Data_Entry_2017_v2020.csv")["Finding Labels"][5:110].str.contains("Effusion")

@@ -19,7 +19,7 @@ from tests.report import made_results
 
 FINDINGS = ("Pneumonia", "Infiltration", "Hernia")
 TASK = tasks.multilabel(
-    "three", "Three findings", "Which of the 14 findings of ChestX-ray14 are present?", FINDINGS,
+    "three", "Three findings", "Can the network recognise the 14 findings of ChestX-ray14?", FINDINGS,
     (PublishedAurocs("CheXNet", "Rajpurkar et al. 2017, arXiv:1711.05225", "random, by patient",
                      {"Pneumonia": 0.768, "Infiltration": 0.7345, "Hernia": 0.9164}),),
 )  # fmt: skip

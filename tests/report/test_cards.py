@@ -253,7 +253,7 @@ def test_floors_that_are_not_beaten_are_told():
     changed = made._replace(analysis=made.analysis._replace(floors=beaten))
     card, found = cards.model_card(changed), items(cards.claim(changed))
     outcomes = [cell(card, ENGLISH.word("floor", name), 5) for name in beaten["floor"]]
-    assert outcomes == ["", "yes", "yes", "**no**", "yes", "cannot be told", "not run"]
+    assert outcomes == ["", "yes", "yes", "**no**", "yes", "not known", "not run"]
     names = [ENGLISH.word("verdict_floor", name) for name in ("metadata", "shuffled_labels")]
     assert f"Not shown to be better than: {', '.join(names)}" in found[37][2]
     assert "as floors a network on a trunk of random weights" in found[30][2]

@@ -114,7 +114,7 @@ def test_a_control_as_alike_as_the_seeds_is_said_to_be_so():
         "head of random weights: over seeds",
     ]  # fmt: skip
     assert found[1] == [
-        "gradient", "+0.31 +0.28 to +0.34", "+0.42 +0.40 to +0.44 no less alike than over seeds", "no maps",
+        "gradient", "+0.31 +0.28 to +0.34", "+0.42 +0.40 to +0.44 agrees as well as the seeds do", "no maps",
         "+0.05 −0.01 to +0.11",
     ]  # fmt: skip
     assert found[2][1] == "+0.80 few patients" and found[2][3] == "+0.12 +0.10 to +0.14"
@@ -165,7 +165,7 @@ def test_reasons_and_notes(whole):
         ("this network: the figure is the same in every patient.",
          "esta red: la cifra es la misma en todos los pacientes."),
         ("1 map is constant and is left out.", "1 mapa es constante y queda excluido."),
-        ("grad_cam, lungs: not compared with shuffled_labels, of", "grad_cam, pulmones: sin comparación con"),
+        ("grad_cam, lungs: not compared with shuffled_labels, because", "grad_cam, pulmones: sin comparación con"),
     ):  # fmt: skip
         assert told[spanish] in text
     left = [a for a in whole.all("li") if a.get("lang") == "en"]
@@ -177,7 +177,7 @@ def test_spanish_has_no_english_left(whole):
     if "Dónde mira" not in text:
         return
     part = text.split("0 de 3 cifras")[1].split("Cada corrida")[0]
-    assert "Supera: un mapa igual en todas partes." in part and "queda por debajo de: un mapa del centro" in part
+    assert "Supera: un mapa igual en todas partes." in part and "Es peor que: un mapa del centro" in part
     for english in ("beat", "network", "map ", "weights", "patients", "0.1", "labels."):
         assert english not in part.replace("shuffled_labels", "").replace(made_looks.NOTES[1], ""), english
 

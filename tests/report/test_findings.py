@@ -59,14 +59,15 @@ def test_the_answer_has_the_mean_of_what_is_defined(results):
     tables = [of_finding.tables.predictions.groupby("seed") for of_finding in results.findings[:2]]
     aurocs = [roc_auc_score(rows["label"], rows["score"]) for table in tables for _, rows in table]
     assert findings.answer(results, ENGLISH) == (
-        "For 1 of 3 findings better than chance, for none shown to be better than view, sex and age alone."
+        "Partly: better than chance for 1 of 3 findings, but not shown to be better than view, sex and age alone for "
+        "any."
     )
     one = results._replace(findings=results.findings[:1])  # as of the task pneumonia
     assert findings.answer(one, ENGLISH).startswith("Partly: better than chance, but ")
     sentence = findings.verdict(results, ENGLISH)
     assert sentence.startswith(f"AUROC {np.mean(aurocs):.2f}, mean of 2 findings and 3 runs (95 % interval ")
     assert f"CheXNet {(0.768 + 0.7345) / 2:.2f} (split: random, by patient)" in sentence
-    assert "all metadata" in sentence and sentence.endswith("hence not in the means: hernia.")
+    assert "all metadata" in sentence and sentence.endswith("so left out of the means: hernia.")
 
 
 def test_an_undefined_finding_has_a_reason_and_no_number(page):
@@ -117,8 +118,8 @@ def test_a_finding_s_page_leads_back(results):
     page = Page(report.html(results.findings[0], {}, ENGLISH))
     assert "../../report.html" in [a["href"] for a in page.all("a")]
     assert "Three findings: all 3 findings" in page.text
-    assert "Loss of all findings together" in page.text
-    assert "Judged at its best epoch" not in page.text and "best epoch" not in page.text  # of all findings
+    assert "The loss is that of all findings together" in page.text
+    assert "stopped at its best epoch" not in page.text and "best epoch" not in page.text  # of all findings
 
 
 def test_files(results, tmp_path, monkeypatch):

@@ -157,13 +157,13 @@ def test_poster_and_figures_are_those_of_the_analysis(page):
 def test_notes_and_reasons_are_in_the_language_of_the_page():
     found = report_case.in_language(report_case.results(), "es")
     text = Page(report.html(found, {}, language("es"))).text
-    assert NOTE not in text and "procedural phantom" not in text
-    assert "Las imágenes son un fantoma generado por programa" in text
+    assert NOTE not in text and "phantom drawn by software" not in text
+    assert "Las imágenes son un fantoma dibujado por un programa" in text
     assert "error de calibración esperado: el propio remuestreo aumenta esta cifra" in text
     assert "0,5" in text and not re.search(r"\b0\.\d{3}\b", text.split("Cómo repetir")[1].split("results.csv")[0])
 
 
-@pytest.mark.parametrize(("code", "words"), [("en", "16 augmentations of each"), ("es", "16 aumentos de cada imagen")])
+@pytest.mark.parametrize(("code", "words"), [("en", "has 16 augmentations"), ("es", "tiene 16 aumentos")])
 def test_it_is_said_what_was_augmented_where_that_was_left_open(code, words):
     results = report_case.bare()
     assert words not in str(run.learning(results, language(code)))  # a run of an earlier version

@@ -125,7 +125,8 @@ def test_buttons_and_prevalence(page):
     told = page.find_element(By.ID, "summary").text
     sensitivity = expected(report_case.results().tables.predictions, 0.5, 0.2)["sensitivity"].mean()
     assert (
-        f"200 with pneumonia: {round(200 * sensitivity)} are found, {200 - round(200 * sensitivity)} are missed" in told
+        f"200 have pneumonia: {round(200 * sensitivity)} are found and {200 - round(200 * sensitivity)} are missed"
+        in told
     )
     for wrong in ("101", "-1", ""):
         field.clear()

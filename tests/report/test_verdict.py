@@ -66,10 +66,10 @@ def test_the_question_is_answered_in_one_sentence(floors, sentence):
 def test_all_floors_are_beaten(low, high, place):
     assert verdict(with_accuracy(with_floors(), 0.752, low, high), ENGLISH) == (
         "AUROC 0.70 (mean of 4 runs); view, sex and age alone reach 0.60; this network is better by 0.10 (95 % "
-        "interval 0.05 to 0.15). With the follow-up number, which no film shows, they reach 0.60; this network is "
-        "better by 0.10 (95 % interval 0.05 to 0.15). It is better than a logistic regression on the same frozen "
-        "layers, a network trained on shuffled labels and a network on a trunk of random weights, too. At a "
-        "threshold of 0.5 its accuracy on validation images is 75.2 % (95 % "
+        "interval 0.05 to 0.15). Together with the follow-up number, which cannot be seen on a radiograph, they reach "
+        "0.60; this network is better by 0.10 (95 % interval 0.05 to 0.15). It is also better than a logistic "
+        "regression on the same frozen layers, a network trained on shuffled labels and a network on a trunk of random "
+        "weights. At a threshold of 0.5 its accuracy on validation images is 75.2 % (95 % "
         f"interval {100 * low:.1f} to {100 * high:.1f}), {place}."
     )
 
@@ -77,8 +77,8 @@ def test_all_floors_are_beaten(low, high, place):
 def test_a_floor_above_the_network_is_told_with_turned_signs():
     sentences = verdict(with_floors(metadata=-0.1, random_trunk=-0.2), ENGLISH).split(". ")
     assert sentences[1] == (
-        "With the follow-up number, which no film shows, they reach 0.80; this network is worse by 0.10 (95 % interval "
-        "0.05 to 0.15)"
+        "Together with the follow-up number, which cannot be seen on a radiograph, they reach 0.80; this network is "
+        "worse by 0.10 (95 % interval 0.05 to 0.15)"
     )
     assert sentences[2] == (
         "A network on a trunk of random weights (AUROC 0.90): this network is worse by 0.20 (95 % interval 0.15 to "
@@ -90,8 +90,8 @@ def test_chance_is_what_remains_where_a_film_tells_as_much():
     text = verdict(with_floors(film=0.02), ENGLISH)
     assert text.startswith(
         "AUROC 0.70 (mean of 4 runs); view, sex and age alone reach 0.68; this network is not shown to be better: "
-        "difference +0.02 (95 % interval −0.03 to +0.07); better than chance, though: by 0.20 (95 % interval 0.15 to "
-        "0.25). With "
+        "difference +0.02 (95 % interval −0.03 to +0.07); it is better than chance by 0.20 (95 % interval 0.15 "
+        "to 0.25). Together with "
     )
     assert "chance" not in verdict(with_floors(film=0.02, majority=0.02), ENGLISH)
     assert "chance" not in verdict(with_floors(), ENGLISH)
@@ -100,8 +100,8 @@ def test_chance_is_what_remains_where_a_film_tells_as_much():
 def test_few_runs_are_no_failure():
     text = verdict(with_floors(half=0.12, few=True, film=0.1, random_trunk=None), ENGLISH)
     assert (
-        "; too few runs (4) to tell whether this network is better, since their interval is wide: difference +0.10 (95 "
-        "% interval −0.02 to +0.22);" in text
+        "; 4 runs are too few to tell whether this network is better: difference +0.10 (95 % interval −0.02 to +0.22);"
+        in text
     )
     assert "not shown" not in text
 
@@ -119,7 +119,7 @@ def test_without_metadata_of_a_film_the_rest_takes_its_place():
     assert verdict(results, ENGLISH).startswith(
         "AUROC 0.70 (mean of 4 runs); always calling the more frequent class reaches 0.50; this network is better by"
     )
-    assert "no film shows" not in verdict(results, ENGLISH)
+    assert "follow-up number" not in verdict(results, ENGLISH)
 
 
 def test_follow_up_numbers_that_do_not_vary_are_no_second_sentence():
@@ -136,8 +136,8 @@ def test_one_run_has_its_patients_interval():
         "On drawn phantoms, not on patients: not known: without an interval the network cannot be compared with chance."
     )
     assert " in 1 run; always calling the more frequent class reaches 0.50; difference +0." in text
-    assert "which has no interval. At a threshold of 0.5 its accuracy on " in text
-    assert text.endswith(", where the poster has 83 ± 7 %.")
+    assert "without an interval. At a threshold of 0.5 its accuracy on " in text
+    assert text.endswith(", compared with the poster's 83 ± 7 %.")
     metrics = report_case.bare().analysis.metrics.assign(pooled_low=0.61, pooled_high=0.79)
     analysis = report_case.bare().analysis._replace(metrics=metrics)
     text = verdict(report_case.bare()._replace(analysis=analysis), ENGLISH)
@@ -162,8 +162,8 @@ def test_in_spanish():
     results = with_accuracy(with_floors(metadata=-0.1), 0.752, 0.65, 0.8)
     assert verdict(results, language("es")).startswith(
         "AUROC 0,70 (media de 4 corridas); proyección, sexo y edad, por sí solos, alcanzan 0,60; esta red es mejor en "
-        "0,10 (intervalo del 95 %: 0,05 a 0,15). Con el número de control, que ninguna radiografía muestra, alcanzan "
-        "0,80; esta red es peor en 0,10 (intervalo del 95 %: 0,05 a 0,15). También es mejor que "
+        "0,10 (intervalo del 95 %: 0,05 a 0,15). Junto con el número de control, que no se ve en la radiografía, "
+        "alcanzan 0,80; esta red es peor en 0,10 (intervalo del 95 %: 0,05 a 0,15). También es mejor que "
     )
 
 

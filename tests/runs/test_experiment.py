@@ -130,7 +130,7 @@ def test_copies_of_its_own_images_are_left_out_of_the_external_set(finished, els
     assert summary["data"]["external_copies"] == 2
     assert f"external_copies n=2 of={len(images)}" in summary["notes"]
     assert len(external) and not set(images[-2:]) & set(external["image"])
-    assert "are left out of it" in (finished / "report.html").read_text()
+    assert "are left out of the external set" in (finished / "report.html").read_text()
 
 
 def test_enlarged_images_of_both_sets_are_counted(finished, nih):

@@ -44,7 +44,7 @@ def verdict(results: FindingsResults, t: Language) -> str:
     mean, *each = table(results, t)
     defined = [row for row in each if row["is_defined"]]
     if not defined:
-        return t("No finding has an AUROC in every run: too few images have it, or too few do not.")
+        return t("No finding has an AUROC in every run: too few images have the finding, or too few do not have it.")
     sentences = [_mean(results.summary["runs"], mean, len(defined), t)]
     if len(defined) > 1:
         worst, *_, best = sorted(defined, key=lambda row: row["auroc"])
@@ -52,7 +52,7 @@ def verdict(results: FindingsResults, t: Language) -> str:
         sentences.append(t("Best is %(best)s, worst %(worst)s.", best=named[0], worst=named[1]))
     floors = [f"{t.word('verdict_floor', name)} {t.number(value, 2)}" for name, value in mean["floors"].items()]
     if floors:
-        sentences.append(t("To be beaten, on average: %(floors)s.", floors=", ".join(floors)))
+        sentences.append(t("Floors to beat, on average: %(floors)s.", floors=", ".join(floors)))
     published = [
         t("%(name)s %(auroc)s (split: %(split)s)", name=p.name, auroc=t.number(mean[p.name], 2), split=t(p.split))
         for p in results.task.published_aurocs
@@ -63,7 +63,7 @@ def verdict(results: FindingsResults, t: Language) -> str:
         )
     if missing := [row["title"].lower() for row in each if not row["is_defined"]]:
         sentences.append(
-            t("Not defined in every run, hence not in the means: %(findings)s.", findings=t.listed(missing))
+            t("Not defined in every run, so left out of the means: %(findings)s.", findings=t.listed(missing))
         )
     return " ".join(sentences)
 

@@ -41,8 +41,8 @@ def maps(results: Results, t: Language) -> dict[str, Any] | None:
 
 def _overlays(record: MapRecord, positive: str, t: Language) -> dict[str, Any] | None:
     caption = t(
-        "Radiographs of the validation images with their boxes, and maps laid over them: the stronger the colour, the "
-        "more the score depends on the place. Two maps are not on one scale."
+        "Validation radiographs with their boxes and, on top of them, the maps. The stronger the colour, the more the "
+        "score depends on that place. Each map has its own scale."
     )
     alt = t(
         "Rows of chest radiographs with boxes around %(positive)s; columns: the image, then a map of each method over "
@@ -57,8 +57,8 @@ def _summary(verdicts: list[Verdict], t: Language) -> str:
     if not verdicts:
         return t("No map of the trained networks could be compared with a region.")
     return t(
-        "%(n)s of %(all)s figures are shown to beat every control and every baseline. Of a map that is not, nobody can "
-        "say that it shows what was learned, and not the image or the architecture.",
+        "%(n)s of %(all)s figures are shown to beat every control and every baseline. A map that does not beat them "
+        "all may show the image or the architecture, not what the network learned.",
         n=t.count(sum(verdict.everything for verdict in verdicts)),
         all=t.count(len(verdicts)),
     )

@@ -51,10 +51,14 @@ def verdict(results: Results, t: Language) -> str:
     sentences = [begun or _first(results, network, floors.pop(first, None), floors, t)]
     if first == "film" and (row := floors.pop("metadata", None)) and "followup" in _used(row):
         values = {"value": _two(row["auroc"], t), "claim": _claim(row, results, t)}
-        sentences.append(t("With the follow-up number, which no film shows, they reach %(value)s; %(claim)s", **values))
+        together = t(
+            "Together with the follow-up number, which cannot be seen on a radiograph, they reach %(value)s; %(claim)s",
+            **values,
+        )
+        sentences.append(together)
     sentences += [_beside(row, results, t) for row in floors.values() if row["claim"] not in ("better", "")]
     if names := [_name(row, t) for row in floors.values() if row["claim"] == "better" and row["floor"] != "majority"]:
-        sentences.append(t("It is better than %(floors)s, too", floors=t.listed(names)))
+        sentences.append(t("It is also better than %(floors)s", floors=t.listed(names)))
     sentences += [*_held_out(results, t), _accuracy(results, t)]
     return " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
 
@@ -90,7 +94,7 @@ def _first(
     parts = [sentence, _reaches(floor, t), _claim(floor, results, t)]
     chance = others.get("majority")
     if floor["claim"] != "better" and chance and chance["claim"] == "better":
-        parts.append(t("better than chance, though: by %(difference)s", difference=_difference(chance, "auroc", t)))
+        parts.append(t("it is better than chance by %(difference)s", difference=_difference(chance, "auroc", t)))
     return "; ".join(parts)
 
 
