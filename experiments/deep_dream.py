@@ -38,20 +38,28 @@ class DreamConfig:
     seeds: int = flag(0, "dream with the networks of so many seeds only; 0: all", lower=0)
     iterations: int = flag(10, "of each octave (MATLAB's NumIterations)", lower=1)
     octaves: int = flag(
-        3, "image sizes, from the network's own on, AlexNet's 227 pixels (MATLAB's PyramidLevels)", lower=1, upper=6
+        3,
+        "number of image sizes, from the network's own (AlexNet: 227 pixels) upwards (MATLAB's PyramidLevels)",
+        lower=1,
+        upper=6,
     )
-    scale: float = flag(1.4, "from one size to the next (MATLAB's PyramidScale)", lower=1.0, upper=3.0)
-    fourier_iterations: int = flag(96, "of the dreams in frequency space", lower=1)
+    scale: float = flag(1.4, "factor from one size to the next (MATLAB's PyramidScale)", lower=1.0, upper=3.0)
+    fourier_iterations: int = flag(96, "iterations of the dreams in frequency space", lower=1)
     colour: bool = flag(False, "dream in colour; none: grey, one channel given to all three")
     layers: str = flag("", "layers of which channels are dreamt, with commas; none: the network's usual ones")
     channels: int = flag(
-        8, "channels of each layer: those that raise the positive class most, or the first", lower=1, upper=64
+        8,
+        "number of channels of each layer: those that raise the positive class most, or the first ones",
+        lower=1,
+        upper=64,
     )
-    patients: int = flag(2, "radiographs of either class that are changed, beside the mean one", lower=0, upper=20)
-    images: str = flag("", "names of radiographs that are changed in place of those, with commas")
+    patients: int = flag(2, "number of radiographs of each class to change, besides the mean image", lower=0, upper=20)
+    images: str = flag("", "names of the radiographs to change instead, separated by commas")
     key: int = flag(0, "of the noise and the transformations", lower=0)
     weights: str | None = flag(
-        None, "where the weights that the run was trained from lie now; none: where they lay", path=True
+        None,
+        "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training",
+        path=True,
     )
 
 

@@ -46,17 +46,21 @@ class PredictConfig:
     out: str | None = flag(None, "CSV file, replaced if there is one; none: standard output", path=True)
     threshold: str = flag(
         "0.5",
-        "score above which the decision is positive: a number, 0.5 as in the poster, or chosen: the one that the run "
-        "chose on its training images for its --wanted_sensitivity; of an ensemble the mean over its networks",
+        "score above which an image is called positive: a number (0.5 in the poster), or chosen: the threshold that "
+        "the run chose on its training images for its --wanted_sensitivity; for an ensemble, the mean over its "
+        "networks",
     )
     recalibration: str | None = flag(
         None,
-        "file of experiments.recalibrate: scores become those of its hospital, and --threshold=chosen is its threshold",
+        "file written by experiments.recalibrate: scores are recalibrated for that hospital, and --threshold=chosen "
+        "is the threshold in it",
         path=True,
     )
     accept_anything: bool = flag(False, "score what is no radiograph by these rules, too")
     weights: str | None = flag(
-        None, "where the weights that the run was trained from lie now; none: where they lay", path=True
+        None,
+        "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training",
+        path=True,
     )
     images: tuple[str, ...] = ()
 

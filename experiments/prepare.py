@@ -36,33 +36,36 @@ class PrepareConfig(DryRunFlags, SourceFlags):
     out: str | None = flag(None, "folder of the store that is made", path=True)
     size: int = flag(
         256,
-        "width and height of its images: for a network with --image_size=C round(C * 256 / 224), for AlexNet's own 256",
+        "width and height of the prepared images. A network with --image_size=C needs round(C * 256 / 224); AlexNet "
+        "needs 256",
         lower=16,
         upper=4096,
     )
     fit: str = flag(
         "stretch",
-        "stretch: the whole image without its aspect, as the poster; pad: with black; crop: the central square",
+        "stretch: the whole image, aspect ratio not kept, as in the poster; pad: aspect ratio kept, padded with "
+        "black; crop: the central square",
         choices=("stretch", "pad", "crop"),
     )
     filter: str = flag(
-        "bilinear", "of the reduction: anti-aliased bilinear, or box (area)", choices=("bilinear", "box")
+        "bilinear", "filter for the reduction: anti-aliased bilinear, or box (area mean)", choices=("bilinear", "box")
     )
     range: str = flag(
         "robust",
-        "of images of more than 8 bits without a window. robust: the few pixels far off the others, as markers, do not "
-        "set black and white; full: the smallest and the largest value do",
+        "grey range of images that have more than 8 bits and no window. robust: ignores the few pixels far from the "
+        "others, such as markers; full: from the smallest to the largest value",
         choices=("robust", "full"),
     )
     crop: str = flag(
         "none",
-        "lungs: each image is first cut to the square around its lungs and 5 % more, as cxrjax.interpret.lungs sees "
-        "them; one without lungs is kept whole, counted and listed. Boxes are left out then",
+        "lungs: first crops each image to the square around its lungs plus 5 %, as outlined by "
+        "cxrjax.interpret.lungs. An image without lungs is kept whole, counted and listed. Boxes are then left "
+        "out",
         choices=("none", "lungs"),
     )
-    max_bad: float = flag(0.01, "share of images that may be bad; they are left out and listed", lower=0, upper=1)
-    workers: int = flag(0, "threads that decode; 0: one a core", lower=0)
-    overwrite: bool = flag(False, "replace a finished store in --out, or an interrupted one of other settings")
+    max_bad: float = flag(0.01, "largest share of bad images; they are left out and listed", lower=0, upper=1)
+    workers: int = flag(0, "decoding threads; 0: one per core", lower=0)
+    overwrite: bool = flag(False, "replace a finished store in --out, or an interrupted one with other settings")
 
 
 def main(argv: list[str] | None = None) -> None:

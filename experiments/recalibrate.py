@@ -31,7 +31,9 @@ class RecalibrateConfig(LocalFlags):
     n: str = flag("20,50,100", "numbers of local images, with commas")
     draws: int = flag(20, "how often each number is drawn", lower=1)
     weights: str | None = flag(
-        None, "where the weights that the run was trained from lie now; none: where they lay", path=True
+        None,
+        "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training",
+        path=True,
     )
     out: str = flag("runs/recalibrate", "folder for the report and its tables, which replace earlier ones", path=True)
 

@@ -24,9 +24,9 @@ class TrainConfig(ExperimentConfig):
     """The flags of this program: those of an experiment, and its question."""
 
     task: str = flag("", f"the question: {', '.join(tasks.TASKS)}; none: that of --positive and --negative")
-    positive: str = flag("", "finding that is to be told, as labels spell it: Effusion, Pleural_Thickening")
+    positive: str = flag("", "finding to recognise, spelled as in the labels: Effusion, Pleural_Thickening")
     negative: str = flag(
-        "", "what it is told from: a finding, No Finding, or rest (the default): all images without it"
+        "", "class to tell it from: a finding, No Finding, or rest (the default): all images without the finding"
     )
 
 

@@ -42,11 +42,13 @@ class LooksConfig:
     images: int = flag(8, "images of each seed, filled up with those without a box", lower=1)
     boxed: int = flag(16, "images with a box of each seed, at most", lower=0)
     masks: str | None = flag(
-        None, "folder of lung masks, an image file for each radiograph; none: see above", path=True
+        None, "folder of lung masks, one image file for each radiograph; none: see above", path=True
     )
     dreams: bool = flag(True, "also measure where dreams of the positive class change the image")
     weights: str | None = flag(
-        None, "where the weights that the run was trained from lie now; none: where they lay", path=True
+        None,
+        "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training",
+        path=True,
     )
 
 

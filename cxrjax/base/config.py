@@ -37,82 +37,86 @@ class ExperimentConfig(SamplingFlags, RecipeFlags, NetworkFlags, SourceFlags):
     finding: str = ""  # of a task of many labels: what these results are of; "": of all
     data_dir: str | None = flag(
         None,
-        "NIH folder as downloaded, class folders, a CSV of images, or a store by experiments.prepare; none: the "
-        "embedded phantom",
+        "NIH folder as downloaded, class folders, a CSV of images, or a store made by experiments.prepare; none: the "
+        "built-in phantom",
         path=True,
         group=DATA,
     )
     seeds: int = flag(
-        10, "number of runs, each with its own draw, split, weights and augmentation", lower=1, group=TRAINING
+        10, "number of runs; each has its own draw, split, initial weights and augmentation", lower=1, group=TRAINING
     )
     first_seed: int = flag(
-        0, "seed of the first run; the next has the next number", lower=0, upper=4_000_000_000, group=TRAINING
+        0, "seed of the first run; the following runs count up from it", lower=0, upper=4_000_000_000, group=TRAINING
     )
     input: str = flag(
         "auto",
-        "tfdata: a tf.data pipeline; resident: images on the device; auto: tfdata where TensorFlow is installed. "
+        "tfdata: a tf.data pipeline; resident: all images in device memory; auto: tfdata if TensorFlow is installed. "
         "All give the same numbers",
         choices=("auto", "tfdata", "resident"),
         group=MACHINE,
     )
     start_from: str = flag(
         "",
-        "folder of a finished run of the same network, whose retrained layers each seed starts from, those of its own "
-        "number; all but the last then have --trunk_factor times the learning rate, with 0 the last alone is trained",
+        "folder of a finished run of the same network. The retrained layers of each seed start from those of the same "
+        "seed there. All but the last layer then use --trunk_factor times the learning rate; with 0 only the "
+        "last layer is trained",
         path=True,
         group=TRAINING,
     )
     control: str = flag(
         "none",
-        "shuffled_labels: training images get each other's labels, so that only chance and mistakes can be found",
+        "shuffled_labels: shuffles the labels of the training images. A result better than chance then points to a "
+        "mistake in the method",
         choices=("none", "shuffled_labels"),
         group=EVALUATION,
     )
     floors: bool = flag(
         False,
-        "also train what the network must beat, with the same seeds (in OUT/arms): shuffled labels, and a trunk of "
-        "random weights. Takes three times as long; majority and metadata are always there",
+        "also train two floors that the network must beat, with the same seeds (in OUT/arms): shuffled labels and a "
+        "random trunk. Takes three times as long. The floors majority class and metadata are always computed",
         group=EVALUATION,
     )
     wanted_sensitivity: float = flag(
         0.9,
-        "a second threshold is chosen for it, on training images; the first is 0.5",
+        "sensitivity for which a second threshold is chosen, on training images; the first threshold is 0.5",
         lower=0.01,
         upper=1,
         group=EVALUATION,
     )
     prevalence: float = flag(
         0.013,
-        "share of pneumonia for which PPV and NPV are given beside the images' own; 0.013 is NIH's",
+        "prevalence of pneumonia for which PPV and NPV are also given; 0.013 is that of NIH ChestX-ray14",
         lower=0,
         upper=1,
         group=EVALUATION,
     )
     lang: str = flag("en", "language of the report", choices=("en", "es"), group=OUTPUT)
     seed_batch: int = flag(
-        0, "seeds trained side by side as one program; 0: as many as memory allows", lower=0, group=MACHINE
+        0, "seeds trained together in one program; 0: as many as memory allows", lower=0, group=MACHINE
     )
     dtype: str = flag(
         "float32",
-        "of activations and the products that make them; bfloat16 is for GPUs. Parameters and update are float32",
+        "type of activations and matrix products; bfloat16 is for GPUs. Parameters and updates are float32",
         choices=("float32", "bfloat16"),
         group=MACHINE,
     )
     precision: str = flag(
         "default",
-        "of float32 products and convolutions. default: JAX's, on a GPU by TF32, which rounds factors to 10 bits; "
-        "float32: full, slower on GPUs. A CPU has no TF32",
+        "precision of float32 products and convolutions. default: JAX's default, which on a GPU is TF32 (factors "
+        "rounded to 10 bits); float32: full precision, slower on GPUs. A CPU has no TF32",
         choices=("default", "float32"),
         group=MACHINE,
     )
-    external_dir: str | None = flag(None, "second data set, evaluated only; as --data_dir", path=True, group=EVALUATION)
+    external_dir: str | None = flag(
+        None, "second data set, used for evaluation only; same forms as --data_dir", path=True, group=EVALUATION
+    )
     out: str | None = flag(None, "folder for the results; none: runs/NAME", path=True, group=OUTPUT)
     overwrite: bool = flag(
-        False, "replace a finished run in --out, or an interrupted one of another configuration", group=OUTPUT
+        False, "replace a finished run in --out, or an interrupted one with another configuration", group=OUTPUT
     )
     max_bad: float = flag(
         0.01,
-        "share of images that may be unreadable and are left out; with more the data are refused",
+        "largest share of unreadable images; they are left out. With more, the data are refused",
         lower=0,
         upper=1,
         group=DATA,

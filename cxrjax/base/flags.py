@@ -37,34 +37,36 @@ class SourceFlags:
 
     classes: str = flag(
         "",
-        "what a class folder or a label as written means, where it is no known finding, with commas: "
-        "CXR1=Pneumonia,CXR0=No Finding; an entry stands above what is known",
+        "meaning of class folders or labels that are no known finding, separated by commas: CXR1=Pneumonia,CXR0=No "
+        "Finding; these entries come before the built-in ones",
     )
     other_findings: str = flag(
         "refuse",
-        "labels that are no known finding: refuse stops and names them, keep takes each as a finding of its own",
+        "labels that are no known finding: refuse stops and lists them; keep takes each one as a finding of its own",
         choices=("refuse", "keep"),
     )
     uncertain: str = flag(
         "unknown",
-        "what an uncertain label is (-1 of CheXpert): unknown images take part in no class",
+        "how to read an uncertain label (-1 in CheXpert); images with an unknown label are in no class",
         choices=("unknown", "positive", "negative"),
     )
     masks: str = flag(
         "leave_out",
-        "folders of masks, heat maps or copies beside folders of images: leave_out names and passes them over, keep "
-        "takes them as images",
+        "folders of masks, heat maps or copies beside the folders of images: leave_out skips and lists them; keep "
+        "reads them as images",
         choices=("leave_out", "keep"),
     )
     columns: str = flag(
         "",
-        "columns of a table that have other names, with commas: label=diagnosis,path=file. Known are path, label, "
-        "patient, view, age, sex, followup, split; sex=gender:m=M:w=F also says what its values mean",
+        "names of table columns, where they differ, separated by commas: label=diagnosis,path=file. The columns are "
+        "path, label, patient, view, age, sex, followup, split; sex=gender:m=M:w=F also gives the meaning of the "
+        "values",
     )
     patient_regex: str = flag(
         "",
-        "finds the patient in a file's name, else in its path: its group 'patient', or its first group. Where it does "
-        "not: the table, else DICOM's PatientID, else a known convention of names that fits the whole set",
+        "regular expression that finds the patient in the file name, or else in the path: its group 'patient', or its "
+        "first group. If it does not match, the patient comes from the table, else from DICOM's PatientID, else "
+        "from a known naming convention that fits the whole set",
     )
 
 
@@ -74,15 +76,16 @@ class ScoresFlags(SourceFlags):
 
     GROUP: ClassVar[str] = DATA
 
-    data_dir: str | None = flag(None, "data whose table has the labels: as experiments.train takes them", path=True)
+    data_dir: str | None = flag(None, "data with the labels, in a form that experiments.train reads", path=True)
     labels: str | None = flag(
         None,
-        "table of other labels of these images, as experiments.train takes it; those it lacks keep theirs",
+        "table with other labels for these images, in a form that experiments.train reads; images not in it keep "
+        "their labels",
         path=True,
     )
-    task: str = flag("", "the question, as experiments.train takes it; none: chestxray14, or that of --positive")
-    positive: str = flag("", "finding that the scores tell")
-    negative: str = flag("", "what it is told from: a finding, No Finding, or rest (the default)")
+    task: str = flag("", "the task, as for experiments.train; none: chestxray14, or the task of --positive")
+    positive: str = flag("", "the finding that the scores are for")
+    negative: str = flag("", "the class it is compared with: a finding, No Finding, or rest (the default)")
     logits: bool = flag(False, "the scores are log odds")
 
 
@@ -93,11 +96,11 @@ class LocalFlags(SourceFlags):
     GROUP: ClassVar[str] = DATA
 
     data_dir: str | None = flag(
-        None, "local images, as experiments.train takes them; none: --labels has them", path=True
+        None, "local images, in a form that experiments.train reads; none: --labels has the images", path=True
     )
     labels: str | None = flag(
         None,
-        "class folders or a table of images with their labels; beside --data_dir a table of other labels by image name",
+        "class folders, or a table of images with their labels; with --data_dir: a table of other labels by image name",
         path=True,
     )
     max_bad: float = flag(0.01, "share of images that may be unreadable and are left out", lower=0, upper=1)
@@ -113,32 +116,34 @@ class NetworkFlags:
     GROUP: ClassVar[str] = NETWORK
 
     model: str = flag(
-        "", "network; none: that of --weights, else alexnet. There are", names="cxrjax.models.registry:names"
+        "", "network; none: the network of --weights, else alexnet. Choices:", names="cxrjax.models.registry:names"
     )
-    weights: str = flag("", "converted weights, or 'random' for none; none: weights/MODEL-imagenet", path=True)
+    weights: str = flag(
+        "", "folder of converted weights, or 'random' for random weights; none: weights/MODEL-imagenet", path=True
+    )
     image_size: int = flag(
         0,
-        "pixels a side of what the network sees, 224 to 512, cut from round(image_size * 256 / 224); 0: the network's "
-        "own (AlexNet 227 of 256)",
+        "side of the network's input in pixels, 224 to 512, cropped from an image of round(image_size * 256 / 224); "
+        "0: the network's own size (AlexNet: 227 of 256)",
         lower=0,
         upper=512,
     )
     retrain_from: str = flag(
         "head",
-        "first stage that is retrained, by its name; head: the network's usual one (AlexNet's and VGG's fc6, else the "
+        "first stage to retrain, by its name; head: the usual one for the network (fc6 for AlexNet and VGG, else the "
         "last); all: every stage",
     )
     batch_norm: str = flag(
         "frozen",
-        "BatchNorm of retrained stages. frozen: the pretrained statistics; train: each batch's, running ones are kept. "
-        "Scale and shift are trained in both",
+        "BatchNorm in retrained stages. frozen: uses the pretrained statistics; train: uses the statistics of each "
+        "batch and updates the running ones. Scale and shift are trained in both cases",
         choices=("frozen", "train"),
     )
     lse_r: float = flag(
         0.0,
-        "pooling of the last map: by log-sum-exp with this r (Wang et al. 2017 take 10), from 0.001, almost the mean, "
-        "to 1000, almost the maximum; 0: the mean, as the weights were trained. Not of AlexNet and VGG, which do not "
-        "average it",
+        "pooling of the last feature map by log-sum-exp with this r (Wang et al. 2017 use 10), from 0.001 (almost the "
+        "mean) to 1000 (almost the maximum); 0: the mean, as the weights were trained. Not for AlexNet and VGG, "
+        "which have no average pooling there",
         lower=0.0,
     )
 
@@ -161,7 +166,7 @@ class SizeFlags:
     GROUP: ClassVar[str] = DATA
 
     small_ok: bool = flag(
-        False, "also take fewer than 20 images of a class in training, validation or the images of --test"
+        False, "accept fewer than 20 images of a class in training, in validation or among the images of --test"
     )
 
 
@@ -173,55 +178,56 @@ class SamplingFlags(SizeFlags):
 
     negatives: str = flag(
         "auto",
-        "negatives drawn for each run: a number, all, or auto, which --sampling decides",
+        "negatives drawn for each run: a number, all, or auto (depends on --sampling)",
     )
     sampling: str = flag(
         "undersample",
-        "undersample: of the negatives --negatives are drawn, auto round(positives * 800 / 593), the poster's ratio; "
-        "all: every negative; oversample: every negative, or --negatives, and in training images of the rarer class "
-        "are repeated until both classes are equally many; undersample_training: likewise, but in training as many "
-        "images of the commoner class are drawn as the rarer one has",
+        "undersample: draws --negatives of the negatives (auto: round(positives * 800 / 593), the poster's ratio); "
+        "all: uses every negative; oversample: uses every negative (or --negatives) and, in training, repeats "
+        "images of the rarer class until both classes have the same size; undersample_training: the same, but in "
+        "training it draws only as many images of the more frequent class as the rarer one has",
         choices=("undersample", "all", "oversample", "undersample_training"),
     )
     train_ratio: float = flag(
         0.0,
-        "negatives for each positive in training: of its positives so many are drawn, anew for each seed, a larger "
-        "ratio's being among a smaller one's; 0: as they are",
+        "negatives for each positive in training. Positives are drawn anew for each seed to reach this ratio; those "
+        "drawn for a larger ratio are a subset of those for a smaller one. 0: no change",
         lower=0,
     )
     val_fraction: float = flag(0.2, "share of the images used for validation, above 0 and below 1", lower=0, upper=1)
     split_by: str = flag(
         "patient",
-        "patient keeps each patient on one side; image is the poster's protocol; both: patient, and the same seeds by "
-        "image beside it (in OUT/arms), which shows how much leakage flatters",
+        "patient: keeps all images of a patient on one side; image: splits images, the poster's protocol; both: by "
+        "patient, and also the same seeds by image (in OUT/arms), to measure the effect of leakage",
         choices=("patient", "image", "both"),
     )
     view: str = flag("all", "projections used", choices=("all", "PA", "AP"))
     train_patients: int = flag(
-        0, "train on this many patients of each run's training side, drawn anew for each seed; 0: on all", lower=0
+        0, "train on only this many patients of the training side, drawn anew for each seed; 0: all", lower=0
     )
     match: str = flag(
         "",
-        "draw as many positives as negatives of each stratum of these, anew for each seed: some of view,sex,age,"
-        "followup, with commas. Ages by 20 years, follow-up numbers 0, 1-2, 3-9, 10-29, 30 and more",
+        "match the classes by some of view,sex,age,followup, separated by commas: in each stratum as many positives "
+        "as negatives are drawn, anew for each seed. Strata: age in steps of 20 years; follow-up number 0, 1-2, 3-9, "
+        "10-29, 30 and more",
     )
     labels: str | None = flag(
         None,
-        "table of other labels of the same images: columns image and label, NIH's, or image and one a finding; images "
-        "that it does not name keep theirs",
+        "table with other labels for the same images: columns image and label, NIH's columns, or image and one column "
+        "for each finding; images not in it keep their labels",
         path=True,
     )
     labels_for: str = flag(
         "both",
-        "what --labels are for. evaluation: draw, split, validation and test; training: what networks are trained with",
+        "where --labels are used. evaluation: for draw, split, validation and test; training: to train the networks",
         choices=("both", "training", "evaluation"),
     )
     test: str = flag(
         "",
-        "hold all images of some patients out of every run's training and validation, and score them by every seed. "
-        "official: of the data's own test list; boxes: with a box around a finding (NIH's BBox_List_2017.csv), for "
-        "experiments.where_it_looks; 0.2: of so large a share of each class, the same for all seeds; else a file with "
-        "names of images, one a line",
+        "hold out all images of some patients: no run uses them for training or validation, and every seed scores "
+        "them. official: patients of the data's own test list; boxes: patients with a box around a finding "
+        "(NIH's BBox_List_2017.csv), for experiments.where_it_looks; 0.2: this share of each class, the same for "
+        "all seeds; otherwise a file with image names, one per line",
         path=True,
     )
 

@@ -45,7 +45,7 @@ class Recipe:
     GROUP: ClassVar[str] = TRAINING
 
     recipe: str = flag(
-        "poster", "sets other flags, which may be given beside it: " + "; ".join(
+        "poster", "a named set of other flags; flags given explicitly come first:  " + "; ".join(
             f"{name} {' '.join(f'--{flag_name}={value}' for flag_name, value in fields.items()) or '(the defaults)'}"
             for name, fields in RECIPES.items()
         ),
@@ -53,59 +53,73 @@ class Recipe:
     )  # fmt: skip
     head: str = flag(
         "own",
-        "what is trained from --retrain_from on. own: the network's stages, step by step; linear: one dense layer in "
-        "their place, solved as an L2 logistic regression on centre crops, its strength chosen by folds of training "
-        "patients",
+        "what is trained from --retrain_from on. own: the network's own stages, by gradient descent; linear: one "
+        "dense layer instead of them, fitted as an L2 logistic regression on centre crops. Its strength is "
+        "chosen by cross-validation over training patients",
         choices=HEADS,
     )
     epochs: int = flag(120, "passes over the training images", lower=1)
-    batch_size: int = flag(64, "images a step", lower=1)
+    batch_size: int = flag(64, "images per step", lower=1)
     optimizer: str = flag(
         "sgd", "sgd: stochastic gradient descent; adamw: Adam with decoupled weight decay", choices=OPTIMIZERS
     )
-    learning_rate: float = flag(0.001, "of the optimiser, above 0", lower=0.0)
-    momentum: float = flag(0.0, "of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999)
+    learning_rate: float = flag(0.001, "learning rate, above 0", lower=0.0)
+    momentum: float = flag(
+        0.0, "momentum momentum of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999
+    )
     schedule: str = flag(
         "constant",
-        "of the learning rate. step: divided by 10 after each third of the steps; cosine: falls to 0 by half a cosine",
+        "schedule of the learning rate. step: divided by 10 after each third of the steps; cosine: falls to 0 along "
+        "half a cosine",
         choices=SCHEDULES,
     )
-    warmup_epochs: int = flag(0, "the rate first rises linearly for so many epochs", lower=0)
+    warmup_epochs: int = flag(0, "epochs in which the learning rate first rises linearly", lower=0)
     weight_decay: float = flag(
         0.0,
-        "of weights; biases, BatchNorm's scale and shift are spared. sgd: added to the gradient (L2); adamw: taken "
-        "off the weights times the learning rate",
+        "weight decay; not for biases and for scale and shift of BatchNorm. sgd: added to the gradient (L2); adamw: "
+        "multiplied by the learning rate and subtracted from the weights",
         lower=0.0,
     )
-    clip_norm: float = flag(0.0, "largest norm of a step's whole gradient, which is scaled to it; 0: any", lower=0.0)
+    clip_norm: float = flag(
+        0.0, "largest norm of the gradient of a step; a larger gradient is scaled down to it. 0: no limit", lower=0.0
+    )
     trunk_factor: float = flag(
         1.0,
-        "factor of the learning rate in retrained stages that start from pretrained weights; those that start from "
-        "random ones have the rate itself",
+        "factor on the learning rate of retrained stages that start from pretrained weights; stages that start from "
+        "random weights use the learning rate itself",
         lower=0.0,
     )
     loss: str = flag(
         "cross_entropy",
-        "of the two classes, or summed over the sigmoids of many labels. class_weights: each class weighs as the other "
-        "one's share of the training images (CheXNet); w_cel: positives and negatives weigh alike, by all labels of a "
-        "batch together (Wang et al. 2017)",
+        "loss over two classes, or summed over the sigmoids of many labels. class_weights: each class is weighted by "
+        "the other one's share of the training images (CheXNet); w_cel: positives and negatives have equal total "
+        "weight, over all labels of a batch (Wang et al. 2017)",
         choices=LOSSES,
     )
     augment_bank: int = 0  # K: each training image has K augmentations, computed once; 0: a fresh one at every use
     flip: bool = flag(True, "mirror training images left to right with probability 1/2")
     rotation: float = flag(
-        0.0, "turn training images by up to so many degrees either way, about the centre", lower=0.0, upper=180.0
+        0.0,
+        "rotate training images about the centre by up to this many degrees in either direction",
+        lower=0.0,
+        upper=180.0,
     )
     scale: float = flag(
-        0.0, "enlarge or reduce training images by up to this share, 0.1: to 0.9 to 1.1 times", lower=0.0, upper=0.9
+        0.0,
+        "enlarge or reduce training images by up to this share; 0.1: by factors from 0.9 to 1.1",
+        lower=0.0,
+        upper=0.9,
     )
     brightness: float = flag(
-        0.0, "multiply the greys of training images by 1 - x to 1 + x, 0.2: 0.8 to 1.2", lower=0.0, upper=1.0
+        0.0,
+        "multiply the grey values of training images by a factor from 1 - x to 1 + x; 0.2: from 0.8 to 1.2",
+        lower=0.0,
+        upper=1.0,
     )
     clahe: bool = flag(
         False,
-        "equalise every image that the network sees, in training and outside, by contrast-limited adaptive histogram "
-        "equalisation (8 x 8 tiles, limit 2)",
+        "equalise every image that the network sees, in training and in evaluation, by contrast-limited adaptive "
+        "histogram equalisation (CLAHE, 8 x 8 tiles, limit 2)",
     )
 
     @property
@@ -122,7 +136,7 @@ class RecipeFlags(Recipe):
 
     augment_bank: int = flag(
         AUTO,
-        "K: each training image has K augmentations, which the frozen layers see once for all epochs and seeds; 0: a "
+        "K: each training image has K augmentations, which pass the frozen layers once for all epochs and seeds; 0: a "
         f"fresh one at every use. auto: {BANK} where layers are frozen, the device is a CPU, --epochs are more than "
         f"{BANK} (or it would cost more than it saves) and the bank takes at most a quarter of the disk that is free "
         f"for CXRJAX_CACHE; else 0. {BANK} gave what fresh ones give (docs/results/bank.md)",

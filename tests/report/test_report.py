@@ -234,7 +234,7 @@ def test_flags_tell_which_are_usual():
 def test_an_error_without_a_picture_is_still_told():
     page = Page(report.html(report_case.results()._replace(pictures={}), {}, ENGLISH))
     assert len(page.all("img")) == 1
-    assert "labelled pneumonia, not called so" in page.text
+    assert "labelled pneumonia, but not called so" in page.text
 
 
 def test_small_numbers_of_p():
