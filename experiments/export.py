@@ -32,7 +32,7 @@ class ExportConfig:
     out: str | None = flag(None, "folder for the export, which must not exist", path=True)
     overwrite: bool = flag(False, "replace an earlier export in --out")
     weights: str | None = flag(
-        None, "where the weights that the run was trained from lie now; none: where they lay", path=True
+        None, "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training", path=True
     )
 
 
