@@ -32,7 +32,9 @@ class ExportConfig:
     out: str | None = flag(None, "folder for the export, which must not exist", path=True)
     overwrite: bool = flag(False, "replace an earlier export in --out")
     weights: str | None = flag(
-        None, "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training", path=True
+        None,
+        "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training",
+        path=True,
     )
 
 
