@@ -72,7 +72,7 @@ def run(config: BenchmarkConfig) -> str:
 
     on_cpu = _benchmark_parts.on_cpu()
     if config.clock == "cpu" and not on_cpu:
-        raise InputError("--clock=cpu: JAX computes on a GPU, which processor time says nothing of")
+        raise InputError("--clock=cpu: JAX computes on a GPU, and processor time does not measure that")
     if config.compare == "torch":
         _check_torch(models)
     folder = _timing.make_folder(config.out)

@@ -74,7 +74,9 @@ def run(config: BenchmarkConfig) -> str:
     """
     batches, seeds = _cli.counts("batch_sizes", config.batch_sizes), _cli.counts("seeds", config.seeds)
     if config.lse_r and config.compare == "torch":
-        raise InputError(f"--lse_r={config.lse_r:g} goes without --compare=torch, whose networks take the mean")
+        raise InputError(
+            f"--lse_r={config.lse_r:g} cannot be combined with --compare=torch, whose networks take the mean"
+        )
     folder = _timing.make_folder(config.out)
     _timing.prepare_environment(config.compare)
     from cxrjax.base import files

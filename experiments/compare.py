@@ -56,8 +56,8 @@ def main(argv: list[str] | None = None) -> None:
         config = _cli.parse(CompareConfig(), __doc__ or "", argv, arguments="places")
         if len(config.places) != 2:
             raise InputError(
-                f"two folders of finished runs, or tables of scores, must be given, got {len(config.places)} (--help "
-                "tells more)"
+                f"two folders of finished runs, or tables of scores, must be given, got {len(config.places)} (see "
+                "--help)"
             )
         a, b = (Path(place) for place in config.places)
         tables = [place for place in (a, b) if place.is_file()]
@@ -96,18 +96,18 @@ def _refuse(config: CompareConfig, tables: list[Path]) -> None:
         if (given := getattr(config, name)) and any(
             Path(given).resolve().is_relative_to(Path(place).resolve()) for place in config.places
         ):
-            raise InputError(f"--{name}={given} lies in one of the two, which are never changed")
+            raise InputError(f"--{name}={given} is inside one of the two, which are never changed")
     if config.html and tables:
         raise InputError(f"--html={config.html} is of two finished runs; {tables[0]} is a table of scores")
     if len(tables) == 2 and not config.data_dir:
         raise InputError(f"--data_dir must be given: it has the labels of the images that {tables[0]} scores")
     labels = [name for name in ("data_dir", "labels", "task", "positive", "negative") if getattr(config, name)]
     if labels and len(tables) < 2:
-        raise InputError(f"--{labels[0]} goes with two tables of scores; a run has its own labels and question")
+        raise InputError(f"--{labels[0]} is for two tables of scores; a run has its own labels and question")
     if config.set != "validation" and len(tables) == 2:
-        raise InputError(f"--set={config.set} is of a run, and none is given")
+        raise InputError(f"--set={config.set} is for a run, but none is given")
     if config.logits and not tables:
-        raise InputError("--logits is of a table of scores, and none is given")
+        raise InputError("--logits is for a table of scores, but none is given")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def main(argv: list[str] | None = None) -> None:
         devices.start(cache_dir() / "programs")
         run = trained.load_run(config.run, config.weights)
         if run.task.is_multilabel:
-            raise InputError(f"{config.run} has many labels; one finding of it is {config.run}/findings/NAME")
+            raise InputError(
+                f"{config.run} has many labels; give the folder of one finding: {config.run}/findings/NAME"
+            )
         scored = recalibrate.local_scores(run, config)
         written = recalibrate.write(out, run, place, scored, sizes, config.draws)
         _terminal.show(f"report: {out / 'report.html'}\nfor experiments.predict: --recalibration={written}")

@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
             raise InputError("--run must be given: the folder of a finished run")
         methods = _methods(config.methods)
         if not methods and not config.dreams:
-            raise InputError("--methods=none --nodreams leaves nothing to be measured")
+            raise InputError("--methods=none --nodreams leaves nothing to measure")
         from cxrjax.base import devices
         from cxrjax.data.load import cache_dir
         from cxrjax.report import report

@@ -144,8 +144,8 @@ def _refuse_differing(a: pd.DataFrame, b: pd.DataFrame) -> int:
     differing = (images[0].loc[common] != images[1].loc[common]).any(axis=1)
     if differing.any():
         raise InputError(
-            f"the runs are of different data: of {differing.sum()} images, {common[differing][0]} among them, they say "
-            "another label or patient"
+            f"the runs are of different data: of {differing.sum()} images, {common[differing][0]} among them, label "
+            "or patient differ"
         )
     return len(common)
 

@@ -273,7 +273,7 @@ def refuse_small(label: np.ndarray, task: Task, side: str) -> None:
     is_small = len(label) < FEWEST if task.is_multilabel else min((label == 1).sum(), (label == 0).sum()) < FEWEST
     if is_small:
         raise InputError(
-            f"{side} has {_sizes(label)} ({task.title}), fewer than {FEWEST} of a class; --small_ok takes them"
+            f"{side} has {_sizes(label)} ({task.title}), fewer than {FEWEST} of a class; --small_ok allows that"
         )
 
 

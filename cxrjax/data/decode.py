@@ -158,7 +158,7 @@ def _decode_other(content: bytes, reduction: Reduction, find: crop.Region | None
         shown = _grey(image, reduction.range)
         # 12 bits of 16, perhaps; 4 of them would be left. A saturated marker does not count.
         if sixteen and grey.limits(np.asarray(shown).ravel())[1] < 128:
-            raise InputError("has 16 bits a channel, of which the upper 8 are read, and they hold too little")
+            raise InputError("has 16 bits a channel; only the upper 8 are read, and they hold too little")
         if inverted:
             shown = Image.fromarray(255 - np.asarray(shown))
         return _finish(image, shown, reduction, find)
@@ -188,7 +188,7 @@ def _open(content: bytes) -> Image.Image:
         image.verify()  # checksums, which decoding does not look at
         image = Image.open(io.BytesIO(content), formats=("PNG",))
     if image.format == "WEBP" and content.endswith(_ZEROS):
-        raise InputError("ends in zeros, as what was not downloaded to its end does")
+        raise InputError("ends in zeros, like a file that was not downloaded completely")
     if image.format == "TIFF":
         tiff.refuse_signed_bytes(image)
         tiff.refuse_swapped(image)

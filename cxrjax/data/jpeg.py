@@ -89,4 +89,4 @@ def check_whole(content: bytes, header: Jpeg, pixels: np.ndarray, decode: Callab
     if header.process == PROGRESSIVE or header.end - header.start < 8 * _LAST or np.ptp(pixels) <= 1:
         return
     if np.array_equal(decode(before[:-_LAST] + _FILLER + behind), pixels):
-        raise InputError("is damaged: its data go on where the image is full")
+        raise InputError("is damaged: it has data after the end of the image")

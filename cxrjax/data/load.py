@@ -82,7 +82,7 @@ def _pairs(flag_name: str, text: str) -> dict[str, str]:
     folded = Counter(map(key, values))
     twice = [name for name, value in pairs if folded[key(name)] > 1 or values[name.strip()] != value.strip()]
     if twice:
-        raise InputError(f"--{flag_name} says twice what {twice[0].strip()!r} is: {text!r}")
+        raise InputError(f"--{flag_name} gives {twice[0].strip()!r} two meanings: {text!r}")
     return values
 
 

@@ -142,7 +142,7 @@ def joined(scores: pd.DataFrame, rows: pd.DataFrame, place: str) -> pd.DataFrame
         raise InputError(f"{place}: several listed images fit {both['image'][both['key'].duplicated()].iloc[0]!r}")
     if both.empty:
         raise InputError(
-            f"{place} fits no image of the data: it has {scores.index[0]!r}, they have {rows['image'].iloc[0]!r}"
+            f"{place} fits no image of the data: the table has {scores.index[0]!r}, the data {rows['image'].iloc[0]!r}"
         )
     unmatched = scores.index[~scores.index.map(stem).isin(both["key"])]
     some = f" ({', '.join(unmatched[:_NAMED])}, ...)" if len(unmatched) else ""

@@ -206,7 +206,7 @@ def _fill(
     """Reads what is not in the partial store yet and puts the store together."""
     with contextlib.closing(Partial(folder, reduction.size)) as partial:
         if partial.done:
-            log.info("going on behind %d images that are done", len(partial.done))
+            log.info("continuing after %d images that are done", len(partial.done))
         images, bad, read = _read_all(source, reduction, workers, partial, find)
         done = [partial.done[image] for image in source.table["image"] if image in images]
         table, notes, account, equal = store_table.table_of(source, done)

@@ -72,7 +72,7 @@ def changed_labels(
     unknown = int((given["labels"] == "").sum())
     counts = {"images": len(rows), "of": len(images), "changed": int(differs.sum()), "unknown": unknown}
     log.info(
-        "%s: labels for %s of %d of %d images, %d of which change, %d to unknown; the others keep theirs",
+        "%s: labels for %s of %d of %d images, %d of which change, %d to unknown; the other images keep their labels",
         path, purpose, *counts.values(),
     )  # fmt: skip
     return changed, counts
@@ -87,10 +87,12 @@ def _read(path: Path, vocabulary: Vocabulary, images: pd.Series) -> pd.DataFrame
     rows = find_rows(list(raw[chosen["path"]]), images)
     if not (rows >= 0).any():
         example = next(iter(raw[chosen["path"]]), "no row")
-        raise InputError(f"--labels={path} fits no image of the data: it has {example!r}, they {images.iloc[0]!r}")
+        raise InputError(
+            f"--labels={path} fits no image of the data: the table has {example!r}, the data {images.iloc[0]!r}"
+        )
     reading = table.read_labels(path, raw, chosen, binary, vocabulary)
     told = table.told_columns(path, raw, chosen, binary)
-    log.info("%s; %d of %d rows are of images that are not here", told, (rows < 0).sum(), len(rows))
+    log.info("%s; %d of %d rows are of images that are not in the data", told, (rows < 0).sum(), len(rows))
     for line in labels.lines(reading.spellings(rows >= 0), _LOGGED):
         log.info("%s", line)
     each = pd.DataFrame({"image": images.to_numpy(str)[rows], "labels": reading.labels})[rows >= 0]

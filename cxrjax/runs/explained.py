@@ -77,7 +77,7 @@ def select_images(
     if len(rows) < len(wanted):
         notes.append(code("no_lung_mask", n=len(wanted) - len(rows)))
     if not len(rows):
-        raise InputError(f"{run.folder}: no image with {run.task.positive.title} is left to be explained")
+        raise InputError(f"{run.folder}: no image with {run.task.positive.title} is left to explain")
     image, patient = (store.table[column].to_numpy(str)[rows] for column in ("image", "patient"))
     pixels = np.stack([np.asarray(store.images[row][model.middle, model.middle]) for row in rows])
     pixels = np.asarray(run.net.trunk.prepared(pixels))

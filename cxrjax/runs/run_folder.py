@@ -96,7 +96,7 @@ def read_binary(folder: Path) -> tuple[ExperimentConfig, Resolved]:
     """
     config, resolved = read_finished(folder)
     if question(config).is_multilabel:
-        raise InputError(f"{folder} has many labels; one finding of it is {folder}/findings/NAME")
+        raise InputError(f"{folder} has many labels; give the folder of one finding: {folder}/findings/NAME")
     return config, resolved
 
 
@@ -105,7 +105,7 @@ def _without_removed(folder: Path, fields: dict[str, Any]) -> dict[str, Any]:
     held_out = fields.pop(_HOLD_OUT, False)
     if held_out or fields.get("split_by") == "official":
         flag, now = (f"--{_HOLD_OUT}", BOXES) if held_out else ("--split_by=official", OFFICIAL)
-        raise InputError(f"{folder} holds a run of {flag}, whose place --test={now} has taken; train it anew with that")
+        raise InputError(f"{folder} holds a run made with {flag}, which is --test={now} now; train it again with that")
     return fields
 
 

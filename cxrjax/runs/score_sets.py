@@ -98,5 +98,5 @@ def compare(a: Path, b: Path, which: str, task: Task | None, flags: ScoresFlags)
     finding = task.positive.finding
     sides = [{finding: runs[x][1]} if x in runs else read(x, task, listed, flags.logits) for x in (a, b)]
     if not (both := [name for name in sides[0] if name in sides[1]]):
-        raise InputError(f"{a} and {b} have scores of no common finding: {', '.join(sides[0])}; {', '.join(sides[1])}")
+        raise InputError(f"{a} and {b} have no finding in common: {', '.join(sides[0])}; {', '.join(sides[1])}")
     return {name: comparison.compare_scores(sides[0][name], sides[1][name]) for name in both}

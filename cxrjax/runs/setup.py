@@ -62,11 +62,17 @@ def check(config: ExperimentConfig) -> None:
         raise InputError(f"--sampling=all takes every negative, so --negatives must be auto, got {config.negatives}")
     for name in ("train_ratio", "start_from"):
         if is_multilabel and getattr(config, name):
-            raise InputError(f"--{name}={getattr(config, name)} is of two classes; {config.task} has many labels")
+            raise InputError(
+                f"--{name}={getattr(config, name)} is for tasks of two classes; {config.task} has many labels"
+            )
     if config.start_from and (config.head == "linear" or arms(config)):
-        raise InputError(f"--start_from={config.start_from} goes without --floors, --split_by=both and --head=linear")
+        raise InputError(
+            f"--start_from={config.start_from} cannot be combined with --floors, --split_by=both or --head=linear"
+        )
     if match and is_multilabel:
-        raise InputError(f"--match={config.match}: {config.task} takes all labelled images, of which none are drawn")
+        raise InputError(
+            f"--match={config.match}: {config.task} takes all labelled images, so there is no draw to match"
+        )
     if config.labels_for != "both" and not config.labels:
         raise InputError(f"--labels_for={config.labels_for} needs --labels: a table of other labels")
     names_file(config.test)  # refuses a share that is none
@@ -105,8 +111,8 @@ def open_network(
         model, first = model.with_linear_head(start), LINEAR
     if start == model.stages[0] and config.augment_bank > 0:
         raise InputError(
-            f"--augment_bank={config.augment_bank} needs a frozen trunk, which --retrain_from={config.retrain_from} "
-            "does not leave"
+            f"--augment_bank={config.augment_bank} needs frozen layers, and --retrain_from={config.retrain_from} "
+            "leaves none"
         )
     if config.batch_norm == "train" and "batch_stats" not in model.variable_shapes(first):
         raise InputError(f"--batch_norm=train: {model.label} has no BatchNorm from {start} on")
@@ -146,13 +152,13 @@ def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> t
     is_copy = matches.rows >= 0
     if is_copy.all():
         raise InputError(
-            f"--external_dir: all of its {len(is_copy)} images take part in these runs, so it is not external"
+            f"--external_dir: all of its {len(is_copy)} images are also in these runs, so the set is not external"
         )
     if is_copy.any():
         row = int(np.flatnonzero(is_copy)[0])
         log.warning(
-            "external set: %d of %d images are left out, as these runs are trained or validated on them (%d as they "
-            "are, the others resized or recompressed); %s is %s",
+            "external set: %d of %d images are left out, because they are also in these runs (%d unchanged, the "
+            "others resized or recompressed); %s is %s",
             is_copy.sum(), len(is_copy), matches.same_pixels.sum(), external.table["image"].iloc[row],
             store.table["image"].iloc[matches.rows[row]],
         )  # fmt: skip

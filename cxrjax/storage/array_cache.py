@@ -20,7 +20,7 @@ from cxrjax.base import InputError, devices, faults, files
 log = logging.getLogger(__name__)
 
 KEY_BYTES = 32
-_REMEDY = "CXRJAX_CACHE names another place, a smaller --augment_bank needs less"
+_REMEDY = "set CXRJAX_CACHE to another folder, or use a smaller --augment_bank"
 Compute = Callable[[np.ndarray], Iterator[np.ndarray]]
 
 

@@ -163,7 +163,7 @@ def test_two_sets_of_scores_have_one_test_of_delong(case):
     assert tuple(last[["difference", "low", "p"]]) == tuple(made.delong.iloc[0][["difference", "low", "p"]])
     with pytest.raises(InputError, match="images in common"):
         comparison.compare_scores(rows, rows.assign(image="other " + rows["image"]))
-    with pytest.raises(InputError, match="they say another label or patient"):
+    with pytest.raises(InputError, match="label or patient differ"):
         comparison.compare_scores(rows, rows.assign(label=1 - rows["label"]))
 
 
@@ -180,7 +180,7 @@ REFUSED = {
         lambda run: run._replace(seeds=run.seeds.set_axis([7, 8, 9, 10])),
         r"must have seeds in common, got 3 to 6 and 7 to 10 \(--first_seed, --seeds\)",
     ),
-    "labels": (relabelled, r"different data: of \d+ images, .*png among them, they say another label or patient"),
+    "labels": (relabelled, r"different data: of \d+ images, .*png among them, label or patient differ"),
     "images": (
         lambda run: run._replace(data="1", predictions=run.predictions.assign(image="x" + run.predictions["image"])),
         "validated no image in common: they are of different data",

@@ -60,7 +60,7 @@ def test_data_that_go_on_where_the_image_is_full_are_refused():
     image[32:40] = 0
     content = encoded(image)
     place = content.index((80).to_bytes(2, "big") + (120).to_bytes(2, "big"))
-    with pytest.raises(InputError, match="its data go on where the image is full"):
+    with pytest.raises(InputError, match="it has data after the end of the image"):
         decode(content[:place] + (40).to_bytes(2, "big") + content[place + 2 :], "x")
     decode(encoded(image[:40]), "x")
 

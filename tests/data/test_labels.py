@@ -146,8 +146,8 @@ def test_what_the_user_says_is_read_as_labels_are(classes, read):
     [
         ("A=Pnuemonia", "'Pnuemonia' is no known finding, perhaps Pneumonia?"),
         ("A=pneumonia ruled out", "no known finding"), ("A=not sure", "no known finding"), ("A=0", "no known finding"),
-        ("A=No Finding|Mass", "says No Finding and Mass"), ("A=Mass,a=Nodule", "says twice what 'A' is"),
-        ("A=Mass,A=Nodule", "says twice what 'A' is"),
+        ("A=No Finding|Mass", "says No Finding and Mass"), ("A=Mass,a=Nodule", "gives 'A' two meanings"),
+        ("A=Mass,A=Nodule", "gives 'A' two meanings"),
     ],
 )  # fmt: skip
 def test_what_the_user_says_is_refused_where_it_is_unclear(classes, why):

@@ -40,7 +40,7 @@ def test_by_name_through_the_one_vocabulary(store, tmp_path, caplog):
     assert told.relabelled == {"images": 4, "of": 6, "changed": 3, "unknown": 1, "purpose": "both"}
     # What is listed and not there stays as it was.
     assert told.listed == label_counts(relabelled.table) | {"Mass": 3}
-    assert "not read: fold; 1 of 5 rows are of images that are not here" in caplog.text
+    assert "not read: fold; 1 of 5 rows are of images that are not in the data" in caplog.text
     assert "4 of 6 images, 3 of which change, 1 to unknown" in caplog.text
 
 
@@ -59,7 +59,7 @@ def test_the_order_of_findings_is_no_change(store, tmp_path):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("image,labels\na.png,Mass\n", "fits no image of the data: it has 'a.png', they '0.png'"),
+        ("image,labels\na.png,Mass\n", "fits no image of the data: the table has 'a.png', the data '0.png'"),
         ("image,labels\n0.png,Masss\n", "1 label is not understood: 'Masss'"),
         ("image,fold\n0.png,1\n", "not understood: 'fold'"),
         ("name,labels\n0.png,Mass\n", "lacks the column"),

@@ -132,7 +132,7 @@ def test_one_question_takes_a_column_of_scores_and_log_odds(tmp_path):
         ("image,Effusion\n00000001_000.png,1.2\n", "line 2: column 'Effusion' must hold scores from 0 to 1"),
         ("image,Effusion\n00000001_000.png,nan\n", "must hold scores from 0 to 1 (--logits: log odds), got 'nan'"),
         ("image,Effusion\n00000001_000.png,0.1\n00000001_000.png,0.2\n", "an image must have one row"),
-        ("image,Effusion\nother.png,0.1\n", "fits no image of the data: it has 'other.png'"),
+        ("image,Effusion\nother.png,0.1\n", "fits no image of the data: the table has 'other.png'"),
         ("image,Effusion,prob_Effusion\n00000001_000.png,0.1,0.2\n", "several columns of Effusion"),
     ],
 )

@@ -161,7 +161,7 @@ def test_phantom_control_and_random_layers_are_told_at_the_top():
     def top(run):
         return " ".join(rendered(run)[0].split("## Model details")[0].split())
 
-    assert "drawn by software, no patient's" in top("phantom")
+    assert "drawn by software and show no patient" in top("phantom")
     assert "**This is a control:**" in top("control")
     assert "**The frozen layers are at random:**" in top("random")
     assert "**All layers began at random:**" in top("all layers")

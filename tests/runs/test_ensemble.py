@@ -136,7 +136,7 @@ def test_many_labels_are_asked_one_by_one(tmp_path):
             scored = held_out(range(30), 1, 2.0, 20 * number + k)
             finished(folder / "findings" / name, scored, task="chestxray14", sha=f"{number}", finding=name)
         folders.append(folder)
-    with pytest.raises(InputError, match=r"run0 has many labels; one finding of it is .*run0/findings/NAME"):
+    with pytest.raises(InputError, match=r"run0 has many labels; give the folder of one finding: .*run0/findings/NAME"):
         score_sets.of_run(folders[0], "validation")
     found = ensemble.evaluate(folders)
     assert list(found.table["finding"].unique()) == names

@@ -157,7 +157,7 @@ def test_a_copy_of_the_whole_set_is_not_external(nih, tmp_path, capsys):
         shutil.copy(nih / "images" / image, tmp_path / "copy" / f"{image[:-4]}_copy.png")
     argv = (f"--data_dir={nih}", f"--external_dir={tmp_path / 'copy'}", f"--out={tmp_path / 'run'}", *FAST)
     assert call(p_vs_nf.CONFIG, *argv) == 2
-    assert f"all of its {len(rows)} images take part in these runs" in capsys.readouterr().err
+    assert f"all of its {len(rows)} images are also in these runs" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -83,7 +83,7 @@ def test_runs_of_flags_that_are_no_more(tmp_path, fields, flag, now):
     ):
         pass
     (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(InputError, match=f"a run of {flag}, whose place --test={now} has taken"):
+    with pytest.raises(InputError, match=f"a run made with {flag}, which is --test={now} now"):
         run_folder.read_finished(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(written))
     assert run_folder.read_finished(tmp_path)[0].split_by == "patient"

@@ -63,7 +63,7 @@ def test_few_images_of_a_class_are_refused_unless_asked_for(store):
     with pytest.raises(InputError, match=r"validation of seed 0 has \d+ positives, \d+ negatives \(P vs NF\), fewer"):
         draw(few)
     assert len(draw(few, small_ok=True).val[0])
-    with pytest.raises(InputError, match=r"--test=0.03 has \d positives, \d+ negatives .*--small_ok takes them"):
+    with pytest.raises(InputError, match=r"--test=0.03 has \d positives, \d+ negatives .*--small_ok allows that"):
         draw(store, test="0.03")
     assert len(draw(store, train_patients=5).train[0])  # asked for, too
 

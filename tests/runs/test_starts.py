@@ -63,7 +63,7 @@ def test_a_seed_alone_and_a_resumed_run_end_in_the_same_bytes(run_small, start, 
         ({"val_fraction": 0.4}, r"its seed 0 was trained on \d+ images, or on their patients, that are validated"),
         ({"retrain_from": "fc7"}, "its network is alexnet-narrow of 227 pixels from fc6 to 2 logits, trunk"),
         ({"first_seed": 1}, "must have every seed of this run, and lacks 2"),
-        ({"floors": True}, "goes without --floors"),
+        ({"floors": True}, "cannot be combined with --floors"),
         ({"start_from": "nowhere"}, "nowhere must be the folder of a finished run"),
     ],
 )

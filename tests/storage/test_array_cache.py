@@ -145,7 +145,7 @@ def test_a_cache_that_may_only_be_read_is_used_as_it_is(tmp_path, monkeypatch, c
     assert caplog.messages == [f"{tmp_path} may not be written; activations that it lacks are kept in memory"]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     monkeypatch.setattr(devices, "memory", lambda: 3 * 4 * value(0).nbytes)
-    with pytest.raises(InputError, match=r"more than the .* in memory; CXRJAX_CACHE names another place"):
+    with pytest.raises(InputError, match=r"more than the .* in memory; set CXRJAX_CACHE to another folder"):
         ensure(tmp_path, [5, 1, 4, 3])
 
 
