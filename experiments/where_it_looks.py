@@ -2,21 +2,22 @@
 
   python -m experiments.where_it_looks --run=runs/p_vs_nf
 
-Maps of the log odds of the positive class (gradient, SmoothGrad, integrated gradients, Grad-CAM, occlusion) of positive
-images (in the poster's tasks those with pneumonia), each seed on images of patients whom it was not trained on.
-Measured: the share of a map's energy inside the lungs; the share inside boxes that radiologists drew, and how often the
-maximum is there (pointing game); the same of dreams and lungs. Beside them what needs no network (area, centre of the
-image, other patients' boxes) and controls (a head of random weights, and, of a run with --floors, shuffled labels and a
-random trunk; Adebayo et al. 2018), with 95 % intervals over patients; agreement of maps over seeds. A map that does not
-beat its control is said to.
+Maps of the log odds of the positive class (gradient, SmoothGrad, integrated gradients, Grad-CAM, occlusion) are made of
+positive images (in the poster's tasks, those with pneumonia). Each seed explains only images of patients on whom it was
+not trained. Measured are the share of a map's energy inside the lungs and inside boxes that radiologists drew, and how
+often its maximum is there (pointing game); the same for dreams. Each figure is compared with baselines that need no
+network (area, image centre, other patients' boxes) and with controls (a head of random weights; for a run with --floors
+also shuffled labels and a random trunk; Adebayo et al. 2018), with 95 % intervals over patients. The agreement of maps
+over seeds is measured, too. The report names each control that a map does not beat.
 
-Maps are cut into boxes, too, as Wang et al. (2017) did: how many of the radiologists' boxes they find, and how many
-false positives an image they make, by IoBB and IoU.
+Maps are also cut into boxes, as Wang et al. (2017) did: the share of the radiologists' boxes that they find, and the
+false positives per image, by IoBB and IoU.
 
 Lungs are the phantom's own, masks of your own (--masks), or an estimate. Writes into RUN/maps: focus.csv,
 agreement.csv, boxes.csv, metrics.csv (a row a map), numbers.json, overlays.png; the run's report is written again
 with them. Ten seeds with their controls and all methods, 1,200 maps, took 45 minutes on 2 busy CPU cores; gradient and
-grad_cam alone take 3. Expected on NIH: the lungs more than in networks that learned nothing, the boxes hardly.
+grad_cam alone take 3. Expected on NIH: maps lie more in the lungs
+than those of networks that have not learned the task, and hardly in the boxes.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def test_a_full_disk_is_one_line_and_the_next_time_goes_on(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5 * value(0).nbytes, limits[1]))
     try:
-        with pytest.raises(InputError, match=r"no room left on the disk of .* goes on .*; CXRJAX_CACHE names another"):
+        with pytest.raises(InputError, match=r"no room left on the disk of .* goes on .*; set CXRJAX_CACHE to another"):
             ensure(tmp_path, [1, 2, 3, 4, 5, 6])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
