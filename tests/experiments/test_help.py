@@ -79,5 +79,5 @@ def test_every_flag_stands_once_and_lines_fit(program, columns, monkeypatch, cap
 def test_the_default_is_what_holds_without_the_flag():
     """Of a program whose recipe sets a flag it is the recipe's."""
     page = " ".join(_help.page((chexnet.CONFIG,), "").split())
-    assert re.search(r"--batch_size images a step \(default: 16\)", page)
+    assert re.search(r"--batch_size images per step \(default: 16\)", page)
     assert re.search(r"--augment_bank [^(]*\([^)]*\)[^(]*\([^)]*\)[^(]*\(default: auto\)", page)

@@ -83,7 +83,7 @@ def test_from_the_command_line_to_the_table(small_store, tmp_path, capsys, monke
     call = commands.small_table("imbalance", small_store, tmp_path / "out", monkeypatch)
     assert call("--ratios=0,8", "--epochs=8") == 0
     told = capsys.readouterr().out
-    assert told.startswith("estimated time: ") and "  8_under_2 " in told
+    assert told.startswith("estimated time ") and "  8_under_2 " in told
     table = pd.read_csv(tmp_path / "out" / "imbalance.csv")
     assert len(table) == 16 and (table["status"] == "done").all()
     assert np.isfinite(table["auroc"]).all()

@@ -186,7 +186,7 @@ def call(small_store, tmp_path, monkeypatch):
 def test_from_the_command_line_to_the_table(call, tmp_path, capsys, monkeypatch):
     assert call("--rows=base,fc8,image") == 0
     told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("estimated time: ")
+    assert told[0].startswith("estimated time ")
     assert told[-1].startswith("P vs NF: base accuracy 70.5 ± 0.7 %")
     assert told[-1].endswith("2 of 3 rows, 0 min")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {

@@ -302,10 +302,8 @@ def test_last_line_is_the_summary(nih, tmp_path, capsys):
     lines = [line.split(" ", 1)[1] for line in output.err.splitlines() if " " in line]
     begin = [next(i for i, x in enumerate(lines) if x.startswith(word)) for word in ("estimated time: ", "data: ")]
     assert begin[0] == begin[1] - 1  # a run's first line
-    last = output.out.strip().splitlines()[-1]
-    assert last.startswith("P vs NP: accuracy ")
-    assert "(poster 65 ± 5), FP " in last
-    assert "1 seed," in last
+    assert output.out.strip().splitlines()[-1] == f"report: {tmp_path / 'r' / 'report.html'}"
+    assert "P vs NP, 1 seed, " in output.out and "65 ± 5" in output.out
 
 
 def test_a_folder_in_use_is_refused(nih, tmp_path, capsys):
