@@ -204,7 +204,9 @@ def test_make_and_pip_of_a_page_name_what_there_is(page):
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
     for line in commands_of(page):
         if line.startswith("make "):
-            done = subprocess.run(["make", "-n", *shlex.split(line, comments=True)[1:]], cwd=ROOT, capture_output=True, text=True)
+            done = subprocess.run(
+                ["make", "-n", *shlex.split(line, comments=True)[1:]], cwd=ROOT, capture_output=True, text=True
+            )
             assert done.returncode == 0, done.stderr
         elif line.startswith("pip "):
             named = {extra for group in re.findall(r"\[([\w,-]+)\]", line) for extra in group.split(",")}

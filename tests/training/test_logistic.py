@@ -34,7 +34,9 @@ def test_scores_and_gradient_are_those_of_scikit_learn(features):
     np.testing.assert_allclose(scores, expected, atol=1e-4)  # float32: 6e-5 seen, by processor
     length = np.sqrt(((x - x.mean(axis=0)) ** 2).sum(axis=1).mean())
     weights = fitted.kernel[:, 0] * length
-    np.testing.assert_allclose(weights, strength * scaled(x).T @ (label - scores), atol=1e-2)  # of 10: where L-BFGS stops
+    np.testing.assert_allclose(
+        weights, strength * scaled(x).T @ (label - scores), atol=1e-2
+    )  # of 10: where L-BFGS stops
     assert abs((label - scores).sum()) < 1e-3
 
 
