@@ -100,9 +100,9 @@ class Stage:
         return ", ".join(filter(None, parts))
 
     def last_line(self) -> str:
-        """What was done in what time, for a log."""
+        """What was done in what time, for a log; without a rate, which would leave out the first call."""
         done = f"{self.name}: {self.amount()} in {duration(time.monotonic() - self.started)}"
-        return ", ".join(filter(None, [done, self.speed(), self.figures_line()]))
+        return ", ".join(filter(None, [done, self.figures_line()]))
 
 
 Display: TypeAlias = Callable[[Stage], AbstractContextManager[Callable[[], None]]]

@@ -290,13 +290,15 @@ def resolve(
       images_bytes: of the store.
     """
     before = run_folder.recall(config)
-    usual = before.input if before else inputs.default_pipeline(images_bytes)
+    pipeline = config.input
+    if pipeline == "auto":
+        pipeline = before.input if before else inputs.default_pipeline(images_bytes)
     if config.seed_batch:
         seed_batch = config.seed_batch
     else:
         seed_batch = before.seed_batch if before else seed_batches.default_seed_batch(net, recipe(config), config.seeds)
     resolved = Resolved(
-        input=usual if config.input == "auto" else config.input,
+        input=pipeline,
         seed_batch=min(seed_batch, config.seeds),
         device=device(),
         weights_sha256=weights_sha256,

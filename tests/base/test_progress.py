@@ -27,7 +27,7 @@ def test_time_left_by_hand(now):
     assert bar.line() == "trunk: 40 of 100 images (40 %), 0.5 images/s, 2 min left, loss 0.412, epoch 3 of 12"
     now[0] = 80.0
     assert bar.seconds_left == 115.0
-    assert bar.last_line() == "trunk: 40 of 100 images in 80 s, 0.5 images/s, loss 0.412, epoch 3 of 12"
+    assert bar.last_line() == "trunk: 40 of 100 images in 80 s, loss 0.412, epoch 3 of 12"
 
 
 def test_what_was_done_before_counts_for_no_rate(now):
