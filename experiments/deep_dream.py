@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrjax.base import InputError
-from cxrjax.base.flags import flag
+from cxrjax.base.flags import FinishedRunFlags, flag
 
 from . import _cli, _terminal
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class DreamConfig:
+class DreamConfig(FinishedRunFlags):
     """The flags of this program."""
 
     run: str | None = flag(None, "folder of a finished run, or two with a comma between them", path=",")
@@ -56,11 +56,6 @@ class DreamConfig:
     patients: int = flag(2, "number of radiographs of each class to change, besides the mean image", lower=0, upper=20)
     images: str = flag("", "names of the radiographs to change instead, separated by commas")
     key: int = flag(0, "of the noise and the transformations", lower=0)
-    weights: str | None = flag(
-        None,
-        "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training",
-        path=True,
-    )
 
 
 def main(argv: list[str] | None = None) -> None:

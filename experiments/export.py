@@ -17,13 +17,13 @@ import dataclasses
 from pathlib import Path
 
 from cxrjax.base import InputError
-from cxrjax.base.flags import flag
+from cxrjax.base.flags import FinishedRunFlags, flag
 
 from . import _cli, _terminal
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportConfig:
+class ExportConfig(FinishedRunFlags):
     """The flags of this program."""
 
     run: str | None = flag(
@@ -31,11 +31,6 @@ class ExportConfig:
     )
     out: str | None = flag(None, "folder for the export, which must not exist", path=True)
     overwrite: bool = flag(False, "replace an earlier export in --out")
-    weights: str | None = flag(
-        None,
-        "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training",
-        path=True,
-    )
 
 
 def main(argv: list[str] | None = None) -> None:

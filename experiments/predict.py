@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrjax.base import InputError
-from cxrjax.base.flags import flag
+from cxrjax.base.flags import FinishedRunFlags, flag
 
 from . import _cli, _terminal
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(FinishedRunFlags):
     """The flags of this program, and its arguments."""
 
     run: str | None = flag(None, "folder of a finished run", path=True)
@@ -57,11 +57,6 @@ class PredictConfig:
         path=True,
     )
     accept_anything: bool = flag(False, "score what is no radiograph by these rules, too")
-    weights: str | None = flag(
-        None,
-        "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training",
-        path=True,
-    )
     images: tuple[str, ...] = ()
 
 

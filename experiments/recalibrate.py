@@ -18,23 +18,18 @@ import dataclasses
 from pathlib import Path
 
 from cxrjax.base import InputError
-from cxrjax.base.flags import LocalFlags, flag
+from cxrjax.base.flags import FinishedRunFlags, LocalFlags, flag
 
 from . import _cli, _terminal
 
 
 @dataclasses.dataclass(frozen=True)
-class RecalibrateConfig(LocalFlags):
+class RecalibrateConfig(LocalFlags, FinishedRunFlags):
     """The flags of this program."""
 
     run: str | None = flag(None, "folder of a finished run of two classes, or OUT/findings/NAME", path=True)
     n: str = flag("20,50,100", "numbers of local images, with commas")
     draws: int = flag(20, "how often each number is drawn", lower=1)
-    weights: str | None = flag(
-        None,
-        "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training",
-        path=True,
-    )
     out: str = flag("runs/recalibrate", "folder for the report and its tables, which replace earlier ones", path=True)
 
 

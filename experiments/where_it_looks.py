@@ -26,7 +26,7 @@ import dataclasses
 from pathlib import Path
 
 from cxrjax.base import InputError
-from cxrjax.base.flags import flag
+from cxrjax.base.flags import FinishedRunFlags, flag
 
 from . import _cli, _terminal
 
@@ -34,7 +34,7 @@ _METHODS = ("gradient", "smooth_grad", "integrated_gradients", "grad_cam", "occl
 
 
 @dataclasses.dataclass(frozen=True)
-class LooksConfig:
+class LooksConfig(FinishedRunFlags):
     """The flags of this program."""
 
     run: str | None = flag(None, "folder of a finished run", path=True)
@@ -46,11 +46,6 @@ class LooksConfig:
         None, "folder of lung masks, one image file for each radiograph; none: see above", path=True
     )
     dreams: bool = flag(True, "also measure where dreams of the positive class change the image")
-    weights: str | None = flag(
-        None,
-        "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training",
-        path=True,
-    )
 
 
 def main(argv: list[str] | None = None) -> None:

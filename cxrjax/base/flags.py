@@ -149,6 +149,19 @@ class NetworkFlags:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class FinishedRunFlags:
+    """Where the frozen layers of a finished run come from, of every program that reads its networks."""
+
+    GROUP: ClassVar[str] = NETWORK
+
+    weights: str | None = flag(
+        None,
+        "folder of the pretrained weights of the run, if it was moved since; none: the folder used in training",
+        path=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DryRunFlags:
     """Of every program that trains or prepares."""
 

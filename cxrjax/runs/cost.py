@@ -167,8 +167,8 @@ def seconds(needed: Work, speed: Speed, seeds: int) -> float:
     return rest + needed.convolution / speed.convolution + needed.dense / speed.dense
 
 
-def first_line(config: ExperimentConfig, net: transfer.Network, cohorts: Cohorts, cache: bank.Cache) -> str:
-    """What a run says first: how long it will take, and what of that goes where.
+def estimate(config: ExperimentConfig, net: transfer.Network, cohorts: Cohorts, cache: bank.Cache) -> str:
+    """How long a run will take, and what of that goes where, in words.
 
     Args:
       config: nothing is open in it.
@@ -188,7 +188,7 @@ def first_line(config: ExperimentConfig, net: transfer.Network, cohorts: Cohorts
     total = runs * seconds(needed, speed, config.seeds)
     of_arms = f"{runs} runs, with the arms; " if runs > 1 else ""
     return (
-        f"estimated time: {duration(total)} ({of_arms}of a run convolutions {duration(convolution)}, dense layers "
+        f"{duration(total)} ({of_arms}of a run convolutions {duration(convolution)}, dense layers "
         f"{duration(dense)}; at speeds measured now)"
     )
 

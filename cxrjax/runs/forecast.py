@@ -62,7 +62,7 @@ def of_experiment(config: ExperimentConfig) -> Lines:
         ("network", _network(dry, net)),
         ("recipe", _recipe(dry)),
         ("augmentation", reasons(augmentation, ENGLISH) or f"--augment_bank={config.augment_bank}"),
-        ("time", cost.first_line(config, net, dry.cohorts, cache).removeprefix("estimated time: ")),
+        ("time", cost.estimate(config, net, dry.cohorts, cache)),
         *_room([needs(dry, net, cache)], [(config, opened)]),
         ("files", place),
     ]

@@ -71,7 +71,7 @@ def prepare(config: ExperimentConfig, data: Data) -> Prepared:
     config, augmentation = setup.with_bank(config, net, cohorts, cache)
     weights_sha256, images_bytes = setup.weights_digest(data.weights), data.store.images.nbytes
     resolved = setup.resolve(config, net, weights_sha256, data_sha256, augmentation, images_bytes)
-    log.info("%s", cost.first_line(config, net, cohorts, cache))
+    log.info("estimated time: %s", cost.estimate(config, net, cohorts, cache))
     _log_data(config, data)
     _log_cohorts(config, data.store.table, cohorts)
     if config.start_from:
