@@ -21,3 +21,5 @@ RESNET = registry.register(
     )
 )
 """A ResNet of a block in each layer and 4 to 32 features, some 20,000 parameters."""
+
+NETWORKS = (ALEXNET, RESNET)
