@@ -47,11 +47,10 @@ def main(
         given, way = parse_all((config, DryRunFlags()), description, argv)
         parsed = experiment_of(given)
         from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
         from cxrjax.report import terminal
         from cxrjax.runs import experiment
 
-        devices.start(None if way.dry_run else cache_dir() / "programs")
+        start(keep=not way.dry_run)
         if way.dry_run:
             from cxrjax.runs import forecast
 
@@ -62,6 +61,14 @@ def main(
         if devices.is_first():
             _display.result(terminal.result(results.summary))
             _terminal.show(f"{terminal.answer(results)}\n\n{terminal.last_words(parsed)}")
+
+
+def start(keep: bool = True) -> None:
+    """Before a program's first computation, as `devices.start`; compiled programs are kept in the cache, if `keep`."""
+    from cxrjax.base import devices
+    from cxrjax.data.load import cache_dir
+
+    devices.start(cache_dir() / "programs" if keep else None)
 
 
 def show_forecast(lines: Sequence[tuple[str, str]]) -> None:

@@ -89,11 +89,10 @@ def main(
         flags = _cli.parse(config, description, argv)
         task = binary(flags.task)
         from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
         from cxrjax.runs import cost, forecast, sweep
 
         reuse = sweep.gather(word for word in map(str.strip, flags.reuse.split(",")) if word)
-        devices.start(None if flags.dry_run else cache_dir() / "programs")
+        _cli.start(keep=not flags.dry_run)
         source = sweep.Source(make=not flags.dry_run)
         table = table_of(flags, experiment_of(flags), source)
         chosen = choose(flags.rows, [row.name for row in table.rows])

@@ -65,17 +65,15 @@ def main(argv: list[str] | None = None) -> None:
         import pandas as pd
 
         from cxrjax.analysis import comparison
-        from cxrjax.base import devices, files
-        from cxrjax.data.load import cache_dir
+        from cxrjax.base import files
         from cxrjax.report import comparison_page, rows
         from cxrjax.runs import results, score_sets
 
+        _cli.start()
         if tables or config.set != "validation":
             task = evaluate.asked(config) if len(tables) == 2 else None
-            devices.start(cache_dir() / "programs")
             compared = score_sets.compare(a, b, config.set, task, config)
         else:
-            devices.start(cache_dir() / "programs")
             compared = {"": comparison.compare(results.read_compared(a), results.read_compared(b))}
         if config.out:
             table = pd.concat(

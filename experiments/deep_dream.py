@@ -65,13 +65,11 @@ def main(argv: list[str] | None = None) -> None:
         folders = [Path(name) for name in (config.run or "").split(",") if name]
         if not 1 <= len(folders) <= 2:
             raise InputError("--run must be given: the folder of a finished run, or two with a comma between them")
-        from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
         from cxrjax.report import report
         from cxrjax.runs import dream_pages, results
         from cxrjax.runs.trained import load_run
 
-        devices.start(cache_dir() / "programs")
+        _cli.start()
         runs = [load_run(folder, config.weights) for folder in folders]
         layers = tuple(config.layers.split(",")) if config.layers else runs[0].net.model.dreamt
         for run, layer in itertools.product(runs, layers):

@@ -43,12 +43,10 @@ def main(argv: list[str] | None = None) -> None:
         _cli.refuse_out(out, {})
         if any(out.resolve().is_relative_to(folder.resolve()) for folder in folders):
             raise InputError(f"--out={out} lies in one of the runs, whose files are never changed")
-        from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
         from cxrjax.report import terminal
         from cxrjax.runs import ensemble
 
-        devices.start(cache_dir() / "programs")
+        _cli.start()
         made = ensemble.evaluate(folders)
         ensemble.write(out, made)
         _terminal.show(terminal.ensemble(made.table))

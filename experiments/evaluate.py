@@ -42,11 +42,9 @@ def main(argv: list[str] | None = None) -> None:
         if not path.is_file():
             raise InputError(f"--predictions={path} must be a file")
         _cli.refuse_out(out, {"data_dir": config.data_dir})
-        from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
         from cxrjax.runs import evaluate
 
-        devices.start(cache_dir() / "programs")
+        _cli.start()
         evaluations = evaluate.run(path, config, task, config.prevalence)
         evaluate.write(out, path, config, task, evaluations, config.prevalence)
         table = evaluate.table(task, evaluations)[

@@ -43,13 +43,11 @@ def main(argv: list[str] | None = None) -> None:
         _cli.refuse_out(out, {"run": config.run})
         if out.exists() and not config.overwrite:
             raise InputError(f"--out={out} exists already; give another folder, or --overwrite")
-        from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
         from cxrjax.runs import exported, trained
 
         if exported.is_export(folder):
             raise InputError(f"--run={folder} is an export already; copy it")
-        devices.start(cache_dir() / "programs")
+        _cli.start()
         run = trained.load_run(folder, config.weights)
         exported.write(run, out, config.overwrite)
         _terminal.show(

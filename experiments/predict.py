@@ -65,14 +65,12 @@ def main(argv: list[str] | None = None) -> None:
     with _cli.one_line_for_mistakes():
         config = _cli.parse(PredictConfig(), __doc__ or "", argv, arguments="images")
         _check(config)
-        from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
         from cxrjax.runs import ensemble, predict, recalibrate, trained
 
         threshold: float | np.ndarray | None = _threshold(config.threshold)
         images = predict.gather(config.images)
         _refuse(config.out, [image for image in images if isinstance(image, Path)])
-        devices.start(cache_dir() / "programs")
+        _cli.start()
         if config.ensemble:
             runs = ensemble.load(Path(config.ensemble))
         else:

@@ -98,11 +98,9 @@ def _region(name: str) -> Region | None:
     """What images are cut to; jax is imported for nothing else here."""
     if name == "none":
         return None
-    from cxrjax.base import devices
-    from cxrjax.data.load import cache_dir
     from cxrjax.interpret import lungs
 
-    devices.start(cache_dir() / "programs")
+    _cli.start()
     return lungs.REGIONS[name]
 
 

@@ -42,11 +42,9 @@ def main(argv: list[str] | None = None) -> None:
             raise InputError("--run, and --labels or --data_dir must be given (--help lists the flags)")
         sizes, out = _cli.counts("n", config.n), Path(config.out)
         _cli.refuse_out(out, {"run": config.run, "data_dir": config.data_dir, "labels": config.labels})
-        from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
         from cxrjax.runs import recalibrate, trained
 
-        devices.start(cache_dir() / "programs")
+        _cli.start()
         run = trained.load_run(config.run, config.weights)
         if run.task.is_multilabel:
             raise InputError(

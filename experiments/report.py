@@ -40,12 +40,10 @@ def main(argv: list[str] | None = None) -> None:
         if not config.run:
             raise InputError("--run must be given: the folder of a finished run")
         from cxrjax.analysis.tables import FindingsResults
-        from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
         from cxrjax.report import report, terminal
         from cxrjax.runs import findings
 
-        devices.start(cache_dir() / "programs")
+        _cli.start()
         folder = Path(config.run)
         given = {name: value for name, value in dataclasses.asdict(config).items() if name != "run"}
         reopened = findings.reopen_any(folder, **{name: value for name, value in given.items() if value is not None})

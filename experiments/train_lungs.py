@@ -43,13 +43,11 @@ def main(argv: list[str] | None = None) -> None:
         if not config.masks:
             raise InputError("--masks must be given: a folder with images/, masks/ and sources.csv")
         _cli.refuse_out(Path(config.out), {"masks": config.masks})
-        from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
 
         from . import _lung_films, _lung_folds
 
         films = _lung_films.read(Path(config.masks))
-        devices.start(cache_dir() / "programs")
+        _cli.start()
         out = Path(config.out)
         folds = films.folds(config.folds, config.seed)
         _lung_folds.train(films, folds, config.steps, config.seed, out)

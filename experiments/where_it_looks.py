@@ -57,13 +57,11 @@ def main(argv: list[str] | None = None) -> None:
         methods = _methods(config.methods)
         if not methods and not config.dreams:
             raise InputError("--methods=none --nodreams leaves nothing to measure")
-        from cxrjax.base import devices
-        from cxrjax.data.load import cache_dir
         from cxrjax.report import report
         from cxrjax.runs import explained, maps, results
         from cxrjax.runs.trained import load_run
 
-        devices.start(cache_dir() / "programs")
+        _cli.start()
         run = load_run(config.run, config.weights)
         seeds = run.seeds[: config.seeds or None]
         images = explained.select_images(run, seeds, config.images, config.boxed, config.masks)
