@@ -57,7 +57,7 @@ def _answer(compared: Comparison, t: Language) -> str:
         "low": t.signed(low, 2), "high": t.signed(high, 2),
     }  # fmt: skip
     if math.isnan(low):
-        return t("Not known: AUROC is %(a)s in a and %(b)s in b, and there is no interval to judge by.", **values)
+        return t("Not known: AUROC is %(a)s in a and %(b)s in b, without an interval.", **values)
     if low > 0:
         return t(
             "Yes: b has the higher AUROC, %(b)s against %(a)s (b − a %(difference)s, %(low)s to %(high)s).", **values

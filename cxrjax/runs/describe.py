@@ -236,19 +236,19 @@ def notes(description: Description) -> list[str]:
     sentences = []
     if unknown := description.patients_unknown:
         of = int(description.classes.set_index("class")["images"]["all"])
-        sentences.append(f"Whose {unknown} of the {of} images are is unknown; each counts as a patient of its own.")
+        sentences.append(f"The patient of {unknown} of the {of} images is unknown. Each counts as a patient of its own.")
     for row in description.differences.to_dict("records"):
         shares = [
             f"{100 * row[f'share_{name}']:.0f} % of {name}" for name in ("P", "NF", "NP") if row[f"share_{name}"] >= 0
         ]
         what = f"{row['variable'].capitalize()}: “{row['group']}” is {', '.join(shares)}"
-        sentences.append(f"{what}; a network can go by what comes with it instead of the disease.")
+        sentences.append(f"{what}. A network may use such a difference instead of the disease.")
     groups = description.duplicates.drop_duplicates("group")
-    for column, what in (("patients", "patients, so a split by patient may not part them"), ("labels", "labels")):
+    for column, what in (("patients", "patients, so a split by patient may put them on both sides"), ("labels", "labels")):
         if number := int(groups[f"across_{column}"].sum()):
-            sentences.append(f"{number} group(s) of equal images have different {what}.")
+            sentences.append(f"{number} group(s) of identical images have different {what}.")
     if wrong := int(description.groups["images"][description.groups["group"] == groupings.IMPOSSIBLE_AGE].sum()):
-        sentences.append(f"{wrong} image(s) have an age {groupings.IMPOSSIBLE_AGE} years, a typing error.")
+        sentences.append(f"{wrong} image(s) have an age {groupings.IMPOSSIBLE_AGE} years. This must be a typing error.")
     if without := int(description.classes["images"][description.classes["class"] == "unlabelled"].sum()):
         sentences.append(f"{without} image(s) have no label and belong to no class.")
     return sentences
@@ -259,13 +259,12 @@ def sentence(description: Description, where: Path) -> str:
     counts = summary(description)
     images, equal = {name: row["images"] for name, row in counts["classes"].items()}, counts["duplicates"]
     unlabelled = f", {images['unlabelled']} unlabelled" if images["unlabelled"] else ""
-    differing = (
-        f"P differs in {', '.join(description.differences['variable'])}; " if len(description.differences) else ""
-    )
+    differing = ", ".join(description.differences["variable"])
+    differing = f"P differs clearly from NF or NP in {differing}; " if differing else ""
     return (
         f"describe: {images['all']} images of {counts['classes']['all']['patients']} patients; {images['P']} P, "
         f"{images['NP']} NP ({images['NF']} NF){unlabelled}; {counts['left_out']} bad, {counts['doubtful']} doubtful; "
-        f"{equal['groups']} group(s) of equal images, {equal['across_patients']} across patients; "
+        f"{equal['groups']} group(s) of identical images, {equal['across_patients']} across patients; "
         f"{differing}page: {where}"
     )
 

@@ -161,7 +161,7 @@ def test_reasons_and_notes(whole):
     spanish = "Dónde mira" in text
     for told in (
         ("Grad-CAM, Boxes around a pneumonia, Share of the map's energy inside, this network: 3 maps are zero",
-         "Grad-CAM, Cajas alrededor de una neumonía, Parte de la energía del mapa que cae adentro, esta red: 3 mapas"),
+         "Grad-CAM, Recuadros alrededor de una neumonía, Parte de la energía del mapa que cae adentro, esta red: 3 mapas"),
         ("this network: the figure is the same in every patient.",
          "esta red: la cifra es la misma en todos los pacientes."),
         ("1 map is constant and is left out.", "1 mapa es constante y queda excluido."),
@@ -176,7 +176,7 @@ def test_spanish_has_no_english_left(whole):
     text = words(whole.text)
     if "Dónde mira" not in text:
         return
-    part = text.split("0 de 3 cifras")[1].split("Cada corrida")[0]
+    part = text.split("0 de 3 cifras")[1].split("Cada ejecución")[0]
     assert "Supera: un mapa igual en todas partes." in part and "Es peor que: un mapa del centro" in part
     for english in ("beat", "network", "map ", "weights", "patients", "0.1", "labels."):
         assert english not in part.replace("shuffled_labels", "").replace(made_looks.NOTES[1], ""), english

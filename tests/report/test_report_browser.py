@@ -90,7 +90,7 @@ def check(browser, threshold, prevalence=0.013, decimal="."):
                 continue
             number = float(re.match(rf"\d+\{decimal}\d", text)[0].replace(decimal, "."))
             assert number == pytest.approx(100 * defined.mean(), abs=0.05 + 1e-9), (data, name)
-            assert ("runs)" in text or "corridas)" in text) == (len(defined) < len(values)), (data, name)
+            assert ("runs)" in text or "ejecuciones)" in text) == (len(defined) < len(values)), (data, name)
 
 
 def slider(browser):

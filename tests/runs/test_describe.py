@@ -149,7 +149,7 @@ def test_equal_images_are_found_wherever_they_lie():
     ]
     made = describe.describe(store, about_of(store.table))
     assert describe.summary(made)["duplicates"] == {"groups": 2, "images": 5, "across_patients": 2, "across_labels": 2}
-    assert any("2 group(s) of equal images have different patients" in note for note in describe.notes(made))
+    assert any("2 group(s) of identical images have different patients" in note for note in describe.notes(made))
 
 
 def test_equal_images_of_one_patient_cross_nothing():
@@ -179,7 +179,7 @@ def test_a_clear_difference_is_told_in_one_sentence():
         "variable": "view", "group": "AP", "share_P": 0.4, "share_NF": 0.2, "share_NP": pytest.approx(60 / 140),
     }  # fmt: skip
     (note,) = describe.notes(made)
-    assert note.startswith("View: “AP” is 40 % of P, 20 % of NF, 43 % of NP; ")
+    assert note.startswith("View: “AP” is 40 % of P, 20 % of NF, 43 % of NP. ")
 
 
 @pytest.mark.parametrize(
