@@ -125,7 +125,7 @@ def fold_meanings(attribute: str, meanings: Mapping[str, str]) -> dict[str, str]
     {'weibl': 'F'}
     """
     if attribute not in ("sex", "view"):
-        raise InputError(f"--columns says what values mean of sex and view alone, not of {attribute}")
+        raise InputError(f"--columns can give the meaning of values only for sex and view, not for {attribute}")
     allowed = SEXES if attribute == "sex" else VIEWS
     folded = {_fold(value): meaning.upper() for value, meaning in meanings.items()}
     wrong = [meaning for meaning in folded.values() if meaning not in allowed]

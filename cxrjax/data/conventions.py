@@ -197,8 +197,8 @@ def _unused(part: _Set) -> list[str]:
     for convention, rows in _plausible_matches(part).items():
         images[convention.name] += len(rows)
     return [
-        f"{count} of {len(part.files)} names are as in {name}: not used, as they are not of the whole set "
-        "(--patient_regex can say so)"
+        f"{count} of {len(part.files)} file names are as in {name}: not used, because the others are not "
+        "(--patient_regex can give the pattern)"
         for name, count in images.items()
     ]
 
@@ -208,7 +208,7 @@ def _by_folder(part: _Set) -> Named | None:
     for level in part.levels:
         called = np.mean([bool(_PATIENT_FOLDER.match(name)) for name in level.names])
         if called >= WHOLE and _is_plausible(level.names):
-            return _of_folders(level, "folders called after patients")
+            return _of_folders(level, "folders named after patients")
     for level in part.levels[:1]:
         places: dict[str, set[tuple[str, ...]]] = defaultdict(set)
         for file, *place in zip(part.files, *level, strict=True):
@@ -220,7 +220,7 @@ def _by_folder(part: _Set) -> Named | None:
             and _most_beside(level) >= _FEWEST
             and _is_plausible(level.names, SMALL)
         ):
-            return _of_folders(level, "folders that hold files of the same names, as PACS viewers export them")
+            return _of_folders(level, "folders with files of the same names, as PACS viewers export them")
     return None
 
 
@@ -239,9 +239,9 @@ def _of_folders(level: _Level, rule: str) -> Named:
         where = f"several of {', '.join(sorted(inside))}"
         if all(map(_counts_from_start, inside.values())):
             patients = np.array([f"{above}/{name}" for above, name in zip(*level, strict=True)], object)
-            notes = [f"folders are numbered anew in each of {where}: those of one name are taken as different patients"]
+            notes = [f"folder numbers start again in {where}: folders of the same name are taken as different patients"]
         else:
-            notes = [f"folders of one name in {where} are taken as one patient"]
+            notes = [f"folders of the same name in {where} are taken as one patient"]
     return Named(patients, np.where(patients != "", rule, ""), notes)
 
 

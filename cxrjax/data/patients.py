@@ -47,11 +47,11 @@ class Account(NamedTuple):
         """For people: who is known, and by what."""
         if self.patients:
             rules = ", ".join(f"{images} by {rule}" for rule, images in self.rules.items())
-            first = f"{self.patients} in {self.images - self.unknown} images ({rules}); the largest has {self.largest}"
+            first = f"{self.patients} in {self.images - self.unknown} images ({rules}); at most {self.largest} a patient"
         else:
-            first = "unknown (splits are by image): no --patient_regex, column, PatientID or known names tell them"
+            first = "unknown, so splits are by image: no --patient_regex, column, PatientID or known file name gives them"
         if self.patients and self.unknown:
-            first += f"; unknown of {self.unknown} images"
+            first += f"; unknown for {self.unknown} images"
         return [f"patients: {first}", *(f"patients: {note}" for note in self.notes)]
 
 
@@ -102,7 +102,7 @@ def _fill(patients: np.ndarray, rules: np.ndarray, ids: np.ndarray, of_ids: np.n
     if not len(spelling) == len(pairs) == len({ours for _, ours in pairs}):
         if gaps.any():
             others = f"{', '.join(sorted(set(of_ids[gaps])))} (images: {gaps.sum()})"
-            notes.append(f"{others} is not used: where another rule tells the patient, too, it groups otherwise")
+            notes.append(f"{others} is not used: it groups the images differently from another rule")
         return
     patients[gaps] = [spelling.get(_key(text), text) for text in ids[gaps]]
     rules[gaps] = of_ids[gaps]

@@ -86,7 +86,7 @@ def of_reduced(pixels: np.ndarray) -> Doubt | None:
     shares = (
         ("blank", _in_a_window(_cells(small, _CELLS)), BLANK, f"of it lies within {_WINDOW} of 255 grey levels"),
         ("few levels", few_levels(pixels), FEW_LEVELS, f"of its pixels share {_LEVELS} grey levels"),
-        ("part missing", _missing(pixels), MISSING, "of one half is of a single grey, and not of the other"),
+        ("part missing", _missing(pixels), MISSING, "of one half has a single grey level, and the other half does not"),
     )
     for code, share, limit, what in shares:
         if share > limit:
@@ -97,15 +97,15 @@ def of_reduced(pixels: np.ndarray) -> Doubt | None:
         changes.append(np.abs(steps).sum(axis=0, dtype=np.int32).astype(np.float32) / len(steps))
         jumps = max(_alternating(steps), _outstanding(changes[-1]))
         if jumps:
-            return Doubt("striped", f"is striped: {jumps} of its {name} are unlike the next")
+            return Doubt("striped", f"is striped: {jumps} of its {name} differ sharply from the next")
     rows, columns = (float(change.mean()) + _NOISE / 4 for change in changes)
     times = max(rows / columns, columns / rows)
     if times > UNEVEN:
-        name = "rows" if rows > columns else "columns"
-        return Doubt("striped", f"is striped: its {name} are {times:.1f} times as unlike each other as the others")
+        name, other = ("rows", "columns") if rows > columns else ("columns", "rows")
+        return Doubt("striped", f"is striped: its {name} differ from each other {times:.1f} times as much as its {other}")
     likeness = _chest(small)
     if likeness < INVERTED:
-        return Doubt("inverted", f"is inverted: its greys are like a chest's turned round ({likeness:.2f})")
+        return Doubt("inverted", f"is inverted: its greys match a chest with black and white exchanged ({likeness:.2f})")
     return None
 
 

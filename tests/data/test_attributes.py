@@ -85,5 +85,5 @@ def test_what_was_read_as_what_is_told():
 
 
 def test_values_of_other_columns_mean_what_they_say():
-    with pytest.raises(InputError, match="what values mean of sex and view alone, not of age"):
+    with pytest.raises(InputError, match="the meaning of values only for sex and view, not for age"):
         fold_meanings("age", {"1": "M"})

@@ -80,8 +80,8 @@ def test_a_convention_of_a_part_is_told_and_not_used():
     by = by_name(images, [""] * 30, [""] * 30)
     assert set(by.patients) == {""}
     assert by.notes == [
-        "20 of 30 names are as in Kermany et al.: not used, as they are not of the whole set "
-        "(--patient_regex can say so)"
+        "20 of 30 file names are as in Kermany et al.: not used, because the others are not "
+        "(--patient_regex can give the pattern)"
     ]
 
 
@@ -121,11 +121,11 @@ def test_folders_of_one_name_in_two_classes():
     anew = [f"{label}/Patient_{i}/a.png" for label in ("NORMAL", "PNEUMONIA") for i in range(1, 7)]
     by = named(anew)
     assert len(set(by.patients)) == 12
-    assert "numbered anew in each of several of NORMAL, PNEUMONIA" in by.notes[0]
+    assert "numbers start again in several of NORMAL, PNEUMONIA" in by.notes[0]
     same = [f"NORMAL/{name}/a.png" for name in "DEFGHI"] + [f"PNEUMONIA/{name}/a.png" for name in "IJKLMN"]
     by = named(same)
     assert by.patients.tolist() == list("DEFGHIIJKLMN")
-    assert by.notes == ["folders of one name in several of NORMAL, PNEUMONIA are taken as one patient"]
+    assert by.notes == ["folders of the same name in several of NORMAL, PNEUMONIA are taken as one patient"]
 
 
 def test_classes_of_a_table_are_no_patients():

@@ -147,7 +147,7 @@ def test_a_folder_above_a_class_may_deny_it_and_affirmed_normality_is_unclear():
 
 def test_folders_below_a_class_that_are_not_read_are_told(tmp_path):
     put(tmp_path, **{f"PNEUMONIA_s_{name}_s_a__png": content("PNG") for name in ("site1", "VIRUS")})
-    assert "below those of classes are not read as labels: VIRUS/ (1), site1/ (1)" in load.find(tmp_path).notes[0]
+    assert "subfolders of class folders are not read as labels: VIRUS/ (1), site1/ (1)" in load.find(tmp_path).notes[0]
 
 
 def test_folders_beside_class_folders_are_labels_and_images_beside_them_are_none():
@@ -185,10 +185,10 @@ def test_masks_heat_maps_and_copies_are_named_and_left_out_unless_asked_for(tmp_
     source = load.find(tmp_path / "set")
     assert {file.path.parent.name for file in source.files} == {"images"} and len(source.files) == 8
     assert {bad.reason for bad in source.problems} == {
-        "lies in masks/, which holds masks: few grey levels",
-        "lies in *_mask, which holds masks: few grey levels",
-        "lies in enhanced/, which holds no radiographs by its name, and the same names as images/",
-        "lies in cam/, which holds images in colour of the same names as images/",
+        "lies in masks/, which holds masks (few grey levels)",
+        "lies in *_mask, which holds masks (few grey levels)",
+        "lies in enhanced/, which holds processed images (judging by its name) with the same names as images/",
+        "lies in cam/, which holds colour images with the same names as images/",
     }
     assert all(bad.passed_over for bad in source.problems)
     assert len(load.find(tmp_path / "set", load.Naming(keep_masks=True)).files) == 40

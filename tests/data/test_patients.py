@@ -104,7 +104,7 @@ def test_the_first_that_tells_counts():
     assert account.rules == {REGEX: 1, HEADER: 1, COLUMN: 1, "file names as in Kermany et al.": 1}
     assert account.lines() == [
         "patients: 4 in 4 images (1 by --patient_regex, 1 by DICOM's PatientID, 1 by the table's column, "
-        "1 by file names as in Kermany et al.); the largest has 1",
+        "1 by file names as in Kermany et al.); at most 1 a patient",
         "patients: the table's column: 'ANON' (images: 1): no patient's id, taken as unknown",
     ]
 
@@ -118,14 +118,14 @@ def test_a_rule_fills_the_gaps_of_a_higher_one_only_where_the_two_agree():
     disagreeing = ["" if i % 2 else str(100 + i // 4) for i in range(12)]
     ids, account = resolve(images, {COLUMN: disagreeing}, [""] * 12, [""] * 12)
     assert ids.tolist() == disagreeing and account.unknown == 6
-    told = "patients: file names as in CheXpert (images: 6) is not used: where another rule tells the patient, too, it"
+    told = "patients: file names as in CheXpert (images: 6) is not used: it groups the images differently"
     assert any(line.startswith(told) for line in account.lines())
 
 
 def test_where_nothing_tells_it_is_said():
     ids, account = column(["", ""])
     assert ids.tolist() == ["", ""]
-    assert account.lines()[0].startswith("patients: unknown (splits are by image): no --patient_regex")
+    assert account.lines()[0].startswith("patients: unknown, so splits are by image: no --patient_regex")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_folders_of_patients_as_a_viewer_exports(tmp_path):
     assert dict(zip(images.table["image"], images.table["patient"], strict=True)) == {
         name: name.split("/")[1] for name in names
     }
-    assert "patients: 12 in 12 images (12 by folders called after patients); the largest has 1" in about.notes
+    assert "patients: 12 in 12 images (12 by folders named after patients); at most 1 a patient" in about.notes
     with pytest.raises(InputError, match="--patient_regex must tell patients apart"):
         load.load(str(tmp_path / "set"), flags=SourceFlags(patient_regex=r"IM-(\d+)"))
     renamed, _ = load.load(str(tmp_path / "set"), flags=SourceFlags(patient_regex=r"Patient_(\d+)"))

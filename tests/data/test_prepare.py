@@ -271,7 +271,7 @@ def test_a_name_in_two_archives_is_reported_and_the_first_is_used(tmp_path):
                 tar.add(path, f"images/{path.name}")
     assert call(tmp_path / "nih", tmp_path / "out") == 0
     bad = store.read_bad_images(tmp_path / "out")
-    assert bad["reason"].to_list() == ["duplicate name: only the first file of this name is looked at"]
+    assert bad["reason"].to_list() == ["duplicate name: only the first file of this name is used"]
     assert bad["origin"][0].endswith("images_002.tar.gz!images/00000000_000.png")
     assert not bad["left_out"].any()
 
@@ -293,7 +293,7 @@ def test_an_archive_that_is_half_downloaded_gives_its_first_images(tmp_path, cut
         return
     assert status == 0
     assert 10 < len(store.open_store(tmp_path / "out").table) < 40
-    assert "damaged or not whole (ends too early); what comes before is used" in reasons(tmp_path / "out")[packed.name]
+    assert "damaged or incomplete (ends too early); the part before that is used" in reasons(tmp_path / "out")[packed.name]
     packed.write_bytes(whole)  # the rest has arrived
     assert call(tmp_path / "nih", tmp_path / "out", "--overwrite") == 0
     assert len(store.open_store(tmp_path / "out").table) == 40

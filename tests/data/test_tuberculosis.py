@@ -49,7 +49,7 @@ def test_labels_of_names_persons_of_readings_films_without_borders(release, nois
     row = list(store.table["image"]).index("mont/CXR_png/MCUCXR_0001_0.png")
     np.testing.assert_array_equal(store.images[row], 10 + noise[3] // 2)
     assert about.made["borders"] == "crop"
-    assert "readings that do not say sex and age, or are not there: 2" in about.notes
+    assert "readings that are missing or lack sex and age: 2" in about.notes
     bad = read_bad_images(store.folder)
     assert list(bad["reason"][bad["left_out"]]) == ["is no image: an office file or Windows' thumbnails"]
 

@@ -34,7 +34,7 @@ from cxrjax.data.labels import Spelling
 
 lazy_modules(__name__)
 
-DUPLICATE_FILE = "duplicate name: only the first file of this name is looked at"
+DUPLICATE_FILE = "duplicate name: only the first file of this name is used"
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
 OTHER_ARCHIVES = (".zip", ".7z", ".rar", ".tar.bz2", ".tar.xz")  # that are not read
 MAX_BYTES = 200_000_000  # of one image file: 50 million pixels of 16 bits, twice
@@ -219,7 +219,7 @@ def members(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[Member]:
                 tar.members = []  # type: ignore[attr-defined]  # a stream needs no index, and this one grows
     except _ERRORS as error:
         why = "ends too early" if "end" in str(error).lower() else str(error) or type(error).__name__
-        yield Member("", b"", 0, f"the archive is damaged or not whole ({why}); what comes before is used")
+        yield Member("", b"", 0, f"the archive is damaged or incomplete ({why}); the part before that is used")
 
 
 def _member(tar: tarfile.TarFile, info: tarfile.TarInfo, position: int, max_bytes: int) -> Member:

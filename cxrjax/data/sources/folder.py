@@ -28,7 +28,7 @@ SPLITS = {  # folded name of a folder -> split
 
 _YES_OR_NO = frozenset(("0", "1", "-1", "y", "n"))  # names of all folders at a place that say so
 _DEEPEST = 2  # levels above class folders: DATASET/train/NORMAL
-_LOOSE = "lies beside the class folders, in none of them"
+_LOOSE = "lies outside the class folders"
 
 
 class Place(NamedTuple):
@@ -124,7 +124,7 @@ def _told_below(folders: list[str]) -> str:
     images = Counter(filter(None, folders))
     shown = ", ".join(f"{folder}/ ({count})" for folder, count in images.most_common(6))
     more = f" and {len(images) - 6} more" if len(images) > 6 else ""
-    return f"folders below those of classes are not read as labels: {shown}{more}" if images else ""
+    return f"subfolders of class folders are not read as labels: {shown}{more}" if images else ""
 
 
 def classify(names: list[str], vocabulary: Vocabulary) -> list[Place]:
@@ -209,4 +209,4 @@ def _unlabelled(names: list[str]) -> str:
     folders = Counter(PurePosixPath(name).parts[0] for name in names if "/" in name)
     shown = ", ".join(f"{folder}/ ({images})" for folder, images in folders.most_common(4))
     more = f" and {len(folders) - 4} more" if len(folders) > 4 else ""
-    return f"no folder is named as a known finding: {shown}{more}, which --classes may tell" if folders else ""
+    return f"no folder has the name of a known finding: {shown}{more}; --classes gives their meaning" if folders else ""

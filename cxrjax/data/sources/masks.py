@@ -52,7 +52,7 @@ def find_masks(paths: list[Path], names: list[str], classes: Container[str]) -> 
     levels = _levels(names, classes)
     looks = _Looks(paths, names)
     few = [level for level, rows in levels.items() if level and _are_masks(looks.of(rows.values()))]
-    reasons = dict.fromkeys(few, "masks: few grey levels")
+    reasons = dict.fromkeys(few, "masks (few grey levels)")
     for first, second in itertools.permutations(sorted(levels, key=lambda level: _rank(level, levels)), 2):
         if second and first not in reasons and second not in reasons:
             reasons |= _compare(first, second, _pairs(levels[first], levels[second]), looks)
@@ -68,12 +68,12 @@ def _compare(first: str, second: str, pairs: list[tuple[int, int]], looks: _Look
     names = f"the same names as {first or 'those beside it'}"
     kept, others = (looks.of(rows) for rows in zip(*pairs, strict=True))
     if all(look.coloured for look in others) and others and not any(look.coloured for look in kept):
-        return {second: f"images in colour of {names}"}
+        return {second: f"colour images with {names}"}
     if _DERIVED.search(second) and not _DERIVED.search(first):
-        return {second: f"no radiographs by its name, and {names}"}
+        return {second: f"processed images (judging by its name) with {names}"}
     if others and all(map(_is_blank, others)) and not any(map(_is_blank, kept)):
-        return {second: f"nearly black images of {names}"}
-    return {second: f"copies of {names}"} if _are_copies(pairs, looks) else {}
+        return {second: f"nearly black images with {names}"}
+    return {second: f"copies with {names}"} if _are_copies(pairs, looks) else {}
 
 
 def _levels(names: list[str], classes: Container[str]) -> dict[str, dict[str, int]]:
