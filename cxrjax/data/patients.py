@@ -47,9 +47,9 @@ class Account(NamedTuple):
         """For people: who is known, and by what."""
         if self.patients:
             rules = ", ".join(f"{images} by {rule}" for rule, images in self.rules.items())
-            first = f"{self.patients} in {self.images - self.unknown} images ({rules}); at most {self.largest} a patient"
+            first = f"{self.patients} in {self.images - self.unknown} images ({rules}); at most {self.largest} each"
         else:
-            first = "unknown, so splits are by image: no --patient_regex, column, PatientID or known file name gives them"
+            first = "unknown, so splits are by image: no --patient_regex, column, PatientID or known name gives them"
         if self.patients and self.unknown:
             first += f"; unknown for {self.unknown} images"
         return [f"patients: {first}", *(f"patients: {note}" for note in self.notes)]

@@ -102,10 +102,10 @@ def of_reduced(pixels: np.ndarray) -> Doubt | None:
     times = max(rows / columns, columns / rows)
     if times > UNEVEN:
         name, other = ("rows", "columns") if rows > columns else ("columns", "rows")
-        return Doubt("striped", f"is striped: its {name} differ from each other {times:.1f} times as much as its {other}")
+        return Doubt("striped", f"is striped: its {name} differ {times:.1f} times as much as its {other}")
     likeness = _chest(small)
     if likeness < INVERTED:
-        return Doubt("inverted", f"is inverted: its greys match a chest with black and white exchanged ({likeness:.2f})")
+        return Doubt("inverted", f"is inverted: its greys match a chest with black and white swapped ({likeness:.2f})")
     return None
 
 

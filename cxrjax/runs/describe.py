@@ -236,7 +236,7 @@ def notes(description: Description) -> list[str]:
     sentences = []
     if unknown := description.patients_unknown:
         of = int(description.classes.set_index("class")["images"]["all"])
-        sentences.append(f"The patient of {unknown} of the {of} images is unknown. Each counts as a patient of its own.")
+        sentences.append(f"The patient of {unknown} of the {of} images is unknown. Each counts as a separate patient.")
     for row in description.differences.to_dict("records"):
         shares = [
             f"{100 * row[f'share_{name}']:.0f} % of {name}" for name in ("P", "NF", "NP") if row[f"share_{name}"] >= 0
@@ -244,7 +244,7 @@ def notes(description: Description) -> list[str]:
         what = f"{row['variable'].capitalize()}: “{row['group']}” is {', '.join(shares)}"
         sentences.append(f"{what}. A network may use such a difference instead of the disease.")
     groups = description.duplicates.drop_duplicates("group")
-    for column, what in (("patients", "patients, so a split by patient may put them on both sides"), ("labels", "labels")):
+    for column, what in (("patients", "patients, so they may be on both sides of a split"), ("labels", "labels")):
         if number := int(groups[f"across_{column}"].sum()):
             sentences.append(f"{number} group(s) of identical images have different {what}.")
     if wrong := int(description.groups["images"][description.groups["group"] == groupings.IMPOSSIBLE_AGE].sum()):

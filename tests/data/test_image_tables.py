@@ -211,7 +211,7 @@ def test_a_path_that_may_mean_several_images_or_none_is_missing(tmp_path, writte
 
 def test_images_beside_the_tables_that_are_in_no_row_are_told(tmp_path):
     root = folder_of(tmp_path / "set", ["a.png", "b.png", "c.png"], t__csv=WRITTEN)
-    assert "1 images beside those of the table are in none of its rows: c.png, ..." in load.find(root).notes
+    assert "1 images beside those of the table are in no row: c.png, ..." in load.find(root).notes
 
 
 def test_0_1_columns_are_labels_and_what_is_not_read_is_told(tmp_path):

@@ -246,7 +246,7 @@ def test_columns_that_are_alternatives_are_told_as_such(tmp_path):
     path.write_text("path,Normal,Pneumonia_viral,Other\na.png,1,0,0\nb.png,0,1,0\nc.png,,,\n,,,\n")
     source = load.find(path)
     assert list(source.table["labels"]) == ["No Finding", "Pneumonia", ""]
-    assert source.notes[0] == "t.csv: path from 'path', labels: which of these is 1: 'Normal', 'Pneumonia_viral', 'Other'"
+    assert source.notes[0] == "t.csv: path from 'path', labels: which is 1: 'Normal', 'Pneumonia_viral', 'Other'"
 
 
 def test_what_settles_a_contradiction_settles_it():

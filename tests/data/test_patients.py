@@ -104,7 +104,7 @@ def test_the_first_that_tells_counts():
     assert account.rules == {REGEX: 1, HEADER: 1, COLUMN: 1, "file names as in Kermany et al.": 1}
     assert account.lines() == [
         "patients: 4 in 4 images (1 by --patient_regex, 1 by DICOM's PatientID, 1 by the table's column, "
-        "1 by file names as in Kermany et al.); at most 1 a patient",
+        "1 by file names as in Kermany et al.); at most 1 each",
         "patients: the table's column: 'ANON' (images: 1): no patient's id, taken as unknown",
     ]
 
@@ -244,7 +244,7 @@ def test_folders_of_patients_as_a_viewer_exports(tmp_path):
     assert dict(zip(images.table["image"], images.table["patient"], strict=True)) == {
         name: name.split("/")[1] for name in names
     }
-    assert "patients: 12 in 12 images (12 by folders named after patients); at most 1 a patient" in about.notes
+    assert "patients: 12 in 12 images (12 by folders named after patients); at most 1 each" in about.notes
     with pytest.raises(InputError, match="--patient_regex must tell patients apart"):
         load.load(str(tmp_path / "set"), flags=SourceFlags(patient_regex=r"IM-(\d+)"))
     renamed, _ = load.load(str(tmp_path / "set"), flags=SourceFlags(patient_regex=r"Patient_(\d+)"))

@@ -293,7 +293,9 @@ def test_an_archive_that_is_half_downloaded_gives_its_first_images(tmp_path, cut
         return
     assert status == 0
     assert 10 < len(store.open_store(tmp_path / "out").table) < 40
-    assert "damaged or incomplete (ends too early); the part before that is used" in reasons(tmp_path / "out")[packed.name]
+    assert (
+        "damaged or incomplete (ends too early); the part before that is used" in reasons(tmp_path / "out")[packed.name]
+    )
     packed.write_bytes(whole)  # the rest has arrived
     assert call(tmp_path / "nih", tmp_path / "out", "--overwrite") == 0
     assert len(store.open_store(tmp_path / "out").table) == 40

@@ -161,7 +161,7 @@ def test_reasons_and_notes(whole):
     spanish = "Dónde mira" in text
     for told in (
         ("Grad-CAM, Boxes around a pneumonia, Share of the map's energy inside, this network: 3 maps are zero",
-         "Grad-CAM, Recuadros alrededor de una neumonía, Parte de la energía del mapa que cae adentro, esta red: 3 mapas"),
+         "Grad-CAM, Recuadros alrededor de una neumonía, Parte de la energía del mapa que cae adentro, esta red: 3"),
         ("this network: the figure is the same in every patient.",
          "esta red: la cifra es la misma en todos los pacientes."),
         ("1 map is constant and is left out.", "1 mapa es constante y queda excluido."),

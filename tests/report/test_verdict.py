@@ -161,8 +161,8 @@ def test_in_spanish():
     assert answer(with_floors(), language("es")) == "Sí, mejor que proyección, sexo y edad por sí solos."
     results = with_accuracy(with_floors(metadata=-0.1), 0.752, 0.65, 0.8)
     assert verdict(results, language("es")).startswith(
-        "AUROC 0,70 (media de 4 ejecuciones); proyección, sexo y edad, por sí solos, alcanzan 0,60; esta red es mejor en "
-        "0,10 (intervalo del 95 %: 0,05 a 0,15). Junto con el número de control, que no se ve en la radiografía, "
+        "AUROC 0,70 (media de 4 ejecuciones); proyección, sexo y edad, por sí solos, alcanzan 0,60; esta red es mejor "
+        "en 0,10 (intervalo del 95 %: 0,05 a 0,15). Junto con el número de control, que no se ve en la radiografía, "
         "alcanzan 0,80; esta red es peor en 0,10 (intervalo del 95 %: 0,05 a 0,15). También es mejor que "
     )
 

@@ -72,7 +72,7 @@ def find_files(folder: Path, names: list[str]) -> tuple[list[Path], str]:
         return paths, ""
     first = moved[0]
     shown = f"{names[first]} is {paths[first].relative_to(folder).as_posix()}"
-    return paths, f"{len(moved)} of {len(names)} paths do not exist as written; their files were found by the end of the path: {shown}"
+    return paths, f"{len(moved)} of {len(names)} paths do not exist as written and were found by their ends: {shown}"
 
 
 def _exists(path: Path) -> bool:
@@ -126,5 +126,5 @@ def told_unlisted(paths: list[Path]) -> str:
     beside = (path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file())
     unlisted = sorted(path for path in beside if str(path) not in listed and not why_no_image(path))
     return (
-        f"{len(unlisted)} images beside those of the table are in none of its rows: {unlisted[0].name}, ..." if unlisted else ""
+        f"{len(unlisted)} images beside those of the table are in no row: {unlisted[0].name}, ..." if unlisted else ""
     )

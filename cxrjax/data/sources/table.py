@@ -293,7 +293,7 @@ def count_spellings(
 def told_columns(path: Path, raw: pd.DataFrame, chosen: Mapping[str, str], binary: Mapping[str, str]) -> str:
     """Which columns were read as what, and which were not."""
     read = [f"{ours} from {theirs!r}" for ours, theirs in chosen.items() if theirs not in binary]
-    which = "labels from the 0/1 column(s)" if any(binary.values()) else "labels: which of these is 1:"
+    which = "labels from the 0/1 column(s)" if any(binary.values()) else "labels: which is 1:"
     read += [f"{which} {', '.join(map(repr, binary))}"] if binary else []
     others = [name for name in raw.columns if name and name not in {*chosen.values(), *binary}]
     return f"{path.name}: {', '.join(read)}" + (f"; not read: {', '.join(others)}" if others else "")

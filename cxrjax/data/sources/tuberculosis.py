@@ -68,7 +68,7 @@ def scan(folder: Path, vocabulary: Vocabulary) -> Source:
     table["labels"], table["age"] = read.labels, sources.years(table["age"])
     files = [sources.stat_file(name, path) for name, path, _ in films]
     notes = (
-        "labels are the last digit of a film's name: 1 is tuberculosis, 0 is no tuberculosis; black borders are cut off",
+        "labels are the last digit of a film's name: 1: tuberculosis, 0: no tuberculosis; black borders are cut off",
         f"readings that are missing or lack sex and age: {without}" if without else "",
         count_passed_over(problems),
     )
