@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from cxrjax.base import InputError
+from cxrjax.base.config import install_command
 
 log = logging.getLogger("cxrjax.benchmark")
 
@@ -39,7 +40,7 @@ def prepare_environment(compare: str) -> None:
     if compare == "none":
         return
     if importlib.util.find_spec("torch") is None:
-        raise InputError('--compare=torch: PyTorch is not installed; run `pip install "cxrjax[torch]"`')
+        raise InputError(f"--compare=torch: PyTorch is not installed; run `{install_command('torch')}`")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("KMP_BLOCKTIME", "0")

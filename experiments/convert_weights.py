@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cxrjax.base import InputError, faults, progress
+from cxrjax.base.config import install_command
 from cxrjax.base.flags import flag
 from cxrjax.models import sources
 from cxrjax.models.sources import Source
@@ -121,7 +122,8 @@ def packaged(source: Source, path: str) -> Path:
         file = Path(folder) / place
         if file.is_file():
             return file
-    raise InputError(f"{source.name} is not installed; {source.advice}, or give its file by --file")
+    command = install_command("weights")
+    raise InputError(f"{source.name} is not installed; run `{command}`, which brings it, or give its file by --file")
 
 
 def download(url: str, file: Path, sha256_prefix: str) -> None:

@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 from cxrjax.base import InputError, __version__
+from cxrjax.base.config import install_command
 from cxrjax.base.flags import flag
 
 from . import _cli, _help, _terminal
@@ -124,7 +125,7 @@ def parts() -> list[str]:
     """Optional packages: which are there, and what each is for."""
     lines = ["optional parts:"]
     for name, (extra, purpose) in PARTS.items():
-        remedy = f'; pip install "cxrjax[{extra}]"' if extra else ""
+        remedy = f"; {install_command(extra)}" if extra else ""
         version = _version(name)
         lines += _help.columned(
             f"{name} {version}" if version else f"({name})",

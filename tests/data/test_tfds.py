@@ -14,7 +14,7 @@ from cxrjax.base import InputError
 from cxrjax.data.decode import Reduction, decode
 from cxrjax.data.sources import nih
 
-tfds = pytest.importorskip("tensorflow_datasets", reason="needs pip install 'cxrjax[tfds]'")
+tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
 
 from cxrjax.data import tfds as nih_tfds  # noqa: E402 - needs tensorflow_datasets
 
@@ -86,7 +86,7 @@ def pack(path, members):
 def build(folder, out, size=256, beam=False, **settings):
     builder = tfds.builder(f"nih_chest_xray14/{size}px", data_dir=out, **({"beam": True} if beam else {}))
     if beam:
-        options = pytest.importorskip("apache_beam.options.pipeline_options", reason="needs pip install 'cxrjax[beam]'")
+        options = pytest.importorskip("apache_beam.options.pipeline_options", reason="needs the extra beam")
         settings |= {"beam_runner": RUNNER, "beam_options": options.PipelineOptions([])}
     config = tfds.download.DownloadConfig(manual_dir=folder, try_download_gcs=False, **settings)
     builder.download_and_prepare(download_config=config)
@@ -313,7 +313,7 @@ def test_without_tfds_the_import_says_what_to_install():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert "ImportError: cxrjax.data.tfds needs" in done.stderr
-    assert "pip install 'cxrjax[tfds]'" in done.stderr
+    assert 'pip install -e ".[tfds]"' in done.stderr
 
 
 @pytest.mark.slow

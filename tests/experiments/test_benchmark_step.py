@@ -172,4 +172,4 @@ def test_missing_pytorch_names_the_extra(capsys, monkeypatch, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         benchmark_step.main(["--compare=torch", f"--out={tmp_path}"])
     assert stopped.value.code == 2
-    assert 'pip install "cxrjax[torch]"' in capsys.readouterr().err
+    assert 'pip install -e ".[torch]"' in capsys.readouterr().err

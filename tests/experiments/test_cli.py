@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cxrjax.base.config import ExperimentConfig, command_line, program
+from cxrjax.base.config import ExperimentConfig, command_line, install_command, program
 from experiments import __main__ as command
 from experiments import _cli
 from tests.conftest import ROOT
@@ -53,10 +53,17 @@ def test_programs_are_named_as_they_start_where_the_user_is(monkeypatch, tmp_pat
         monkeypatch.chdir(folder)
         with pytest.raises(SystemExit):
             _cli.parse(config, description, ["--help"])
-        shown[folder] = capsys.readouterr().out.splitlines()[0], command_line(config), program("convert_weights")
-    assert shown[ROOT] == (description, "python -m experiments.p_vs_nf --seeds=3", "python -m weights.convert")
+        commands = command_line(config), program("convert_weights"), install_command("tf")
+        shown[folder] = capsys.readouterr().out.splitlines()[0], *commands
+    assert shown[ROOT] == (
+        description,
+        "python -m experiments.p_vs_nf --seeds=3",
+        "python -m weights.convert",
+        'pip install -e ".[tf]"',
+    )
     assert shown[tmp_path] == (
         "cxrjax prepare --source=A, cxrjax convert_weights; a store by cxrjax prepare",
         "cxrjax p_vs_nf --seeds=3",
         "cxrjax convert_weights",
+        'pip install "cxrjax[tf]"',
     )

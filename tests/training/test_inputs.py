@@ -12,7 +12,7 @@ def test_auto_without_tensorflow_is_resident_and_says_so(monkeypatch, caplog):
     monkeypatch.setattr(inputs.importlib.util, "find_spec", lambda name: None)
     with caplog.at_level(logging.INFO, "cxrjax"):
         assert inputs.default_pipeline(0) == "resident"
-    assert "cxrjax[tf]" in caplog.text
+    assert '`pip install -e ".[tf]"`' in caplog.text
     monkeypatch.setattr(inputs.importlib.util, "find_spec", lambda name: "there")
     assert inputs.default_pipeline(0) == "tfdata"
 
@@ -26,5 +26,5 @@ def test_auto_keeps_images_on_an_accelerator_that_has_room(monkeypatch):
 
 def test_tfdata_without_tensorflow_names_the_extra(monkeypatch):
     monkeypatch.setattr(inputs.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"cxrjax\[tf\]"):
+    with pytest.raises(InputError, match=r'pip install -e "\.\[tf\]"'):
         tf_input.require_tensorflow()

@@ -21,6 +21,7 @@ from pydicom.pixels import convert_color_space
 from pydicom.pixels.utils import get_j2k_parameters, pixel_array
 
 from cxrjax.base import InputError
+from cxrjax.base.config import install_command
 from cxrjax.data import jpeg
 from cxrjax.data.dicom.elements import photometric
 
@@ -102,7 +103,7 @@ def _by_imagecodecs(frame: bytes, header: jpeg.Jpeg) -> np.ndarray:
     if header.process not in _IMAGECODECS:
         raise InputError(f"JPEG process SOF{header.process - 0xC0} is not read")
     if importlib.util.find_spec("imagecodecs") is None:
-        raise InputError("needs imagecodecs: pip install 'cxrjax[dicom]'")
+        raise InputError(f"needs imagecodecs: `{install_command('dicom')}`")
     import imagecodecs
 
     if header.process == jpeg.LS:

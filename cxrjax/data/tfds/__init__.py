@@ -9,7 +9,7 @@ Splits are `train` and `test`, the official ones. Where neither list is in the f
 
 With `builder_kwargs={"beam": True}`, or `tfds.builder(..., beam=True)`, Apache Beam makes the same examples: on the
 engine that `DownloadConfig(beam_runner=..., beam_options=...)` names, whose workers must see the folder at the same
-path and have `cxrjax[beam]` installed. On one machine Beam holds all examples in memory; the default streams them.
+path and have the extra `beam` installed. On one machine Beam holds all examples in memory; the default streams them.
 The records are in the same order, by hash of the name. If they are so many that TFDS cuts them into several files, it
 cuts at other places under Beam and mixes files when it reads; `ReadConfig(interleave_cycle_length=1)` does not mix.
 
@@ -28,13 +28,14 @@ from typing import Any
 import numpy as np
 
 from cxrjax.base import InputError, tasks
+from cxrjax.base.config import install_command
 from cxrjax.data.sources import Source, nih
 from cxrjax.data.tfds.examples import SEXES, UNSPLIT, VIEWS, beam_examples, log_bad, plain_examples, restrict
 
 try:
     import tensorflow_datasets as tfds
 except ImportError as error:
-    raise ImportError("cxrjax.data.tfds needs TensorFlow Datasets: pip install 'cxrjax[tfds]'") from error
+    raise ImportError(f"cxrjax.data.tfds needs TensorFlow Datasets: `{install_command('tfds')}`") from error
 
 
 _HOMEPAGE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"

@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from cxrjax.base import InputError, tasks
+from cxrjax.base.config import install_command
 from cxrjax.data import sources
 from cxrjax.data.decode import Reduction, decode
 from cxrjax.data.sources import Bad, Entry, Source, nih
@@ -131,7 +132,7 @@ def beam_examples(folder: Path, split: str, size: int, n_archives: int) -> Any:
     try:
         import apache_beam as beam
     except ImportError as error:
-        raise ImportError("beam=True needs Apache Beam: pip install 'cxrjax[beam]'") from error
+        raise ImportError(f"beam=True needs Apache Beam: `{install_command('beam')}`") from error
     return (
         beam.Create([str(folder.absolute())])
         | "List" >> beam.FlatMap(_parts, split)
