@@ -8,6 +8,7 @@ by `from cxrjax.metrics import bootstrap`. So `import cxrjax` takes no time and 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from cxrjax.base import __version__ as __version__
@@ -31,3 +32,9 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*globals(), *__all__]
+
+
+def _command() -> None:
+    """The command `cxrjax`. The programs are `cxrjax.experiments`; in an editable installation, `experiments`."""
+    package = "cxrjax.experiments" if importlib.util.find_spec("cxrjax.experiments") else "experiments"
+    importlib.import_module(f"{package}.__main__").main()
