@@ -164,10 +164,11 @@ def parse_all(
     try:
         rest = values(["flags", *(sys.argv[1:] if argv is None else argv)])[1:]
     except flags.UnrecognizedFlagError as error:
-        near = did_you_mean(error.flagname, [word for name in values for word in (name, f"no{name}")], "--")
+        names = [*values, *(f"no{name}" for name in values if values[name].boolean)]
+        near = did_you_mean(error.flagname, names, "--")
         raise InputError(f"there is no flag --{error.flagname}{near} (--help lists the flags)") from error
-    except flags.Error as error:
-        raise InputError(f"{error} (--help lists the flags)") from error
+    except (flags.Error, ValueError) as error:  # ValueError: --noNAME=VALUE
+        raise InputError(f"{str(error).removeprefix('flag ')} (--help lists the flags)") from error
     if values.help:
         print(_help.page((*configs, AnyProgram()), description))
         sys.exit(0)
@@ -209,54 +210,46 @@ def _expanded(flag_name: str, value: str | None, separator: str | bool = True) -
 
 
 def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, Any]) -> None:
-    text = rules["help"]
-    if "choices" in rules:
-        flags.DEFINE(_Choice(rules["choices"]), name, default, text, flag_values=values)
-    elif isinstance(default, bool):
-        flags.DEFINE_boolean(name, default, text, flag_values=values, short_name=rules.get("short"))
-    elif "words" in rules:
-        flags.DEFINE(_NumberOrWord(rules["words"], rules["lower"]), name, default, text, flag_values=values)
-    elif isinstance(default, int):
-        flags.DEFINE_integer(name, default, text, rules.get("lower"), rules.get("upper"), flag_values=values)
-    elif isinstance(default, float) or rules.get("kind") is float:
-        flags.DEFINE_float(name, default, text, rules.get("lower"), rules.get("upper"), flag_values=values)
-        # NaN is within any bounds.
-        finite = "must be a finite number"
-        flags.register_validator(name, lambda x: x is None or math.isfinite(x), finite, flag_values=values)
-    else:
-        flags.DEFINE_string(name, default, text, flag_values=values)
+    kind = rules.get("kind", type(default))
+    words = {word: word for word in rules.get("choices", ())} | rules.get("words", {})
+    parser = flags.ArgumentParser()
+    if words or kind in (bool, int, float):
+        number = None if kind is bool or "choices" in rules else kind
+        parser = _Value(words or (_YES_NO if kind is bool else {}), number, rules.get("lower"), rules.get("upper"))
+    defined = flags.Flag(parser, None, name, default, rules["help"], rules.get("short"), boolean=kind is bool)
+    flags.DEFINE_flag(defined, values)
 
 
-class _Choice(flags.ArgumentParser):
-    """Of a flag that takes one of some words."""
-
-    def __init__(self, words: Sequence[str]) -> None:
-        """`words` that there are."""
-        self._words = words
-
-    def parse(self, argument: str) -> str:
-        """The word as written."""
-        if argument not in self._words:
-            raise ValueError(f"must be one of {', '.join(self._words)}{did_you_mean(argument, self._words)}")
-        return argument
+_YES_NO = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 
-class _NumberOrWord(flags.ArgumentParser):
-    """Of a flag that takes a whole number, or a word that stands for one."""
+class _Value(flags.ArgumentParser):
+    """Of a flag that takes one of some words, or a number within bounds."""
 
-    def __init__(self, words: Mapping[str, int], lower: int) -> None:
-        """`words` -> number; other numbers are from `lower` on."""
-        self._words, self._lower = words, lower
+    def __init__(self, words: Mapping[str, Any], number: Callable[[str], float] | None, *bounds: float | None) -> None:
+        """`words` -> what each stands for; `number`: int or float, None if it takes none; `bounds`: lower, upper."""
+        self._words, self._number, self._bounds = words, number, bounds
 
-    def parse(self, argument: str | int) -> int:
-        """A number as it is (the default); a word or a number as written."""
-        if isinstance(argument, int):
+    def parse(self, argument: Any) -> Any:
+        """What a word or a number stands for; what is no text is the default."""
+        if not isinstance(argument, str):
             return argument
-        if argument in self._words:
-            return self._words[argument]
-        if argument.isdecimal() and int(argument) >= self._lower:
-            return int(argument)
-        raise ValueError(f"must be {' or '.join(self._words)}, or a whole number from {self._lower} on")
+        if (word := argument if argument in self._words else argument.lower()) in self._words:
+            return self._words[word]
+        with contextlib.suppress(ValueError):
+            number = self._number(argument) if self._number else math.nan
+            lower, upper = (number if bound is None else bound for bound in self._bounds)
+            if lower <= number <= upper and abs(number) < math.inf:
+                return number
+        raise ValueError(f"must be {self._rule()}{did_you_mean(argument, self._words)}")
+
+    def _rule(self) -> str:
+        if not self._number:
+            return f"one of {', '.join(self._words)}"
+        lower, upper = self._bounds
+        end = "on" if upper is None else f"to {upper:.12g}"
+        bounds = "" if lower is None else f" from {lower:.12g} {end}"
+        return " or ".join([*self._words, f"{'a whole number' if self._number is int else 'a number'}{bounds}"])
 
 
 def counts(name: str, text: str) -> tuple[int, ...]:

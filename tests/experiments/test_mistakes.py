@@ -28,6 +28,7 @@ MISTAKES = [
     ("p_vs_nf", "--learning-rate=0.1", "no flag --learning-rate; did you mean --learning_rate?"),
     ("p_vs_nf", "-epoch=3", "did you mean --epochs?"),
     ("p_vs_nf", "--noflop", "did you mean --noflip?"),
+    ("p_vs_nf", "--noseeds", "did you mean --seeds?"),
     ("p_vs_nf", "--zzz", "there is no flag --zzz (--help lists the flags)"),
     ("p_vs_nf", "--recipe=postr", "finetune, probe; did you mean poster?"),
     ("p_vs_nf", "--model=resnet81", "got 'resnet81'; did you mean resnet18?"),
@@ -54,7 +55,7 @@ MISTAKES = [
     ),
     ("chestxray14", f"{_FAST} --sampling=oversample", "--sampling=oversample: chestxray14 takes all labelled images"),
     ("p_vs_nf", f"{_FAST} --rotation=181", "rotation"),
-    ("p_vs_nf", f"{_FAST} --rotation=nan", "--rotation=nan: must be a finite number"),
+    ("p_vs_nf", f"{_FAST} --rotation=nan", "--rotation=nan: must be a number from 0 to 180 (--help"),
     ("p_vs_nf", f"{_FAST} --external_dir=nowhere", "nowhere does not exist"),
     ("p_vs_nf", f"{_FAST} --retrain_from=conv1 --augment_bank=1", "needs frozen layers"),
     ("p_vs_nf", f"{_FAST} --model=vgg19", "model must be one of alexnet, alexnet-caffe, "),
@@ -265,11 +266,16 @@ def test_every_program_has_a_mistake_in_the_table():
     [
         ("--no_such_flag=1", "no_such_flag"),
         ("stray", "unexpected argument 'stray'"),
-        ("--epochs=0", "epochs"),
-        ("--epochs=many", "epochs"),
-        ("--momentum=1", "momentum"),
-        ("--view=LATERAL", "view"),
-        ("--flip=perhaps", "flip"),
+        ("--epochs=0", "^--epochs=0: must be a whole number from 1 on "),
+        ("--epochs=many", "^--epochs=many: must be a whole number from 1 on "),
+        ("--epochs=1.5", "^--epochs=1.5: must be a whole number from 1 on "),
+        ("--learning_rate=fast", "^--learning_rate=fast: must be a number from 0 on "),
+        ("--learning_rate=inf", "^--learning_rate=inf: must be a number from 0 on "),
+        ("--momentum=1", "^--momentum=1: must be a number from 0 to 0.999999 "),
+        ("--view=LATERAL", "^--view=LATERAL: must be one of all, PA, AP "),
+        ("--flip=perhaps", "^--flip=perhaps: must be one of true, false, yes, no, 1, 0 "),
+        ("--noflip=1", "^--noflip=1 does not take an argument "),
+        ("--augment_bank=-1", "^--augment_bank=-1: must be auto or a whole number from 0 on "),
     ],
 )
 def test_flags_are_checked(argument, message):
@@ -299,6 +305,11 @@ def test_every_flag_that_names_a_place_is_a_path():
             for field in dataclasses.fields(config):
                 place = field.name in names and "help" in field.metadata and "choices" not in field.metadata
                 assert bool(field.metadata.get("path")) == place, f"{program}: {field.name}"
+
+
+def test_a_word_may_be_written_in_capitals():
+    run = _cli.parse(ExperimentConfig("p_vs_nf", "p_vs_nf"), "", ["--floors=True", "--flip=NO", "--lang=ES"])
+    assert (run.floors, run.flip, run.lang) == (True, False, "es")
 
 
 def test_a_flag_of_any_kind_has_its_rules():
