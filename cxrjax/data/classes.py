@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from cxrjax.base import InputError
 from cxrjax.base.tasks import LabelClass, Task, state
 
 
@@ -53,3 +54,14 @@ def in_class(labels: pd.Series, task: Task) -> tuple[np.ndarray, np.ndarray]:
     """`targets`, and which images are in a class of the task, or of one of its parts, [N] bool."""
     label = targets(labels, task)
     return label, ~np.isnan(label).all(axis=1) if task.is_multilabel else (label == 1) | members(labels, task.negative)
+
+
+def refuse_absent(labels: pd.Series, task: Task, flag_name: str) -> None:
+    """Refuses a set that has no image of either class of a task; `flag_name` named the set.
+
+    Raises:
+      InputError: if it has neither.
+    """
+    if not in_class(labels, task)[1].any():
+        a, b = task.positive.title, task.negative.title
+        raise InputError(f"{flag_name} holds no image of {a} and none of {b} among its {len(labels)}")

@@ -21,11 +21,12 @@ from cxrjax.data.load import load
 from cxrjax.models import transfer
 from cxrjax.report import report
 from cxrjax.report.language import ENGLISH, reasons
-from cxrjax.runs import draws, dreams, findings, notes, results, run_folder, scoring, setup, starts, tables, trained
+from cxrjax.runs import dreams, findings, notes, results, run_folder, scoring, setup, starts, tables, trained
 from cxrjax.runs.prepared import Data, Prepared, prepare
 from cxrjax.runs.run_folder import Resolved
 from cxrjax.storage.store import About, ImageStore
 from cxrjax.training import loop, probe, seed_batches
+from cxrjax.training.plan import SeedData
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] 
     config = prepared.config
     outside, external = dict[str, Any](), None
     if opened is not None:
-        external, left_out = setup.external_set(opened[0], data.store, prepared.cohorts)
+        external, left_out = setup.external_set(opened[0], data.store, prepared.cohorts, tasks.get(config.task))
         outside = {
             "external_images": len(external.table),
             "external_copies": left_out,
@@ -80,8 +81,9 @@ def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] 
     outside["seen_by_weights"] = seen
     if seen:
         log.warning("%s", reasons(code("weights_have_seen", **seen), ENGLISH))
+    runs = starts.of_runs(config, prepared.net, data.store.table, prepared.cohorts)
     with _claimed(config, prepared.resolved) as folder:
-        scored = scoring.score(prepared, external, _train(prepared, folder))
+        scored = scoring.score(prepared, external, _train(prepared, runs, folder))
         first = seed_batches.place_of(folder / "checkpoints", config.first_seed)
         head = trained.read_head(first, scored.hashes[0])
         arm_tables = {name: _arm(name, arm, data) for name, arm in arms(config).items()}
@@ -144,9 +146,9 @@ def _claimed(config: ExperimentConfig, resolved: Resolved) -> Iterator[Path]:
         devices.wait_for_all("run finished")
 
 
-def _train(prepared: Prepared, folder: Path) -> Iterator[loop.Fitted]:
+def _train(prepared: Prepared, runs: list[SeedData], folder: Path) -> Iterator[loop.Fitted]:
     """Trained networks, one after the other; if a loss is no longer finite, the learning curves are kept."""
-    workload, runs = prepared.workload, starts.of_runs(prepared, draws.seed_data(prepared.config, prepared.cohorts))
+    workload = prepared.workload
     try:
         if workload.recipe.head == "linear":
             yield from probe.train(workload, runs, folder / "checkpoints")

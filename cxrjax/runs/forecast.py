@@ -53,6 +53,7 @@ def of_experiment(config: ExperimentConfig) -> Lines:
     known = {"device": setup.device(), "weights_sha256": dry.weights_sha256, "start_sha256": starts.digest(config)}
     if at_hand(opened.store):
         known["data_sha256"] = dry.data_sha256
+    starts.of_runs(config, net, opened.store.table, dry.cohorts)
     place = _place(config, run_folder.must_go(config, known))
     return [
         ("question", tasks.get(config.task).title),
@@ -198,7 +199,7 @@ def _external(dry: DryRun, opened: Opened) -> Lines:
     store, about = load(config.external_dir, config.max_bad, dry.model.source, config, make=False)
     if at_hand(store) and at_hand(opened.store):
         experiment.refuse_other_crop(config, opened.about, about)
-        store, _ = setup.external_set(store, opened.store, dry.cohorts)
+        store, _ = setup.external_set(store, opened.store, dry.cohorts, tasks.get(config.task))
     return [("external", f"{config.external_dir}, {counted(store, tasks.get(config.task))}")]
 
 

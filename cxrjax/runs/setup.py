@@ -17,7 +17,8 @@ from cxrjax.base import InputError, devices, recipes, tasks
 from cxrjax.base.codes import code
 from cxrjax.base.config import ExperimentConfig, arms, names_file
 from cxrjax.base.recipes import Recipe
-from cxrjax.data import copies, matching, relabel
+from cxrjax.base.tasks import Task
+from cxrjax.data import classes, copies, matching, relabel
 from cxrjax.data.load import load, naming
 from cxrjax.models import pretrained, registry, transfer
 from cxrjax.models.model import LINEAR, Model
@@ -135,7 +136,7 @@ def model_of(config: ExperimentConfig, weights: Weights | None) -> Model:
     return model.resized(config.image_size).with_pooling(config.lse_r)
 
 
-def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> tuple[ImageStore, int]:
+def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts, task: Task) -> tuple[ImageStore, int]:
     """The external set as it may be evaluated, and how many of its images are copies of those of the runs.
 
     A copy, by its pixels or resized or recompressed (`copies.find`), loses its labels: it is in no class.
@@ -144,9 +145,10 @@ def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> t
       external: as it was opened.
       store: of the runs.
       cohorts: of all runs, who were trained or validated on.
+      task: of the runs.
 
     Raises:
-      InputError: if every image is a copy.
+      InputError: if every image is a copy, or none is in a class of a task of two.
     """
     matches = copies.find(store.images, external.images, cohorts.rows)
     is_copy = matches.rows >= 0
@@ -163,6 +165,7 @@ def external_set(external: ImageStore, store: ImageStore, cohorts: Cohorts) -> t
             store.table["image"].iloc[matches.rows[row]],
         )  # fmt: skip
     table = external.table.assign(labels=external.table["labels"].mask(is_copy, ""))
+    classes.refuse_absent(table["labels"], task, "--external_dir")
     return external._replace(table=table), int(is_copy.sum())
 
 

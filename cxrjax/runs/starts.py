@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+
 from cxrjax.analysis.tables import TABLES, read_table
 from cxrjax.base import InputError
 from cxrjax.base.config import ExperimentConfig
-from cxrjax.runs import run_folder
+from cxrjax.runs import draws, run_folder
+from cxrjax.runs.draws import Cohorts
 from cxrjax.training.plan import SeedData
 
 if TYPE_CHECKING:
     from cxrjax.models.transfer import Network
-    from cxrjax.runs.prepared import Prepared
 
 
 def digest(config: ExperimentConfig) -> str | None:
@@ -32,24 +35,30 @@ def digest(config: ExperimentConfig) -> str | None:
     return hashlib.sha256("".join(run_folder.params_sha256(folder).values()).encode()).hexdigest()
 
 
-def of_runs(prepared: Prepared, runs: Sequence[SeedData]) -> list[SeedData]:
-    """The runs with the heads that --start_from names, which are read when training starts; as they are without it.
+def of_runs(config: ExperimentConfig, net: Network, table: pd.DataFrame, cohorts: Cohorts) -> list[SeedData]:
+    """What each run is trained on, with the head that --start_from names, which is read when training starts.
+
+    Args:
+      config: of the experiment.
+      net: its network.
+      table: of the store.
+      cohorts: of all runs.
 
     Raises:
       InputError: the run is not finished, its network is another one or not that of its weights, it lacks a seed, or a
         seed was trained on an image or a patient that is validated or held out here.
     """
-    config = prepared.config
+    runs = draws.seed_data(config, cohorts)
     if not config.start_from:
-        return list(runs)
+        return runs
     from cxrjax.runs.trained import load_run
 
     run = load_run(config.start_from)
-    if (theirs := _cut(run.net)) != (ours := _cut(prepared.net)):
+    if (theirs := _cut(run.net)) != (ours := _cut(net)):
         raise InputError(f"--start_from={config.start_from}: its network is {theirs}, and this one is {ours}")
     if missing := sorted({seed_data.seed for seed_data in runs} - set(run.seeds)):
         raise InputError(f"--start_from={config.start_from} must have every seed of this run, and lacks {missing[0]}")
-    _refuse_seen(prepared, runs)
+    _refuse_seen(config, runs, table, cohorts.test)
     return [seed_data._replace(start=functools.partial(run.head, seed_data.seed)) for seed_data in runs]
 
 
@@ -60,15 +69,15 @@ def _cut(net: Network) -> str:
     return f"{model.name} of {model.crop} pixels{pooling} from {net.start} to {model.num_classes} logits, trunk {trunk}"
 
 
-def _refuse_seen(prepared: Prepared, runs: Sequence[SeedData]) -> None:
+def _refuse_seen(config: ExperimentConfig, runs: Sequence[SeedData], table: pd.DataFrame, test: np.ndarray) -> None:
     """Refuses scores that would flatter: of images, or of patients, that a starting head was trained on."""
-    folder, table = Path(prepared.config.start_from), prepared.data.store.table
+    folder = Path(config.start_from)
     trained = read_table(folder / f"{TABLES['training'].file}.csv", ["seed", "image", "patient"])
     for seed_data in runs:
         before = trained[trained["seed"] == seed_data.seed]
-        scored = table.iloc[[*seed_data.val, *prepared.cohorts.test]]
+        scored = table.iloc[[*seed_data.val, *test]]
         is_seen = scored["image"].isin(before["image"])
-        if prepared.config.split_by == "patient":
+        if config.split_by == "patient":
             is_seen |= (scored["patient"] != "") & scored["patient"].isin(before["patient"])
         if is_seen.any():
             raise InputError(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrjax.base import InputError, __version__, devices
+from cxrjax.base import __version__, devices
 from cxrjax.base.config import ExperimentConfig, question
 from cxrjax.base.tasks import Task
 from cxrjax.data import classes, cohort
@@ -113,10 +113,7 @@ def scored_by_all(
     """
     positive, negative = (classes.members(table["labels"], c) for c in (task.positive, task.negative))
     used = positive | negative
-    if not used.any():
-        raise InputError(
-            f"{flag_name} holds no {task.positive.name} and no {task.negative.name} image among its {len(used)}"
-        )
+    classes.refuse_absent(table["labels"], task, flag_name)
     images = table.loc[used, ["image"]].assign(patient=patient_ids(table)[used], label=positive[used].astype(int))
     parts = [images.assign(seed=seed, score=score[used]) for seed, score in zip(seeds, scores, strict=True)]
     return pd.concat(parts, ignore_index=True)[["seed", "image", "patient", "label", "score"]]

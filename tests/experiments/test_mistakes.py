@@ -44,6 +44,7 @@ MISTAKES = [
     ("p_vs_nf", f"{_FAST} --negatives=5000 --dry_run", "more negatives than there are: "),
     ("p_vs_nf", f"{_FAST} --out=file --dry_run", "--out=file is a file"),
     ("p_vs_nf", f"{_FAST} --external_dir=nowhere --dry_run", "nowhere does not exist"),
+    ("p_vs_nf", f"{_FAST} --external_dir=films", "--external_dir holds no image of pneumonia and none of no finding"),
     ("readings", f"{_TABLE} --data_dir=nowhere --dry_run", "nowhere does not exist"),
     ("prepare", "--source=films --out=file --dry_run", "file is a file; a store is a folder"),
     ("p_vs_nf", f"{_FAST} --negatives=few", "whole number above 0"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cxrjax.base import InputError
-from cxrjax.runs import experiment, run_folder
+from cxrjax.runs import experiment, forecast, run_folder
 from cxrjax.runs.trained import load_run
 from cxrjax.training import loop
 
@@ -70,5 +70,7 @@ def test_a_seed_alone_and_a_resumed_run_end_in_the_same_bytes(run_small, start, 
 def test_a_start_that_does_not_fit_is_refused(small_store, start, tmp_path, fields, told):
     config, _ = run_folder.read_finished(start)
     asked = {"start_from": str(start), "out": str(tmp_path / "out"), "trunk_factor": 0.0} | fields
-    with pytest.raises(InputError, match=told):
-        experiment.run(dataclasses.replace(config, **asked))
+    for program in (experiment.run, forecast.of_experiment):  # --dry_run refuses what a run refuses
+        with pytest.raises(InputError, match=told):
+            program(dataclasses.replace(config, **asked))
+    assert not (tmp_path / "out").exists()
