@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         _show([*weights(Path(config.weights_dir)), ""])
         _show([*cache(config.clear_cache), ""])
         if config.self_test:
-            _show(["self-test: four steps of training on drawn radiographs ..."])
+            _show(["self-test: compiling, then four steps of training on drawn radiographs ..."])
             is_sound, line = self_test()
             _show([line])
             if not is_sound:

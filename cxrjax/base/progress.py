@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -111,16 +112,30 @@ Display: TypeAlias = Callable[[Stage], AbstractContextManager[Callable[[], None]
 
 @contextlib.contextmanager
 def lines(stage: Stage) -> Iterator[Callable[[], None]]:
-    """The display of a program that has none: a line of the log every half minute, and one at the end."""
-    logged = time.monotonic()
+    """The display of a program that has none: a line of the log every half minute, and one at the end.
+
+    A thread sees to it that a line comes also while one call computes for longer.
+    """
+    logged, one_at_a_time, ended = time.monotonic(), threading.Lock(), threading.Event()
 
     def update() -> None:
         nonlocal logged
-        if (now := time.monotonic()) - logged >= LOG_SECONDS and stage.done != stage.total:
-            logged = now
-            log.info("%s", stage.line())
+        with one_at_a_time:
+            if (now := time.monotonic()) - logged >= LOG_SECONDS and stage.done != stage.total:
+                logged = now
+                log.info("%s", stage.line())
 
-    yield update
+    def watch() -> None:
+        while not ended.wait(LOG_SECONDS / 10):
+            update()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield update
+    finally:
+        ended.set()
+        watcher.join()
     log.info("%s", stage.last_line())
 
 

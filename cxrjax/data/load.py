@@ -134,6 +134,8 @@ def find(place: Path, naming: Naming = Naming()) -> Source:  # noqa: B008 - immu
     Raises:
       InputError: if it is missing or none of these, or something in it is not understood.
     """
+    if place.exists():
+        log.info("%s: listing its images", place)
     try:
         source = _find(place, naming)
     except OSError as error:

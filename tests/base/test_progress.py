@@ -1,6 +1,7 @@
 """How far long work has come: rates and times left by hand, lines of the log, displays."""
 
 import contextlib
+import threading
 
 import pytest
 
@@ -62,6 +63,17 @@ def test_without_a_display_a_line_every_half_minute_and_one_at_the_end(now, capl
         "trunk: 31 of 100 images (31 %)", "trunk: 61 of 100 images (61 %)", "trunk: 91 of 100 images (91 %)",
         "trunk: 100 of 100 images in 99",
     ]  # fmt: skip
+
+
+def test_a_line_comes_also_while_nothing_advances(monkeypatch, caplog):
+    caplog.set_level("INFO", "cxrjax")
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.01)
+    logged, log = threading.Event(), progress.log.info
+    monkeypatch.setattr(progress.log, "info", lambda *line: (log(*line), logged.set()))
+    with progress.stage("trunk", 100, "images"):
+        assert logged.wait(60)
+    assert caplog.messages[0] == "trunk: 0 of 100 images (0 %)"
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith("(watch)")]
 
 
 def test_work_that_fails_has_no_last_line(caplog):

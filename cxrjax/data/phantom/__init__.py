@@ -6,13 +6,14 @@ Not a substitute for patients: a network trained here has learnt the drawing, no
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from cxrjax.base import lazy_modules
+from cxrjax.base import lazy_modules, progress
 from cxrjax.data.phantom import chest as draw
 from cxrjax.data.phantom.anatomy import SIZE, Anatomy, draw_anatomy, draw_pose, splat
 from cxrjax.data.phantom.chest import Chest, Finding
@@ -67,8 +68,8 @@ class Radiograph(NamedTuple):
     boxes: tuple[tuple[int, int, int, int], ...]
 
 
-def phantom(n_patients: int = 900, seed: int = 0) -> Phantom:
-    """Draws the images of `n_patients` patients, about 1.46 each.
+def phantom(n_patients: int = 900, seed: int = 0, on_patient: Callable[[], None] = lambda: None) -> Phantom:
+    """Draws the images of `n_patients` patients, about 1.46 each; `on_patient` is called after each.
 
     Patient i is the same whatever `n_patients` is: it draws from `default_rng([seed, i])`.
 
@@ -84,6 +85,7 @@ def phantom(n_patients: int = 900, seed: int = 0) -> Phantom:
         for row, graph in patient(number, seed):
             rows.append(row)
             graphs.append(graph)
+        on_patient()
     return Phantom(
         np.stack([graph.image for graph in graphs]),
         pd.DataFrame(rows, columns=list(COLUMNS)),
@@ -95,7 +97,9 @@ def phantom(n_patients: int = 900, seed: int = 0) -> Phantom:
 @functools.cache
 def embedded() -> Phantom:
     """The phantom that is used where no data are named: 900 patients, drawn once a process; not to be changed."""
-    drawn = phantom()
+    patients = 900
+    with progress.stage("drawing the phantom", patients, "patients") as bar:
+        drawn = phantom(patients, on_patient=bar.advance)
     drawn.images.flags.writeable = drawn.lungs.flags.writeable = False
     return drawn
 
