@@ -212,7 +212,7 @@ def _expanded(flag_name: str, value: str | None, separator: str | bool = True) -
 def _define(values: flags.FlagValues, name: str, default: Any, rules: dict[str, Any]) -> None:
     kind = rules.get("kind", type(default))
     words = {word: word for word in rules.get("choices", ())} | rules.get("words", {})
-    parser = flags.ArgumentParser()
+    parser: flags.ArgumentParser[Any] = flags.ArgumentParser()
     if words or kind in (bool, int, float):
         number = None if kind is bool or "choices" in rules else kind
         parser = _Value(words or (_YES_NO if kind is bool else {}), number, rules.get("lower"), rules.get("upper"))

@@ -9,13 +9,15 @@ import signal
 import sys
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import FrameType
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 _PLAIN = {"±": "+-", "–": "-", "—": "-", "×": "x", "≤": "<=", "≥": ">=", "…": "...", "“": '"', "”": '"', "’": "'"}
 _CURSOR = b"\x1b[?25h\n"  # shown again below the bars, which hide it
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = 0.5  # seconds until it is said that a signal waits for a call
+_END = 0  # no signal has this number
 
 
 class Stopped(KeyboardInterrupt):
@@ -89,17 +91,15 @@ def end() -> None:
 def signals() -> Iterator[None]:
     """In the body the first of Ctrl-C, SIGTERM and SIGHUP raises `Stopped`, the second ends the process at once.
 
+    Python raises when the call under way returns, which may take a minute; a thread says so meanwhile.
     A signal that is ignored (`nohup`) or handled already stays so, and so do all in a thread.
     """
-    stopped = False
+    stopped = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped
-        if stopped:
-            if os.isatty(2):
-                os.write(2, _CURSOR)
-            os._exit(128 + number)
-        stopped = True
+        if stopped.is_set():
+            _exit(number)
+        stopped.set()
         raise Stopped(number)
 
     usual = (signal.SIG_DFL, signal.default_int_handler)
@@ -109,7 +109,49 @@ def signals() -> Iterator[None]:
     for number in handlers:
         signal.signal(number, stop)
     try:
-        yield
+        with _watched(handlers, stopped) if handlers else contextlib.nullcontext():
+            yield
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, signal.SIG_DFL if stopped else handler)  # Ctrl-C at Python's own end says nothing
+            signal.signal(
+                number, signal.SIG_DFL if stopped.is_set() else handler
+            )  # Ctrl-C at Python's own end says nothing
+
+
+@contextlib.contextmanager
+def _watched(numbers: Collection[int], stopped: threading.Event) -> Iterator[None]:
+    """In the body a thread sees signals as they come: it says what the first waits for; the second ends the process.
+
+    Args:
+      numbers: of the signals.
+      stopped: set when Python has seen the first.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        seen = 0
+        while (number := os.read(reading, 1)[0]) != _END:
+            if number in numbers and (seen := seen + 1) > 1:
+                _exit(number)
+            elif number in numbers and not stopped.wait(_PATIENCE):
+                show("stopping when the call under way has returned; Ctrl-C once more stops at once", sys.stderr)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.write(writing, bytes([_END]))
+        watcher.join()
+        os.close(reading)
+        os.close(writing)
+
+
+def _exit(number: int) -> NoReturn:
+    """Ends the process at once, the terminal's cursor shown."""
+    if os.isatty(2):
+        os.write(2, _CURSOR)
+    os._exit(128 + number)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ from cxrjax.training import inputs, loop, step
 from cxrjax.training.loop import Fitted
 from cxrjax.training.optimizer import make_optimizer
 from cxrjax.training.plan import SeedData, Workload
+
+log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 300  # between two saved states; one of ten seeds is 2 GB
 BASE_BYTES = 1_200_000_000  # of the process, whatever the seeds
@@ -50,6 +53,7 @@ def train(workload: Workload, runs: Sequence[SeedData], seed_batch: int, folder:
             partial = folder / f"partial_{group[0].seed:03d}-{group[-1].seed:03d}"
             places = [place_of(folder, run.seed) for run in group]
             if all(place.is_dir() for place in places):
+                log.info("%s: trained before", _named(group))
                 bar.skip(len(group) * epochs)
                 _remove(partial)
                 yield from (load(place) for place in places)
@@ -144,8 +148,12 @@ def _train_group(
 ) -> Iterator[Fitted]:
     """Trains a group from where it had come to, and yields each of its seeds; meanwhile they are saved."""
     series = checkpoint.Series(partial, background=jax.default_backend() != "cpu", clean=devices.is_first())
+    after_epoch = _AfterEpoch(workload.recipe.epochs, series, bar, _named(group))
     try:
-        fitted = loop.fit(workload, group, series.latest(), _AfterEpoch(workload.recipe.epochs, series, bar), bar)
+        fitted = loop.fit(workload, group, after_epoch.resumed(), after_epoch, bar)
+    except KeyboardInterrupt:
+        log.info("%s: kept up to epoch %d of %d", _named(group), after_epoch.kept, workload.recipe.epochs)
+        raise
     finally:
         series.close()
     seeds = [_of_seed(fitted, i) for i in range(len(places))]
@@ -156,6 +164,11 @@ def _train_group(
             seed.result()
     devices.wait_for_all(partial.name)
     _remove(partial)
+
+
+def _named(group: Sequence[SeedData]) -> str:
+    """`seed 3`, `seeds 0 to 4`."""
+    return f"seed {group[0].seed}" if len(group) == 1 else f"seeds {group[0].seed} to {group[-1].seed}"
 
 
 def _of_seed(fitted: Fitted, i: int) -> Fitted:
@@ -173,8 +186,18 @@ def _remove(partial: Path) -> None:
 class _AfterEpoch:
     """Shows the losses of every epoch, and saves the state every few minutes."""
 
-    def __init__(self, epochs: int, series: checkpoint.Series, bar: progress.Stage) -> None:
-        self._epochs, self._series, self._bar, self._saved = epochs, series, bar, time.monotonic()
+    def __init__(self, epochs: int, series: checkpoint.Series, bar: progress.Stage, seeds: str) -> None:
+        self._epochs, self._series, self._bar, self._seeds = epochs, series, bar, seeds
+        self._saved = time.monotonic()
+        self.kept = 0  # epochs, in the state that was saved last
+
+    def resumed(self) -> Any:
+        """The state that an interrupted attempt saved last, see `loop.fit`; None if there is none."""
+        latest = self._series.latest()
+        if latest:
+            self.kept = latest["history"]["val_loss"].shape[1]
+            log.info("%s: resumed after epoch %d of %d", self._seeds, self.kept, self._epochs)
+        return latest
 
     def __call__(self, state: loop.Progress) -> None:
         loss, _, val_loss, val_accuracy = (float(np.mean(curve[:, -1])) for curve in state.history)
@@ -191,7 +214,7 @@ class _AfterEpoch:
             packed = state.pack()
             if devices.is_first():
                 self._series.save(state.epochs, packed)
-            self._saved = time.monotonic()
+            self._saved, self.kept = time.monotonic(), state.epochs
 
 
 def save(place: Path, fitted: Fitted) -> None:

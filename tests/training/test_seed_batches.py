@@ -13,7 +13,7 @@ from cxrjax.base import devices
 from cxrjax.models import transfer
 from cxrjax.models.registry import ALEXNET
 from cxrjax.models.transfer import Network
-from cxrjax.training import loop, seed_batches
+from cxrjax.training import loop, seed_batches, step
 from cxrjax.training.loop import Fitted, History
 from cxrjax.training.optimizer import Recipe
 
@@ -82,6 +82,35 @@ def test_seeds_are_those_that_are_saved(group, tmp_path, monkeypatch):
     loaded = list(seed_batches.train(*group, tmp_path))
     assert [len(seed.val_logits[0]) for seed in trained] == [5, 6, 7]
     jax.tree.map(np.testing.assert_array_equal, trained, loaded)
+
+
+def test_what_is_kept_and_where_training_goes_on_is_told(group, tmp_path, monkeypatch, caplog):
+    """Stopped after two of three epochs, each of which was saved."""
+    _, runs, together = group
+    workload, resumed_from, fit = SimpleNamespace(recipe=replace(RECIPE, epochs=3)), [], loop.fit
+
+    def stop(workload, group, resume, on_epoch, bar):
+        resumed_from.append(resume)
+        for epochs in (1, 2):
+            history = History(*np.ones((4, 3, epochs), np.float32))
+            on_epoch(loop.Progress(epochs, step.TrainState(np.ones(3), {}, {}, jax.random.key(0), {}), history))
+        raise KeyboardInterrupt
+
+    def train():
+        caplog.clear()
+        list(seed_batches.train(workload, runs, together, tmp_path))
+
+    caplog.set_level("INFO", "cxrjax.training")
+    monkeypatch.setattr(seed_batches, "SAVE_SECONDS", -1)
+    monkeypatch.setattr(loop, "fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert resumed_from == [None] and caplog.messages == ["seeds 4 to 6: kept up to epoch 2 of 3"]
+    monkeypatch.setattr(loop, "fit", fit)
+    train()
+    assert caplog.messages == ["seeds 4 to 6: resumed after epoch 2 of 3"]
+    train()
+    assert caplog.messages == ["seeds 4 to 6: trained before"]
 
 
 def test_seeds_that_cannot_be_saved_stop_the_run(group, tmp_path, monkeypatch):
