@@ -103,7 +103,7 @@ def unknown(named, flags):
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_programs_and_flags_of_a_page_are_there(page, flags_of):
     text = (ROOT / page).read_text(encoding="utf-8")
-    text = text.replace("python -m weights.convert", "python -m experiments.convert_weights")
+    text = text.replace("python -m weights.convert", "python -m experiments.convert_weights").replace("\\\n", " ")
     every = set().union(*flags_of.values())
     for name, rest in re.findall(r"(?:python -m experiments\.|`cxrjax )([a-z]\w*)([^`\n]*)", text):
         assert name in flags_of, name
