@@ -15,7 +15,8 @@ MIN_PATIENTS, MIN_OF_A_CLASS = 20, 5  # a group with fewer patients, or images o
 UNKNOWN = "unknown"
 IMPOSSIBLE_AGE = "outside 0-120"  # typing errors: NIH has patients of 412 years
 AGES = {"0-17": 0, "18-39": 18, "40-59": 40, "60-79": 60, "80+": 80}  # band -> its first age in years
-FOLLOWUPS = {"0 or unknown": 0, "1-5": 1, "6-20": 6, "21+": 21}  # a source that knows none has 0 everywhere
+NO_FOLLOWUP = "0 or unknown"  # a source that knows none has 0 everywhere
+FOLLOWUPS = {NO_FOLLOWUP: 0, "1-5": 1, "6-20": 6, "21+": 21}
 IMAGES = {"1": 1, "2": 2, "3-5": 3, "6-10": 6, "11+": 11}  # of one patient
 
 

@@ -22,6 +22,7 @@ from cxrjax.base import codes
 from cxrjax.metrics import registry
 
 DASH = "–"  # where a figure is undefined
+_SURE = 4  # further digits of a figure that are the same however it was computed: 5.7499998 is 5.75 and becomes 5.8
 _SIGNS = {"en": (".", ","), "es": (",", ".")}  # decimal sign, between thousands; es as in Argentina
 
 
@@ -68,7 +69,7 @@ class Language:
         """0.8181 -> 0.818; a dash for None and NaN."""
         if value is None or math.isnan(value):
             return DASH
-        text = f"{value:,.{digits}f}"
+        text = f"{round(value, digits + _SURE):,.{digits}f}"
         return self._signs(text.removeprefix("-") if not float(text.replace(",", "")) else text)
 
     def signed(self, value: float | None, digits: int = 3) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -62,8 +63,8 @@ def _cells(values: Mapping[str, Mapping[str, float | None]]) -> list[str]:
     cells = []
     for name, (factor, digits) in _SHOWN.items():
         mean, sd = (values.get(name, {}).get(part) for part in ("mean", "sd"))
-        spread = "" if sd is None or name in ("fp_share", "fn_share") else f" ± {factor * sd:.{digits}f}"
-        cells.append(DASH if mean is None else f"{factor * mean:.{digits}f}{spread}")
+        spread = "" if sd is None or name in ("fp_share", "fn_share") else f" ± {ENGLISH.number(factor * sd, digits)}"
+        cells.append(DASH if mean is None else f"{ENGLISH.number(factor * mean, digits)}{spread}")
     return cells
 
 
@@ -82,16 +83,22 @@ def answer(results: Results | FindingsResults) -> str:
 
 
 def last_words(config: ExperimentConfig) -> str:
-    """What to open, and after a run on the phantom what to try next."""
-    lines = [f"report: {run_path(config) / 'report.html'}"]
+    """What to open, and what to try next: after a run on the phantom on real images, else with what was trained."""
+    run = run_path(config)
     if config.data_dir is None:
-        lines += [
-            "",
-            "next, on real images (NIH ChestX-ray14, a folder for each class, or a table of images):",
-            f"  {program('describe')} --data_dir=FOLDER",
-            f"  {program(config.name)} --data_dir=FOLDER --seeds=2 --epochs=10 --momentum=0.9 --augment_bank=2",
+        title = "next, on real images (NIH ChestX-ray14, a folder for each class, or a table of images):"
+        commands = [
+            f"{program('describe')} --data_dir=FOLDER",
+            f"{program(config.name)} --data_dir=FOLDER --seeds=2 --epochs=10 --momentum=0.9 --augment_bank=2",
         ]
-    return "\n".join(lines)
+    else:
+        title = "next, with these networks (where they look in an image, scores of other images):"
+        of_one = run / "findings" / "FINDING" if tasks.get(config.task).is_multilabel else run
+        commands = [
+            f"{program('where_it_looks')} --run={shlex.quote(str(of_one))}",
+            f"{program('predict')} --run={shlex.quote(str(run))} IMAGES",
+        ]
+    return "\n".join([f"report: {run / 'report.html'}", "", title, *(f"  {command}" for command in commands)])
 
 
 def _ensemble(data: str, summary: dict[str, Any]) -> str:

@@ -272,8 +272,12 @@ def sentence(description: Description, where: Path) -> str:
 def html(description: Description, pictures: Mapping[str, bytes]) -> str:
     """One HTML page with its pictures (class -> PNG) inside."""
     tables = {name: table for name, table in description._asdict().items() if isinstance(table, pd.DataFrame)}
+    told = ~description.groups["group"].isin((groupings.UNKNOWN, groupings.NO_FOLLOWUP))
+    unknown = ~told.groupby(description.groups["variable"]).transform("any")  # of variables that say nothing
     values = {
         **{name: table.astype(object).to_dict("records") for name, table in tables.items()},
+        "groups": description.groups[~unknown].astype(object).to_dict("records"),
+        "unknown": ENGLISH.listed(list(dict.fromkeys(description.groups["variable"][unknown]))),
         "summary": summary(description),
         "enlarged": enlarged(description.about.enlarged, ENGLISH),
         "pictures": {name: pages.inline(png) for name, png in pictures.items()},

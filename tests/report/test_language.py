@@ -87,6 +87,8 @@ def test_translations_keep_values_tags_and_percent_signs():
         (1234567.891, 2, "1,234,567.89", "1.234.567,89"),
         (-0.5, 1, "−0.5", "−0,5"),
         (-0.0004, 3, "0.000", "0,000"),  # 0 has no sign
+        (5.7499997, 1, "5.8", "5,8"),  # 5.75 as a mean in float32
+        (5.75, 1, "5.8", "5,8"),
         (math.nan, 3, DASH, DASH),
         (None, 3, DASH, DASH),
     ],

@@ -124,10 +124,8 @@ def test_buttons_and_prevalence(page):
     check(page, 0.5, prevalence=0.2)
     told = page.find_element(By.ID, "summary").text
     sensitivity = expected(report_case.results().tables.predictions, 0.5, 0.2)["sensitivity"].mean()
-    assert (
-        f"200 have pneumonia: {round(200 * sensitivity)} are found and {200 - round(200 * sensitivity)} are missed"
-        in told
-    )
+    found = round(200 * sensitivity)
+    assert f"200 with pneumonia ({found} found, {200 - found} missed) and 800 without" in told
     for wrong in ("101", "-1", ""):
         field.clear()
         field.send_keys(wrong)

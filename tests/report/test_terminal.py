@@ -59,10 +59,16 @@ def test_the_answer_is_the_first_sentence_of_the_report(results):
     assert len(sentence) < len(verdict(results, ENGLISH))
 
 
-@pytest.mark.parametrize("data_dir", [None, "NIH"])
-def test_after_the_phantom_come_two_commands_for_real_images(data_dir, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "data_dir", "commands"),
+    [
+        ("p_vs_nf", None, ["describe --data_dir=FOLDER", "p_vs_nf --data_dir=FOLDER"]),
+        ("p_vs_nf", "NIH", ["where_it_looks --run='o u'", "predict --run='o u' IMAGES"]),
+        ("chestxray14", "NIH", ["where_it_looks --run='o u/findings/FINDING'", "predict --run='o u' IMAGES"]),
+    ],
+)
+def test_a_run_ends_with_what_to_open_and_two_commands(task, data_dir, commands, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config = ExperimentConfig("p_vs_nf", "p_vs_nf", out="o", data_dir=data_dir)
-    first, *rest = terminal.last_words(config).splitlines()
-    assert first == "report: o/report.html"
-    assert [line.split()[1] for line in rest if "--data_dir=" in line] == ([] if data_dir else ["describe", "p_vs_nf"])
+    first, _, _, *rest = terminal.last_words(ExperimentConfig(task, task, out="o u", data_dir=data_dir)).splitlines()
+    assert first == "report: o u/report.html"
+    assert len(rest) == 2 and all(f"  cxrjax {words}" in line for words, line in zip(commands, rest, strict=True))

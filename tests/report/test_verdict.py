@@ -42,6 +42,17 @@ def with_accuracy(results, mean, low, high):
         ({}, "Yes, better than view, sex and age alone."),
         ({"film": None}, "Yes, better than metadata alone."),
         ({"film": None, "metadata": None}, "Yes, better than chance."),
+        (
+            {"probe": 0.02},
+            "Yes, better than view, sex and age alone, but not shown to be better than a linear probe of the same "
+            "frozen layers (AUROC 0.68 against 0.70).",
+        ),
+        (
+            {"film": None, "metadata": None, "probe": -0.1},
+            "Yes, better than chance, but worse than a linear probe of the same frozen layers (AUROC 0.80 against "
+            "0.70).",
+        ),
+        ({"film": -0.1, "probe": -0.1}, "No: the network is worse than view, sex and age alone."),
         ({"film": 0.02}, "Partly: better than chance, but not shown to be better than view, sex and age alone."),
         ({"film": 0.02, "majority": 0.02}, "Not shown: the network may be no better than view, sex and age alone."),
         ({"film": -0.1}, "No: the network is worse than view, sex and age alone."),

@@ -307,6 +307,22 @@ def test_a_caption_stays_below_its_tile():
     assert [line.endswith("…") for line in lines] == [False, True, True, False, True]
 
 
+def test_what_is_known_of_no_image_is_one_sentence_on_the_page():
+    """As of class folders: nothing but labels. Then with the view, in which the classes do not differ."""
+    nothing = {"view": "", "age": np.nan, "sex": ""}
+    page = describe.html(described(many(3, **nothing) + many(3, labels="No Finding", start=3, **nothing)), {})
+    assert "Not known of any image: view, sex, age, follow-up and split." in page
+    assert "<td>unknown</td>" not in page and "Each percentage" not in page
+    nothing["view"] = "PA"
+    page = describe.html(described(many(3, **nothing) + many(3, labels="No Finding", start=3, **nothing)), {})
+    assert "Not known of any image: sex, age, follow-up and split." in page
+    assert "<td>PA</td>" in page and "P differs clearly from NF or NP in none of them" in page
+    assert "at the top of the page" not in page
+    assert "A note at the top of the page says where" in describe.html(
+        described(many(30, "AP") + many(30, "PA", "No Finding", 30)), {}
+    )
+
+
 def test_text_of_the_data_stays_text_on_the_page():
     rows = [(ATTACK, ATTACK, ATTACK, ATTACK, 50.0, ATTACK, 0, ATTACK)]
     store = ImageStore(np.zeros((2, 16, 16), np.uint8), table_of(rows * 2))

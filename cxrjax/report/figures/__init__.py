@@ -103,9 +103,10 @@ def few_ticks(axis: Axis, most: int = 10, least: int = 2, integer: bool = False)
     axis.set_major_locator(MaxNLocator(most, integer=integer, steps=[1, 2, 5, 10], min_n_ticks=least))
 
 
-def legend(axes: Axes, place: Literal["lower left", "lower right", "upper left"]) -> None:
-    """Without a frame, in small letters."""
-    axes.legend(loc=place, frameon=False, fontsize=SMALL, handlelength=2.2, labelspacing=0.35, borderaxespad=0.3)
+def legend(axes: Axes, place: Literal["lower left", "lower right", "below"]) -> None:
+    """Without a frame, in small letters; below: outside of the axes."""
+    where = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 4} if place == "below" else {"loc": place}
+    axes.legend(**where, frameon=False, fontsize=SMALL, handlelength=2.2, labelspacing=0.35, borderaxespad=0.3)
 
 
 def save(name: str, picture: Picture) -> Drawn:

@@ -95,9 +95,9 @@ def precision_recall(internal: pd.DataFrame, auprc: Mapping[Any, float], positiv
     return Picture(figure, alt)
 
 
-def _square(title: str, x: str, y: str, t: Language) -> tuple[figures.Figure, figures.Axes]:
-    """A figure whose axes are both shares, 0 to 1."""
-    figure, axes = figures.plot(title, x, 4.5, y)
+def _square(title: str, x: str, y: str, t: Language, below: float = 0) -> tuple[figures.Figure, figures.Axes]:
+    """A figure whose axes are both shares, 0 to 1; `below`: inches that are left free below them."""
+    figure, axes = figures.plot(title, x, 4.5 + below, y, bottom=0.5 + below)
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=ticks, yticks=ticks)
     figures.write_ticks(t, axes, axes)
@@ -130,7 +130,7 @@ def calibration(table: pd.DataFrame, positive: str, t: Language) -> Picture:
       t: Language of the texts.
     """
     share = t("share with %(positive)s", positive=positive)
-    figure, axes = _square(t("Calibration"), t("score (mean of the bin)"), share, t)
+    figure, axes = _square(t("Calibration"), t("score (mean of the bin)"), share, t, below=0.3)
     axes.plot([0, 1], [0, 1], color=figures.GREY, linewidth=1, linestyle=":", label=t("perfect"))
     texts = []
     for data, (colour, mark, dash) in _STYLES.items():
@@ -146,7 +146,7 @@ def calibration(table: pd.DataFrame, positive: str, t: Language) -> Picture:
                 for row in bins.iloc[[0, -1]].to_dict("records")
             ]
             texts.append(f"{t.word('set', data)}: {', '.join(ends)}")
-    figures.legend(axes, "upper left")
+    figures.legend(axes, "below")
     alt = t(
         "Mean score and share with %(positive)s in the lowest and the highest bin. %(values)s.",
         positive=positive, values="; ".join(texts),

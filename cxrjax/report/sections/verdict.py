@@ -22,8 +22,21 @@ def answer(results: Results, t: Language) -> str:
     """The task's question answered in one plain sentence, as far as the intervals allow."""
     claim, floor = standing(results)
     runs = t.count(len(results.analysis.seeds))
-    sentence = context(results.config, t.word("answer", claim, floor=t.word("answer_floor", floor), runs=runs), t)
+    sentence = t.word("answer", claim, floor=t.word("answer_floor", floor), runs=runs)
+    if claim in ("better", "chance"):
+        sentence = _beside_probe(sentence, results, t)
+    sentence = context(results.config, sentence, t)
     return f"{sentence[:1].upper()}{sentence[1:]}."
+
+
+def _beside_probe(answer: str, results: Results, t: Language) -> str:
+    """An answer in favour of the network, with what takes from it: a linear probe that is not shown to be worse."""
+    floors = {row["floor"]: row for row in results.analysis.floors.to_dict("records")}
+    probe = floors.get("probe")
+    if not probe or not probe["available"] or probe["claim"] == "better" or math.isnan(probe["auroc"]):
+        return answer
+    aurocs = {"probe": _two(probe["auroc"], t), "auroc": _two(floors["network"]["auroc"], t)}
+    return t.word("answer_probe", "worse" if probe["claim"] == "worse" else "undecided", answer=answer, **aurocs)
 
 
 def standing(results: Results) -> tuple[str, str]:

@@ -11,7 +11,8 @@
   const problem = document.getElementById("prevalence-problem");
 
   /* Ties go to the even digit, as Python's formatting has it; toFixed alone rounds them up. */
-  function fixed(value, digits) {
+  function fixed(computed, digits) {
+    const value = Number(computed.toFixed(digits + 4)); // digits that are the same however it was computed
     if (!/^50*$/.test(value.toFixed(digits + 40).slice(-40))) return value.toFixed(digits);
     const down = (Math.floor(value * 10 ** digits) / 10 ** digits).toFixed(digits);
     return Number(down.slice(-1)) % 2 ? value.toFixed(digits) : down;
