@@ -62,6 +62,14 @@ class Stage:
         self._first = None if self._first is None else self._first + amount
         self.update()
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """The time of the body, which has stages of its own, does not count for this one."""
+        began = time.monotonic()
+        yield
+        took = time.monotonic() - began
+        self.started, self._since, self._seen = self.started + took, self._since + took, self._seen + took
+
     @property
     def rate(self) -> float | None:
         """Units a second; None before it can be known."""

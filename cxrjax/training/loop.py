@@ -7,6 +7,7 @@ the resulting activations.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, cast
@@ -112,7 +113,8 @@ def fit(
     Raises:
       Diverged: if the loss is no longer finite.
     """
-    trainer = Trainer(workload, runs)
+    with bar.aside() if bar else contextlib.nullcontext():
+        trainer = Trainer(workload, runs)
     progress = trainer.init() if resume is None else trainer.restore(resume)
     if bar:
         bar.skip(progress.epochs * len(runs))

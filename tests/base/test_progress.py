@@ -44,6 +44,21 @@ def test_what_was_done_before_counts_for_no_rate(now):
     assert (bar.done, bar.rate, bar.seconds_left) == (23, 0.5, 14.0)
 
 
+def test_what_has_a_stage_of_its_own_takes_no_time_of_this_one(now):
+    """A bank takes 100 s; then an epoch takes 3 s, and the next one of another group, after 50 s of its bank, too."""
+    bar = progress.Stage("training", 10, "epochs")
+    with bar.aside():
+        now[0] = 100.0
+    now[0] = 103.0
+    bar.advance(1)
+    with bar.aside():
+        now[0] = 153.0
+    now[0] = 156.0
+    bar.advance(1)
+    assert (bar.rate, bar.seconds_left) == (1 / 3, 24.0)
+    assert bar.last_line() == "training: 2 of 10 epochs in 6 s"
+
+
 @pytest.mark.parametrize(("total", "line"), [(3 << 20, "2 of 3 MiB (67 %)"), (0, "2 MiB")])
 def test_bytes_are_told_in_mebibytes_and_a_total_may_be_unknown(now, total, line):
     bar = progress.Stage("download", total, "bytes")

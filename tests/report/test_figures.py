@@ -57,7 +57,14 @@ def test_confusion_is_that_of_scikit_learn():
         expected = [
             confusion_matrix(own["label"], own["score"] > np.float32(of(seed))) for seed, own in table.groupby("seed")
         ]
-        assert scores.confusion_at(table, threshold) == pytest.approx(np.mean(expected, axis=0))
+        assert scores.confusion_at(table, threshold) == pytest.approx(np.array(expected))
+
+
+def test_shares_of_the_confusion_matrix_are_means_of_runs_as_in_the_table():
+    """Of runs of unlike size: 1 of 2 and 0 of 8 images are 25 %, not 1 of 10."""
+    pictures = scores.confusion({"a": np.array([[[1, 1], [0, 0]], [[8, 0], [0, 0]]])}, ("NF", "P"), ENGLISH)
+    texts = [text.get_text() for text in pictures.figure.axes[0].texts]
+    assert texts == ["4.5", "75.0 %", "0.5", "25.0 %", "0.0", "0.0 %", "0.0", "0.0 %"]
 
 
 def test_figures_are_there_for_what_the_results_hold(pictures):

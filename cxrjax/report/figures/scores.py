@@ -67,21 +67,23 @@ def _mark(axes: figures.Axes, thresholds: Mapping[str, float]) -> None:
 
 
 def confusion(matrices: Mapping[str, np.ndarray], classes: tuple[str, str], t: Language) -> Picture:
-    """Images by what they are and what they were called, mean over the runs.
+    """Images by what they are and what they were called, and their share of all, means over the runs.
 
     Args:
-      matrices: Title -> [2, 2] images, [is, called], negative first.
+      matrices: Title -> [S, 2, 2] images of each run, [is, called], negative first.
       classes: Negatives and positives, for people.
       t: Language of the texts.
     """
     figure = figures.canvas(2.75, left=0.6, bottom=0.55, top=0.62)
     figure.subplots_adjust(wspace=0.12)
-    digits = 0 if all((matrix == matrix.round()).all() for matrix in matrices.values()) else 1
-    for column, (title, matrix) in enumerate(matrices.items()):
+    means = {title: of_runs.mean(axis=0) for title, of_runs in matrices.items()}
+    digits = 0 if all((mean == mean.round()).all() for mean in means.values()) else 1
+    for column, (title, of_runs) in enumerate(matrices.items()):
+        share = (of_runs / of_runs.sum(axis=(1, 2), keepdims=True)).mean(axis=0)  # as the table's FP and FN
         axes = figure.add_subplot(1, len(matrices), column + 1)
         for row, called in np.ndindex(2, 2):
-            number = float(matrix[row, called])
-            _cell(axes, row, called, number / matrix.sum(), t.number(number, digits), t)
+            number = float(means[title][row, called])
+            _cell(axes, row, called, float(share[row, called]), t.number(number, digits), t)
         axes.set(xlim=(0, 2), ylim=(0, 2))
         axes.set_xticks([0.5, 1.5], classes, fontsize=figures.SMALL)
         rows = classes if not column else ["", ""]
@@ -90,7 +92,7 @@ def confusion(matrices: Mapping[str, np.ndarray], classes: tuple[str, str], t: L
         axes.spines[:].set_visible(False)
         axes.set_title(title, fontsize=figures.SMALL, loc="left", fontweight="bold")
         figures.name_axes(axes, t("called"), "" if column else t("label"))
-    return Picture(figure, " ".join(_in_words(title, matrix, t) for title, matrix in matrices.items()))
+    return Picture(figure, " ".join(_in_words(title, mean, t) for title, mean in means.items()))
 
 
 def _cell(axes: figures.Axes, row: int, called: int, share: float, number: str, t: Language) -> None:
@@ -117,7 +119,7 @@ def _in_words(title: str, matrix: np.ndarray, t: Language) -> str:
 
 
 def confusion_at(predictions: pd.DataFrame, threshold: pd.Series | float) -> np.ndarray:
-    """Mean over seeds of images [2, 2], [is, called], negative first.
+    """Images of each seed [S, 2, 2], [is, called], negative first.
 
     Args:
       predictions: Columns seed, label, score.
@@ -125,9 +127,10 @@ def confusion_at(predictions: pd.DataFrame, threshold: pd.Series | float) -> np.
     """
     limit = threshold if isinstance(threshold, float) else predictions["seed"].map(threshold).to_numpy(np.float32)
     called = predictions["score"].to_numpy(np.float32) > np.asarray(limit, np.float32)
-    counts = np.zeros((2, 2))
-    np.add.at(counts, (predictions["label"].to_numpy(), called.astype(int)), 1)
-    return counts / predictions["seed"].nunique()
+    seeds, run = np.unique(predictions["seed"], return_inverse=True)
+    counts = np.zeros((len(seeds), 2, 2))
+    np.add.at(counts, (run, predictions["label"].to_numpy(), called.astype(int)), 1)
+    return counts
 
 
 def counts(row: Mapping[Any, Any], positive: str, t: Language) -> list[str]:
