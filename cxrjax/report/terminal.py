@@ -16,7 +16,7 @@ from cxrjax.base.tasks import Task
 from cxrjax.metrics import registry
 from cxrjax.report.language import DASH, ENGLISH, reasons
 from cxrjax.report.rows import CARD
-from cxrjax.report.sections.verdict import verdict
+from cxrjax.report.sections import verdict
 
 _SHOWN = {"accuracy": (100, 1), "fp_share": (100, 1), "fn_share": (100, 1), "auroc": (1, 3)}  # factor, digits
 _COLUMNS = ("validation", "accuracy %", "FP %", "FN %", "AUROC", "network minus it")
@@ -76,10 +76,10 @@ def _signed(difference: float | None, low: float | None, high: float | None) -> 
 
 
 def answer(results: Results | FindingsResults) -> str:
-    """The first sentence of the report; of many findings there is none."""
+    """The report's answer, and the first sentence of what it rests on; of many findings there is none."""
     if isinstance(results, FindingsResults):
         return ""
-    return f"{verdict(results, ENGLISH).partition('. ')[0].rstrip('.')}."
+    return f"{verdict.answer(results, ENGLISH)}\n{verdict.verdict(results, ENGLISH).partition('. ')[0].rstrip('.')}."
 
 
 def last_words(config: ExperimentConfig) -> str:

@@ -5,7 +5,7 @@ import pytest
 from cxrjax.base.config import ExperimentConfig
 from cxrjax.report import terminal
 from cxrjax.report.language import ENGLISH
-from cxrjax.report.sections.verdict import verdict
+from cxrjax.report.sections import verdict
 from cxrjax.runs import results as run_results
 from tests.report import findings_case, made_results
 
@@ -53,10 +53,11 @@ def test_many_findings_have_their_mean_beside_the_published_ones():
     assert terminal.answer(findings_case.results()) == ""
 
 
-def test_the_answer_is_the_first_sentence_of_the_report(results):
-    sentence = terminal.answer(results)
-    assert verdict(results, ENGLISH).startswith(sentence) and "AUROC 0." in sentence and sentence.endswith(".")
-    assert len(sentence) < len(verdict(results, ENGLISH))
+def test_the_answer_is_that_of_the_report_with_its_first_reason(results):
+    answer, sentence = terminal.answer(results).splitlines()
+    assert answer == verdict.answer(results, ENGLISH)
+    assert verdict.verdict(results, ENGLISH).startswith(sentence) and "AUROC 0." in sentence and sentence.endswith(".")
+    assert len(sentence) < len(verdict.verdict(results, ENGLISH))
 
 
 @pytest.mark.parametrize(

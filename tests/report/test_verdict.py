@@ -45,12 +45,12 @@ def with_accuracy(results, mean, low, high):
         (
             {"probe": 0.02},
             "Yes, better than view, sex and age alone, but not shown to be better than a linear probe of the same "
-            "frozen layers (AUROC 0.68 against 0.70).",
+            "frozen layers (AUROC 0.680 against 0.700).",
         ),
         (
             {"film": None, "metadata": None, "probe": -0.1},
-            "Yes, better than chance, but worse than a linear probe of the same frozen layers (AUROC 0.80 against "
-            "0.70).",
+            "Yes, better than chance, but worse than a linear probe of the same frozen layers (AUROC 0.800 against "
+            "0.700).",
         ),
         ({"film": -0.1, "probe": -0.1}, "No: the network is worse than view, sex and age alone."),
         ({"film": 0.02}, "Partly: better than chance, but not shown to be better than view, sex and age alone."),

@@ -35,7 +35,7 @@ def _beside_probe(answer: str, results: Results, t: Language) -> str:
     probe = floors.get("probe")
     if not probe or not probe["available"] or probe["claim"] == "better" or math.isnan(probe["auroc"]):
         return answer
-    aurocs = {"probe": _two(probe["auroc"], t), "auroc": _two(floors["network"]["auroc"], t)}
+    aurocs = {"probe": t.number(probe["auroc"]), "auroc": t.number(floors["network"]["auroc"])}
     return t.word("answer_probe", "worse" if probe["claim"] == "worse" else "undecided", answer=answer, **aurocs)
 
 
