@@ -29,6 +29,7 @@ html_show_sphinx = html_show_copyright = False
 myst_heading_anchors = 4
 smartquotes = False  # --flag is no dash
 default_role = "code"  # docstrings write `name`
+highlight_language = "none"  # of tables in docstrings; a block of a page names its own
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True  # attributes that a docstring lists are not described twice
@@ -96,8 +97,13 @@ def indented(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text of which no sign means anything to reStructuredText."""
-    return re.sub(r"([\\*`|_<>])", r"\\\1", text)
+    """Text of which no sign means anything to reStructuredText; flags and what stands in backticks are code."""
+    parts = re.split(r"`([^`]+)`|(?<![\w-])(--\w+(?:=[\w.,-]*\w)?)(?![\w=])", text)
+    return "".join(
+        f"``{part}``" if place % 3 else re.sub(r"([\\*`|_<>])", r"\\\1", part)
+        for place, part in enumerate(parts)
+        if part
+    )
 
 
 def write_pages(_app: object) -> None:

@@ -65,7 +65,7 @@ class Recipe:
     )
     learning_rate: float = flag(0.001, "learning rate, above 0", lower=0.0)
     momentum: float = flag(
-        0.0, "momentum momentum of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999
+        0.0, "momentum of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999
     )
     schedule: str = flag(
         "constant",
