@@ -64,9 +64,7 @@ class Recipe:
         "sgd", "sgd: stochastic gradient descent; adamw: Adam with decoupled weight decay", choices=OPTIMIZERS
     )
     learning_rate: float = flag(0.001, "learning rate, above 0", lower=0.0)
-    momentum: float = flag(
-        0.0, "momentum of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999
-    )
+    momentum: float = flag(0.0, "momentum of stochastic gradient descent, 0 to below 1", lower=0.0, upper=0.999999)
     schedule: str = flag(
         "constant",
         "schedule of the learning rate. step: divided by 10 after each third of the steps; cosine: falls to 0 along "
