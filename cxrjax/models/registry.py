@@ -1,9 +1,9 @@
 """Which networks there are: one record each. To add one, write a module and `register` a `Model` that names it.
 
-class Net(staged.Staged):                              # stages, num_classes and dtype are attributes
-    def compute(self, stage, x, run): ...              # what a stage computes, before its ReLU
-    def finish(self, stage, x, run): ...               # what the next stage reads: pooling, flattening
-    def windows(self, stage) -> tuple[Window, ...]: ...   # only where a stage has a map
+    class Net(staged.Staged):                              # stages, num_classes and dtype are attributes
+        def compute(self, stage, x, run): ...              # what a stage computes, before its ReLU
+        def finish(self, stage, x, run): ...               # what the next stage reads: pooling, flattening
+        def windows(self, stage) -> tuple[Window, ...]: ...   # only where a stage has a map
 """
 
 from __future__ import annotations
