@@ -1,4 +1,6 @@
-"""Which networks there are: one record each. To add one, write a module and `register` a `Model` that names it.
+"""Which networks there are: one record each.
+
+To add one, write a module such as this one and `register` a `Model` that names it:
 
     class Net(staged.Staged):                              # stages, num_classes and dtype are attributes
         def compute(self, stage, x, run): ...              # what a stage computes, before its ReLU
