@@ -16,6 +16,7 @@ from cxrjax.models import registry, transfer
 from cxrjax.runs import exported
 from cxrjax.training.losses import Loss
 from tests.experiments import commands
+from tests.models import narrow
 
 pytest.importorskip("flatbuffers", reason="needs the extra export")
 pytest.importorskip("safetensors", reason="needs the extra export")
@@ -95,10 +96,13 @@ def test_it_names_no_place_of_the_machine(folder, small_run):
     assert about["classes"]["P vs NF"] == {"positive": "pneumonia", "negative": "no finding"}
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in registry.names() if name.startswith("densenet")]
+NETWORKS = [
+    pytest.param(name, marks=() if registry.get(name) in narrow.NETWORKS else pytest.mark.slow)
+    for name in registry.names()
+]
 
 
-@pytest.mark.parametrize("name", [*(name for name in registry.names() if "densenet" not in name), *SLOW])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_is_exported_for_every_platform_and_any_number_of_images(name):
     """Only traced and lowered; other tests compute."""
     made = exported.program(transfer.build_transfer_model(None, "head", model=registry.get(name)), Loss())
