@@ -162,6 +162,13 @@ def result_path(config: ExperimentConfig) -> Path:
     return run_path(config) / "findings" / config.finding if config.finding else run_path(config)
 
 
+def question_paths(folder: Path, config: ExperimentConfig) -> dict[ExperimentConfig, Path]:
+    """Where the tables of each question of a run are, whose folder may have been moved."""
+    if config.finding:
+        return {config: folder}
+    return {of: folder / "findings" / of.finding if of.finding else folder for of in questions(config)}
+
+
 def arm_path(config: ExperimentConfig, name: str) -> Path:
     """Where an arm's files are."""
     return run_path(config) / "arms" / name

@@ -18,7 +18,7 @@ from cxrjax.analysis import ensemble
 from cxrjax.analysis import tables as run_files
 from cxrjax.base import InputError, files
 from cxrjax.base.codes import code
-from cxrjax.base.config import ExperimentConfig, question, questions
+from cxrjax.base.config import ExperimentConfig, question, question_paths
 from cxrjax.base.numerics import new_key
 from cxrjax.base.tasks import Task
 from cxrjax.metrics.bootstrap import Images
@@ -97,7 +97,7 @@ def _read(folder: Path) -> Member:
     if seen := record["weights_have_seen"]:
         log.warning("%s: %s", folder, reasons(code("weights_have_seen", **seen), ENGLISH))
     tests, trained_on = {}, set[str]()
-    for of_question, place in _places(folder, config).items():
+    for of_question, place in question_paths(folder, config).items():
         test, training = (
             run_files.read_table(place / f"{run_files.TABLES[name].file}.csv", run_files.TABLES[name].columns)
             for name in ("test", "training")
@@ -107,13 +107,6 @@ def _read(folder: Path) -> Member:
     return Member(folder, config, record, tests, frozenset(trained_on))
 
 
-def _places(folder: Path, config: ExperimentConfig) -> dict[ExperimentConfig, Path]:
-    """Where the tables of each question of a run are."""
-    if config.finding:
-        return {config: folder}
-    return {of: folder / "findings" / of.finding if of.finding else folder for of in questions(config)}
-
-
 def _record(folder: Path) -> tuple[ExperimentConfig, dict[str, Any]]:
     """Configuration of a finished run, and what ensemble.json says of it."""
     config, resolved = run_folder.read_finished(folder)
@@ -121,7 +114,7 @@ def _record(folder: Path) -> tuple[ExperimentConfig, dict[str, Any]]:
         data = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["data"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / 'summary.json'} is damaged, or of another version: {error}") from error
-    place = next(iter(_places(folder, config).values()))
+    place = next(iter(question_paths(folder, config).values()))
     return config, {
         "folder": str(folder.resolve()),
         "model": config.model,

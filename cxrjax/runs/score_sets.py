@@ -14,7 +14,7 @@ from cxrjax.analysis import comparison
 from cxrjax.analysis.comparison import Comparison
 from cxrjax.analysis.tables import SCORED_BY_ALL, TABLES, read_table
 from cxrjax.base import InputError
-from cxrjax.base.config import question
+from cxrjax.base.config import question, question_paths
 from cxrjax.base.flags import ScoresFlags
 from cxrjax.base.tasks import Task
 from cxrjax.data import classes, predictions
@@ -32,7 +32,7 @@ def read(path: Path, task: Task, listed: pd.DataFrame, logits: bool) -> dict[str
     Args:
       path: see `predictions.read`.
       task: that is asked.
-      listed: see `predictions.listed`; or image, patient and label (0, 1) of a task of two classes.
+      listed: see `predictions.listed`; or image, patient and for each finding `label FINDING` (0, 1; NaN: in no class).
       logits: the table has log odds.
 
     Raises:
@@ -44,10 +44,11 @@ def read(path: Path, task: Task, listed: pd.DataFrame, logits: bool) -> dict[str
         finding = part.positive.finding
         if finding not in scored:
             continue
-        if "label" not in rows:
+        if "labels" in rows:
             label, belongs = classes.in_class(rows["labels"], part)
-        of_part = rows if "label" in rows else rows.assign(label=label)[belongs]
-        of_part = of_part.assign(seed=0, score=of_part[f"score {finding}"])
+        else:
+            label, belongs = rows[f"label {finding}"], rows[f"label {finding}"].notna()
+        of_part = rows.assign(label=label, seed=0, score=rows[f"score {finding}"])[belongs].astype({"label": int})
         if len(of_part):
             sets[finding] = of_part.reset_index(drop=True)
         else:
@@ -57,17 +58,26 @@ def read(path: Path, task: Task, listed: pd.DataFrame, logits: bool) -> dict[str
     return sets
 
 
-def of_run(folder: Path, which: str) -> tuple[Task, pd.DataFrame]:
-    """The question of a finished run, and its scores of the set `which` of `OF_RUN`.
+def of_run(folder: Path, which: str) -> tuple[Task, dict[str, pd.DataFrame]]:
+    """The task of a finished run, and for each finding its scores of the set `which` of `OF_RUN`.
 
     Raises:
-      InputError: see `run_folder.read_binary`; or it has no such set.
+      InputError: see `run_folder.read_finished`; or it has no such set.
     """
-    config, _ = run_folder.read_binary(folder)
-    path, columns = folder / f"{TABLES[OF_RUN[which]].file}.csv", TABLES[OF_RUN[which]].columns
-    if which in SCORED_BY_ALL and not path.is_file():
-        raise InputError(f"--set={which}: {folder} has no such images; it was trained without --{_FLAGS[which]}")
-    return question(config), read_table(path, columns)[columns]
+    config, _ = run_folder.read_finished(folder)
+    of_set, sets = TABLES[OF_RUN[which]], {}
+    for of_question, place in question_paths(folder, config).items():
+        path = place / f"{of_set.file}.csv"
+        if which in SCORED_BY_ALL and not path.is_file():
+            raise InputError(f"--set={which}: {folder} has no such images; it was trained without --{_FLAGS[which]}")
+        sets[question(of_question).positive.finding] = read_table(path, of_set.columns)[of_set.columns]
+    return question(config), sets
+
+
+def _labels(sets: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """What a run says of its images, see `read`."""
+    of_images = {name: scored.drop_duplicates("image").set_index(["image", "patient"]) for name, scored in sets.items()}
+    return pd.concat([rows["label"].rename(f"label {name}") for name, rows in of_images.items()], axis=1).reset_index()
 
 
 def compare(a: Path, b: Path, which: str, task: Task | None, flags: ScoresFlags) -> dict[str, Comparison]:
@@ -90,13 +100,11 @@ def compare(a: Path, b: Path, which: str, task: Task | None, flags: ScoresFlags)
     if task is None:
         raise ValueError("task must be given: of two tables it is not known")
     if runs:
-        _, scored = next(iter(runs.values()))
-        listed = scored.drop_duplicates("image")[["image", "patient", "label"]]
+        listed = _labels(next(iter(runs.values()))[1])
         log.info("%s: its %s set, %d images, and its labels of them", next(iter(runs)), which, len(listed))
     else:
         listed = predictions.listed(str(flags.data_dir), flags, flags.labels)
-    finding = task.positive.finding
-    sides = [{finding: runs[x][1]} if x in runs else read(x, task, listed, flags.logits) for x in (a, b)]
+    sides = [runs[x][1] if x in runs else read(x, task, listed, flags.logits) for x in (a, b)]
     if not (both := [name for name in sides[0] if name in sides[1]]):
         raise InputError(f"{a} and {b} have no finding in common: {', '.join(sides[0])}; {', '.join(sides[1])}")
     return {name: comparison.compare_scores(sides[0][name], sides[1][name]) for name in both}

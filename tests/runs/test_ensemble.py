@@ -124,28 +124,54 @@ def test_the_folder_is_what_other_programs_read(runs, scores, tmp_path, capsys):
     assert len(pd.read_csv(out / "ensemble.csv")) == 4 * 6
 
 
-def test_many_labels_are_asked_one_by_one(tmp_path):
-    """Whole runs of 14 findings: a block and a column each; a finding alone is a run of two classes."""
-    names = [part.positive.finding for part in tasks.get("chestxray14").parts]
-    folders = []
+FINDINGS = [part.positive.finding for part in tasks.get("chestxray14").parts]
+
+
+@pytest.fixture(scope="module")
+def of_findings(tmp_path_factory):
+    """Two runs of 14 findings; of Effusion no image of patient 4 is known."""
+    root, folders = tmp_path_factory.mktemp("findings"), []
     for number in range(2):
-        folder = tmp_path / f"run{number}"
+        folder = root / f"run{number}"
         with run_folder.claim(ExperimentConfig("c", "chestxray14", out=str(folder), test="boxes"), RESOLVED):
             (folder / "summary.json").write_text(json.dumps({"data": {}}))
-        for k, name in enumerate(names):
+        for k, name in enumerate(FINDINGS):
             scored = held_out(range(30), 1, 2.0, 20 * number + k)
+            if name == "Effusion":
+                scored = scored[scored["patient"] != "004"]
             finished(folder / "findings" / name, scored, task="chestxray14", sha=f"{number}", finding=name)
         folders.append(folder)
-    with pytest.raises(InputError, match=r"run0 has many labels; give the folder of one finding: .*run0/findings/NAME"):
-        score_sets.of_run(folders[0], "validation")
-    found = ensemble.evaluate(folders)
-    assert list(found.table["finding"].unique()) == names
-    assert list(ensemble.predictions(found).columns) == ["image", "patient", *names]
-    alone = ensemble.evaluate([folder / "findings" / names[0] for folder in folders])
-    of_first = found.table[found.table["finding"] == names[0]].reset_index(drop=True)
+    return folders
+
+
+def test_many_labels_are_asked_one_by_one(of_findings):
+    """Whole runs of 14 findings: a block and a column each; a finding alone is a run of two classes."""
+    found = ensemble.evaluate(of_findings)
+    assert list(found.table["finding"].unique()) == FINDINGS
+    assert list(ensemble.predictions(found).columns) == ["image", "patient", *FINDINGS]
+    alone = ensemble.evaluate([folder / "findings" / FINDINGS[0] for folder in of_findings])
+    of_first = found.table[found.table["finding"] == FINDINGS[0]].reset_index(drop=True)
     pd.testing.assert_frame_equal(
         alone.table.drop(columns="scored_by"), of_first.drop(columns="scored_by"), check_exact=True
     )
+
+
+def test_a_run_of_many_labels_is_compared_finding_by_finding(of_findings, tmp_path):
+    """With a table, which has two of them, and with another run, which has all; each finding on its own images."""
+    table, out = held_out(range(2, 30), 1, 1.0, 99), tmp_path / "out.csv"
+    table = table.assign(Effusion=table["score"], Hernia=1 - table["score"])[["image", "Effusion", "Hernia"]]
+    table.to_csv(tmp_path / "table.csv", index=False)
+    assert commands.call("compare", of_findings[0], tmp_path / "table.csv", "--set=test", f"--out={out}") == 0
+    found = pd.read_csv(out).set_index(["finding", "metric"])["a b difference".split()]
+    assert set(found.index.get_level_values("finding")) == {"Effusion", "Hernia"}
+    for finding in ("Effusion", "Hernia"):
+        run = pd.read_csv(of_findings[0] / "findings" / finding / "test_predictions.csv")
+        both = run.merge(table, on="image")
+        assert len(both) == (54 if finding == "Effusion" else 56)
+        areas = [roc_auc_score(both["label"], both[column]) for column in ("score", finding)]
+        assert found.loc[finding, "auroc"].tolist() == pytest.approx([*areas, areas[1] - areas[0]], abs=1e-6)
+    compared = score_sets.compare(*of_findings, "test", None, None)
+    assert list(compared) == FINDINGS
 
 
 REFUSED = {
