@@ -13,8 +13,8 @@ refused.
 
 A table of scores (CSV, also .gz, as experiments.evaluate takes it) stands beside a run, whose images, labels and
 question count, or beside another table, with labels from --data_dir. On the images that both have: every metric at 0.5,
-its difference with its interval by 2,000 draws of patients, and DeLong's test. With --set=test or external two runs are
-compared so, too. How many rows fit an image is told.
+its difference with its interval by 2,000 draws of patients, and DeLong's test; of many labels for each finding. With
+--set=test or external two runs are compared so, too. How many rows fit an image is told.
 
 --html writes two runs as one page, in the language of the first one's report: the answer, every metric, the settings
 that differ, and the figures of both side by side. It fetches nothing and can be printed.
