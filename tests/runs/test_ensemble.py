@@ -162,7 +162,7 @@ def test_a_run_of_many_labels_is_compared_finding_by_finding(of_findings, tmp_pa
     table = table.assign(Effusion=table["score"], Hernia=1 - table["score"])[["image", "Effusion", "Hernia"]]
     table.to_csv(tmp_path / "table.csv", index=False)
     assert commands.call("compare", of_findings[0], tmp_path / "table.csv", "--set=test", f"--out={out}") == 0
-    found = pd.read_csv(out).set_index(["finding", "metric"])["a b difference".split()]
+    found = pd.read_csv(out).set_index(["finding", "metric"])[["a", "b", "difference"]]
     assert set(found.index.get_level_values("finding")) == {"Effusion", "Hernia"}
     for finding in ("Effusion", "Hernia"):
         run = pd.read_csv(of_findings[0] / "findings" / finding / "test_predictions.csv")
