@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cxrjax.analysis import comparison
@@ -47,7 +48,8 @@ def read(path: Path, task: Task, listed: pd.DataFrame, logits: bool) -> dict[str
         if "labels" in rows:
             label, belongs = classes.in_class(rows["labels"], part)
         else:
-            label, belongs = rows[f"label {finding}"], rows[f"label {finding}"].notna()
+            label = rows[f"label {finding}"].to_numpy()
+            belongs = ~np.isnan(label)
         of_part = rows.assign(label=label, seed=0, score=rows[f"score {finding}"])[belongs].astype({"label": int})
         if len(of_part):
             sets[finding] = of_part.reset_index(drop=True)
