@@ -81,7 +81,7 @@ def test_decisions_at_the_priors_by_hand(tmp_path):
 
 def test_from_the_command_line_to_the_table(small_store, tmp_path, capsys, monkeypatch):
     call = commands.small_table("imbalance", small_store, tmp_path / "out", monkeypatch)
-    assert call("--ratios=0,8", "--epochs=8") == 0
+    assert call("--ratios=0,8", "--epochs=4") == 0
     told = capsys.readouterr().out
     assert told.startswith("estimated time ") and "  8_under_2 " in told
     table = pd.read_csv(tmp_path / "out" / "imbalance.csv")
@@ -89,5 +89,5 @@ def test_from_the_command_line_to_the_table(small_store, tmp_path, capsys, monke
     assert np.isfinite(table["auroc"]).all()
     assert table.groupby("prefix")["ratio"].first()["8"] == pytest.approx(8, rel=0.3)
     assert (tmp_path / "out" / "imbalance.png").stat().st_size > 10_000
-    assert call("--ratios=0,8", "--epochs=8", "--rows=8_over") == 0
+    assert call("--ratios=0,8", "--epochs=4", "--rows=8_over") == 0
     assert capsys.readouterr().out.startswith("every row is finished")
