@@ -10,7 +10,7 @@ from typing import Any
 
 from cxrjax.analysis import tables
 from cxrjax.analysis.tables import FindingsResults, Results
-from cxrjax.base import files, tasks
+from cxrjax.base import files, progress, tasks
 from cxrjax.report import cards, figures, pages, sections
 from cxrjax.report.figures import Drawn
 from cxrjax.report.language import Language, language, note
@@ -38,7 +38,11 @@ def write(folder: Path, results: Results | FindingsResults) -> None:
 def write_pages(folder: Path, results: Results | FindingsResults) -> None:
     """Writes what people read: figures, the report, the model card and the CLAIM checklist."""
     t = language(results.config.lang)
-    drawn = {name: figures.save(name, picture) for name, picture in sections.draw_all(results, t).items()}
+    pictures, drawn = sections.draw_all(results, t), {}
+    with progress.stage("report", len(pictures), "figures") as bar:
+        for name, picture in pictures.items():
+            drawn[name] = figures.save(name, picture)
+            bar.advance()
     (folder / "figures").mkdir(exist_ok=True)
     for name, figure in drawn.items():
         files.write_bytes(folder / "figures" / f"{name}.png", figure.png)

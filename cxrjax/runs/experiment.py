@@ -84,7 +84,6 @@ def _run(config: ExperimentConfig, data: Data, opened: tuple[ImageStore, About] 
     runs = starts.of_runs(config, prepared.net, data.store.table, prepared.cohorts)
     with _claimed(config, prepared.resolved) as folder:
         scored = scoring.score(prepared, external, _train(prepared, runs, folder))
-        log.info("evaluating: intervals, floors, report")
         first = seed_batches.place_of(folder / "checkpoints", config.first_seed)
         head = trained.read_head(first, scored.hashes[0])
         arm_tables = {name: _arm(name, arm, data) for name, arm in arms(config).items()}

@@ -60,6 +60,7 @@ def assemble(
       dream: [H, W] u8.
       store: of its images, for pictures of its errors; None: none are shown.
     """
+    log.info("%s: evaluating, with intervals and floors", question(config).title)
     analysis = analyse.analyse(config, run_tables, arm_tables)
     return Results(
         config,
