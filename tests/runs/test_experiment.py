@@ -296,13 +296,13 @@ def test_all_layers_retrained(nih, tmp_path):
 
 
 @pytest.mark.usefixtures("bare")
-def test_last_line_is_the_summary(nih, tmp_path, capsys):
+def test_a_run_says_its_time_first_and_its_report_last(nih, tmp_path, capsys):
     assert call(p_vs_np.CONFIG, f"--data_dir={nih}", f"--out={tmp_path / 'r'}", *FAST, "--seeds=1", "--epochs=1") == 0
     output = capsys.readouterr()
     lines = [line.split(" ", 1)[1] for line in output.err.splitlines() if " " in line]
     begin = [next(i for i, x in enumerate(lines) if x.startswith(word)) for word in ("estimated time: ", "data: ")]
     assert begin[0] == begin[1] - 1  # a run's first line
-    assert output.out.strip().splitlines()[-1] == f"report: {tmp_path / 'r' / 'report.html'}"
+    assert output.out.strip().splitlines()[-5] == f"report: {tmp_path / 'r' / 'report.html'}"
     assert "P vs NP, 1 seed, " in output.out and "65 ± 5" in output.out
 
 
