@@ -311,11 +311,11 @@ def test_what_is_known_of_no_image_is_one_sentence_on_the_page():
     """As of class folders: nothing but labels. Then with the view, in which the classes do not differ."""
     nothing = {"view": "", "age": np.nan, "sex": ""}
     page = describe.html(described(many(3, **nothing) + many(3, labels="No Finding", start=3, **nothing)), {})
-    assert "Not known of any image: view, sex, age, follow-up and split." in page
+    assert "Not known for any image: view, sex, age, follow-up and split." in page
     assert "<td>unknown</td>" not in page and "Each percentage" not in page
     nothing["view"] = "PA"
     page = describe.html(described(many(3, **nothing) + many(3, labels="No Finding", start=3, **nothing)), {})
-    assert "Not known of any image: sex, age, follow-up and split." in page
+    assert "Not known for any image: sex, age, follow-up and split." in page
     assert "<td>PA</td>" in page and "P differs clearly from NF or NP in none of them" in page
     assert "at the top of the page" not in page
     assert "A note at the top of the page says where" in describe.html(
