@@ -114,15 +114,17 @@ def test_a_second_signal_ends_at_once():
 
 def test_a_signal_that_waits_for_a_call_is_told_of_and_a_second_ends_that_call():
     """A call that lasts and sees no signal, as a compiled program does."""
-    process = started("import hashlib; print('ready', flush=True); hashlib.pbkdf2_hmac('md5', b'', b'', 2**31 - 1)")
-    process.send_signal(signal.SIGINT)
-    assert (
-        process.stderr.readline() == b"stopping when the call under way has returned; Ctrl-C once more stops at once\n"
-    )
-    process.send_signal(signal.SIGINT)
-    assert (process.wait(timeout=60), process.stderr.read()) == (128 + signal.SIGINT, b"")
-    process.stdout.close()
-    process.stderr.close()
+    with started(
+        "import hashlib; print('ready', flush=True); hashlib.pbkdf2_hmac('md5', b'', b'', 2**31 - 1)"
+    ) as process:
+        try:
+            process.send_signal(signal.SIGINT)
+            told = process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            assert (process.wait(timeout=60), process.stderr.read()) == (128 + signal.SIGINT, b"")
+        finally:
+            process.kill()
+    assert told == b"stopping when the call under way has returned; Ctrl-C once more stops at once\n"
 
 
 def test_a_signal_that_is_ignored_stays_so():
