@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cxrjax.analysis.tables import SCORED_BY_ALL, FindingsResults, Results
-from cxrjax.base import tasks
+from cxrjax.base import progress, tasks
 from cxrjax.base.config import ExperimentConfig, program, run_path
 from cxrjax.base.tasks import Task
 from cxrjax.metrics import registry
@@ -39,7 +39,7 @@ def result(summary: dict[str, Any]) -> Table:
     """
     task = tasks.get(summary["task"])
     seeds, minutes = summary["runs"], summary["minutes"]
-    title = f"{task.title}, {seeds} seed{'s' if seeds > 1 else ''}, {minutes:.0f} min"
+    title = f"{task.title}, {seeds} seed{'s' if seeds > 1 else ''}, {progress.duration(60 * minutes)}"
     if task.is_multilabel:
         return Table(title, ("", "mean AUROC", "split"), _mean_auroc(summary, task))
     rows = [("this network", *_cells(summary["internal"]), "")]

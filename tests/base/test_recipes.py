@@ -63,7 +63,7 @@ def test_the_bank_may_be_left_to_the_run(capsys):
     assert command_line(parse("--augment_bank=0")).endswith("--augment_bank=0")
     assert command_line(parse("--augment_bank=auto")) == command_line(CONFIG)
     for word in ("-1", "some", "1.5", ""):
-        with pytest.raises(InputError, match=f"--augment_bank={word}: must be auto, or a whole number from 0 on"):
+        with pytest.raises(InputError, match=f"--augment_bank={word}: must be auto or a whole number from 0 on"):
             parse(f"--augment_bank={word}")
     with pytest.raises(SystemExit):
         parse("--help")

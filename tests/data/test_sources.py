@@ -440,7 +440,7 @@ def test_archives_of_what_is_unpacked_are_not_read(tmp_path):
 
 def test_the_embedded_phantom_is_drawn_once_and_cannot_be_changed(monkeypatch):
     drawn = []
-    monkeypatch.setattr(phantom, "phantom", lambda draw=phantom.phantom: drawn.append(draw(2)) or drawn[-1])
+    monkeypatch.setattr(phantom, "phantom", lambda *_, draw=phantom.phantom, **__: drawn.append(draw(2)) or drawn[-1])
     phantom.embedded.cache_clear()
     try:
         (first, about), (second, _) = load.load(None), load.load(None)
