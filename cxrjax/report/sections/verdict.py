@@ -31,19 +31,25 @@ def answer(results: Results, t: Language) -> str:
 
 def _beside_probe(answer: str, results: Results, t: Language) -> str:
     """An answer in favour of the network, with what takes from it: a linear probe that is not shown to be worse."""
-    floors = {row["floor"]: row for row in results.analysis.floors.to_dict("records")}
+    network, floors = _floors(results)
     probe = floors.get("probe")
-    if not probe or not probe["available"] or probe["claim"] == "better" or math.isnan(probe["auroc"]):
+    if not probe or probe["claim"] == "better" or math.isnan(probe["auroc"]):
         return answer
-    aurocs = {"probe": t.number(probe["auroc"]), "auroc": t.number(floors["network"]["auroc"])}
+    aurocs = {"probe": t.number(probe["auroc"]), "auroc": t.number(network["auroc"])}
     return t.word("answer_probe", "worse" if probe["claim"] == "worse" else "undecided", answer=answer, **aurocs)
+
+
+def _floors(results: Results) -> tuple[dict[Any, Any], dict[str, dict[Any, Any]]]:
+    """The row of the network, and floor -> its row, of those that there are."""
+    network, *others = results.analysis.floors.to_dict("records")
+    floors = {row["floor"]: row for row in others if row["available"]}
+    return network, floors
 
 
 def standing(results: Results) -> tuple[str, str]:
     """What is said of the network beside the floor that counts most: a claim, `chance` where it is shown to be better
     than chance alone, `undefined` without an AUROC; and that floor."""
-    network, *others = results.analysis.floors.to_dict("records")
-    floors = {row["floor"]: row for row in others if row["available"]}
+    network, floors = _floors(results)
     first = next((name for name in _FIRST if name in floors), "")
     if math.isnan(network["auroc"]) or not first:
         return "undefined", first
@@ -57,8 +63,7 @@ def verdict(results: Results, t: Language) -> str:
 
     Then the follow-up number, other floors, and accuracy beside the published one.
     """
-    network, *others = results.analysis.floors.to_dict("records")
-    floors = {row["floor"]: row for row in others if row["available"]}
+    network, floors = _floors(results)
     first = next((name for name in _FIRST if name in floors), "")
     begun = "" if not math.isnan(network["auroc"]) else t("AUROC is undefined in these images")
     sentences = [begun or _first(results, network, floors.pop(first, None), floors, t)]
