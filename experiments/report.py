@@ -12,7 +12,7 @@ import dataclasses
 from pathlib import Path
 
 from cxrjax.base import InputError
-from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.config import ExperimentConfig, finding_path
 from cxrjax.base.flags import flag
 
 from . import _cli, _display, _terminal
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         given = {name: value for name, value in dataclasses.asdict(config).items() if name != "run"}
         reopened = findings.reopen_any(folder, **{name: value for name, value in given.items() if value is not None})
         for of_finding in reopened.findings if isinstance(reopened, FindingsResults) else ():
-            report.write(folder / "findings" / of_finding.config.finding, of_finding)
+            report.write(finding_path(folder, of_finding.config.finding), of_finding)
         report.write(folder, reopened)
         _display.result(terminal.result(reopened.summary))
         _terminal.show(f"{terminal.answer(reopened)}\n\nreport: {folder / 'report.html'}")

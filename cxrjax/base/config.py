@@ -159,14 +159,19 @@ def run_path(config: ExperimentConfig) -> Path:
 
 def result_path(config: ExperimentConfig) -> Path:
     """Where the results are: the run's folder, or one for each finding of a task of many labels below it."""
-    return run_path(config) / "findings" / config.finding if config.finding else run_path(config)
+    return finding_path(run_path(config), config.finding)
+
+
+def finding_path(folder: Path, finding: str) -> Path:
+    """Where the results of a finding are in a run's folder; "": the folder."""
+    return folder / "findings" / finding if finding else folder
 
 
 def question_paths(folder: Path, config: ExperimentConfig) -> dict[ExperimentConfig, Path]:
     """Where the tables of each question of a run are, whose folder may have been moved."""
     if config.finding:
         return {config: folder}
-    return {of: folder / "findings" / of.finding if of.finding else folder for of in questions(config)}
+    return {of: finding_path(folder, of.finding) for of in questions(config)}
 
 
 def arm_path(config: ExperimentConfig, name: str) -> Path:

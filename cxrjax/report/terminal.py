@@ -11,7 +11,7 @@ import pandas as pd
 
 from cxrjax.analysis.tables import SCORED_BY_ALL, FindingsResults, Results
 from cxrjax.base import progress, tasks
-from cxrjax.base.config import ExperimentConfig, program, run_path
+from cxrjax.base.config import ExperimentConfig, finding_path, program, run_path
 from cxrjax.base.tasks import Task
 from cxrjax.metrics import registry
 from cxrjax.report.language import DASH, ENGLISH, reasons
@@ -93,7 +93,7 @@ def last_words(config: ExperimentConfig) -> str:
         ]
     else:
         title = "next, with these networks (where they look in an image, scores of other images):"
-        of_one = run / "findings" / "FINDING" if tasks.get(config.task).is_multilabel else run
+        of_one = finding_path(run, "FINDING" if tasks.get(config.task).is_multilabel else "")
         commands = [
             f"{program('where_it_looks')} --run={shlex.quote(str(of_one))}",
             f"{program('predict')} --run={shlex.quote(str(run))} IMAGES",

@@ -14,6 +14,7 @@ from cxrjax.analysis import evaluation
 from cxrjax.analysis.evaluation import Evaluation
 from cxrjax.analysis.tables import TABLES
 from cxrjax.base import files
+from cxrjax.base.config import finding_path
 from cxrjax.base.flags import ScoresFlags
 from cxrjax.base.tasks import Task
 from cxrjax.data import predictions
@@ -73,7 +74,7 @@ def write(
     """
     findings = table(task, evaluations)
     for found in evaluations:
-        place = folder / "findings" / found.task.positive.finding
+        place = finding_path(folder, found.task.positive.finding)
         place.mkdir(parents=True, exist_ok=True)
         for name, rows in found._asdict().items():
             if name != "task":

@@ -13,7 +13,7 @@ import pandas as pd
 from cxrjax.analysis import tables as run_files
 from cxrjax.analysis.tables import FindingsResults, Results
 from cxrjax.base import tasks
-from cxrjax.base.config import ExperimentConfig
+from cxrjax.base.config import ExperimentConfig, finding_path
 from cxrjax.base.tasks import Task
 from cxrjax.metrics import resampled_t
 from cxrjax.runs import draws, notes, results
@@ -104,5 +104,5 @@ def reopen_any(folder: Path, **changed: Any) -> Results | FindingsResults:
     if config.finding or not tasks.get(config.task).is_multilabel:
         return results.reopen(folder, **changed)
     names = [part.positive.finding for part in tasks.get(config.task).parts]
-    findings = [results.reopen(folder / "findings" / name, **changed) for name in names]
+    findings = [results.reopen(finding_path(folder, name), **changed) for name in names]
     return assemble(config, facts, findings, run_files.read_table(folder / "flow.csv"))

@@ -17,7 +17,7 @@ import numpy as np
 
 from cxrjax.analysis.tables import read_table
 from cxrjax.base import InputError, Variables, tasks, threads
-from cxrjax.base.config import ExperimentConfig, question
+from cxrjax.base.config import ExperimentConfig, question, question_paths
 from cxrjax.base.tasks import Task
 from cxrjax.data.decode import Reduction
 from cxrjax.models import pretrained, transfer
@@ -116,8 +116,7 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
     checkpoints = (folder.parents[1] if config.finding else folder) / "checkpoints"
     if config.finding:
         net, convert = transfer.of_logit(net, findings.index(config.finding))
-    whole = findings and not config.finding
-    places = [folder / "findings" / finding for finding in findings] if whole else [folder]
+    places = question_paths(folder, config).values()
     tables = [read_table(place / "results.csv", ["seed", "params_sha256", "threshold"]) for place in places]
     hashes = dict(zip(tables[0]["seed"].astype(int), tables[0]["params_sha256"], strict=True))
     seeds = tuple(range(config.first_seed, config.first_seed + config.seeds))
@@ -129,7 +128,7 @@ def load_run(folder: str | Path, weights: str | Path | None = None, keep: bool =
         return convert(read_head(seed_batches.place_of(checkpoints, seed), hashes[seed]))
 
     thresholds, read = [float(table["threshold"].mean()) for table in tables], functools.cache(head) if keep else head
-    threshold = np.array(thresholds) if whole else thresholds[0]
+    threshold = np.array(thresholds) if question(config).is_multilabel else thresholds[0]
     return TrainedRun(folder, config, resolved, seeds, threshold, net, read, _reduction(folder, net.model.source))
 
 
